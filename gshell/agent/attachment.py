@@ -1,0 +1,224 @@
+"""One client's presence at a session: its Peer, its cursors in the logs, its present link if any.
+
+Detached is an attachment whose cursor stopped. Knows the session it belongs to, no sockets.
+"""
+
+from __future__ import annotations
+
+import signal as signals
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+from gshell.errors import RemoteProtocolError
+from gshell.net.link import Link
+from gshell.wire import peer as wire
+from gshell.wire.constants import INPUT_WINDOW, INTERACTIVE_WINDOW, PIPE_WINDOW, stdin_of
+
+if TYPE_CHECKING:
+    from gshell.agent.session import Session
+    from gshell.agent.sessionlog import Cursor
+
+PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each
+HISTORY_BYTES = 1 << 18  # what a terminal that joins is shown of the past
+
+
+class Attachment:
+    """Invariant: ``link`` is the newest one; an older one is closed when the next arrives."""
+
+    def __init__(self, session: "Session", id: str, user: str, rights: str, hello: wire.Peer) -> None:
+        self.session = session
+        self.id = id
+        self.user = user
+        self.rights = rights
+        self.peer = hello
+        self.link: Optional[Link] = None
+        self.lost_at: Optional[float] = None
+        self.since: Any = None
+        self.until_end = False
+        self._cursors: Dict[int, "Cursor"] = {}
+        self._from: Dict[int, Tuple[int, int]] = {}  # stream -> where we began, where the present was
+        self._said_writer: Optional[bool] = None
+        self._pumping = False
+
+    # -- links
+
+    def join(self, link: Link, greeting: Dict[str, Any], probe: wire.Peer) -> None:
+        """A link for us: greet, go on from where the other side is."""
+        if self.link is not None and self.link is not link:
+            self.link.close()
+        self.link = link
+        self.lost_at = None
+        link.owner = self
+        peer = self.peer
+        peer.link_up(self._welcome(), inherit=probe)
+        for event in peer.adopt(greeting):
+            self._handle(event)
+        if self.session.primary is self:
+            self.session.reader_changed()
+        self.pump()
+
+    def _welcome(self) -> Dict[str, Any]:
+        session = self.session
+        spec = session.spec
+        message: Dict[str, Any] = {
+            "job": session.job,
+            "index": session.index,
+            "size": session.size,
+            "state": session.state,
+            "writer": session.primary is self,
+        }
+        if spec is not None:
+            message["pty"] = spec.pty is not None
+            message["tasks"] = spec.tasks
+            message["name"] = spec.name
+            message["start"] = {str(id): start for id, (start, _) in self._from.items()}
+            message["live"] = {str(id): live for id, (_, live) in self._from.items()}
+        return message
+
+    def link_ready(self, link: Link) -> None:
+        pass
+
+    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+        receive = self.peer.receive
+        for chunk in chunks:
+            for event in receive(chunk):
+                self._handle(event)
+        if self.link is link:
+            self.session.resume_reading()
+            self.pump()
+
+    def link_room(self, link: Link) -> None:
+        self.pump()
+        self.session.resume_reading()
+
+    def link_closed(self, link: Link, error: Exception) -> None:
+        if link is self.link:
+            self.link = None
+            self.lost_at = self.session._loop.clock()
+            self.peer.link_lost()
+            self.session.reader_changed()
+
+    def close(self) -> None:
+        """For good."""
+        for cursor in self._cursors.values():
+            cursor.close()
+        self._cursors.clear()
+        if self.link is not None:
+            link, self.link = self.link, None
+            link.close()
+
+    def end(self, code: str, reason: str = "") -> None:
+        """Say BYE and go."""
+        if self.link is not None:
+            self.peer.bye(code, reason)
+            self.link.send(b"".join(self.peer.pull(PULL_BYTES)))
+        self.session.remove(self)
+
+    def pump(self) -> None:
+        """Send what may be sent, while the link has room."""
+        link = self.link
+        if link is None or self._pumping:
+            return
+        self._pumping = True
+        peer = self.peer
+        while link.room and not link.closed:
+            out = peer.pull(PULL_BYTES)
+            if not out:
+                break
+            link.send(out[0] if len(out) == 1 else b"".join(out))
+        self._pumping = False
+
+    # -- streams
+
+    def open_streams(self, from_start: bool) -> None:
+        """Give every output stream of the session a cursor; from its start, or from recent history."""
+        session = self.session
+        spec = session.spec
+        assert spec is not None
+        window = INTERACTIVE_WINDOW if spec.pty else PIPE_WINDOW
+        needed = session.primary is self
+        for rank in session.ranks:
+            for stream, log in rank.logs.items():
+                live = log.end
+                start = log.start
+                if not from_start and self.since != "start":
+                    start = max(start, live - HISTORY_BYTES)
+                    if self.since == "now":
+                        start = live
+                    elif rank.modes is not None:
+                        start = max(start, rank.modes.redraw_from(live - HISTORY_BYTES))
+                cursor = log.cursor(start, needed)
+                self._from[stream] = (start, live)
+                self._cursors[stream] = cursor
+                self.peer.add_send(stream, cursor, start + window, start)
+        if self.peer.receiving(stdin_of(0)) is None:
+            self.peer.add_recv(stdin_of(0), INPUT_WINDOW)
+        if not from_start:
+            for rank in session.ranks:
+                if rank.modes is not None:
+                    self.peer.say({"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()})
+                if rank.exited and rank.child is None:
+                    self.peer.say(session.exit_message(rank))
+
+    def writing(self, on: bool) -> None:
+        """We became, or are no more, the one who writes."""
+        for cursor in self._cursors.values():
+            cursor.needed = on
+        if on != self._said_writer:
+            self._said_writer = on
+            self.peer.say({"t": "writer", "on": on})
+            self.pump()
+
+    def consumed_input(self, stream: int, count: int) -> None:
+        self.peer.consume(stream, count)
+        if not self._pumping:
+            self.pump()
+
+    # -- what the client says
+
+    def _handle(self, event: wire.Event) -> None:
+        session = self.session
+        if isinstance(event, wire.StreamData):
+            if session.primary is self:
+                session.take_input((event.stream - 2) // 4, event.data)
+            else:
+                self.peer.consume(event.stream, len(event.data))  # a watcher's keys reach nobody
+        elif isinstance(event, wire.StreamEnded):
+            if session.primary is self:
+                session.end_input((event.stream - 2) // 4)
+        elif isinstance(event, wire.StreamStopped):
+            if event.stream in self._cursors:
+                self._cursors[event.stream].needed = False
+            if session.primary is self:
+                session.reader_gone(event.stream)
+        elif isinstance(event, wire.ControlReceived):
+            self._control(event.message)
+        elif isinstance(event, wire.Ended):
+            session.left(self, event.code)
+
+    def _control(self, message: Dict[str, Any]) -> None:
+        session = self.session
+        kind = message.get("t")
+        if kind == "open":
+            session.open(self, message)
+        elif kind == "resize":
+            if session.primary is self:
+                session.resize(_size(message.get("rows")), _size(message.get("cols")))
+        elif kind == "signal":
+            if self.rights == "rw":
+                session.signal_all(_signal(message.get("sig")))
+        elif kind == "cancel":
+            if self.rights == "rw":
+                session.cancel()
+        elif kind == "steal":
+            session.steal(self)
+
+
+def _size(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value <= 0xFFFF else 0
+
+
+def _signal(value: object) -> int:
+    try:
+        return signals.Signals["SIG" + str(value)] if isinstance(value, str) else signals.Signals(value)
+    except (KeyError, ValueError, TypeError):
+        raise RemoteProtocolError("bad-signal", str(value)[:20]) from None

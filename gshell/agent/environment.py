@@ -1,0 +1,80 @@
+"""What a program is started with: argv, environment, working directory. Knows no processes.
+
+A client on this very machine (the embedded default, a login node) gets its own environment and directory,
+as a shell would; one from elsewhere gets the agent's, plus what belongs to its terminal and what it named.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+
+if TYPE_CHECKING:
+    from gshell.agent.session import Session, StepSpec
+
+OF_THE_TERMINAL = ("TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ", "NO_COLOR", "FORCE_COLOR")
+# Of the client's own session: wrong or harmful inside another one.
+NOT_FORWARDED = frozenset(
+    (
+        "SHLVL", "OLDPWD", "_", "TMUX", "TMUX_PANE", "STY", "WINDOW", "WINDOWID", "TERM_PROGRAM",
+        "TERM_PROGRAM_VERSION", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "SSH_AUTH_SOCK", "LINES",
+        "COLUMNS", "DISPLAY", "XAUTHORITY", "GPG_TTY",
+    )
+)  # fmt: skip
+
+
+def machine_id() -> str:
+    """Equal in two processes iff they run as one user on one machine in one file system."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read().strip()
+    except OSError:
+        boot = os.uname().nodename
+    root = os.stat("/")
+    return f"{boot}:{root.st_dev}:{root.st_ino}:{os.getuid()}"
+
+
+def of_rank(spec: "StepSpec", session: "Session", rank: int) -> Tuple[Dict[str, str], Optional[str]]:
+    """(environment, working directory) of a rank."""
+    here = spec.where == machine_id()
+    if here:
+        env = {name: value for name, value in spec.env.items() if name not in NOT_FORWARDED}
+    else:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GSHELL_")}
+        for name, value in spec.env.items():
+            if name in OF_THE_TERMINAL or name.startswith("LC_"):
+                env[name] = value
+    env.update(spec.extra_env)
+    if spec.pty and not env.get("TERM"):
+        env["TERM"] = "xterm-256color"
+    elif not spec.pty and not here:
+        env.pop("TERM", None)
+    env["GSHELL_JOB"] = session.job
+    env["GSHELL_RANK"] = str(spec.first + rank)
+    env["GSHELL_SIZE"] = str(spec.size)
+    cwd = spec.cwd
+    if cwd is None and spec.home is not None and (here or os.path.isdir(spec.home)):
+        cwd = spec.home
+    if cwd is None:
+        cwd = env.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        if not os.path.isdir(cwd):
+            cwd = "/"
+    return env, cwd
+
+
+def argv_of(spec: "StepSpec", env: Dict[str, str]) -> List[str]:
+    """The words to execute; a request for "a shell" becomes the user's own."""
+    if not spec.shell:
+        return spec.argv
+    return [user_shell(env), *spec.argv[1:]]
+
+
+def user_shell(env: Dict[str, str]) -> str:
+    shell = env.get("SHELL") or ""
+    if not os.access(shell, os.X_OK):
+        try:
+            shell = pwd.getpwuid(os.getuid()).pw_shell
+        except KeyError:
+            shell = ""
+    return shell if os.access(shell, os.X_OK) else "/bin/sh"

@@ -1,0 +1,653 @@
+"""One step: its ranks' processes, their logs, and everybody who looks at it.
+
+Knows no relay and no sockets' addresses: links come from outside, news go out by ``SessionOwner``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal as signals
+import termios
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Protocol, Tuple
+
+from gshell.agent import environment
+from gshell.agent.attachment import Attachment
+from gshell.agent.history import ModeTracker
+from gshell.agent.sessionlog import Retention, StreamLog
+from gshell.agent.spawn import Child, SpawnSpec, spawn
+from gshell.agent.spool import Spool
+from gshell.errors import GshellError, RemoteProtocolError, SpawnFailed
+from gshell.net.loop import IN, OUT, Loop, Timer
+from gshell.wire.constants import (
+    INTERACTIVE_WINDOW,
+    PIPE_WINDOW,
+    rank_streams,
+    stderr_of,
+    stdin_of,
+    stdout_of,
+)
+
+READ_BYTES = 1 << 16  # one round of output; a pty gives at most 4 KiB a read, so rounds are many reads
+AHEAD_BYTES = 1 << 16  # output read beyond the window of a primary that is attached and behind
+DRAIN_AFTER_EXIT_S = 2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
+REAP_POLL_S = 0.05  # only on kernels without pidfds
+KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
+MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
+
+
+class StepSpec(NamedTuple):
+    """What a client asks to start, checked."""
+
+    argv: List[str]
+    shell: bool
+    """The user's own shell instead of ``argv[0]``."""
+    env: Dict[str, str]
+    """The client's environment; how much of it counts depends on where the client is."""
+    extra_env: Dict[str, str]
+    """What the user named; always counts."""
+    cwd: Optional[str]
+    """What the user named; must exist."""
+    home: Optional[str]
+    """Where the client stands; taken if it exists here."""
+    where: str
+    """The client's machine, see :func:`gshell.agent.environment.machine_id`."""
+    pty: "Optional[Tuple[int, int]]"
+    """(rows, columns)"""
+    tasks: int
+    first: int
+    """Number of our first rank among all of the job's."""
+    size: int
+    """Ranks of the whole job."""
+    name: str
+    umask: Optional[int]
+    keep: bool
+    """Keep output beyond recent history even while somebody is attached."""
+    timeout_s: Optional[float]
+
+    @classmethod
+    def parse(cls, message: Dict[str, Any]) -> "StepSpec":
+        """
+        Raises:
+            RemoteProtocolError: not a spec.
+        """
+        try:
+            argv = message["argv"]
+            pty, cwd, home, umask = (message.get(key) for key in ("pty", "cwd", "home", "umask"))
+            tasks, first = message.get("tasks", 1), message.get("first", 0)
+            size, timeout_s = message.get("size", tasks), message.get("timeout_s")
+            envs = [message.get("env") or {}, message.get("extra_env") or {}]
+            _require(isinstance(argv, list) and bool(argv) and all(_word(word) for word in argv))
+            for env in envs:
+                _require(isinstance(env, dict) and all(_word(k) and _word(v) and k for k, v in env.items()))
+                _require(not any("=" in key for key in env))
+            _require((cwd is None or _word(cwd)) and (home is None or _word(home)))
+            _require(umask is None or isinstance(umask, int))
+            _require(timeout_s is None or (isinstance(timeout_s, (int, float)) and timeout_s >= 0))
+            _require(all(isinstance(number, int) for number in (tasks, first, size)))
+            _require(1 <= tasks <= MAX_TASKS and first >= 0)
+            _require(pty is None or (len(pty) == 2 and all(isinstance(side, int) for side in pty)))
+            return cls(
+                argv=argv,
+                shell=bool(message.get("shell")),
+                env=envs[0],
+                extra_env=envs[1],
+                cwd=cwd,
+                home=home,
+                where=str(message.get("where", "")),
+                pty=(pty[0], pty[1]) if pty else None,
+                tasks=tasks,
+                first=first,
+                size=size,
+                name=str(message.get("name") or os.path.basename(argv[0]))[:200],
+                umask=None if umask is None else umask & 0o777,
+                keep=bool(message.get("keep")),
+                timeout_s=timeout_s,
+            )
+        except (KeyError, TypeError, ValueError):
+            raise RemoteProtocolError("bad-spec", "what to start") from None
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _word(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+class SessionOwner(Protocol):
+    """Who has the sessions: the agent."""
+
+    loop: Loop
+
+    def admit(self, session: "Session", spec: StepSpec) -> None:
+        """Start it if there is room, else tell the client."""
+
+    def on_left(self, session: "Session") -> None: ...
+
+    def on_started(self, session: "Session") -> None: ...
+
+    def on_ended(self, session: "Session") -> None: ...
+
+    def on_watchers(self, session: "Session") -> None: ...
+
+    def make_spool(self, session: "Session", stream: int) -> Spool: ...
+
+
+class Rank:
+    """A process of the step, with its two logs and what its stdin has not taken yet."""
+
+    __slots__ = (
+        "child", "code", "core", "drain", "error", "exited", "input", "input_bytes", "input_end", "logs",
+        "modes", "number", "paused", "signal",
+    )  # fmt: skip
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.child: Optional[Child] = None
+        self.logs: Dict[int, StreamLog] = {}  # by stream number
+        self.input: List[bytes] = []
+        self.input_bytes = 0
+        self.input_end = False
+        self.paused: Dict[int, bool] = {}  # fd -> not read now
+        self.modes: Optional[ModeTracker] = None
+        self.drain: Optional[Timer] = None
+        self.exited = False
+        self.code = 0
+        self.signal: Optional[int] = None
+        self.core = False
+        self.error: Optional[str] = None
+
+
+class Session:
+    """A step and its attachments. Invariant: ended means every rank was reaped and its output drained."""
+
+    def __init__(self, owner: SessionOwner, job: str, index: int, size: int, user: str) -> None:
+        self._owner = owner
+        self._loop = owner.loop
+        self.job = job
+        self.index = index
+        self.size = size
+        self.user = user
+        self.state = "new"
+        self.spec: Optional[StepSpec] = None
+        self.ranks: List[Rank] = []
+        self.attachments: Dict[str, Attachment] = {}
+        self.primary: Optional[Attachment] = None
+        self.started_at = 0.0
+        self.ended_at = 0.0
+        self.code = 0
+        self.signal: Optional[int] = None
+        self.error: Optional[str] = None
+        self._typed_ends = 0
+        self.timed_out = False
+        self._timeout: Optional[Timer] = None
+        self._killing: Optional[Timer] = None
+        self.input_accepted = 0  # bytes of the last writer's input that the program has taken
+
+    # -- starting
+
+    def start(self, spec: StepSpec) -> None:
+        """Start all ranks; what cannot be started ends the step with an error, not with an exception."""
+        self.spec = spec
+        self.state = "running"
+        self.started_at = time.time()
+        for number in range(spec.tasks):
+            rank = Rank(number)
+            self.ranks.append(rank)
+            streams = (stdout_of(number),) if spec.pty else (stdout_of(number), stderr_of(number))
+            for stream in streams:
+                rank.logs[stream] = StreamLog(self._retention(), self._owner.make_spool(self, stream))
+            if spec.pty:
+                rank.modes = ModeTracker()
+        for attachment in self.attachments.values():
+            attachment.open_streams(from_start=True)
+        for rank in self.ranks:
+            self._start_rank(rank, spec)
+        if any(rank.child is not None for rank in self.ranks):
+            self._owner.on_started(self)
+        if spec.timeout_s:
+            self._timeout = self._loop.later(spec.timeout_s, self._timed_out)
+        self._check_ended()
+        self._publish()
+
+    def _timed_out(self) -> None:
+        self.timed_out = True
+        self.cancel()
+
+    def open(self, attachment: Attachment, message: Dict[str, Any]) -> None:
+        """A client says what to start; said again, it means the same start."""
+        if self.state == "new" and attachment is self.primary:
+            spec = StepSpec.parse(message)
+            self._owner.admit(self, spec)
+
+    def _retention(self) -> Retention:
+        """What the logs keep now: a primary that is here is waited for, one that lost its link gets ring
+        and quota, and without one the newest output is kept and the program never waits."""
+        spec, primary = self.spec, self.primary
+        assert spec is not None
+        if primary is None:
+            return Retention(keep=True, block=False)
+        if primary.link is None:
+            return Retention(keep=spec.keep, block=True)
+        window = INTERACTIVE_WINDOW if spec.pty else PIPE_WINDOW
+        return Retention(keep=spec.keep, block=True, ahead_bytes=window + AHEAD_BYTES)
+
+    def reader_changed(self) -> None:
+        """The primary came, went or lost its link: other rules for the logs."""
+        if self.spec is not None:
+            rules = self._retention()
+            for rank in self.ranks:
+                for log in rank.logs.values():
+                    log.retain(rules)
+            self.resume_reading()
+
+    def _start_rank(self, rank: Rank, spec: StepSpec) -> None:
+        try:
+            env, cwd = environment.of_rank(spec, self, rank.number)
+            stdin = "pipe" if rank.number == 0 and spec.first == 0 and self.primary is not None else "null"
+            rank.child = child = spawn(SpawnSpec(environment.argv_of(spec, env), env, cwd, spec.pty, spec.umask, stdin))
+        except SpawnFailed as error:
+            rank.exited = True
+            rank.code = error.exit_code
+            rank.error = error.message
+            self._say_exit(rank)
+            return
+        self._loop.add(child.stdout, IN, lambda mask, fd=child.stdout: self._on_output(rank, fd, mask))
+        rank.paused[child.stdout] = False
+        if child.stderr >= 0:
+            self._loop.add(child.stderr, IN, lambda mask, fd=child.stderr: self._on_output(rank, fd, mask))
+            rank.paused[child.stderr] = False
+        if child.pidfd >= 0:
+            self._loop.add(child.pidfd, IN, lambda mask: self._on_exit(rank))
+        else:
+            self._loop.later(REAP_POLL_S, lambda: self._poll_exit(rank))
+
+    # -- output
+
+    def _stream_of(self, rank: Rank, fd: int) -> int:
+        assert rank.child is not None
+        return stdout_of(rank.number) if fd == rank.child.stdout else stderr_of(rank.number)
+
+    def _on_output(self, rank: Rank, fd: int, mask: int) -> None:
+        child = rank.child
+        assert child is not None
+        if mask & OUT and child.pty and rank.input:
+            self._write_input(rank)
+        if mask & IN and not rank.paused.get(fd, True):
+            self._read_output(rank, fd)
+
+    def _read_output(self, rank: Rank, fd: int) -> bool:
+        """One round; returns whether there may be more at once."""
+        stream = self._stream_of(rank, fd)
+        log = rank.logs[stream]
+        parts: List[bytes] = []
+        count = 0
+        ended = False
+        empty = False
+        while count < READ_BYTES:
+            try:
+                data = os.read(fd, READ_BYTES - count)
+            except BlockingIOError:
+                empty = True
+                break
+            except OSError as error:
+                if error.errno != errno.EIO:  # Linux: EIO *is* end-of-file on a pty master
+                    raise
+                data = b""
+            if not data:
+                ended = True
+                break
+            parts.append(data)
+            count += len(data)
+            if rank.modes is None:
+                break  # a pipe gives all it has in one read; ask again by epoll
+        if parts:
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            if rank.modes is not None:
+                rank.modes.feed(data)
+            log.append(data)
+            self._publish()
+        if ended:
+            self._close_output(rank, fd)
+        elif not empty and log.full:
+            self._pause(rank, fd, True)
+        if empty and rank.exited and rank.drain is None and not ended:
+            self._close_output(rank, fd)  # the time to drain is over and nothing is left
+        return bool(parts) and not ended
+
+    def _pause(self, rank: Rank, fd: int, paused: bool) -> None:
+        if rank.paused.get(fd, paused) != paused:
+            rank.paused[fd] = paused
+            want_out = rank.child is not None and rank.child.pty and bool(rank.input)
+            self._loop.modify(fd, (0 if paused else IN) | (OUT if want_out else 0))
+
+    def resume_reading(self) -> None:
+        """Credit or room came: read those that were paused and need not be any more."""
+        for rank in self.ranks:
+            for fd, paused in list(rank.paused.items()):
+                if paused and not rank.logs[self._stream_of(rank, fd)].full:
+                    self._pause(rank, fd, False)
+
+    def _close_output(self, rank: Rank, fd: int) -> None:
+        if fd not in rank.paused:
+            return
+        log = rank.logs[self._stream_of(rank, fd)]
+        del rank.paused[fd]
+        self._loop.remove(fd)
+        log.close()
+        child = rank.child
+        assert child is not None
+        if not child.pty:
+            os.close(fd)
+            if fd == child.stdout:
+                child.stdout = -1
+            else:
+                child.stderr = -1
+        self._finish_rank(rank)
+        self._publish()
+
+    def reader_gone(self, stream: int) -> None:
+        """The primary wants no more of this stream: the program shall see SIGPIPE."""
+        for rank in self.ranks:
+            child = rank.child
+            if child is None or child.pty:
+                continue
+            for fd in list(rank.paused):
+                if self._stream_of(rank, fd) == stream:
+                    self._close_output(rank, fd)
+
+    def _publish(self) -> None:
+        for attachment in list(self.attachments.values()):
+            attachment.pump()
+
+    # -- input
+
+    def take_input(self, rank_number: int, data: bytes) -> None:
+        """Bytes of the writer for a rank's stdin."""
+        rank = self.ranks[rank_number] if rank_number < len(self.ranks) else None
+        if rank is None or rank.child is None or rank.child.stdin < 0 or rank.input_end:
+            self._input_taken(rank_number, len(data))
+            return
+        rank.input.append(data)
+        rank.input_bytes += len(data)
+        if len(rank.input) == 1:
+            self._write_input(rank)
+
+    def end_input(self, rank_number: int) -> None:
+        rank = self.ranks[rank_number] if rank_number < len(self.ranks) else None
+        if rank is None or rank.child is None or rank.input_end:
+            return
+        if rank.child.pty:
+            self._type_end(rank)
+            return
+        rank.input_end = True
+        if not rank.input:
+            self._close_input(rank)
+
+    def _type_end(self, rank: Rank) -> None:
+        """The end of a terminal's input is a character, and only in canonical mode."""
+        child = rank.child
+        assert child is not None
+        try:
+            modes = termios.tcgetattr(child.stdin)
+        except termios.error:
+            return
+        if modes[3] & termios.ICANON:
+            rank.input.append(modes[6][termios.VEOF])
+            self._typed_ends += 1
+            rank.input_bytes += 1
+            self._write_input(rank)
+
+    def _write_input(self, rank: Rank) -> None:
+        child = rank.child
+        assert child is not None
+        fd = child.stdin
+        taken = 0
+        while rank.input and fd >= 0:
+            data = rank.input[0]
+            try:
+                written = os.write(fd, data)
+            except BlockingIOError:
+                break
+            except OSError:  # EPIPE: it reads no more; EIO: its terminal is gone
+                taken += rank.input_bytes
+                rank.input.clear()
+                rank.input_end = True
+                break
+            taken += written
+            if written == len(data):
+                rank.input.pop(0)
+            else:
+                rank.input[0] = data[written:]
+        waiting = bool(rank.input)
+        if child.pty:
+            if fd in rank.paused:
+                self._loop.modify(fd, (0 if rank.paused[fd] else IN) | (OUT if waiting else 0))
+        elif waiting and -2 not in rank.paused:
+            rank.paused[-2] = False  # marks: the stdin pipe is in the loop
+            self._loop.add(fd, OUT, lambda mask: self._write_input(rank))
+        elif not waiting and rank.paused.pop(-2, None) is not None:
+            self._loop.remove(fd)
+        if rank.input_end and not waiting:
+            self._close_input(rank)
+        if taken:
+            rank.input_bytes -= taken
+            self._input_taken(rank.number, taken)
+
+    def _close_input(self, rank: Rank) -> None:
+        child = rank.child
+        if child is not None and not child.pty and child.stdin >= 0:
+            if rank.paused.pop(-2, None) is not None:
+                self._loop.remove(child.stdin)
+            child.close_stdin()
+
+    def _input_taken(self, rank_number: int, count: int) -> None:
+        primary = self.primary
+        ours = min(self._typed_ends, count)  # the end character is not the client's byte
+        self._typed_ends -= ours
+        count -= ours
+        if primary is not None and count:
+            self.input_accepted += count
+            primary.consumed_input(stdin_of(rank_number), count)
+
+    # -- ends
+
+    def _poll_exit(self, rank: Rank) -> None:
+        if not rank.exited and not self._on_exit(rank):
+            self._loop.later(REAP_POLL_S, lambda: self._poll_exit(rank))
+
+    def _on_exit(self, rank: Rank) -> bool:
+        child = rank.child
+        assert child is not None
+        pidfd = child.pidfd
+        status = child.reap()
+        if status is None:
+            return False
+        if pidfd >= 0:
+            self._loop.remove(pidfd)
+        rank.exited = True
+        rank.code, rank.signal, rank.core = status.code, status.signal, status.core_dumped
+        for fd in list(rank.paused):
+            if fd >= 0 and not rank.paused[fd]:  # what it wrote last is there already: no round trip of epoll
+                while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
+                    pass
+        if any(fd >= 0 for fd in rank.paused):
+            rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
+        self._finish_rank(rank)
+        return True
+
+    def _drained(self, rank: Rank) -> None:
+        rank.drain = None
+        for fd in list(rank.paused):
+            if fd >= 0 and not rank.paused[fd]:
+                self._read_output(rank, fd)
+
+    def _finish_rank(self, rank: Rank) -> None:
+        """Reaped and drained: now the end may be told."""
+        if not rank.exited or any(fd >= 0 for fd in rank.paused) or rank.child is None:
+            return
+        if rank.drain is not None:
+            rank.drain.cancel()
+        self._close_input(rank)
+        rank.input.clear()
+        rank.child.close()
+        rank.child = None
+        self._say_exit(rank)
+        self._check_ended()
+        self._publish()
+
+    def _say_exit(self, rank: Rank) -> None:
+        for log in rank.logs.values():
+            if not log.closed:
+                log.close()
+        for attachment in self.attachments.values():
+            attachment.peer.say(self.exit_message(rank))
+
+    def exit_message(self, rank: Rank) -> Dict[str, Any]:
+        assert self.spec is not None
+        message: Dict[str, Any] = {
+            "t": "exit",
+            "rank": rank.number,
+            "code": rank.code,
+            "signal": rank.signal,
+            "core": rank.core,
+            "final": {str(stream): log.end for stream, log in rank.logs.items()},
+        }
+        if self.timed_out:
+            message["timed_out"] = True
+        if rank.error:
+            message["error"] = rank.error
+        return message
+
+    def _check_ended(self) -> None:
+        if self.state != "running" or not all(rank.exited and rank.child is None for rank in self.ranks):
+            return
+        self.state = "ended"
+        self.ended_at = time.time()
+        worst = max(self.ranks, key=lambda rank: rank.code)
+        self.code, self.signal, self.error = worst.code, worst.signal, worst.error
+        for timer in (self._timeout, self._killing):
+            if timer is not None:
+                timer.cancel()
+        self._owner.on_ended(self)
+
+    def signal_all(self, number: int) -> None:
+        """To every rank that still runs: the terminal's foreground group for terminal signals."""
+        for rank in self.ranks:
+            if rank.child is not None:
+                rank.child.signal(number)
+
+    def cancel(self) -> None:
+        """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up too."""
+        for rank in self.ranks:
+            if rank.child is not None:
+                rank.child.signal(signals.SIGTERM)
+                if rank.child.pty:
+                    rank.child.signal(signals.SIGHUP)
+                rank.child.signal(signals.SIGCONT)
+        self._killing = self._loop.later(KILL_AFTER_S, lambda: self.signal_all(signals.SIGKILL))
+
+    def resize(self, rows: int, columns: int) -> None:
+        for rank in self.ranks:
+            if rank.child is not None:
+                rank.child.resize(rows, columns)
+
+    # -- attachments
+
+    def add(self, attachment: Attachment, steal: bool = False) -> None:
+        """Let somebody in; whoever may write does, if nobody present is writing."""
+        self.attachments[attachment.id] = attachment
+        present = self.primary
+        if attachment.rights == "rw" and (present is None or present.link is None or steal):
+            self._make_primary(attachment)
+        if self.state != "new":
+            attachment.open_streams(from_start=False)
+        self._owner.on_watchers(self)
+
+    def _make_primary(self, attachment: Optional[Attachment]) -> None:
+        before = self.primary
+        if before is attachment:
+            return
+        if before is not None:
+            before.writing(False)
+        self.primary = attachment
+        self.input_accepted = 0
+        if attachment is not None:
+            attachment.writing(True)
+        self.reader_changed()
+
+    def remove(self, attachment: Attachment) -> None:
+        """Somebody left for good; another one who may write takes over."""
+        if self.attachments.pop(attachment.id, None) is None:
+            return
+        attachment.close()
+        if self.primary is attachment:
+            others = [other for other in self.attachments.values() if other.rights == "rw" and other.link]
+            self._make_primary(others[0] if others else None)
+        self.resume_reading()
+        self._owner.on_watchers(self)
+
+    def left(self, attachment: Attachment, code: str) -> None:
+        """A client said BYE."""
+        self.remove(attachment)
+        self._owner.on_left(self)
+
+    def steal(self, attachment: Attachment) -> None:
+        if attachment.rights == "rw":
+            self._make_primary(attachment)
+
+    def forget(self) -> None:
+        """Drop logs and spools; the step is over and nobody may ask any more."""
+        for attachment in list(self.attachments.values()):
+            attachment.close()
+        self.attachments.clear()
+        for rank in self.ranks:
+            for log in rank.logs.values():
+                log.discard()
+
+    def summary(self) -> Dict[str, Any]:
+        """SESSION of the control protocol."""
+        spec = self.spec
+        return {
+            "job": self.job,
+            "index": self.index,
+            "size": self.size,
+            "user": self.user,
+            "state": self.state,
+            "name": spec.name if spec else "",
+            "argv0": spec.argv[0] if spec else "",
+            "pty": bool(spec and spec.pty),
+            "tasks": spec.tasks if spec else 1,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "code": self.code,
+            "signal": self.signal,
+            "error": self.error,
+            "atts": [
+                {"att": a.id, "user": a.user, "rights": a.rights, "live": a.link is not None}
+                for a in self.attachments.values()
+            ],
+        }
+
+    def streams(self) -> List[int]:
+        """Numbers of all output streams."""
+        return [stream for rank in self.ranks for stream in rank.logs]
+
+    def log_of(self, stream: int) -> StreamLog:
+        for rank in self.ranks:
+            if stream in rank.logs:
+                return rank.logs[stream]
+        raise GshellError(f"no stream {stream}")
+
+
+def stdin_rank(stream: int) -> int:
+    """The rank whose stdin this stream is; -1 if it is none's.
+
+    >>> stdin_rank(2), stdin_rank(3), stdin_rank(6)
+    (0, -1, 1)
+    """
+    return (stream - 2) // 4 if stream >= 2 and rank_streams((stream - 2) // 4)[1] == stream else -1

@@ -1,0 +1,434 @@
+"""Starts one program on a pty or on pipes, signals it and reaps it. Knows no session, log or network.
+
+By `posix_spawn`: it costs the same whatever the agent's memory, which fork does not, and it gives a
+session leader its controlling terminal by opening the slave. What it lacks (working directory, umask)
+is set around the call, so this module wants a process with one thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal as signals
+import stat
+import struct
+import termios
+from typing import NamedTuple
+
+from gshell.errors import SpawnFailed
+
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTN = 0x80045430
+_TIOCSIG = 0x40045436
+_IUTF8 = 0x4000  # not in `termios` before 3.13
+_F_SETPIPE_SZ = 1031  # `fcntl` has it from 3.10 on
+
+OUTPUT_PIPE_BYTES = 1 << 20  # the kernel's limit without privileges; each page of it counts for the user
+USUAL_SIZE = (24, 80)  # rows, columns where none are known: a size of 0 breaks full-screen programs
+
+# Those a terminal sends, so they go to whoever has the terminal.
+_OF_THE_TERMINAL = frozenset(
+    (signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP, signals.SIGCONT, signals.SIGWINCH)
+)
+_TTY_SENDS_ITSELF = frozenset((signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP))  # TIOCSIG
+# CPython ignores PIPE and XFSZ, an agent started with `&` INT and QUIT: a child would inherit that.
+_RESET = sorted(signals.valid_signals() - {signals.SIGKILL, signals.SIGSTOP})
+
+_FILES_AT_START = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+class SpawnSpec(NamedTuple):
+    """A program to start, and in what surroundings."""
+
+    argv: list[str]
+    env: dict[str, str]
+    """All of it; ours is not added."""
+    cwd: str | None = None
+    """None: the agent's."""
+    pty: tuple[int, int] | None = None
+    """(rows, columns) of its terminal; None: pipes."""
+    umask: int | None = None
+    """None: the agent's."""
+    stdin: str = "pipe"
+    """"pipe" or "null"; without meaning on a pty."""
+    pipe_bytes: int = OUTPUT_PIPE_BYTES
+    """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft); above
+    that new ones, the programs' own too, get 8 KiB: ask for less where there are many ranks."""
+
+
+class Exit(NamedTuple):
+    """How a program ended."""
+
+    code: int
+    """As a shell says it: 128 + signal where a signal ended it."""
+    signal: int | None
+    core_dumped: bool
+
+
+class Child:
+    """A started program: the leader of its own session. Invariant: no signal after it was reaped."""
+
+    __slots__ = ("_held", "exit", "pid", "pidfd", "pty", "stderr", "stdin", "stdout")
+
+    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, held: int) -> None:
+        self.pid = pid
+        self.pty = held >= 0
+        self.stdin = stdin
+        """Our end, non-blocking; -1: none. On a pty the same number as `stdout`."""
+        self.stdout = stdout
+        self.stderr = stderr
+        """-1 on a pty."""
+        self.exit: Exit | None = None
+        """Once reaped."""
+        # The slave's side. While we hold it, EIO can't come before the end: a program may close its
+        # terminal, go on, and open /dev/tty again for a question.
+        self._held = held
+        try:
+            self.pidfd = os.pidfd_open(pid)
+            """Readable when the program ends; -1 before Linux 5.3: ask `reap` now and then."""
+        except (AttributeError, OSError):
+            self.pidfd = -1
+
+    # --------------------------------------------------------------------------------------- terminal
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the terminal another size; the kernel sends WINCH if it really is another."""
+        if self.pty and self.stdout >= 0:
+            try:
+                fcntl.ioctl(self.stdout, termios.TIOCSWINSZ, _winsize(rows, columns))
+            except OSError:  # EIO: the other side is gone
+                pass
+
+    def foreground(self) -> int:
+        """The process group that has the terminal, or the program's own; 0: none."""
+        if self.pty and self.stdout >= 0:
+            try:
+                return os.tcgetpgrp(self.stdout)
+            except OSError:
+                return 0
+        return 0 if self.exit is not None else self.pid
+
+    # ---------------------------------------------------------------------------------------- signals
+
+    def signal(self, number: int) -> bool:
+        """Send a signal as the terminal, or else whoever owns the program, would.
+
+        INT, QUIT, TSTP, CONT and WINCH go to the terminal's foreground group; everything, where there is
+        no terminal, goes to the program's own group. Returns whether there was somebody to send it to.
+        """
+        if self.exit is not None:
+            return False  # its number may be somebody else's by now
+        if self.pty and self.stdout >= 0 and number in _OF_THE_TERMINAL:
+            if number in _TTY_SENDS_ITSELF:
+                try:
+                    fcntl.ioctl(self.stdout, _TIOCSIG, number)  # no group number, so no race
+                    return True
+                except OSError:
+                    pass
+            return self._signal_group(self.foreground(), number)
+        return self._signal_group(self.pid, number)
+
+    def _signal_group(self, group: int, number: int) -> bool:
+        if group <= 1:
+            return False
+        try:
+            if group != self.pid and os.getsid(group) != self.pid:
+                return False  # the group has ended and its number was given away
+        except ProcessLookupError:
+            pass  # its leader has ended; the number stays taken while the group has members
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):  # EPERM: none of them is ours (setuid programs)
+            return False
+        return True
+
+    # ----------------------------------------------------------------------------------------- ending
+
+    def peek(self) -> Exit | None:
+        """How it ended, if it did, leaving it unreaped: its number stays taken, so `signal` can still
+        end the rest of its group. Call `reap` afterwards."""
+        if self.exit is not None:
+            return self.exit
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        info = os.waitid(os.P_PID, self.pid, flags)
+        if info is None:
+            return None
+        if info.si_code == os.CLD_EXITED:
+            return Exit(info.si_status, None, False)
+        return Exit(128 + info.si_status, info.si_status, info.si_code == os.CLD_DUMPED)
+
+    def reap(self) -> Exit | None:
+        """How it ended; None while it runs. Never waits.
+
+        From then on the terminal reads what is left and then EIO, unless a descendant has it open
+        still: it may for ever, as it may a pipe, so whoever drains must set an end to it.
+        """
+        if self.exit is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit = _exit_of(status)
+                self._close("_held")
+        return self.exit
+
+    def end_of_input(self) -> bytes:
+        """What to type for the end of input on a pty: its EOF character, twice as the first only ends
+        an unfinished line; nothing where the program reads characters and not lines."""
+        try:
+            modes = termios.tcgetattr(self.stdout)
+        except termios.error:
+            return b""
+        eof: bytes = modes[6][termios.VEOF]
+        return 2 * eof if modes[3] & termios.ICANON and eof != b"\0" else b""
+
+    def close_stdin(self) -> None:
+        """End of input for a program on pipes; nothing on a pty, whose end of input is a character."""
+        if not self.pty:
+            self._close("stdin")
+
+    def close(self) -> None:
+        """Close everything; a program that still has the terminal gets HUP from the kernel."""
+        if self.pty:
+            self.stdin = -1
+        for name in ("stdin", "stdout", "stderr", "pidfd", "_held"):
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        fd = getattr(self, name)
+        if fd >= 0:
+            setattr(self, name, -1)
+            os.close(fd)
+
+
+def _exit_of(status: int) -> Exit:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return Exit(128 + number, number, os.WCOREDUMP(status))
+    return Exit(os.WEXITSTATUS(status), None, False)
+
+
+# ------------------------------------------------------------------------------------------------ spawn
+
+
+def spawn(spec: SpawnSpec) -> Child:
+    """Start it.
+
+    Raises:
+        SpawnFailed: not found (127), or found and impossible to execute (126), or no such directory.
+    """
+    assert spec.argv
+    prepare()
+    home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    umask = os.umask(spec.umask) if spec.umask is not None else None
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ours: list[int] = []
+    theirs: list[int] = []
+    done = False
+    try:
+        _enter(spec.cwd)
+        path = find(spec.argv[0], spec.env.get("PATH"))
+        if spec.pty is not None:
+            held, actions = _on_pty(spec, ours)
+            ends = (ours[0], ours[0], -1, held)
+        else:
+            actions = _on_pipes(spec, ours, theirs)
+            ends = (ours[2] if spec.stdin == "pipe" else -1, ours[0], ours[1], -1)
+        if files[0] != _FILES_AT_START[0]:  # raised for ourselves; programs that use select() break
+            resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES_AT_START[0], files[1]))
+        pid = _execute(path, spec, actions)
+        done = True
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SpawnFailed(f"{spec.argv[0]}: cannot be started: {reason}") from error
+    finally:
+        if files[0] != _FILES_AT_START[0]:
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        if umask is not None:
+            os.umask(umask)
+        os.fchdir(home)
+        os.close(home)
+        for fd in theirs if done else theirs + ours:
+            os.close(fd)
+    return Child(pid, *ends)
+
+
+def _enter(cwd: str | None) -> None:
+    if cwd is None:
+        return
+    try:
+        os.chdir(cwd)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpawnFailed(f"{cwd}: cannot be the working directory: {reason}") from error
+
+
+def _on_pty(spec: SpawnSpec, ours: list[int]) -> tuple[int, list[tuple[object, ...]]]:
+    assert spec.pty is not None
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
+    ours.append(master)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))[0]
+    slave = f"/dev/pts/{number}"
+    fcntl.ioctl(master, termios.TIOCSWINSZ, _winsize(*spec.pty))
+    if _says_utf8(spec.env):
+        modes = termios.tcgetattr(master)
+        modes[0] |= _IUTF8  # so that erase takes a whole character
+        termios.tcsetattr(master, termios.TCSANOW, modes)
+    held = os.open(slave, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    ours.append(held)
+    return held, [
+        (os.POSIX_SPAWN_OPEN, 0, slave, os.O_RDWR, 0),  # a session leader's first terminal controls it
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_DUP2, 0, 2),
+    ]
+
+
+def _on_pipes(
+    spec: SpawnSpec, ours: list[int], theirs: list[int]
+) -> list[tuple[object, ...]]:
+    """Appends our ends: stdout, stderr and, if it is a pipe, stdin."""
+    actions: list[tuple[object, ...]] = []
+    for number in (1, 2):
+        read, write = os.pipe2(os.O_CLOEXEC)
+        ours.append(read)
+        theirs.append(write)
+        os.set_blocking(read, False)  # ours alone: the two ends are two open files
+        try:
+            fcntl.fcntl(write, _F_SETPIPE_SZ, spec.pipe_bytes)
+        except OSError:  # EPERM: the user's pages are used up; 64 KiB work too
+            pass
+        actions.append((os.POSIX_SPAWN_DUP2, write, number))
+    if spec.stdin == "pipe":
+        read, write = os.pipe2(os.O_CLOEXEC)
+        ours.append(write)
+        theirs.append(read)
+        os.set_blocking(write, False)
+        actions.append((os.POSIX_SPAWN_DUP2, read, 0))
+    else:
+        actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
+    return actions
+
+
+def _execute(path: str, spec: SpawnSpec, actions: list[tuple[object, ...]]) -> int:
+    name, argv, env = spec.argv[0], spec.argv, _environment(spec)
+    for attempt in (1, 2):
+        try:
+            return os.posix_spawn(
+                path, argv, env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_RESET
+            )
+        except ValueError as error:  # a NUL byte in argv or env, or "=" in a variable's name
+            raise SpawnFailed(f"{name}: cannot be started: {error}") from error
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise SpawnFailed(f"{name}: its interpreter or loader does not exist") from error
+            if error.errno != errno.ENOEXEC or attempt == 2:
+                raise
+            if _is_binary(path):
+                raise SpawnFailed(f"{name}: cannot execute binary file") from error
+        # A script without "#!": shells give it to sh, so do we.
+        argv = ["/bin/sh", path if not path.startswith("-") else f"./{path}", *argv[1:]]
+        path = "/bin/sh"
+    raise AssertionError
+
+
+def _is_binary(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return b"\0" in file.read(128).partition(b"\n")[0]  # bash's test
+    except OSError:
+        return False
+
+
+# --------------------------------------------------------------------------------------------- pieces
+
+
+def find(name: str, path: str | None) -> str:
+    """The file that ``name`` means on the search path ``path`` (None: the system's default), seen from
+    the present directory.
+
+    Raises:
+        SpawnFailed: 127 where there is none, 126 where there are only ones that may not be executed.
+    """
+    if "/" in name:
+        problem = _problem(name)
+        if problem:
+            reason = os.strerror(problem)
+            raise SpawnFailed(f"{name}: {reason}", not_found=problem in (errno.ENOENT, errno.ENOTDIR))
+        return name
+    refused = False
+    if name:
+        for folder in (os.confstr("CS_PATH") or "/bin:/usr/bin" if path is None else path).split(":"):
+            file = f"{folder}/{name}" if folder else name  # empty means here
+            problem = _problem(file)
+            if not problem:
+                return file
+            refused = refused or problem == errno.EACCES
+    if refused:
+        raise SpawnFailed(f"{name}: {os.strerror(errno.EACCES)}")
+    raise SpawnFailed(f"{name}: command not found", not_found=True)
+
+
+def _problem(path: str) -> int:
+    """Why this file can't be executed, as an errno; 0: it can."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return error.errno or errno.ENOENT
+    except ValueError:  # a NUL byte
+        return errno.ENOENT
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    return 0 if stat.S_ISREG(mode) and os.access(path, os.X_OK) else errno.EACCES
+
+
+def _environment(spec: SpawnSpec) -> dict[str, str]:
+    env = spec.env
+    ours = [n for n in env if n.startswith("GSHELL_") and os.environ.get(n) == env[n]]
+    if ours or (spec.cwd is not None and env.get("PWD") != spec.cwd):
+        env = {name: value for name, value in env.items() if name not in ours}
+        if spec.cwd is not None:
+            if spec.cwd.startswith("/"):
+                env["PWD"] = spec.cwd
+            else:
+                env.pop("PWD", None)  # it would be a lie
+    return env
+
+
+def _says_utf8(env: dict[str, str]) -> bool:
+    locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+    return "utf8" in locale.lower().replace("-", "")
+
+
+def _winsize(rows: int, columns: int) -> bytes:
+    rows = min(rows, 0xFFFF) if rows > 0 else USUAL_SIZE[0]
+    columns = min(columns, 0xFFFF) if columns > 0 else USUAL_SIZE[1]
+    return struct.pack("HHHH", rows, columns, 0, 0)
+
+
+_prepared = False
+
+
+def prepare() -> None:
+    """Make this process fit to start others; done once, by the first `spawn` if nobody did before.
+
+    Whatever descriptor we inherited is not inherited on, 0 to 2 are taken (else a pipe of ours might
+    get such a number), and an ignored CHLD, which would throw exit codes away, is not ignored.
+    """
+    global _prepared
+    if _prepared:
+        return
+    _prepared = True
+    if signals.getsignal(signals.SIGCHLD) == signals.SIG_IGN:
+        signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+    fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    while fd <= 2:
+        os.set_inheritable(fd, True)
+        fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.close(fd)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:  # the listing's own
+                pass

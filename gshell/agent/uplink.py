@@ -1,0 +1,251 @@
+"""The agent's connections to its relay: one for control, a few spares parked for data.
+
+Reconnects for ever with jittered back-off. Knows no sessions; whoever owns it gets the messages and the
+data links.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, Dict, List, Protocol
+
+from gshell.errors import AuthError, GshellError
+from gshell.model.ticket import Ticket
+from gshell.net import address, control, rendezvous
+from gshell.net.link import Link, Owner
+from gshell.net.loop import Loop, Timer
+from gshell.net.tls import Tls, client_context, server_context
+
+MAX_SPARES = 16  # parked data connections; a door takes no more of one agent
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MOST_S = 5.0
+SPARE_RETRY_S = 0.1
+CONTROL_PING_S = 15.0
+CONTROL_DEAD_S = 45.0
+
+
+def jitter() -> float:
+    """0.5 to 1.5, so that a thousand agents do not return in the same instant."""
+    return 0.5 + os.urandom(1)[0] / 255.0
+
+
+class Uplinked(Protocol):
+    """Who owns an Uplink."""
+
+    def hello(self) -> Dict[str, Any]:
+        """What to register with."""
+
+    def on_control(self, message: Dict[str, Any]) -> None:
+        """A message from the broker (but for ``welcome``)."""
+
+    def on_welcome(self) -> None:
+        """Registered (again)."""
+
+    def on_away(self, error: GshellError) -> None:
+        """The control connection is lost; it will come back by itself."""
+
+    def on_refused(self, error: AuthError) -> None:
+        """Our certificate is not accepted: it never will be."""
+
+    def data_owner(self, link_user: Callable[[], str]) -> Owner:
+        """Whose a new data link shall be."""
+
+
+class Uplink:
+    """Owns the control link and the parked spares. Invariant: spares exist only under the ``park_key``
+    of the present control connection."""
+
+    def __init__(self, loop: Loop, ticket: Ticket, owner: Uplinked) -> None:
+        self._loop = loop
+        self._ticket = ticket
+        self._owner = owner
+        self._client_context = client_context(ticket)
+        self._server_context = server_context(ticket)
+        self._link: "Link | None" = None
+        self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
+        self._retry: "Timer | None" = None
+        self._failures = 0
+        self._relay = 0
+        self._park_key = b""
+        self._spares: Dict[Link, "_Spare"] = {}
+        self._wanted = 2
+        self._heard_at = 0.0
+        self._closed = False
+        self.welcomed = False
+
+    def start(self) -> None:
+        self._dial()
+        self._loop.later(CONTROL_PING_S, self._heartbeat)
+
+    def close(self) -> None:
+        self._closed = True
+        self._drop_spares()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def say(self, message: Dict[str, Any]) -> None:
+        """Send to the broker if registered; else it is dropped: what matters is in the next hello."""
+        if self._link is not None and self.welcomed:
+            self._link.send(control.encode(message))
+
+    def want_spares(self, count: int) -> None:
+        """Keep at least so many data connections parked."""
+        count = max(2, min(count, MAX_SPARES))
+        if count > self._wanted:
+            self._wanted = count
+        self._top_up()
+
+    # -- control
+
+    def _dial(self) -> None:
+        self._retry = None
+        if self._closed:
+            return
+        self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
+        relays = self._ticket.relays
+        try:
+            sock, connected = address.start_connect(relays[self._relay % len(relays)])
+        except (OSError, GshellError) as error:
+            self._lost(GshellError(f"cannot reach the relay: {error}"))
+            return
+        tls = Tls(self._client_context, server_side=False)
+        self._link = Link(self._loop, sock, self, tls)
+        self._heard_at = self._loop.clock()
+        self._link.begin(connected, tls.start())
+
+    def _lost(self, error: GshellError) -> None:
+        self._link = None
+        was_welcomed, self.welcomed = self.welcomed, False
+        if self._closed:
+            return
+        self._drop_spares()
+        if was_welcomed:
+            self._failures = 0
+        self._failures += 1
+        self._relay += 1
+        delay = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10)) * jitter()
+        self._retry = self._loop.later(delay, self._dial)
+        self._owner.on_away(error)
+
+    def link_ready(self, link: Link) -> None:
+        assert link.tls is not None
+        if link.tls.peer_pin() != self._ticket.pin:
+            link.close()
+            self._lost(AuthError("the relay's certificate is not the one in our ticket"))
+            return
+        link.send(control.encode(self._owner.hello()))
+
+    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+        self._heard_at = self._loop.clock()
+        for chunk in chunks:
+            for message in self._decoder.feed(chunk):
+                if message.get("m") == "welcome":
+                    self._welcome(message)
+                elif message.get("m") != "pong":
+                    self._owner.on_control(message)
+                if link.closed:
+                    return
+
+    def link_room(self, link: Link) -> None:
+        pass
+
+    def link_closed(self, link: Link, error: GshellError) -> None:
+        if link is self._link:
+            if isinstance(error, AuthError):
+                self._closed = True
+                self._link = None
+                self._drop_spares()
+                self._owner.on_refused(error)
+            else:
+                self._lost(error)
+
+    def _welcome(self, message: Dict[str, Any]) -> None:
+        self._drop_spares()
+        self._park_key = bytes.fromhex(str(message["park_key"]))
+        self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
+        self.welcomed = True
+        self._owner.on_welcome()
+        self._top_up()
+
+    def _heartbeat(self) -> None:
+        if self._closed:
+            return
+        link = self._link
+        if link is not None:
+            if self._loop.clock() - self._heard_at > CONTROL_DEAD_S:
+                link.close()
+                self._lost(GshellError("the relay has been silent"))
+            elif self.welcomed:
+                link.send(control.encode({"m": "ping"}))
+        self._loop.later(CONTROL_PING_S, self._heartbeat)
+
+    # -- spares
+
+    def _top_up(self) -> None:
+        while self.welcomed and len(self._spares) < self._wanted:
+            if not self._park():
+                self._loop.later(SPARE_RETRY_S, self._top_up)
+                return
+
+    def _park(self) -> bool:
+        relays = self._ticket.relays
+        try:
+            sock, connected = address.start_connect(relays[self._relay % len(relays)])
+        except (OSError, GshellError):
+            return False
+        body = {"a": self._ticket.agent_id, "t": time.time(), "n": os.urandom(16).hex()}
+        preamble = rendezvous.encode(rendezvous.AGENT, body, b"", self._park_key)
+        tls = Tls(self._server_context, server_side=True)
+        spare = _Spare(self)
+        link = Link(self._loop, sock, spare, tls)
+        self._spares[link] = spare
+        link.begin(connected, preamble)
+        return True
+
+    def _drop_spares(self) -> None:
+        for link in list(self._spares):
+            link.close()
+        self._spares.clear()
+
+    def _spare_paired(self, link: Link) -> None:
+        """The client's first bytes are here: this one is taken, park another."""
+        if self._spares.pop(link, None) is not None:
+            self._wanted = max(2, self._wanted - 1)
+            self._loop.soon(self._top_up)
+
+    def _spare_lost(self, link: Link) -> None:
+        if self._spares.pop(link, None) is not None:
+            self._loop.later(SPARE_RETRY_S, self._top_up)
+
+    def _spare_joined(self, link: Link) -> None:
+        self._spare_paired(link)
+        uris = link.tls.peer_uris() if link.tls is not None else []
+        user = next((uri[len("gshell:user:") :] for uri in uris if uri.startswith("gshell:user:")), "")
+        link.owner = self._owner.data_owner(lambda: user)
+        link.owner.link_ready(link)
+
+
+class _Spare:
+    """A parked data connection until its inner TLS stands; then the session layer takes it over."""
+
+    __slots__ = ("_uplink",)
+
+    def __init__(self, uplink: Uplink) -> None:
+        self._uplink = uplink
+
+    def link_ready(self, link: Link) -> None:
+        self._uplink._spare_joined(link)
+
+    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+        link.owner.link_data(link, chunks)  # ours no more: link_ready came first
+
+    def link_first(self, link: Link) -> None:
+        self._uplink._spare_paired(link)
+
+    def link_room(self, link: Link) -> None:
+        pass
+
+    def link_closed(self, link: Link, error: GshellError) -> None:
+        self._uplink._spare_lost(link)

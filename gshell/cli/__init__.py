@@ -1,0 +1,1 @@
+"""The command line: what was typed, read by table, and the verbs that answer."""

@@ -1,0 +1,348 @@
+"""Every command of gshell with its options and its help, as a table. Knows not what they do."""
+
+from __future__ import annotations
+
+from gshell.cli import options as o
+from gshell.cli import values
+from gshell.cli.options import Command, Option, Parsed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELP = Option("-h --help", help="this page")
+GLOBAL = (
+    Option("--relay", "HOST:PORT", "the relay to use instead of the configured or private one"),
+    Option("--json", help="print JSON instead of tables"),
+    Option("-q --quiet", help="only what was asked for: no notes, lists as bare ids"),
+    Option("-v --verbose", help="say what is being done; -vv more", repeat=True),
+    Option(
+        "--color",
+        "WHEN",
+        "auto, always or never (also: NO_COLOR, FORCE_COLOR)",
+        default="auto",
+        choices=("auto", "always", "never"),
+    ),
+    Option("--no-background", help="do everything in this process: slower, nothing stays behind"),
+    HELP,
+)
+
+
+def _tasks(text: str) -> int:
+    try:
+        return values.whole_number(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number of tasks; a job's name is given with -J")
+
+
+def _agents(text: str) -> int:
+    try:
+        return values.whole_number(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number of agents; a job's name is given with -J")
+
+
+def _since(text: str) -> float | str:
+    return text if text == "start" else values.parse_duration(text)
+
+
+_JOB_NAME = Option("-J --name", "NAME", "the job's name (else the program's)")
+_ENV = Option(
+    "--env", "K=V", "set a variable; K alone: its value here", values.parse_env, None, True
+)
+_CWD = Option("--cwd", "DIR", "start there (else in this directory, if it exists there)")
+_AGENT = Option("--agent", "ID", "on this agent")
+_TIMEOUT = Option(
+    "--timeout",
+    "T",
+    "give up after T: 90 (seconds), 30m, 1:30:00; exit status 124",
+    values.parse_duration,
+)
+_ESCAPE = Option("-e --escape", "CHAR", "escape character, ^X for Ctrl-X, or none", default="~")
+
+RUN = Command(
+    "run",
+    "run a command on waiting agents, as if it were here",
+    (
+        Option("-t --pty", help="give it a terminal (else: if stdin and stdout are one)"),
+        Option("-T --no-pty", help="never a terminal: stdout and stderr apart, bytes untouched"),
+        Option("-n --tasks", "N", "number of tasks (ranks) on each agent", _tasks),
+        Option("-N --agents", "AGENTS", "number of agents, all or none", _agents),
+        _JOB_NAME,
+        _ENV,
+        _CWD,
+        _AGENT,
+        Option("--detach", help="print the job's id and leave it running"),
+        _TIMEOUT,
+        Option("-l --label", help="begin each line with the rank it comes from"),
+        _ESCAPE,
+    ),
+    remainder="CMD...",
+    examples=(
+        ("gshell run hostname", "on one waiting agent"),
+        ("gshell run -n 4 -l -- ./a.out -x 1", "four tasks, lines labelled"),
+        ("tar c d | gshell run -- tar t", "pipes work both ways"),
+        ("gshell run --detach -- ./lu.A.1", "prints the id: attach ID, logs ID"),
+    ),
+    about="The exit status is the program's own, or 128 + the signal that ended it. Else: 2 wrong "
+    "usage, 124 our time-out, 125 not started, 126 not executable, 127 not found, 255 link lost.",
+    common=GLOBAL,
+)
+SH = Command(
+    "sh",
+    "a shell on a waiting agent",
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _ESCAPE),
+    examples=(
+        ("gshell sh", "~. leaves it, attach comes back"),
+        ("gshell sh --agent n014", "on that one"),
+    ),
+    common=GLOBAL,
+)
+ATTACH = Command(
+    "attach",
+    "come back to a running job, or look on",
+    (
+        Option("-r --read-only", help="look, type nothing"),
+        Option("--steal", help="take over typing from whoever has it"),
+        Option("--since", "T", "history from T ago (10m), or from the start", _since),
+        _ESCAPE,
+    ),
+    words="ID",
+    examples=(
+        ("gshell attach 42", "its screen, then live"),
+        ("gshell attach 42 --read-only", "beside the one who types"),
+    ),
+    common=GLOBAL,
+)
+JOBS = Command(
+    "jobs",
+    "list my jobs",
+    (
+        Option("-a --all", help="ended ones too"),
+        Option("-w --watch", help="keep the list up to date until Ctrl-C"),
+    ),
+    words="[ID...]",
+    aliases=("ps",),
+    examples=(
+        ("gshell jobs", "what is queued and running"),
+        ("gshell jobs -a --json", "all of it"),
+    ),
+    common=GLOBAL,
+)
+AGENTS = Command(
+    "agents",
+    "list the agents that wait or work for me",
+    (Option("-w --watch", help="keep the list up to date until Ctrl-C"),),
+    examples=(("gshell agents", "where a job can start at once"),),
+    common=GLOBAL,
+)
+LOGS = Command(
+    "logs",
+    "print a job's output so far",
+    (
+        Option("-f --follow", help="go on until the job ends"),
+        Option("--since", "T", "from T ago (10m), or from the start", _since),
+    ),
+    words="ID",
+    examples=(("gshell logs 42", "what it printed"), ("gshell logs -f 42", "and goes on printing")),
+    common=GLOBAL,
+)
+_SIGNAL = Option("-s --signal", "SIG", "TERM, KILL, 15, ...", values.parse_signal)
+CANCEL = Command(
+    "cancel",
+    "end jobs: TERM, then KILL after 5 s; queued ones are removed",
+    (_SIGNAL,),
+    words="ID [ID...]",
+    examples=(("gshell cancel 42", "end it"),),
+    bare="signal",
+    common=GLOBAL,
+)
+KILL = Command(
+    "kill",
+    "send jobs a signal (else TERM, then KILL after 5 s)",
+    (_SIGNAL,),
+    words="ID [ID...]",
+    examples=(("gshell kill -s USR1 42", "one signal"), ("gshell kill -9 42 43", "as in kill(1)")),
+    bare="signal",
+    common=GLOBAL,
+)
+STOP = Command(
+    "stop",
+    "end the private relay, its agent and the background process",
+    (Option("--force", help="even while jobs run: they are ended"),),
+    examples=(("gshell stop", "the next gshell run starts them again"),),
+    common=GLOBAL,
+)
+WHOAMI = Command("whoami", "who I am to the relay, and which relay that is", common=GLOBAL)
+DOCTOR = Command("doctor", "check everything and say what to do", common=GLOBAL)
+VERSION = Command("version", "print the version", common=GLOBAL)
+HELP_COMMAND = Command("help", "explain a command", words="[COMMAND...]", common=GLOBAL)
+DEMO = Command(
+    "demo",
+    "compile a small MPI program and run it on a waiting agent",
+    opaque=True,
+    examples=(("gshell demo", "the LU benchmark, classes S and W"),),
+    common=GLOBAL,
+)
+LOGIN = Command(
+    "login",
+    "enrol with a relay",
+    words="INVITE",
+    examples=(("gshell login gshell://HOST:4433/PIN#TOKEN", "what `gshell relay start` printed"),),
+    common=GLOBAL,
+)
+RELAY = Command(
+    "relay",
+    "start, inspect and stop a relay",
+    words="start|status|stop ...",
+    opaque=True,
+    examples=(("gshell relay start --listen :4433", "prints an invite"),),
+    common=GLOBAL,
+)
+AGENT_START = Command(
+    "agent start",
+    "offer this machine to the relay",
+    (
+        Option("--ticket", "FILE", "the ticket to enrol with"),
+        Option("--slots", "N", "tasks at a time (else: the cpus)", values.whole_number),
+        Option("--tag", "TAG", "a word that jobs can ask for", repeat=True),
+        Option("-b --background", help="return once it waits"),
+    ),
+    examples=(
+        ("gshell agent start --ticket agent.ticket", "until stopped"),
+        ("gshell agent start -b --tag gpu", "stays behind"),
+    ),
+    common=GLOBAL,
+)
+AGENT_STOP = Command(
+    "agent stop",
+    "end agents",
+    (Option("--force", help="even while jobs run: they are ended"),),
+    words="ID [ID...]",
+    examples=(("gshell agent stop n014", "once its jobs are done"),),
+    common=GLOBAL,
+)
+AGENT_DRAIN = Command(
+    "agent drain",
+    "let agents take no more jobs",
+    (Option("--undo", help="let them take jobs again"),),
+    words="ID [ID...]",
+    examples=(("gshell agent drain n014", "what runs there goes on"),),
+    common=GLOBAL,
+)
+AGENT_PACK = Command(
+    "agent pack",
+    "write the agent as one file that needs only python3",
+    (Option("--force", help="replace FILE"),),
+    words="FILE",
+    examples=(("gshell agent pack agent.pyz", "there: python3 agent.pyz --ticket FILE"),),
+    common=GLOBAL,
+)
+AGENT_TICKET = Command(
+    "agent ticket",
+    "write a ticket for an agent that starts elsewhere",
+    (Option("--force", help="replace FILE"),),
+    words="FILE",
+    examples=(("gshell agent ticket agent.ticket", "readable by you alone; move it safely"),),
+    common=GLOBAL,
+)
+BG = Command("bg", "the background process itself", opaque=True, hidden=True)
+
+COMMANDS = (
+    RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN,
+    AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+)  # fmt: skip
+GROUPS = {"agent": "start, stop, drain and pack agents"}
+
+ROOT = Command(
+    "",
+    "an instant terminal on machines that only a batch system can reach",
+    (Option("-V --version", help="print the version"),),
+    remainder="[COMMAND ...]",
+    examples=(
+        ("gshell run hostname", "run a command on a waiting agent"),
+        ("gshell sh", "a shell there; ~. leaves it running"),
+        ("gshell jobs", "what runs; attach ID comes back to it"),
+        ("gshell help run", "all about one command"),
+    ),
+    common=GLOBAL,
+)
+_BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
+
+
+def read(argv: Sequence[str]) -> Parsed:
+    """The whole command line, without the program's own name.
+
+    ``help`` in every spelling comes back as the command `HELP_COMMAND` with what it is about in
+    ``words``; so does no command at all.
+
+    Raises:
+        UsageError: with the nearest command or option, where there is one.
+    """
+    before = o.parse(ROOT, argv)
+    if before["version"] and not before.help:
+        return Parsed(VERSION, before)
+    if before.help or not before.words:
+        return Parsed(HELP_COMMAND, before)
+    command, rest = _find(before.words)
+    if command is None:
+        return _help(list(before.words[:1]), before)
+    parsed = o.parse(command, rest, before)
+    return _help(command.name.split(), before) if parsed.help else parsed
+
+
+def _help(words: list[str], before: Parsed) -> Parsed:
+    parsed = Parsed(HELP_COMMAND, before)
+    parsed.words = words
+    return parsed
+
+
+def _find(words: Sequence[str]) -> tuple[Command | None, list[str]]:
+    """The command that ``words`` begin with and what follows it; None for a group's help."""
+    first, rest = words[0], list(words[1:])
+    if first in GROUPS:
+        if not rest or rest[0] in ("-h", "--help"):
+            return None, rest
+        first, rest = f"{first} {rest[0]}", rest[1:]
+    command = _BY_NAME.get(first)
+    if command is None:
+        raise _unknown(first)
+    return command, rest
+
+
+def _unknown(name: str) -> Exception:
+    shown = [known for known, command in _BY_NAME.items() if not command.hidden]
+    near = o.nearest(name, [*shown, *GROUPS])
+    also = f"; did you mean {near!r}?" if near else ""
+    return o.wrong(
+        ROOT, f"unknown command {name!r}{also}", f"gshell {near}" if near else "gshell help"
+    )
+
+
+def help_page(words: Sequence[str]) -> str:
+    """What ``gshell help WORDS`` prints.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    if not words:
+        return _overview()
+    name = " ".join(words)
+    if name in GROUPS:
+        rows = [(c.name, c.summary) for c in COMMANDS if c.name.startswith(name + " ")]
+        return "\n".join([f"gshell {name}: {GROUPS[name]}", "", *o.columns(rows, 18)]) + "\n"
+    if name not in _BY_NAME:
+        raise _unknown(name)
+    return o.help_text(_BY_NAME[name])
+
+
+def _overview() -> str:
+    rows = [
+        (", ".join((command.name, *command.aliases)), command.summary)
+        for command in COMMANDS
+        if not command.hidden and " " not in command.name
+    ]
+    rows += GROUPS.items()
+    commands = "\n".join(["commands", *o.columns(rows, 14)])
+    page, everywhere = o.help_text(ROOT).split("\n\noptions\n")
+    return f"{page}\n\n{commands}\n\noptions\n{everywhere}"

@@ -1,0 +1,299 @@
+"""One attachment's conversation with an agent, over as many connections as it takes.
+
+Dials through the relay's door, greets, resumes after breaks with back-off. Knows no terminal and no
+descriptors: its owner gets the events.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Protocol
+
+from gshell.errors import AuthError, GshellError, LinkLost, RemoteProtocolError
+from gshell.model.ticket import Ticket
+from gshell.net import address, rendezvous
+from gshell.net.link import Link
+from gshell.net.loop import Loop, Timer
+from gshell.net.tls import Tls
+from gshell.wire import peer as wire
+from gshell.wire.constants import DEAD_AFTER_S, HEARTBEAT_S
+
+PULL_BYTES = 1 << 18
+BACKOFF_FIRST_S = 0.03
+BACKOFF_MOST_S = 5.0
+JOIN_S = 15.0  # from dialling to the agent's greeting: longer than a door waits for a spare
+SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: ask who we are
+
+
+class Talker(Protocol):
+    """Who owns a Conversation."""
+
+    def on_greeted(self, talk: "Conversation", welcome: dict[str, Any]) -> None:
+        """WELCOME arrived, the first or after a break; open streams now."""
+
+    def on_event(self, talk: "Conversation", event: wire.Event) -> None: ...
+
+    def on_flow(self, talk: "Conversation") -> None:
+        """Credit or room may have come."""
+
+    def on_lost(self, talk: "Conversation", error: GshellError) -> None:
+        """The link broke; it is being mended."""
+
+    def on_queued(self, talk: "Conversation") -> None:
+        """No room at present: call ``dial()`` when there is."""
+
+    def on_refused(self, talk: "Conversation", code: str) -> None:
+        """A door refused in clear; not final, but ``dial()`` again is up to the owner."""
+
+    def on_failed(self, talk: "Conversation", error: GshellError) -> None:
+        """It is over."""
+
+
+class Dialler:
+    """What all conversations of a process share: the ticket and the TLS context."""
+
+    def __init__(self, loop: Loop, ticket: Ticket) -> None:
+        from gshell.net.tls import client_context
+
+        self.loop = loop
+        self.ticket = ticket
+        self.context = client_context(ticket)
+        self.mac_key = bytes.fromhex(ticket.mac_key)
+        self.relay = 0  # which of the relays answered last
+
+
+class Conversation:
+    """Invariant: at most one link; ``secret`` leaves this process only inside end-to-end TLS."""
+
+    def __init__(self, dialler: Dialler, owner: Talker, request: dict[str, Any], hello: dict[str, Any]) -> None:
+        self.peer = wire.Peer(client=True)
+        self.joined = False  # ever
+        self.job = str(request.get("job", ""))
+        self.index = int(request.get("index", 0))
+        self.over = False
+        self.agent_id = ""
+        self._dialler = dialler
+        self._loop = dialler.loop
+        self._owner = owner
+        self._secret = os.urandom(32)
+        self.att = rendezvous.public_id(self._secret)
+        self._request = request
+        self._hello = hello
+        self._link: Link | None = None
+        self._timer: Timer | None = None
+        self._heard_at = 0.0
+        self._beat_at = 0.0
+        self._attempts = 0
+        self._silent = 0
+        self._beating = False
+
+    @property
+    def up(self) -> bool:
+        return self._link is not None and self.peer.greeted
+
+    # -- links
+
+    def dial(self) -> None:
+        """Connect and ask to be joined; everything else follows by itself."""
+        self._timer = None
+        if self.over or self._link is not None:
+            return
+        dialler = self._dialler
+        relays = dialler.ticket.relays
+        try:
+            sock, connected = address.start_connect(relays[dialler.relay % len(relays)])
+        except OSError as error:
+            self._broken(LinkLost(f"cannot connect: {error.strerror or error}"))
+            return
+        tls = Tls(dialler.context, server_side=False)
+        hello = tls.start()
+        link = self._link = Link(self._loop, sock, self, tls)
+        self._heard_at = self._loop.clock()
+        link.begin(connected, rendezvous.encode(rendezvous.CLIENT, self._body(), hello, dialler.mac_key))
+        if not self._beating:
+            self._beating = True
+            self._loop.later(HEARTBEAT_S / 3, self._beat)
+
+    def _body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "k": self._dialler.ticket.mac_id,
+            "t": time.time(),
+            "n": os.urandom(16).hex(),
+            "att": self.att,
+        }
+        body.update(self._request)
+        if self.joined:
+            body["op"] = "resume"
+            body["job"] = self.job
+            body["index"] = self.index
+        return body
+
+    def link_ready(self, link: Link) -> None:
+        assert link.tls is not None
+        user = self._dialler.ticket.user
+        mine = [uri for uri in link.tls.peer_uris() if uri.startswith(f"gshell:agent:{user}:")]
+        if not mine:
+            self._fail(AuthError("what answered is not an agent of yours"))
+            return
+        self.agent_id = mine[0].rpartition(":")[2]
+        hello = dict(self._hello)
+        hello["op"] = "resume" if self.joined else self._request.get("op", "open")
+        hello["secret"] = self._secret.hex()
+        self.peer.link_up(hello, early_data=not self.joined and hello["op"] == "open")
+        self.pump()
+
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
+        self._heard_at = self._loop.clock()
+        receive = self.peer.receive
+        for chunk in chunks:
+            for event in receive(chunk):
+                self._event(event)
+                if link.closed:
+                    return
+        self._owner.on_flow(self)
+        self.pump()
+
+    def _event(self, event: wire.Event) -> None:
+        if isinstance(event, wire.Greeted):
+            message = event.message
+            self.job = str(message.get("job", self.job))
+            self.index = int(message.get("index", self.index))
+            self.joined = True
+            self._attempts = self._silent = 0
+            self._owner.on_greeted(self, message)
+            for more in self.peer.adopt(message):
+                self._event(more)
+        elif isinstance(event, wire.Ended):
+            self._ended(event)
+        elif not isinstance(event, wire.PongReceived):
+            self._owner.on_event(self, event)
+
+    def _ended(self, event: wire.Ended) -> None:
+        code = event.code
+        if code in ("busy", "draining") and not self.over:
+            self._drop()  # the relay did not know yet: ask again, it looks elsewhere
+            self.joined = False
+            self._owner.on_refused(self, "again")
+            return
+        reasons = {
+            "gone": LinkLost("the session is not there any more", transient=False),
+            "denied": AuthError(f"the agent refused: {event.reason}"),
+            "shutdown": LinkLost("the agent was stopped", transient=False),
+            "revoked": AuthError("your right to look at this session was revoked"),
+        }
+        self._fail(reasons.get(code) or LinkLost(f"the agent ended the session: {event.reason or code}", transient=False))
+
+    def link_room(self, link: Link) -> None:
+        self._owner.on_flow(self)
+        self.pump()
+
+    def link_closed(self, link: Link, error: GshellError) -> None:
+        if link is not self._link:
+            return
+        self._link = None
+        self.peer.link_lost()
+        if link.first is not None and link.first.startswith(rendezvous.MAGIC):
+            code, retry_s = rendezvous.parse_refusal(link.first)
+            self._refused(code, retry_s)
+        elif isinstance(error, (AuthError, RemoteProtocolError)):
+            if isinstance(error, RemoteProtocolError):
+                error = LinkLost(f"protocol error: {error}", transient=False)
+            self._fail(error)
+        else:
+            if link.first is None and not self.joined:
+                self._silent += 1
+            self._broken(error)
+
+    def _refused(self, code: str, retry_s: float) -> None:
+        if code in ("again", "used"):
+            self._later(max(retry_s, self._backoff()))
+            self._owner.on_lost(self, LinkLost("the agent is away for the moment"))
+        elif code == "queued":
+            self._owner.on_queued(self)
+        else:
+            self._owner.on_refused(self, code)
+
+    def _broken(self, error: GshellError) -> None:
+        self._dialler.relay += 1
+        if not self.joined and (self._silent >= SILENT_CLOSES or self._attempts >= 6):
+            if self._silent:
+                self._owner.on_refused(self, "silent")
+            else:
+                self._fail(LinkLost(f"cannot reach the relay {self._dialler.ticket.relays[0]}: {error}"))
+            return
+        self._later(self._backoff())
+        self._owner.on_lost(self, error)
+
+    def _backoff(self) -> float:
+        self._attempts += 1
+        jitter = 0.5 + os.urandom(1)[0] / 255.0
+        return min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._attempts - 1, 10)) * jitter
+
+    def _later(self, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.later(delay_s, self.dial)
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+            self.peer.link_lost()
+
+    def _fail(self, error: GshellError) -> None:
+        self.close()
+        self._owner.on_failed(self, error)
+
+    def close(self, code: str = "", reason: str = "") -> None:
+        """Leave; with ``code``, say BYE. Nothing is called back any more."""
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        link = self._link
+        if link is not None:
+            if code and not link.closed and link.tls is not None and link.tls.ready:
+                self.peer.bye(code, reason)
+                link.send(b"".join(self.peer.pull(PULL_BYTES)))
+            self._drop()
+
+    # -- time
+
+    def _beat(self) -> None:
+        if self.over:
+            return
+        now = self._loop.clock()
+        link = self._link
+        if link is not None:
+            silent = now - self._heard_at
+            if silent > (DEAD_AFTER_S if self.peer.greeted else JOIN_S):
+                self._drop()
+                self._broken(LinkLost("the connection has been silent"))
+            elif self.peer.greeted and silent > HEARTBEAT_S and now - self._beat_at > HEARTBEAT_S / 2:
+                self._beat_at = now
+                self.peer.ping(int(now))
+                self.pump()
+        self._loop.later(HEARTBEAT_S / 3, self._beat)
+
+    def check_now(self) -> None:
+        """Somebody waits for an answer (a key was typed): find out soon whether the link lives."""
+        if self.up and self._loop.clock() - self._heard_at > 3.0:
+            self.peer.ping(0)
+
+    # -- sending
+
+    @property
+    def room(self) -> bool:
+        return self._link is not None and self._link.room
+
+    def pump(self) -> None:
+        """Send what may be sent, while the link has room."""
+        link = self._link
+        if link is None or link.closed or link.tls is None or not link.tls.ready:
+            return
+        peer = self.peer
+        while link.room:
+            out = peer.pull(PULL_BYTES)
+            if not out:
+                return
+            link.send(out[0] if len(out) == 1 else b"".join(out))

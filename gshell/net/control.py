@@ -1,0 +1,55 @@
+"""Control messages: a length and a JSON object. Sans-IO; the TLS around it is somebody else's."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Dict, List
+
+from gshell.errors import RemoteProtocolError
+
+_HEAD = struct.Struct("!I")
+MAX_FROM_PEER_BYTES = 1 << 18  # what a relay accepts: an argv and an environment fit
+MAX_FROM_RELAY_BYTES = 1 << 24  # what a client accepts: ten thousand jobs fit
+
+
+def encode(message: Dict[str, Any]) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return _HEAD.pack(len(body)) + body
+
+
+class ControlDecoder:
+    """Bytes in any pieces to messages. Holds at most one incomplete message."""
+
+    __slots__ = ("_buffer", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+
+    def feed(self, data: bytes) -> List[Dict[str, Any]]:
+        """
+        Raises:
+            RemoteProtocolError: not a message, or a longer one than we take.
+        """
+        buffer = self._buffer
+        buffer += data
+        out: List[Dict[str, Any]] = []
+        at = 0
+        while len(buffer) - at >= _HEAD.size:
+            (size,) = _HEAD.unpack_from(buffer, at)
+            if size > self._limit:
+                raise RemoteProtocolError("frame-too-long", f"control message of {size} bytes")
+            if len(buffer) - at - _HEAD.size < size:
+                break
+            at += _HEAD.size
+            try:
+                message = json.loads(bytes(buffer[at : at + size]))
+            except (ValueError, RecursionError):
+                raise RemoteProtocolError("bad-json", "control message") from None
+            if not isinstance(message, dict):
+                raise RemoteProtocolError("bad-json", "control message")
+            out.append(message)
+            at += size
+        del buffer[:at]
+        return out

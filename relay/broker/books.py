@@ -1,0 +1,215 @@
+"""All that one broker knows, and the round under way: the time, and the actions decided so far.
+
+The other modules of the core are functions over a `Books`. Knows tables, not policies.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from relay.broker.events import (
+    Action,
+    AskId,
+    Conn,
+    ConnUp,
+    Journal,
+    Log,
+    Message,
+    Refuse,
+    Send,
+)
+from relay.broker.model import Agent, Attachment, Job, Settings
+from relay.broker.states import JobState
+from relay.broker.views import job_view
+
+_WHY_KEPT = 4096  # refusals remembered for `whynot`; the oldest go first
+
+
+class Books:
+    """Invariant: every job in ``queues`` is NEW or QUEUED and has no agent; every other live job is
+    placed; ``atts`` holds exactly the attachments of jobs in ``jobs``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.now = 0.0
+        self.out: list[Action] = []
+        self.conns: dict[Conn, ConnUp] = {}
+        self.agents: dict[str, Agent] = {}
+        self.agents_of: dict[str, dict[str, Agent]] = {}
+        self.jobs: dict[int, Job] = {}
+        self.jobs_of: dict[str, dict[int, Job]] = {}
+        self.queues: dict[str, dict[int, None]] = {}  # user -> job ids, in order
+        self.atts: dict[str, Attachment] = {}
+        self.groups: dict[tuple[str, str], int] = {}  # (user, group) -> job id
+        self.asks: dict[AskId, int] = {}  # held asks -> job id
+        self.why: dict[tuple[str, str], tuple[str, str]] = {}  # (user, att) -> (code, message)
+        self.changed: set[str] = set()  # users whose queues moved since the last notice
+        self.kept: dict[str, dict[int, None]] = {}  # user -> finished job ids, oldest first
+        self.next_id = 1
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self.choices = 0
+
+    # ------------------------------------------------------------------------------------- saying
+
+    def send(self, conn: Conn | None, message: Message) -> None:
+        if conn is not None and conn in self.conns:
+            self.out.append(Send(conn, message))
+
+    def tell_agent(self, agent_id: str, message: Message) -> None:
+        """Nothing happens if it is away: what matters is said again when it comes back."""
+        agent = self.agents.get(agent_id)
+        if agent is not None:
+            self.send(agent.conn, message)
+
+    def answer(self, conn: Conn, re: Any, **fields: Any) -> None:
+        self.send(conn, {"re": re, "ok": True, **fields})
+
+    def refuse_verb(
+        self, conn: Conn, re: Any, code: str, message: str, hint: str | None = None
+    ) -> None:
+        self.send(conn, {"re": re, "ok": False, "code": code, "message": message, "hint": hint})
+
+    def refuse(
+        self, ask: AskId, user: str, att: str, code: str, why: str, retry_s: float = 0.0
+    ) -> None:
+        """Send a waiting client away; it may ask why over control."""
+        self.out.append(Refuse(ask, code, retry_s))
+        self.remember_why(user, att, code, why)
+
+    def remember_why(self, user: str, att: str, code: str, why: str) -> None:
+        self.why.pop((user, att), None)
+        self.why[user, att] = (code, why)
+        if len(self.why) > _WHY_KEPT:
+            del self.why[next(iter(self.why))]
+
+    def log(self, text: str) -> None:
+        self.out.append(Log(text))
+
+    # ------------------------------------------------------------------------------------- timers
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Call it in the round at or after ``when``; it must check that it is still meant."""
+        heapq.heappush(self._timers, (when, next(self._count), call))
+
+    def run_timers(self) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= self.now:
+            heapq.heappop(timers)[2]()
+
+    # -------------------------------------------------------------------------------------- jobs
+
+    def new_id(self) -> int:
+        """Never the same number twice, restarts included."""
+        number = self.next_id
+        self.next_id = number + 1
+        self.out.append(Journal("meta", "next_id", {"value": self.next_id}))
+        return number
+
+    def add_job(self, job: Job) -> None:
+        self.jobs[job.id] = job
+        self.jobs_of.setdefault(job.user, {})[job.id] = job
+        if job.group:
+            self.groups[job.user, job.group] = job.id
+
+    def add_att(self, job: Job, att: Attachment) -> None:
+        self.atts[att.att] = att
+        job.atts.add(att.att)
+
+    def drop_att(self, att: str) -> None:
+        gone = self.atts.pop(att, None)
+        if gone is not None and gone.job_id in self.jobs:
+            self.jobs[gone.job_id].atts.discard(att)
+
+    def own(self, user: str, text: object) -> Job | None:
+        """The user's job of this number; None for another's as for none at all."""
+        number = job_number(text)
+        job = self.jobs.get(number) if number is not None else None
+        return job if job is not None and job.user == user and job.shown else None
+
+    def keep(self, job: Job) -> None:
+        """Write the job down."""
+        self.out.append(Journal("job", str(job.id), job.record()))
+
+    def forget(self, job: Job) -> None:
+        """As if it had never been; its number stays used."""
+        self.jobs.pop(job.id, None)
+        self.jobs_of.get(job.user, {}).pop(job.id, None)
+        self.unqueue(job)
+        self.groups.pop((job.user, job.group), None)
+        for att in job.atts:
+            self.atts.pop(att, None)
+        self.kept.get(job.user, {}).pop(job.id, None)
+        self.out.append(Journal("job", str(job.id), None))
+
+    def queue(self, job: Job) -> None:
+        queue = self.queues.setdefault(job.user, {})
+        behind = [i for i in queue if i > job.id] if queue and job.id < next(reversed(queue)) else []
+        queue[job.id] = None
+        for i in behind:  # one that comes back keeps its turn: numbers are given in order
+            del queue[i]
+            queue[i] = None
+        self.changed.add(job.user)
+
+    def unqueue(self, job: Job) -> None:
+        queue = self.queues.get(job.user)
+        if queue is not None and job.id in queue:
+            del queue[job.id]
+            self.changed.add(job.user)
+
+    def release(self, job: Job, index: int) -> None:
+        """The member occupies nothing any more."""
+        agent = self.agents.get(job.members[index].agent_id)
+        if agent is not None:
+            agent.drop((job.id, index))
+
+    def finish(self, job: Job, state: JobState, error: str | None = None) -> None:
+        """The end; who waited for it hears it."""
+        assert state.final
+        job.go(state)
+        job.error = error or job.error
+        job.ended_at = self.now
+        job.spec = None
+        job.held_until = job.asks_until = job.abandon_at = job.kill_at = None
+        self.unqueue(job)
+        for index in range(job.size):
+            self.release(job, index)
+        for conn, re in job.awaits:
+            self.refuse_verb(conn, re, "none", job.error or "it is over")
+        job.awaits.clear()
+        for conn, re in job.waits:
+            self.answer(conn, re, job=job_view(job))
+        job.waits.clear()
+        for index, ask in job.asks.items():
+            self.asks.pop(ask, None)
+            self.refuse(ask, job.user, job.members[index].att, "none", job.error or "it is over")
+        job.asks.clear()
+        if job.warm and not any(m.started_at for m in job.members):
+            self.forget(job)
+            return
+        self.keep(job)
+        kept = self.kept.setdefault(job.user, {})
+        kept[job.id] = None
+        if len(kept) > self.settings.jobs_kept:
+            self.forget(self.jobs[next(iter(kept))])
+
+    # ------------------------------------------------------------------------------------- agents
+
+    def add_agent(self, agent: Agent) -> None:
+        self.agents[agent.id] = agent
+        self.agents_of.setdefault(agent.user, {})[agent.id] = agent
+
+    def remove_agent(self, agent: Agent) -> None:
+        self.agents.pop(agent.id, None)
+        self.agents_of.get(agent.user, {}).pop(agent.id, None)
+        self.out.append(Journal("agent", agent.id, None))
+
+
+def job_number(text: object) -> int | None:
+    """Job numbers are text on the wire; anything else names no job."""
+    if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 15:
+        return int(text)
+    return None

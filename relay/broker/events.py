@@ -1,0 +1,157 @@
+"""What the broker is told and what it wants done. Values only."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Message = dict[str, Any]  # one JSON object of gshell/net/CONTROL.md
+
+
+class Conn(NamedTuple):
+    """A control connection: its door's name and that door's number for it."""
+
+    door: str
+    number: int
+
+
+class AskId(NamedTuple):
+    """A data connection that waits at a door for a decision."""
+
+    door: str
+    number: int
+
+
+# ------------------------------------------------------------------------------------------------ events
+
+
+class ConnUp(NamedTuple):
+    """A control connection whose certificate was verified."""
+
+    conn: Conn
+    role: str
+    """"client" or "agent"."""
+    user: str
+    agent_id: str
+    credential: str
+    park_key: str
+    """Hex; drawn by the door for agents, which checks spares with it."""
+
+
+class ConnDown(NamedTuple):
+    conn: Conn
+
+
+class Said(NamedTuple):
+    """A control message that came over a connection that is up."""
+
+    conn: Conn
+    message: Message
+
+
+class Asked(NamedTuple):
+    """A genuine, unused client preamble waits for a decision."""
+
+    ask: AskId
+    user: str
+    body: Message
+
+
+class AskGone(NamedTuple):
+    """The client of this ask has left."""
+
+    ask: AskId
+
+
+class Unjoined(NamedTuple):
+    """After a `Pair`: no spare came in time, or the client left first."""
+
+    ask: AskId
+    agent_id: str
+    att: str
+
+
+class Noted(NamedTuple):
+    """A door refused a genuine preamble by itself, for the client to ask about."""
+
+    user: str
+    att: str
+    code: str
+
+
+class DoorLost(NamedTuple):
+    door: str
+
+
+class Tick(NamedTuple):
+    """Time has passed."""
+
+
+Event = ConnUp | ConnDown | Said | Asked | AskGone | Unjoined | Noted | DoorLost | Tick
+
+
+# ----------------------------------------------------------------------------------------------- actions
+
+
+class Send(NamedTuple):
+    conn: Conn
+    message: Message
+
+
+class Close(NamedTuple):
+    """Close a control connection after what was sent before."""
+
+    conn: Conn
+
+
+class WelcomeClient(NamedTuple):
+    """Answer a client's hello; the shell adds what only it knows (MAC key, time, version)."""
+
+    conn: Conn
+    user: str
+    credential: str
+    re: object
+
+
+class ParkKey(NamedTuple):
+    """From now on this connection's agent may park spares at its door."""
+
+    conn: Conn
+    agent_id: str
+
+
+class Pair(NamedTuple):
+    """Join the waiting client with a spare of this agent."""
+
+    ask: AskId
+    agent_id: str
+    att: str
+
+
+class Refuse(NamedTuple):
+    """Answer the waiting client in clear, and close."""
+
+    ask: AskId
+    code: str
+    retry_s: float
+
+
+class Cut(NamedTuple):
+    """End the joined pair of this attachment, wherever it is."""
+
+    att: str
+
+
+class Journal(NamedTuple):
+    """A record to be safe before anything else of this round is done; None deletes it."""
+
+    table: str
+    """"job", "agent" or "meta"."""
+    key: str
+    value: Message | None
+
+
+class Log(NamedTuple):
+    text: str
+
+
+Action = Send | Close | WelcomeClient | ParkKey | Pair | Refuse | Cut | Journal | Log

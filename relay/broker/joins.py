@@ -1,0 +1,240 @@
+"""Data connections that wait at a door: openings, attachments, resumptions.
+
+Every ask is answered at once, but for a group's first ones, which wait (until a deadline) for the rest.
+"""
+
+from __future__ import annotations
+
+from relay.broker import places
+from relay.broker.books import Books, job_number
+from relay.broker.events import Asked, AskGone, AskId, Message, Pair, Unjoined
+from relay.broker.model import Attachment, Job, Member
+from relay.broker.states import JobState
+
+_ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
+_RETRY_S = 0.5  # what an agent away for a moment needs to dial again
+
+
+def on_ask(b: Books, event: Asked) -> None:
+    body = event.body
+    att, op = body.get("att"), body.get("op")
+    if not isinstance(att, str) or not 16 <= len(att) <= _ATT_CHARS or not att.isalnum():
+        b.refuse(event.ask, event.user, "", "denied", "the request names no attachment")
+    elif op == "open":
+        _open(b, event.ask, event.user, att, body)
+    elif op in ("attach", "resume"):
+        _attach(b, event.ask, event.user, att, body)
+    else:
+        b.refuse(event.ask, event.user, att, "denied", "this relay does not know that operation")
+
+
+def on_ask_gone(b: Books, event: AskGone) -> None:
+    job_id = b.asks.pop(event.ask, None)
+    if job_id is None:
+        return
+    job = b.jobs[job_id]
+    for index in [i for i, ask in job.asks.items() if ask == event.ask]:
+        del job.asks[index]
+
+
+def on_unjoined(b: Books, event: Unjoined) -> None:
+    b.tell_agent(event.agent_id, {"m": "unexpect", "att": event.att})
+    att = b.atts.get(event.att)
+    if att is not None:
+        b.remember_why(att.user, att.att, "again", "the agent had no connection free in time")
+
+
+# ---------------------------------------------------------------------------------------------- opening
+
+
+def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
+    known = b.atts.get(att)
+    if known is not None:
+        if known.user != user:
+            b.refuse(ask, user, att, "none", "there is no such attachment")
+            return
+        job = b.jobs[known.job_id]
+        index = known.index
+    else:
+        opening = _new_opening(b, ask, user, att, body)
+        if opening is None:
+            return
+        job, index = opening
+    if job.placed and (job.joined or job.started):
+        _join(b, job, index, ask, "open", att)
+        return
+    older = job.asks.pop(index, None)
+    if older is not None:
+        b.asks.pop(older, None)
+        b.refuse(older, user, att, "again", "a newer connection took its place", _RETRY_S)
+    job.asks[index] = ask
+    b.asks[ask] = job.id
+    if job.placed:
+        if len(job.asks) == job.size:
+            _join_all(b, job)
+        else:
+            _wait_for_group(b, job)
+        return
+    places.place_all(b, user)
+    if b.jobs.get(job.id) is job and not job.placed:
+        if job.complete:
+            _send_away(b, job, "queued", places.why_waiting(b, job))
+            if job.warm:
+                b.forget(job)
+            elif not job.awaits:
+                places.abandon_later(b, job)
+        else:
+            _wait_for_group(b, job)
+
+
+def _new_opening(
+    b: Books, ask: AskId, user: str, att: str, body: Message
+) -> tuple[Job, int] | None:
+    tasks, size, index = body.get("tasks", 1), body.get("size", 1), body.get("index", 0)
+    pin, group, warm = body.get("agent") or "", body.get("group") or "", bool(body.get("warm"))
+    numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (tasks, size, index))
+    if (
+        not numbers
+        or not (1 <= tasks <= 1 << 20 and 1 <= size <= b.settings.group_size and 0 <= index < size)
+        or not (isinstance(pin, str) and isinstance(group, str) and len(group) <= _ATT_CHARS)
+        or (size > 1 and (not group or warm))
+    ):
+        b.refuse(ask, user, att, "denied", "the request makes no sense")
+        return None
+    if pin and (pin not in b.agents or b.agents[pin].user != user):
+        b.refuse(ask, user, att, "none", f"there is no agent {pin[:80]}")
+        return None
+    if len(b.queues.get(user, ())) >= b.settings.queue_per_user:
+        b.refuse(ask, user, att, "full", "too many jobs of yours wait")
+        return None
+    if warm and _warm_count(b, user) >= b.settings.warm_per_user:
+        b.refuse(ask, user, att, "full", "too many openings ahead of use")
+        return None
+    job_id = b.groups.get((user, group)) if size > 1 else None
+    if job_id is None:
+        members = [Member() for _ in range(size)]
+        job = Job(b.new_id(), user, b.now, members, warm=warm, group=group if size > 1 else "")
+        b.add_job(job)
+        b.queue(job)
+    else:
+        job = b.jobs[job_id]
+        if job.size != size or job.members[index].att:
+            b.refuse(ask, user, att, "denied", "two openings of one group contradict each other")
+            return None
+    member = job.members[index]
+    member.att, member.tasks, member.pin = att, tasks, pin
+    b.add_att(job, Attachment(att, user, job.id, index))
+    if job.complete:
+        job.go(JobState.QUEUED)
+    return job, index
+
+
+def _warm_count(b: Books, user: str) -> int:
+    agents = b.agents_of.get(user, {}).values()
+    here = [b.jobs[key[0]] for agent in agents for key in agent.here if key[0] in b.jobs]
+    return sum(1 for job in here if job.warm and not job.started)
+
+
+def _wait_for_group(b: Books, job: Job) -> None:
+    if job.asks_until is not None:
+        return
+    job.asks_until = when = b.now + b.settings.group_s
+
+    def check() -> None:
+        if job.asks_until != when or b.jobs.get(job.id) is not job:
+            return
+        job.asks_until = None
+        if job.joined or not job.asks:
+            return
+        _send_away(b, job, "again", "the other openings of its group did not come")
+        if not job.complete:
+            b.forget(job)
+            places.place_all(b, job.user)
+
+    b.at(when, check)
+
+
+def _send_away(b: Books, job: Job, code: str, why: str) -> None:
+    for index, ask in job.asks.items():
+        b.asks.pop(ask, None)
+        b.refuse(ask, job.user, job.members[index].att, code, why, _RETRY_S)
+    job.asks.clear()
+
+
+def on_placed(b: Books, job: Job) -> None:
+    """The job has just got its places: start it, join those who are here, call those who wait."""
+    if job.spec is not None:
+        for index, member in enumerate(job.members):
+            b.tell_agent(member.agent_id, {
+                "m": "start", "job": str(job.id), "index": index, "size": job.size,
+                "user": job.user, "spec": job.spec,
+            })  # fmt: skip
+        places.hold_until(b, job, b.settings.start_s)
+        return
+    for conn, re in job.awaits:
+        b.answer(conn, re, job=str(job.id))
+    job.awaits.clear()
+    job.told = None
+    if len(job.asks) == job.size:
+        _join_all(b, job)
+    else:
+        places.hold_until(b, job, b.settings.held_s)
+
+
+def _join_all(b: Books, job: Job) -> None:
+    job.joined = True
+    job.asks_until = None
+    asks, job.asks = job.asks, {}
+    for index, ask in sorted(asks.items()):
+        b.asks.pop(ask, None)
+        _join(b, job, index, ask, "open", job.members[index].att)
+    if not job.warm:
+        places.hold_until(b, job, b.settings.start_s)
+
+
+def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None:
+    """Tell the agent who comes, then join; in this order on one connection of ours to the door."""
+    agent = b.agents.get(job.members[index].agent_id)
+    if agent is None:
+        b.refuse(ask, job.user, att, "none", "the agent that had it is gone")
+    elif agent.conn is None:
+        b.refuse(ask, job.user, att, "again", f"agent {agent.id} is away", _RETRY_S)
+    else:
+        known = b.atts.get(att)
+        b.send(agent.conn, {
+            "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
+            "user": job.user, "rights": known.rights if known else "rw", "op": op,
+        })  # fmt: skip
+        b.out.append(Pair(ask, agent.id, att))
+
+
+# -------------------------------------------------------------------------------------------- attaching
+
+
+def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
+    known = b.atts.get(att)
+    number = job_number(body.get("job"))
+    job = b.jobs.get(number) if number is not None else None
+    index = body.get("index", 0)
+    if known is not None and known.user == user:
+        job, index = b.jobs[known.job_id], known.index
+    elif known is not None:
+        job = None
+    if (
+        job is None
+        or job.user != user
+        or not isinstance(index, int)
+        or not 0 <= index < job.size
+    ):
+        b.refuse(ask, user, att, "none", "there is no such job of yours")
+        return
+    member = job.members[index]
+    if not member.agent_id:
+        ended = job.state.final
+        code, why = ("none", "it never ran") if ended else ("queued", "it has not started yet")
+        b.refuse(ask, user, att, code, why, _RETRY_S)
+        return
+    if known is None and body["op"] == "attach":
+        rights = "rw" if body.get("rights") == "rw" else "r"
+        b.add_att(job, Attachment(att, user, job.id, index, rights))
+    _join(b, job, index, ask, body["op"], att)

@@ -1,0 +1,224 @@
+"""What the broker remembers: agents, jobs and their members, attachments. Decides nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.broker.events import AskId, Conn, Message
+from relay.broker.states import TRANSITIONS, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The broker's numbers. Durations in seconds."""
+
+    agent_grace_s: float = 600.0
+    """An agent may be away this long before what it runs counts as lost: a node's network outage."""
+    held_s: float = 15.0
+    """A place is kept this long for a client to come and take it."""
+    start_s: float = 60.0
+    """A joined client, or an agent told to start a step, has this long until something has started."""
+    group_s: float = 10.0
+    """The openings of a group must all have come within this."""
+    abandoned_s: float = 30.0
+    """A queued opening that nobody awaits is given up after this; a client may redial meanwhile."""
+    kill_after_s: float = 5.0
+    """From TERM to KILL in `cancel`."""
+    avoid_s: float = 5.0
+    """An agent that said "busy" is not asked again for the same job for this long."""
+    warm_per_user: int = 8
+    """Warm openings: each costs the agent a parked link."""
+    group_size: int = 1024
+    """Openings of one group."""
+    jobs_kept: int = 1000
+    """Finished jobs remembered per user."""
+    queue_per_user: int = 20_000
+    """Jobs of a user that wait."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """One of a user's agents. Invariant: ``used`` is the sum of ``load``."""
+
+    id: str
+    user: str
+    boot: str
+    host: str = ""
+    cpus: int = 0
+    memory_bytes: int = 0
+    tags: tuple[str, ...] = ()
+    slots: int = 1
+    pid: int = 0
+    version: str = ""
+    conn: Conn | None = None
+    draining: bool = False
+    stopping: bool = False
+    since: float = 0.0
+    chosen: int = 0
+    """When it was last chosen, in decisions: the one least lately used goes first among equals."""
+    load: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(job, index) -> slots: running there, or kept there."""
+    here: set[tuple[int, int]] = field(default_factory=set)
+    """Every member placed here that has not ended, warm ones too."""
+    used: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.slots - self.used
+
+    def put(self, key: tuple[int, int], tasks: int) -> None:
+        """Let ``key`` occupy ``tasks`` slots (0: placed, but holding none), whatever it did before."""
+        self.here.add(key)
+        self.used += tasks - self.load.pop(key, 0)
+        if tasks:
+            self.load[key] = tasks
+
+    def drop(self, key: tuple[int, int]) -> None:
+        self.here.discard(key)
+        self.used -= self.load.pop(key, 0)
+
+    def record(self) -> Message:
+        return {"id": self.id, "user": self.user, "boot": self.boot, "host": self.host,
+                "slots": self.slots, "cpus": self.cpus, "memory_bytes": self.memory_bytes,
+                "tags": list(self.tags), "pid": self.pid, "version": self.version}  # fmt: skip
+
+    @classmethod
+    def restored(cls, record: Message, now: float) -> Agent:
+        known = {f.name for f in dataclasses.fields(cls)}
+        fields = {key: value for key, value in record.items() if key in known}
+        fields["tags"] = tuple(fields.get("tags", ()))
+        return cls(**fields, since=now)
+
+
+@dataclass(slots=True)
+class Member:
+    """A job's part on one agent."""
+
+    tasks: int = 1
+    att: str = ""
+    """Of the opening that starts it; empty for a job without a client."""
+    pin: str = ""
+    """The agent it asks for."""
+    agent_id: str = ""
+    """Where it is placed."""
+    host: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+    code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    looks: dict[str, str] = field(default_factory=dict)
+    """att -> rights, of who is attached now."""
+
+    def record(self) -> Message:
+        return {name: value for name in _MEMBER if (value := getattr(self, name)) not in ("", None)}
+
+
+_MEMBER = ("tasks", "att", "pin", "agent_id", "host", "started_at", "ended_at", "code", "signal",
+           "error")  # fmt: skip
+
+
+@dataclass(slots=True)
+class Job:
+    """What a user asked to be run, on one agent or, all or none, on several."""
+
+    id: int
+    user: str
+    created_at: float
+    members: list[Member]
+    state: JobState = JobState.NEW
+    name: str = ""
+    argv0: str = ""
+    pty: bool = False
+    warm: bool = False
+    """Opened ahead of use: holds no slot and is shown to nobody until it starts."""
+    group: str = ""
+    spec: Message | None = None
+    """What to start, for a job without a client; forgotten once it has started."""
+    error: str | None = None
+    ended_at: float | None = None
+    canceled: bool = False
+    joined: bool = False
+    """Its first data connections were joined, all of them."""
+    asks: dict[int, AskId] = field(default_factory=dict)
+    """index -> a data connection that waits at a door for this job."""
+    awaits: dict[tuple[Conn, Any], str] = field(default_factory=dict)
+    """(connection, request id) -> att."""
+    atts: set[str] = field(default_factory=set)
+    waits: list[tuple[Conn, Any]] = field(default_factory=list)
+    avoid: dict[str, float] = field(default_factory=dict)
+    """agent -> until when."""
+    held_until: float | None = None
+    asks_until: float | None = None
+    abandon_at: float | None = None
+    kill_at: float | None = None
+    told: tuple[int, str] | None = None
+    """What its waiting clients last heard: (jobs ahead, why)."""
+
+    @property
+    def size(self) -> int:
+        return len(self.members)
+
+    @property
+    def placed(self) -> bool:
+        return all(m.agent_id for m in self.members)
+
+    @property
+    def complete(self) -> bool:
+        """All its openings are known."""
+        return self.spec is not None or all(m.att for m in self.members)
+
+    @property
+    def started(self) -> bool:
+        return self.state.value >= JobState.ACTIVE.value
+
+    @property
+    def shown(self) -> bool:
+        return not self.warm or self.started
+
+    def go(self, state: JobState) -> None:
+        """Raises nothing; a wrong way is our bug."""
+        if state is not self.state:
+            assert state in TRANSITIONS[self.state], (self.id, self.state, state)
+            self.state = state
+
+    def record(self) -> Message:
+        out: Message = {
+            "id": self.id, "user": self.user, "created_at": self.created_at,
+            "state": self.state.name, "members": [m.record() for m in self.members],
+        }  # fmt: skip
+        for name in _JOB_EXTRAS:
+            if value := getattr(self, name):
+                out[name] = value
+        return out
+
+    @classmethod
+    def restored(cls, record: Message) -> Job:
+        extras = {name: record[name] for name in _JOB_EXTRAS if name in record}
+        return cls(
+            id=record["id"],
+            user=record["user"],
+            created_at=record["created_at"],
+            members=[
+                Member(**{k: v for k, v in m.items() if k in _MEMBER}) for m in record["members"]
+            ],
+            state=JobState[record["state"]],
+            **extras,
+        )
+
+
+_JOB_EXTRAS = ("name", "argv0", "pty", "warm", "group", "spec", "error", "ended_at", "canceled",
+               "joined")  # fmt: skip
+
+
+@dataclass(slots=True)
+class Attachment:
+    """One client's tie to one member of a job, over any number of connections."""
+
+    att: str
+    user: str
+    job_id: int
+    index: int
+    rights: str = "rw"

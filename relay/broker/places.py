@@ -1,0 +1,181 @@
+"""Who waits and who gets the slots: queue, choice of agents, groups, deadlines.
+
+First come, first served per user (agents belong to one user). A job that could not run even if
+everything were idle lets the next one pass; one that only has to wait does not, or a group would starve.
+"""
+
+from __future__ import annotations
+
+from relay.broker.books import Books
+from relay.broker.events import Message
+from relay.broker.model import Agent, Job
+from relay.broker.states import JobState
+
+
+def choose(b: Books, job: Job, idle: bool = False) -> list[Agent] | None:
+    """An agent for every member, all different, or None.
+
+    ``idle``: pretend that nothing runs, to know whether waiting can help.
+    """
+    agents = b.agents_of.get(job.user, {}).values()
+    able = [
+        a for a in agents
+        if a.conn is not None and not a.draining and (idle or job.avoid.get(a.id, 0.0) <= b.now)
+    ]  # fmt: skip
+
+    def room(agent: Agent) -> int:
+        return agent.slots if idle else agent.free
+
+    able.sort(key=lambda a: (-room(a), a.chosen))
+    chosen: dict[int, Agent] = {}
+    taken: set[str] = set()
+    order = sorted(range(job.size), key=lambda i: (not job.members[i].pin, -job.members[i].tasks))
+    for index in order:
+        member = job.members[index]
+        for agent in able:
+            if agent.id in taken or room(agent) < member.tasks:
+                continue
+            if member.pin and agent.id != member.pin:
+                continue
+            chosen[index] = agent
+            taken.add(agent.id)
+            break
+        else:
+            return None
+    return [chosen[index] for index in range(job.size)]
+
+
+def place_all(b: Books, user: str) -> None:
+    """Give places to those at the head of the user's queue."""
+    from relay.broker import joins
+
+    for job_id in list(b.queues.get(user, ())):
+        job = b.jobs.get(job_id)
+        if job is None or not job.complete:
+            continue
+        agents = choose(b, job)
+        if agents is not None:
+            _hold(b, job, agents)
+            joins.on_placed(b, job)
+        elif not any(m.pin for m in job.members) and choose(b, job, idle=True) is not None:
+            break
+
+
+def _hold(b: Books, job: Job, agents: list[Agent]) -> None:
+    b.unqueue(job)
+    job.go(JobState.HELD)
+    job.abandon_at = None
+    for index, (member, agent) in enumerate(zip(job.members, agents, strict=True)):
+        b.choices += 1
+        agent.chosen = b.choices
+        member.agent_id = agent.id
+        member.host = agent.host
+        agent.put((job.id, index), 0 if job.warm else member.tasks)
+    b.keep(job)
+
+
+def hold_until(b: Books, job: Job, delay_s: float) -> None:
+    """The place is lost unless something has happened by then."""
+    job.held_until = when = b.now + delay_s
+
+    def check() -> None:
+        if job.held_until != when or b.jobs.get(job.id) is not job or job.started:
+            return
+        agents = [b.agents.get(m.agent_id) for m in job.members]
+        if any(a is not None and a.conn is None for a in agents):
+            hold_until(b, job, delay_s)  # away, it may have started: its return or its grace decides
+        elif job.spec is not None:
+            b.finish(job, JobState.FAILED, "its agent did not start it")
+            place_all(b, job.user)
+        else:
+            give_up(b, job, "nobody came to use its place")
+
+    b.at(when, check)
+
+
+def give_up(b: Books, job: Job, why: str) -> None:
+    """End a job that has not started: told to its agents, shown as canceled."""
+    for member in job.members:
+        if member.agent_id and member.att:
+            b.tell_agent(member.agent_id, {"m": "unexpect", "att": member.att})
+    b.finish(job, JobState.CANCELED, why)
+    place_all(b, job.user)
+
+
+def displace(b: Books, job: Job) -> None:
+    """A held job loses its places and waits again, in its turn."""
+    assert job.state is JobState.HELD
+    for index, member in enumerate(job.members):
+        b.release(job, index)
+        if member.agent_id and member.att:
+            b.tell_agent(member.agent_id, {"m": "unexpect", "att": member.att})
+        member.agent_id = member.host = ""
+    job.joined = False
+    job.held_until = None
+    if job.warm:
+        b.forget(job)
+        return
+    job.go(JobState.QUEUED)
+    b.queue(job)
+    b.keep(job)
+    if job.spec is None:
+        abandon_later(b, job)
+
+
+def abandon_later(b: Books, job: Job) -> None:
+    """A queued opening that nobody asks or waits for is given up after a while."""
+    job.abandon_at = when = b.now + b.settings.abandoned_s
+
+    def check() -> None:
+        if job.abandon_at != when or b.jobs.get(job.id) is not job:
+            return
+        if job.state in (JobState.NEW, JobState.QUEUED) and not job.awaits and not job.asks:
+            give_up(b, job, "its client left before it started")
+
+    b.at(when, check)
+
+
+def why_waiting(b: Books, job: Job) -> str:
+    """What is missing, for a person."""
+    agents = list(b.agents_of.get(job.user, {}).values())
+    for pin in (m.pin for m in job.members if m.pin):
+        agent = b.agents.get(pin)
+        if agent is None or agent.user != job.user:
+            return f"there is no agent {pin}"
+        if agent.conn is None:
+            return f"agent {pin} is away"
+    if not agents:
+        return "no agent of yours is connected"
+    up = [a for a in agents if a.conn is not None and not a.draining]
+    if not up:
+        return "all your agents are away or draining"
+    if choose(b, job, idle=True) is None:
+        largest = max(a.slots for a in up)
+        wanted = max(m.tasks for m in job.members)
+        if wanted > largest:
+            return f"it needs {wanted} slots on one agent; the largest agent has {largest}"
+        return f"it needs {job.size} agents with enough slots; {len(up)} are connected"
+    return "all slots are in use"
+
+
+def tell_waiting(b: Books) -> None:
+    """Say to waiting clients how far they are, where that has changed."""
+    for user in b.changed:
+        ahead = 0
+        for job_id in b.queues.get(user, ()):
+            job = b.jobs[job_id]
+            if job.awaits:
+                tell_one(b, job, ahead)
+            ahead += 1
+    b.changed.clear()
+
+
+def tell_one(b: Books, job: Job, ahead: int) -> None:
+    news = (ahead, why_waiting(b, job))
+    if news == job.told:
+        return
+    job.told = news
+    for (conn, _), att in job.awaits.items():
+        message: Message = {"m": "queue", "att": att, "ahead": ahead, "why": news[1]}
+        b.send(conn, {**message, "job": str(job.id)})
+

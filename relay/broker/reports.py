@@ -1,0 +1,302 @@
+"""What agents say: who is there, what started, what ended. The agent is the authority on its steps."""
+
+from __future__ import annotations
+
+from relay.broker import places
+from relay.broker.books import Books, job_number
+from relay.broker.events import Close, Conn, ConnUp, Journal, Message, ParkKey
+from relay.broker.model import Agent, Attachment, Job, Member
+from relay.broker.states import JobState
+
+_TEXT = 200  # characters kept of a name or a reason
+_KILL = 9
+
+
+def text(message: Message, key: str, limit: int = _TEXT) -> str:
+    value = message.get(key)
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def number(message: Message, key: str, default: int = 0, most: int = 1 << 53) -> int:
+    value = message.get(key)
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+    return value if good else default  # type: ignore[return-value]
+
+
+def stamp(message: Message, key: str, default: float) -> float:
+    value = message.get(key)
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else default
+
+
+# ---------------------------------------------------------------------------------------------- agents
+
+
+def on_hello(b: Books, up: ConnUp, message: Message) -> None:
+    """An agent is there, for the first time or again; its ``sessions`` are the truth."""
+    agent = b.agents.get(up.agent_id)
+    boot = text(message, "boot")
+    if agent is not None and (
+        agent.user != up.user
+        or (agent.conn not in (None, up.conn) and agent.boot != boot)
+    ):
+        # The newest one winning would let two processes with one ticket end each other's jobs in turn.
+        why = f"another agent is connected as {up.agent_id}"
+        b.send(up.conn, {"m": "error", "code": "duplicate", "message": why})
+        b.out.append(Close(up.conn))
+        return
+    reborn = agent is not None and agent.boot != boot
+    if agent is None:
+        agent = Agent(up.agent_id, up.user, boot)
+        b.add_agent(agent)
+    elif agent.conn not in (None, up.conn) and agent.conn is not None:
+        b.out.append(Close(agent.conn))  # its own older connection, half-open
+        b.conns.pop(agent.conn, None)
+    agent.boot = boot
+    agent.conn = up.conn
+    agent.since = b.now
+    agent.draining = bool(message.get("draining"))
+    agent.host = text(message, "host")
+    agent.cpus = number(message, "cpus")
+    agent.memory_bytes = number(message, "memory_bytes")
+    tags = message.get("tags")
+    tags = tags[:64] if isinstance(tags, list) else []
+    agent.tags = tuple(t[:_TEXT] for t in tags if isinstance(t, str))
+    agent.slots = number(message, "slots", 1, 1 << 20)
+    agent.pid = number(message, "pid")
+    agent.version = text(message, "version")
+    b.out.append(Journal("agent", agent.id, agent.record()))
+    b.out.append(ParkKey(up.conn, agent.id))
+    b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now})
+    _reconcile(b, agent, message.get("sessions"), reborn)
+    b.changed.add(agent.user)
+    places.place_all(b, agent.user)
+
+
+def on_away(b: Books, agent: Agent) -> None:
+    """Its control connection is gone; what it runs goes on, for all we know."""
+    agent.conn = None
+    agent.since = b.now
+    b.changed.add(agent.user)
+    if agent.stopping and not agent.here:
+        b.remove_agent(agent)
+        return
+    since = b.now
+
+    def lost() -> None:
+        if agent.conn is None and agent.since == since and b.agents.get(agent.id) is agent:
+            lose(b, agent, "agent lost")
+            b.remove_agent(agent)
+
+    b.at(b.now + b.settings.agent_grace_s, lost)
+
+
+def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = frozenset()) -> None:
+    """Everything placed on the agent, except ``but``, is not there any more."""
+    for key in sorted(agent.here - but):
+        job = b.jobs.get(key[0])
+        if job is None:
+            agent.drop(key)
+        elif not job.started:
+            places.displace(b, job)
+        else:
+            _member_over(b, job, key[1], error=why)
+    places.place_all(b, agent.user)
+
+
+def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
+    listed: set[tuple[int, int]] = set()
+    for session in sessions if isinstance(sessions, list) else ():
+        if not isinstance(session, dict):
+            continue
+        job_id = job_number(session.get("job"))
+        if job_id is None:
+            continue
+        key = (job_id, number(session, "index"))
+        listed.add(key)
+        at = stamp(session, "started_at", b.now)
+        atts = session.get("atts")
+        atts = [a for a in atts if isinstance(a, dict)] if isinstance(atts, list) else []
+        on_started(b, agent, {**session, "spec_name": session.get("name"), "at": at})
+        for att in atts:
+            on_look(b, agent, {**session, **att, "m": "attached"})
+        if session.get("state") == "ended":
+            on_ended(b, agent, {**session, "at": session.get("ended_at")})
+    keep = set(listed)
+    if not reborn:  # joined clients may still start something; a deadline decides
+        for key in agent.here - listed:
+            job = b.jobs[key[0]]
+            if not job.started and job.spec is None and not job.warm:
+                keep.add(key)
+                places.hold_until(b, job, b.settings.abandoned_s)
+    lose(b, agent, "agent died" if reborn else "the agent does not have it", frozenset(keep))
+
+
+# ------------------------------------------------------------------------------------------------ steps
+
+
+def _find(b: Books, agent: Agent, message: Message) -> tuple[Job, Member, int] | None:
+    """The member that this agent speaks of; None unless it is placed on this agent."""
+    job = b.jobs.get(job_number(message.get("job")) or 0)
+    index = number(message, "index")
+    if job is None or job.user != agent.user or index >= job.size:
+        return None
+    member = job.members[index]
+    return (job, member, index) if member.agent_id == agent.id else None
+
+
+def on_started(b: Books, agent: Agent, message: Message) -> None:
+    job_id = job_number(message.get("job"))
+    index = number(message, "index")
+    size = number(message, "size", 1)
+    if job_id is None or index >= b.settings.group_size:
+        return
+    job = b.jobs.get(job_id)
+    if job is not None and job.user != agent.user:
+        b.log(f"agent {agent.id} speaks of job {job_id}, which is not its user's")
+        return
+    if job is None:  # given up meanwhile, or our memory is younger than the step
+        size = min(max(size, index + 1), b.settings.group_size)
+        job = Job(job_id, agent.user, b.now, [Member() for _ in range(size)], JobState.QUEUED)
+        if job_id >= b.next_id:
+            b.next_id = job_id + 1
+            b.out.append(Journal("meta", "next_id", {"value": b.next_id}))
+        b.add_job(job)
+    while len(job.members) <= index:
+        job.members.append(Member())
+    member = job.members[index]
+    if member.ended_at is not None:
+        return
+    if job.state.final or (member.started_at is not None and member.agent_id != agent.id):
+        b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
+        return
+    if member.agent_id != agent.id:
+        if not job.started and job.placed:
+            places.displace(b, job)
+        b.release(job, index)
+        member.agent_id = agent.id
+    b.unqueue(job)
+    tasks = max(1, number(message, "tasks", member.tasks, 1 << 20))
+    agent.put((job.id, index), tasks)
+    member.host = agent.host
+    member.tasks = tasks
+    if member.started_at is None:
+        member.started_at = stamp(message, "at", b.now)
+        att = text(message, "att")
+        if att and not member.att:
+            member.att = att
+        if att and att not in b.atts:
+            b.add_att(job, Attachment(att, agent.user, job.id, index))
+    job.name = text(message, "spec_name") or job.name
+    job.argv0 = text(message, "argv0") or job.argv0
+    job.pty = bool(message.get("pty"))
+    job.go(JobState.ACTIVE)
+    job.joined = True
+    job.spec = job.held_until = None
+    b.keep(job)
+    if job.canceled:
+        b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
+
+
+def on_ended(b: Books, agent: Agent, message: Message) -> None:
+    found = _find(b, agent, message)
+    if found is not None and not found[0].started:
+        on_started(b, agent, message)  # it never got to `started`: could not be executed
+        found = _find(b, agent, message)
+    if found is not None and found[1].ended_at is None:
+        job, member, index = found
+        code, signal = message.get("code"), message.get("signal")
+        member.code = code if isinstance(code, int) else None
+        member.signal = signal if isinstance(signal, int) else None
+        _member_over(b, job, index, text(message, "error") or None, stamp(message, "at", b.now))
+    b.send(agent.conn, {
+        "m": "ended-ok", "job": message.get("job"), "index": number(message, "index"),
+    })  # fmt: skip
+    places.place_all(b, agent.user)
+
+
+def _member_over(
+    b: Books, job: Job, index: int, error: str | None = None, at: float | None = None
+) -> None:
+    member = job.members[index]
+    b.release(job, index)
+    if member.ended_at is None:
+        member.ended_at = b.now if at is None else at
+        member.error = error
+        member.looks.clear()
+    if any(m.ended_at is None for m in job.members):
+        b.keep(job)
+        return
+    clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
+    if job.canceled:
+        b.finish(job, JobState.CANCELED)
+    else:
+        b.finish(job, JobState.COMPLETED if clean else JobState.FAILED)
+
+
+def on_refused(b: Books, agent: Agent, message: Message) -> None:
+    code, att = text(message, "code"), text(message, "att")
+    why = text(message, "message") or f"agent {agent.id} is {code}"
+    if code == "draining":
+        agent.draining = True
+    if att:
+        meaning = "none" if code == "gone" else "again"
+        b.remember_why(agent.user, att, meaning, why)
+    found = _find(b, agent, message)
+    if found is None:
+        return
+    job, member, index = found
+    if job.state is JobState.HELD and (member.att == att or job.spec is not None):
+        job.avoid[agent.id] = b.now + b.settings.avoid_s
+        b.at(b.now + b.settings.avoid_s, lambda: places.place_all(b, agent.user))
+        places.displace(b, job)
+        places.place_all(b, agent.user)
+    elif job.started and member.started_at is None and member.att == att:
+        _member_over(b, job, index, error=why)
+
+
+def on_unused(b: Books, agent: Agent, message: Message) -> None:
+    """An opening came and left: it never was."""
+    found = _find(b, agent, message)
+    if found is None or found[1].started_at is not None:
+        return
+    job, member, index = found
+    if member.att != text(message, "att"):
+        return
+    if job.state is not JobState.HELD:
+        _member_over(b, job, index, error="its client left before it started")
+        return
+    for other in job.members:
+        if other is not member:
+            b.tell_agent(other.agent_id, {"m": "unexpect", "att": other.att})
+    _drop_asks(b, job)
+    for i in range(job.size):
+        b.release(job, i)
+    b.forget(job)
+    places.place_all(b, job.user)
+
+
+def _drop_asks(b: Books, job: Job) -> None:
+    for index, ask in job.asks.items():
+        b.asks.pop(ask, None)
+        b.refuse(ask, job.user, job.members[index].att, "again", "its group fell apart", 0.5)
+    job.asks.clear()
+
+
+def on_look(b: Books, agent: Agent, message: Message) -> None:
+    """Somebody attached or detached."""
+    found = _find(b, agent, message)
+    if found is None:
+        return
+    job, member, index = found
+    att = text(message, "att", 64)
+    if not att:
+        return
+    if message.get("m") == "attached":
+        rights = "rw" if message.get("rights") == "rw" else "r"
+        member.looks[att] = rights
+        if att not in b.atts:
+            b.add_att(job, Attachment(att, job.user, job.id, index, rights))
+    else:
+        member.looks.pop(att, None)
+        if att != member.att:
+            b.drop_att(att)

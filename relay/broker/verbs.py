@@ -1,0 +1,245 @@
+"""What clients ask over control. Every verb looks at the owner; another's is answered as none at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from relay.broker import places
+from relay.broker.books import Books
+from relay.broker.events import Conn, ConnUp, Message
+from relay.broker.model import Agent, Job, Member
+from relay.broker.reports import number, text
+from relay.broker.states import JobState
+from relay.broker.views import agent_view, job_view
+
+_TERM, _KILL = 15, 9
+_SIGNALS = range(1, 65)
+
+Verb = Callable[[Books, ConnUp, Any, Message], None]
+
+
+def on_request(b: Books, up: ConnUp, message: Message) -> None:
+    re, verb = message.get("id"), message.get("m")
+    call = VERBS.get(verb) if isinstance(verb, str) else None
+    if call is None:
+        b.refuse_verb(
+            up.conn, re, "unknown", f"this relay does not know {str(verb)[:40]!r}",
+            "update the relay, or this gshell",
+        )  # fmt: skip
+    else:
+        call(b, up, re, message)
+
+
+def _none(b: Books, conn: Conn, re: Any, what: str, hint: str) -> None:
+    b.refuse_verb(conn, re, "none", what, hint)
+
+
+def _own_job(b: Books, up: ConnUp, re: Any, message: Message) -> Job | None:
+    job = b.own(up.user, message.get("job"))
+    if job is None:
+        _none(b, up.conn, re, f"there is no job {_shown(message.get('job'))}", "gshell jobs --all")
+    return job
+
+
+def _own_agent(b: Books, up: ConnUp, re: Any, message: Message) -> Agent | None:
+    agent = b.agents.get(text(message, "agent"))
+    if agent is None or agent.user != up.user:
+        name = _shown(message.get("agent"))
+        _none(b, up.conn, re, f"there is no agent {name}", "gshell agents")
+        return None
+    return agent
+
+
+def _shown(value: object) -> str:
+    return str(value)[:80] if isinstance(value, str | int) else "of that name"
+
+
+# -------------------------------------------------------------------------------------------------- lists
+
+
+def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    wanted = message.get("ids")
+    ids = {str(i) for i in wanted} if isinstance(wanted, list) else None
+    everything = bool(message.get("all")) or ids is not None
+    jobs = [
+        job_view(job)
+        for job in b.jobs_of.get(up.user, {}).values()
+        if job.shown and (everything or not job.state.final)
+        if ids is None or str(job.id) in ids
+    ]
+    b.answer(up.conn, re, jobs=jobs)
+
+
+def _agents(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    agents = b.agents_of.get(up.user, {}).values()
+    b.answer(up.conn, re, agents=[agent_view(a) for a in agents])
+
+
+def _whoami(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    b.answer(up.conn, re, user=up.user, role=up.role)
+
+
+# ---------------------------------------------------------------------------------------- running jobs
+
+
+def _signal(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    job = _own_job(b, up, re, message)
+    if job is None:
+        return
+    sig = number(message, "sig")
+    if sig not in _SIGNALS:
+        b.refuse_verb(up.conn, re, "usage", f"{message.get('sig')!r:.20} is not a signal's number")
+    elif job.state.final:
+        b.refuse_verb(up.conn, re, "over", f"job {job.id} has ended")
+    elif not job.started:
+        b.refuse_verb(
+            up.conn, re, "waiting", f"job {job.id} has not started", f"gshell cancel {job.id}"
+        )
+    else:
+        _tell_members(b, job, sig)
+        b.answer(up.conn, re)
+
+
+def _tell_members(b: Books, job: Job, sig: int) -> None:
+    for agent_id in {m.agent_id for m in job.members if m.started_at and m.ended_at is None}:
+        b.tell_agent(agent_id, {"m": "signal", "job": str(job.id), "sig": sig})
+
+
+def _cancel(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    known = b.atts.get(text(message, "att"))  # a queued client knows its attachment, not its job
+    if known is not None and known.user == up.user:
+        message = {**message, "job": str(known.job_id)}
+    job = _own_job(b, up, re, message)
+    if job is None:
+        return
+    if job.state.final:
+        b.refuse_verb(up.conn, re, "over", f"job {job.id} has ended")
+        return
+    b.answer(up.conn, re, job=str(job.id))
+    job.canceled = True
+    if not job.started:
+        places.give_up(b, job, "canceled before it started")
+        return
+    b.keep(job)
+    _tell_members(b, job, _TERM)
+    kill_later(b, job)
+
+
+def kill_later(b: Books, job: Job) -> None:
+    job.kill_at = when = b.now + b.settings.kill_after_s
+
+    def check() -> None:
+        if job.kill_at == when and not job.state.final:
+            _tell_members(b, job, _KILL)
+
+    b.at(when, check)
+
+
+def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    job = _own_job(b, up, re, message)
+    if job is None:
+        return
+    if job.state.final:
+        b.answer(up.conn, re, job=job_view(job))
+    else:
+        job.waits.append((up.conn, re))
+
+
+# ---------------------------------------------------------------------------------------- waiting jobs
+
+
+def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    spec = message.get("spec")
+    tasks = number(message, "n", 1, 1 << 20)
+    size = number(message, "size", 1, b.settings.group_size)
+    if not isinstance(spec, dict) or not tasks or not size:
+        b.refuse_verb(up.conn, re, "usage", "a job needs a spec, and at least one task")
+        return
+    if len(b.queues.get(up.user, ())) >= b.settings.queue_per_user:
+        b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait", "gshell jobs")
+        return
+    pin = text(message, "agent")
+    job = Job(
+        b.new_id(), up.user, b.now,
+        [Member(tasks, pin=pin) for _ in range(size)],
+        JobState.QUEUED, text(spec, "name"), _argv0(spec), bool(spec.get("pty")), spec=spec,
+    )  # fmt: skip
+    b.add_job(job)
+    b.queue(job)
+    b.keep(job)
+    b.answer(up.conn, re, job=str(job.id))
+    places.place_all(b, up.user)
+
+
+def _argv0(spec: Message) -> str:
+    argv = spec.get("argv")
+    return argv[0][:200] if isinstance(argv, list) and argv and isinstance(argv[0], str) else ""
+
+
+def _await(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    known = b.atts.get(text(message, "att"))
+    if known is None or known.user != up.user:
+        _none(b, up.conn, re, "that request is not in the queue any more", "start it again")
+        return
+    job = b.jobs[known.job_id]
+    if job.state.final:
+        _none(b, up.conn, re, job.error or "it is over", f"gshell jobs {job.id}")
+    elif job.placed:
+        b.answer(up.conn, re, job=str(job.id))
+        if not job.joined and not job.started:
+            places.hold_until(b, job, b.settings.held_s)
+    else:
+        job.awaits[up.conn, re] = known.att
+        job.abandon_at = None
+        job.told = None
+        ahead = list(b.queues[job.user]).index(job.id)
+        places.tell_one(b, job, ahead)
+
+
+def _whynot(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    code, why = b.why.get((up.user, text(message, "att")), ("unknown", "nothing is known of it"))
+    # The answer itself is fine; the code is about the connection that was refused.
+    b.answer(up.conn, re, code=code, message=why)
+
+
+# ---------------------------------------------------------------------------------------------- agents
+
+
+def _drain(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    agent = _own_agent(b, up, re, message)
+    if agent is None:
+        return
+    on = message.get("on", True) is not False
+    agent.draining = on
+    b.tell_agent(agent.id, {"m": "drain", "on": on})
+    b.answer(up.conn, re)
+    b.changed.add(agent.user)
+    places.place_all(b, agent.user)
+
+
+def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    agent = _own_agent(b, up, re, message)
+    if agent is None:
+        return
+    if agent.conn is None and not agent.here:
+        b.remove_agent(agent)
+    agent.stopping = agent.draining = True
+    b.tell_agent(agent.id, {"m": "stop"})
+    b.answer(up.conn, re)
+    b.changed.add(agent.user)
+
+
+VERBS: dict[str, Verb] = {
+    "jobs": _jobs,
+    "agents": _agents,
+    "whoami": _whoami,
+    "signal": _signal,
+    "cancel": _cancel,
+    "wait": _wait,
+    "submit": _submit,
+    "await": _await,
+    "whynot": _whynot,
+    "drain": _drain,
+    "stop-agent": _stop_agent,
+}

@@ -1,0 +1,56 @@
+"""What users are shown of jobs and agents: the JOB and AGENT of gshell/net/CONTROL.md."""
+
+from __future__ import annotations
+
+from relay.broker.events import Message
+from relay.broker.model import Agent, Job
+
+
+def job_view(job: Job) -> Message:
+    members = job.members
+    starts = [m.started_at for m in members if m.started_at is not None]
+    worst = max(members, key=lambda m: (m.code or 0, m.signal or 0))  # srun's rule: the highest
+    looks = [rights for m in members for rights in m.looks.values()]
+    return {
+        "id": str(job.id),
+        "name": job.name,
+        "user": job.user,
+        "state": job.state.name,
+        "agents": [m.agent_id for m in members if m.agent_id],
+        "hosts": [m.host for m in members if m.host],
+        "size": job.size,
+        "tasks": sum(m.tasks for m in members),
+        "pty": job.pty,
+        "argv0": job.argv0,
+        "created_at": job.created_at,
+        "started_at": min(starts) if starts else None,
+        "ended_at": job.ended_at,
+        "code": worst.code if job.state.final else None,
+        "signal": worst.signal if job.state.final else None,
+        "error": job.error or next((m.error for m in members if m.error), None),
+        "watchers": sum(1 for rights in looks if rights != "rw"),
+        "attached": sum(1 for rights in looks if rights == "rw"),
+    }
+
+
+def agent_view(agent: Agent) -> Message:
+    if agent.conn is None:
+        state = "away"
+    elif agent.draining:
+        state = "draining"
+    else:
+        state = "waiting" if agent.free > 0 else "busy"
+    return {
+        "id": agent.id,
+        "host": agent.host,
+        "user": agent.user,
+        "cpus": agent.cpus,
+        "memory_bytes": agent.memory_bytes,
+        "tags": list(agent.tags),
+        "slots": agent.slots,
+        "free": max(0, agent.free),
+        "state": state,
+        "since": agent.since,
+        "pid": agent.pid,
+        "version": agent.version,
+    }

@@ -1,0 +1,40 @@
+"""The rows of the report, in the order they are run and shown. Each takes a Lab and gives Lines.
+
+A row measures only; it starts nothing that outlives it except through the Lab. The rows that leave
+many agents behind (``agents``, ``fanout``) come after those that a busy machine would disturb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.lab import Lab
+from bench.rows import bulk, fanout, integrity, keys, lu, relay, spawn, startup
+from bench.table import Line
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    what: str
+    measure: Callable[[Lab], list[Line]]
+
+
+ROWS = (
+    Row("start", "run true, whole process", startup.start),
+    Row("start-delayed", "run true, 25 ms one way to the relay", startup.start_delayed),
+    Row("shell", "first byte of a shell in a pty", startup.shell),
+    Row("echo", "keystroke echo, p50", keys.echo),
+    Row("interrupt", "Ctrl-C during yes: prompt back", keys.interrupt),
+    Row("bulk", "bulk stdout, pipes", bulk.pipes),
+    Row("bulk-pty", "bulk stdout, pty", bulk.pty),
+    Row("lines", "4 writers, unbuffered lines", bulk.lines),
+    Row("stall", "a client that doesn't read", relay.stall),
+    Row("integrity", "random bytes arrive as sent", integrity.integrity),
+    Row("lu", "LU class W, 1 rank, wall", lu.lu),
+    Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
+    Row("sessions", "relay memory per idle session", relay.sessions),
+    Row("agents", "relay memory per idle agent", relay.agents),
+    Row("fanout", "true on 50 waiting agents", fanout.fanout),
+)

@@ -1,0 +1,18 @@
+"""What every test gets. The tools themselves are in tests/kit."""
+
+import pathlib
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+MARKED_BY_FOLDER = {"system", "fault", "site", "bench"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's level is the folder it stands in; nobody has to say it twice."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            level = item.path.relative_to(HERE).parts[0]
+            if level in MARKED_BY_FOLDER:
+                item.add_marker(level)

@@ -1,0 +1,169 @@
+"""A session log keeps the promises of its docstring, whatever its readers and its disk do."""
+
+import os
+import tempfile
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gshell.agent.sessionlog import Cursor, Retention, StreamLog
+from gshell.agent.spool import Spool, SpoolTrouble
+from gshell.wire.streams import Missing
+
+RING, HOLD, QUOTA, SEGMENT, LONGEST = 10_000, 24_000, 60_000, 12_000, 9_000
+
+
+class MoodySpool(Spool):
+    broken = False
+
+    def append(self, start, data):
+        if self.broken:
+            raise SpoolTrouble("no room for the session's spool")
+        super().append(start, data)
+
+
+def pattern(start: int, size: int) -> bytes:
+    """Bytes that tell their offset."""
+    words = range(start // 8, (start + size) // 8 + 1)
+    text = b"".join(word.to_bytes(8, "big") for word in words)
+    return text[start % 8 :][:size]
+
+
+class LogMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.spool = MoodySpool(os.path.join(self.directory.name, "1"), SEGMENT)
+        self.block = True
+        self.cursors: list[Cursor] = []
+        self.log = self.make_log()
+        self.written = 0
+
+    def make_log(self) -> StreamLog:
+        rules = Retention(RING, HOLD, QUOTA, keep=False, block=self.block)
+        return StreamLog(lambda: self.spool, rules)
+
+    def teardown(self) -> None:
+        self.log.delete()
+        assert os.listdir(self.directory.name) == []
+        self.directory.cleanup()
+
+    @rule(size=st.one_of(st.integers(1, 200), st.integers(1, LONGEST)), times=st.integers(1, 5))
+    def append(self, size, times):
+        for _ in range(times):
+            if self.log.full:
+                return  # what a caller does
+            self.log.append(pattern(self.written, size))
+            self.written += size
+
+    @rule(needed=st.booleans(), back=st.integers(0, 2 * RING))
+    def attach(self, needed, back):
+        at = max(self.log.start, self.log.end - back)
+        self.cursors.append(self.log.cursor(at, needed))
+
+    @precondition(lambda self: self.cursors)
+    @rule(which=st.integers(0), size=st.integers(1, 3 * LONGEST))
+    def read_and_release(self, which, size):
+        cursor = self.cursors[which % len(self.cursors)]
+        at = cursor.released
+        try:
+            data = cursor.read(at, size)
+        except Missing as missing:
+            assert at < missing.start == self.log.start
+            assert not (cursor.needed and self.block)
+            cursor.release(missing.start)
+            return
+        assert (len(data) >= 1) == (at < cursor.end)
+        assert data == pattern(at, len(data))
+        cursor.release(at + len(data))
+
+    @precondition(lambda self: self.cursors)
+    @rule(which=st.integers(0))
+    def promote_or_demote(self, which):
+        cursor = self.cursors[which % len(self.cursors)]
+        if not cursor.needed:
+            cursor.release(self.log.start)  # it can't ask for what is gone already
+        cursor.needed = not cursor.needed
+
+    @precondition(lambda self: self.cursors)
+    @rule(which=st.integers(0))
+    def leave(self, which):
+        self.cursors.pop(which % len(self.cursors)).close()
+
+    @rule(keep=st.booleans())
+    def keep(self, keep):
+        self.log.keep = keep
+
+    @rule(broken=st.booleans())
+    def disk(self, broken):
+        self.spool.broken = broken
+        self.log.retry()
+
+    @rule(offset=st.integers(0), size=st.integers(1, 3 * LONGEST))
+    def look_anywhere(self, offset, size):
+        offset %= self.log.end + 1
+        try:
+            data = self.log.read(offset, size)
+        except Missing as missing:
+            assert offset < missing.start == self.log.start
+        else:
+            assert data == pattern(offset, len(data))
+            assert 0 < len(data) <= size or offset == self.log.end
+
+    @rule(size=st.integers(0, QUOTA))
+    def look_back(self, size):
+        start, data = self.log.recent(size)
+        assert start == max(self.log.end - size, self.log.start)
+        assert data == pattern(start, self.log.end - start)
+
+    @invariant()
+    def the_end_is_what_was_written(self):
+        assert self.log.end == self.written
+        assert all(cursor.end == self.written for cursor in self.cursors)
+
+    @invariant()
+    def recent_history_is_always_there(self):
+        assert self.log.end - self.log.start >= min(self.log.end, RING)
+
+    @invariant()
+    def what_a_needed_reader_lacks_is_never_forgotten(self):
+        if self.block:
+            assert all(c.released >= self.log.start for c in self.cursors if c.needed)
+
+    @invariant()
+    def memory_and_disk_are_bounded(self):
+        assert self.spool.size <= QUOTA
+        needed = any(cursor.needed for cursor in self.cursors)
+        assert self.log._in_memory <= (HOLD if needed else RING) + LONGEST + LONGEST
+
+    @invariant()
+    def full_means_a_needed_reader_is_behind_and_nothing_else_does(self):
+        behind = [c for c in self.cursors if c.needed and c.released < self.log.end]
+        if self.log.full:
+            assert self.block
+            assert behind
+            assert self.log._in_memory >= HOLD
+
+    @precondition(lambda self: self.log.full)
+    @rule()
+    def full_ends_when_the_readers_have_read(self):
+        for cursor in self.cursors:
+            cursor.release(self.log.end)
+        assert not self.log.full
+
+
+class GapLogMachine(LogMachine):
+    def make_log(self):
+        self.block = False
+        return super().make_log()
+
+    @invariant()
+    def it_never_stops_the_program(self):
+        assert not self.log.full
+
+
+TestBlock = LogMachine.TestCase
+TestBlock.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestGap = GapLogMachine.TestCase
+TestGap.settings = settings(max_examples=30, stateful_step_count=60, deadline=None)
