@@ -203,6 +203,14 @@ class Attachment:
         elif kind == "resize":
             if session.primary is self:
                 session.resize(_size(message.get("rows")), _size(message.get("cols")))
+        elif kind == "redraw":
+            for rank in session.ranks:
+                if rank.modes is not None:
+                    self.peer.say({"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()})
+            if session.primary is self:
+                rows, columns = _size(message.get("rows")), _size(message.get("cols"))
+                session.resize(max(1, rows - 1), columns)  # the same size again would be no news
+                session.resize(rows, columns)
         elif kind == "signal":
             if self.rights == "rw":
                 session.signal_all(_signal(message.get("sig")))

@@ -10,6 +10,8 @@ import os
 import pwd
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
+from gshell.model.machine import machine_id
+
 if TYPE_CHECKING:
     from gshell.agent.session import Session, StepSpec
 
@@ -22,17 +24,6 @@ NOT_FORWARDED = frozenset(
         "COLUMNS", "DISPLAY", "XAUTHORITY", "GPG_TTY",
     )
 )  # fmt: skip
-
-
-def machine_id() -> str:
-    """Equal in two processes iff they run as one user on one machine in one file system."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot = file.read().strip()
-    except OSError:
-        boot = os.uname().nodename
-    root = os.stat("/")
-    return f"{boot}:{root.st_dev}:{root.st_ino}:{os.getuid()}"
 
 
 def of_rank(spec: "StepSpec", session: "Session", rank: int) -> Tuple[Dict[str, str], Optional[str]]:

@@ -10,7 +10,7 @@ import os
 import signal as signals
 import termios
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Tuple
 
 from gshell.agent import environment
 from gshell.agent.attachment import Attachment
@@ -21,8 +21,6 @@ from gshell.agent.spool import Spool
 from gshell.errors import GshellError, RemoteProtocolError, SpawnFailed
 from gshell.net.loop import IN, OUT, Loop, Timer
 from gshell.wire.constants import (
-    INTERACTIVE_WINDOW,
-    PIPE_WINDOW,
     rank_streams,
     stderr_of,
     stdin_of,
@@ -30,7 +28,7 @@ from gshell.wire.constants import (
 )
 
 READ_BYTES = 1 << 16  # one round of output; a pty gives at most 4 KiB a read, so rounds are many reads
-AHEAD_BYTES = 1 << 16  # output read beyond the window of a primary that is attached and behind
+AHEAD_BYTES = 1 << 16  # output read ahead of what a primary that is attached can be sent
 DRAIN_AFTER_EXIT_S = 2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
@@ -52,7 +50,7 @@ class StepSpec(NamedTuple):
     home: Optional[str]
     """Where the client stands; taken if it exists here."""
     where: str
-    """The client's machine, see :func:`gshell.agent.environment.machine_id`."""
+    """The client's machine, see :func:`gshell.model.machine.machine_id`."""
     pty: "Optional[Tuple[int, int]]"
     """(rows, columns)"""
     tasks: int
@@ -200,7 +198,7 @@ class Session:
             self.ranks.append(rank)
             streams = (stdout_of(number),) if spec.pty else (stdout_of(number), stderr_of(number))
             for stream in streams:
-                rank.logs[stream] = StreamLog(self._retention(), self._owner.make_spool(self, stream))
+                rank.logs[stream] = StreamLog(self._spool_maker(stream), self._retention())
             if spec.pty:
                 rank.modes = ModeTracker()
         for attachment in self.attachments.values():
@@ -214,6 +212,9 @@ class Session:
         self._check_ended()
         self._publish()
 
+    def _spool_maker(self, stream: int) -> Callable[[], Spool]:
+        return lambda: self._owner.make_spool(self, stream)
+
     def _timed_out(self) -> None:
         self.timed_out = True
         self.cancel()
@@ -225,16 +226,20 @@ class Session:
             self._owner.admit(self, spec)
 
     def _retention(self) -> Retention:
-        """What the logs keep now: a primary that is here is waited for, one that lost its link gets ring
-        and quota, and without one the newest output is kept and the program never waits."""
-        spec, primary = self.spec, self.primary
-        assert spec is not None
-        if primary is None:
+        """What the logs keep now. A primary's bytes are kept until it has them, at the price of stopping
+        the program; without one the newest output is kept and the program never waits."""
+        assert self.spec is not None
+        if self.primary is None:
             return Retention(keep=True, block=False)
-        if primary.link is None:
-            return Retention(keep=spec.keep, block=True)
-        window = INTERACTIVE_WINDOW if spec.pty else PIPE_WINDOW
-        return Retention(keep=spec.keep, block=True, ahead_bytes=window + AHEAD_BYTES)
+        return Retention(keep=self.spec.keep, block=True)
+
+    def _must_pause(self, stream: int, log: StreamLog) -> bool:
+        """Is the reader who counts so far behind that the program has to wait?"""
+        primary = self.primary
+        if log.full or primary is None or primary.link is None:
+            return log.full
+        sending = primary.peer.sending(stream)
+        return sending is not None and not sending.stopped and log.end - sending.sent >= AHEAD_BYTES
 
     def reader_changed(self) -> None:
         """The primary came, went or lost its link: other rules for the logs."""
@@ -313,7 +318,7 @@ class Session:
             self._publish()
         if ended:
             self._close_output(rank, fd)
-        elif not empty and log.full:
+        elif not empty and self._must_pause(stream, log):
             self._pause(rank, fd, True)
         if empty and rank.exited and rank.drain is None and not ended:
             self._close_output(rank, fd)  # the time to drain is over and nothing is left
@@ -329,8 +334,10 @@ class Session:
         """Credit or room came: read those that were paused and need not be any more."""
         for rank in self.ranks:
             for fd, paused in list(rank.paused.items()):
-                if paused and not rank.logs[self._stream_of(rank, fd)].full:
-                    self._pause(rank, fd, False)
+                if paused:
+                    stream = self._stream_of(rank, fd)
+                    if not self._must_pause(stream, rank.logs[stream]):
+                        self._pause(rank, fd, False)
 
     def _close_output(self, rank: Rank, fd: int) -> None:
         if fd not in rank.paused:
@@ -607,7 +614,7 @@ class Session:
         self.attachments.clear()
         for rank in self.ranks:
             for log in rank.logs.values():
-                log.discard()
+                log.delete()
 
     def summary(self) -> Dict[str, Any]:
         """SESSION of the control protocol."""

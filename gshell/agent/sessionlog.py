@@ -256,9 +256,7 @@ class StreamLog:
                 return True
             if wanted and rules.block:
                 return False
-        if self._spool is not None:
-            self._spool.clear()  # older still, and there are no gaps in a log
-        return True
+        return True  # no hole: nothing older is on disk, `_store` or the end of `_settle` saw to that
 
     def _store(self, start: int, chunk: bytes | bytearray, protected: int) -> bool:
         """To disk, at the cost of older bytes there but none from ``protected`` on."""

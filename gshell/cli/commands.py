@@ -46,6 +46,12 @@ def _since(text: str) -> float | str:
     return text if text == "start" else values.parse_duration(text)
 
 
+def _escape(text: str) -> str | None:
+    from gshell.client.escape import escape_char  # only for who gives one
+
+    return escape_char(text)
+
+
 _JOB_NAME = Option("-J --name", "NAME", "the job's name (else the program's)")
 _ENV = Option(
     "--env", "K=V", "set a variable; K alone: its value here", values.parse_env, None, True
@@ -58,7 +64,9 @@ _TIMEOUT = Option(
     "give up after T: 90 (seconds), 30m, 1:30:00; exit status 124",
     values.parse_duration,
 )
-_ESCAPE = Option("-e --escape", "CHAR", "escape character, ^X for Ctrl-X, or none", default="~")
+_ESCAPE = Option(
+    "-e --escape", "CHAR", "escape character, ^X for Ctrl-X, or none", _escape, default="~"
+)
 
 RUN = Command(
     "run",

@@ -66,7 +66,9 @@ class Dialler:
 class Conversation:
     """Invariant: at most one link; ``secret`` leaves this process only inside end-to-end TLS."""
 
-    def __init__(self, dialler: Dialler, owner: Talker, request: dict[str, Any], hello: dict[str, Any]) -> None:
+    def __init__(
+        self, dialler: Dialler, owner: Talker, request: dict[str, Any], hello: dict[str, Any]
+    ) -> None:
         self.peer = wire.Peer(client=True)
         self.joined = False  # ever
         self.job = str(request.get("job", ""))
@@ -87,6 +89,10 @@ class Conversation:
         self._attempts = 0
         self._silent = 0
         self._beating = False
+
+    def hand_over(self, owner: Talker) -> None:
+        """Somebody else is called back from now on (a warm conversation is put to use)."""
+        self._owner = owner
 
     @property
     def up(self) -> bool:
@@ -110,7 +116,9 @@ class Conversation:
         hello = tls.start()
         link = self._link = Link(self._loop, sock, self, tls)
         self._heard_at = self._loop.clock()
-        link.begin(connected, rendezvous.encode(rendezvous.CLIENT, self._body(), hello, dialler.mac_key))
+        link.begin(
+            connected, rendezvous.encode(rendezvous.CLIENT, self._body(), hello, dialler.mac_key)
+        )
         if not self._beating:
             self._beating = True
             self._loop.later(HEARTBEAT_S / 3, self._beat)
@@ -182,7 +190,10 @@ class Conversation:
             "shutdown": LinkLost("the agent was stopped", transient=False),
             "revoked": AuthError("your right to look at this session was revoked"),
         }
-        self._fail(reasons.get(code) or LinkLost(f"the agent ended the session: {event.reason or code}", transient=False))
+        self._fail(
+            reasons.get(code)
+            or LinkLost(f"the agent ended the session: {event.reason or code}", transient=False)
+        )
 
     def link_room(self, link: Link) -> None:
         self._owner.on_flow(self)
@@ -220,7 +231,9 @@ class Conversation:
             if self._silent:
                 self._owner.on_refused(self, "silent")
             else:
-                self._fail(LinkLost(f"cannot reach the relay {self._dialler.ticket.relays[0]}: {error}"))
+                self._fail(
+                    LinkLost(f"cannot reach the relay {self._dialler.ticket.relays[0]}: {error}")
+                )
             return
         self._later(self._backoff())
         self._owner.on_lost(self, error)
@@ -269,7 +282,9 @@ class Conversation:
             if silent > (DEAD_AFTER_S if self.peer.greeted else JOIN_S):
                 self._drop()
                 self._broken(LinkLost("the connection has been silent"))
-            elif self.peer.greeted and silent > HEARTBEAT_S and now - self._beat_at > HEARTBEAT_S / 2:
+            elif (
+                self.peer.greeted and silent > HEARTBEAT_S and now - self._beat_at > HEARTBEAT_S / 2
+            ):
                 self._beat_at = now
                 self.peer.ping(int(now))
                 self.pump()

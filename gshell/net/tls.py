@@ -121,6 +121,11 @@ class Tls:
         names = cert.get("subjectAltName", ())
         return [str(value) for kind, value in names if kind == "URI"]  # type: ignore[misc]
 
+    def peer_serial(self) -> str:
+        """The serial number of the verified peer certificate, in hex as the ssl module writes it."""
+        cert = self._object.getpeercert() or {}
+        return str(cert.get("serialNumber", ""))
+
     def peer_pin(self) -> str:
         der = self._object.getpeercert(binary_form=True)
         return pin_of(der) if der else ""

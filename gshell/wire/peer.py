@@ -80,6 +80,7 @@ Event = Union[
 ]
 
 _MAX_HELD_BYTES = 2 * EARLY_BYTES  # behind a greeting not yet adopted; a client sends half of that
+_MAX_STREAM = 4 * MAX_STREAMS  # the highest number a STOP is remembered of
 _OF_STREAMS = (frames.Data, frames.Grant, frames.Stop, frames.Gap)
 
 
@@ -102,6 +103,8 @@ class Peer:
         self._held: list[frames.Frame] | None = None  # behind a greeting not yet adopted
         self._held_bytes = 0
         self._failed: RemoteProtocolError | None = None  # this link is dead
+        self._too_soon: set[int] = set()  # stopped before we have opened them
+        self._late: list[Event] = []  # of these, for the next ``receive``
         self._control_in = bytearray()  # the beginning of a control message
         self._turn = 0
         self.greeted = False  # the other side's HELLO/WELCOME arrived on this link
@@ -116,8 +119,15 @@ class Peer:
     # -- streams
 
     def add_send(self, id: int, source: Source, limit: int, start: int = 0) -> SendStream:
-        """Open a stream that we send, from ``start``, at first up to the offset ``limit``."""
+        """Open a stream that we send, from ``start``, at first up to the offset ``limit``.
+
+        If its reader is gone already it is ``stopped``, and ``StreamStopped`` comes with the next
+        ``receive``.
+        """
         stream = self._send[id] = SendStream(id, source, limit, start)
+        if id in self._too_soon:
+            self._too_soon.remove(id)
+            self._on_stop(id, self._late)
         return stream
 
     def add_recv(self, id: int, window: int, start: int = 0) -> RecvStream:
@@ -292,7 +302,7 @@ class Peer:
         """
         if self._failed is not None:
             raise self._failed
-        events: list[Event] = []
+        events, self._late = self._late, []
         try:
             got = self._decoder.feed(chunk)
             if self._held is None:
@@ -315,7 +325,7 @@ class Peer:
             RemoteProtocolError: the positions cannot be.
         """
         assert self._linked
-        events: list[Event] = []
+        events, self._late = self._late, []
         held, self._held = self._held or [], None
         try:
             self._take_positions(message, events)
@@ -391,10 +401,12 @@ class Peer:
             events.append(ControlReceived(message))  # those before a bad one count
 
     def _on_stop(self, id: int, events: list[Event]) -> None:
-        stream = self._send.get(id)
-        if stream is None or id == SESSION_CONTROL:
+        if id == SESSION_CONTROL or id > _MAX_STREAM:
             raise RemoteProtocolError("no-stream", f"STOP {id}")
-        if not stream.stopped:
+        stream = self._send.get(id)
+        if stream is None:  # it may overtake the message that opens the stream
+            self._too_soon.add(id)
+        elif not stream.stopped:
             stream.stop()
             events.append(StreamStopped(id))
 
@@ -430,7 +442,7 @@ class Peer:
             else:  # they have not heard of it: a WELCOME was lost that announced it
                 stream.rewind()
         for id in stopped[:MAX_STREAMS]:
-            if isinstance(id, int) and id in self._send and id != SESSION_CONTROL:
+            if type(id) is int and SESSION_CONTROL < id <= _MAX_STREAM:
                 self._on_stop(id, events)
 
 

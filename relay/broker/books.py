@@ -119,11 +119,6 @@ class Books:
         self.atts[att.att] = att
         job.atts.add(att.att)
 
-    def drop_att(self, att: str) -> None:
-        gone = self.atts.pop(att, None)
-        if gone is not None and gone.job_id in self.jobs:
-            self.jobs[gone.job_id].atts.discard(att)
-
     def own(self, user: str, text: object) -> Job | None:
         """The user's job of this number; None for another's as for none at all."""
         number = job_number(text)

@@ -100,8 +100,8 @@ class Broker:
                 reports.on_ended(b, agent, message)
             case "refused":
                 reports.on_refused(b, agent, message)
-            case "attached" | "detached":
-                reports.on_look(b, agent, message)
+            case "watchers":
+                reports.on_watchers(b, agent, message)
             case "unused":
                 reports.on_unused(b, agent, message)
             case "bye":

@@ -235,6 +235,9 @@ def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
         b.refuse(ask, user, att, code, why, _RETRY_S)
         return
     if known is None and body["op"] == "attach":
+        if len(job.atts) >= b.settings.atts_per_job:
+            b.refuse(ask, user, att, "full", "too many have attached to it")
+            return
         rights = "rw" if body.get("rights") == "rw" else "r"
         b.add_att(job, Attachment(att, user, job.id, index, rights))
     _join(b, job, index, ask, body["op"], att)

@@ -34,6 +34,8 @@ class Settings:
     """Openings of one group."""
     jobs_kept: int = 1000
     """Finished jobs remembered per user."""
+    atts_per_job: int = 10_000
+    """Attachments remembered per job."""
     queue_per_user: int = 20_000
     """Jobs of a user that wait."""
 
@@ -109,8 +111,10 @@ class Member:
     code: int | None = None
     signal: int | None = None
     error: str | None = None
-    looks: dict[str, str] = field(default_factory=dict)
-    """att -> rights, of who is attached now."""
+    attached: int = 0
+    """Who may write, now."""
+    watchers: int = 0
+    """Who looks, now."""
 
     def record(self) -> Message:
         return {name: value for name in _MEMBER if (value := getattr(self, name)) not in ("", None)}

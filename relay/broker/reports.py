@@ -117,8 +117,7 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
         atts = session.get("atts")
         atts = [a for a in atts if isinstance(a, dict)] if isinstance(atts, list) else []
         on_started(b, agent, {**session, "spec_name": session.get("name"), "at": at})
-        for att in atts:
-            on_look(b, agent, {**session, **att, "m": "attached"})
+        _on_atts(b, agent, session, atts)
         if session.get("state") == "ended":
             on_ended(b, agent, {**session, "at": session.get("ended_at")})
     keep = set(listed)
@@ -222,7 +221,7 @@ def _member_over(
     if member.ended_at is None:
         member.ended_at = b.now if at is None else at
         member.error = error
-        member.looks.clear()
+        member.attached = member.watchers = 0
     if any(m.ended_at is None for m in job.members):
         b.keep(job)
         return
@@ -282,21 +281,25 @@ def _drop_asks(b: Books, job: Job) -> None:
     job.asks.clear()
 
 
-def on_look(b: Books, agent: Agent, message: Message) -> None:
-    """Somebody attached or detached."""
+def on_watchers(b: Books, agent: Agent, message: Message) -> None:
+    """How many are attached now: those who may write, and those who look."""
     found = _find(b, agent, message)
+    if found is not None:
+        found[1].attached = number(message, "attached")
+        found[1].watchers = number(message, "watchers")
+
+
+def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> None:
+    """The attachments of a session that an agent brings back."""
+    found = _find(b, agent, session)
     if found is None:
         return
     job, member, index = found
-    att = text(message, "att", 64)
-    if not att:
-        return
-    if message.get("m") == "attached":
-        rights = "rw" if message.get("rights") == "rw" else "r"
-        member.looks[att] = rights
-        if att not in b.atts:
-            b.add_att(job, Attachment(att, job.user, job.id, index, rights))
-    else:
-        member.looks.pop(att, None)
-        if att != member.att:
-            b.drop_att(att)
+    live = [att for att in atts if att.get("live", True)]
+    member.attached = sum(1 for att in live if att.get("rights") == "rw")
+    member.watchers = len(live) - member.attached
+    for att in atts:
+        name = text(att, "att", 64)
+        if name and name not in b.atts and len(job.atts) < b.settings.atts_per_job:
+            rights = "rw" if att.get("rights") == "rw" else "r"
+            b.add_att(job, Attachment(name, job.user, job.id, index, rights))

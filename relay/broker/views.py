@@ -10,7 +10,6 @@ def job_view(job: Job) -> Message:
     members = job.members
     starts = [m.started_at for m in members if m.started_at is not None]
     worst = max(members, key=lambda m: (m.code or 0, m.signal or 0))  # srun's rule: the highest
-    looks = [rights for m in members for rights in m.looks.values()]
     return {
         "id": str(job.id),
         "name": job.name,
@@ -28,8 +27,8 @@ def job_view(job: Job) -> Message:
         "code": worst.code if job.state.final else None,
         "signal": worst.signal if job.state.final else None,
         "error": job.error or next((m.error for m in members if m.error), None),
-        "watchers": sum(1 for rights in looks if rights != "rw"),
-        "attached": sum(1 for rights in looks if rights == "rw"),
+        "watchers": sum(m.watchers for m in members),
+        "attached": sum(m.attached for m in members),
     }
 
 

@@ -53,6 +53,8 @@ class Setting:
     """The client sends data with its HELLO."""
     attach: bool = False
     """The client learns of its output streams from the WELCOME only."""
+    late: bool = False
+    """The agent opens its output streams only when a control message says so."""
     probe: bool = True
     """At the agent another Peer reads the HELLO, as it isn't known yet whose it is."""
     patient: bool = False
@@ -162,6 +164,7 @@ class Pair:
         self._to_agent = bytearray()
         self._to_client = bytearray()
         self._states: dict[tuple[str, int], State] = {}
+        self._opened = False  # and its output streams are open
         self._open_client()
 
     def _party(self, client: bool) -> Party:
@@ -181,8 +184,12 @@ class Pair:
             for stream in OUTPUT:
                 self._receive(self.client, stream, 0)
 
-    def _open_agent(self) -> None:
-        self._receive(self.agent, STDIN, 0)
+        if self.setting.late:
+            self.client.said.append({"t": "open"})
+            peer.say({"t": "open"})
+
+    def _open_outputs(self) -> None:
+        self._opened = True
         for stream in OUTPUT:
             self.agent.peer.add_send(stream, self.sources[stream], self._window(stream))
 
@@ -214,7 +221,7 @@ class Pair:
             self.adopt()
         elif operation == "cut" and which % 3 == 0:  # else links would be too short to do much
             self.cut(noticed=bool(amount % 2))
-        elif operation == "end" and which % 10 == 0:
+        elif operation == "end" and which % 4 == 0:
             self.sources[STREAMS[amount % 3]].closed = True
         elif operation == "stop" and which % 20 == 0:
             self.stop(STREAMS[amount % 3])
@@ -292,7 +299,7 @@ class Pair:
                 self._welcomed(party.greetings[-1])
         else:
             reader = self._hello or party.peer
-            party.on_events(reader.receive(chunk))
+            self._agent_heard(reader.receive(chunk))
             if self._hello is not None and not self.setting.patient:
                 self.adopt()
 
@@ -308,16 +315,27 @@ class Pair:
             return False
         if not self._started:
             self._started = True
-            self._open_agent()
+            self._receive(self.agent, STDIN, 0)
+            if not self.setting.late:
+                self._open_outputs()
         peer = self.agent.peer
         message = self.agent.greetings[-1]
-        start = {id: peer.sending(id).acked for id in OUTPUT if str(id) not in message["have"]}
+        start = {}
+        for id in OUTPUT:
+            stream = peer.sending(id)
+            if str(id) not in message["have"]:
+                start[id] = stream.acked if stream is not None else 0
         inherit = self._hello if self._hello is not peer else None
         self._hello = None
         self._agent_linked = True
         peer.link_up({"start": start}, inherit=inherit)
-        self.agent.on_events(peer.adopt(message))
+        self._agent_heard(peer.adopt(message))
         return True
+
+    def _agent_heard(self, events: list[Event]) -> None:
+        self.agent.on_events(events)
+        if self._started and not self._opened and self.agent.heard:
+            self._open_outputs()
 
     def consume(self, stream: int, amount: int) -> int:
         party = self.agent if stream == STDIN else self.client
@@ -377,6 +395,9 @@ class Pair:
         self.client.peer.ping(1)
         self.agent.peer.ping(2)
         self._play()
+        for stream in STREAMS:
+            sender, receiver = self._ends(stream)
+            assert (stream in sender.gone) == receiver.readers[stream].stopped
         for party in (self.client, self.agent):
             for id in (SESSION_CONTROL, *STREAMS):
                 stream = party.peer.sending(id)
@@ -406,14 +427,15 @@ class Pair:
         assert self.client.heard == self.agent.said
         assert self.agent.heard == self.client.said
         for stream, source in self.sources.items():
-            sender, receiver = self.client, self.agent
-            if stream != STDIN:
-                sender, receiver = self.agent, self.client
-            reader = receiver.readers[stream]
-            assert (stream in sender.gone) == reader.stopped
+            reader = self._ends(stream)[1].readers[stream]
             if not reader.stopped:
                 assert reader.at == source.end, f"stream {stream} stalls"
                 assert reader.ended == source.closed
+
+    def _ends(self, stream: int) -> tuple[Party, Party]:
+        """(sender, receiver) of a stream."""
+        both = (self.client, self.agent)
+        return both if stream == STDIN else both[::-1]
 
 
 def _next(states: set[State], table: Table) -> set[State]:

@@ -11,7 +11,8 @@ from gshell.agent.sessionlog import Cursor, Retention, StreamLog
 from gshell.agent.spool import Spool, SpoolTrouble
 from gshell.wire.streams import Missing
 
-RING, HOLD, QUOTA, SEGMENT, LONGEST = 10_000, 24_000, 60_000, 12_000, 9_000
+RING, HOLD, QUOTA, SEGMENT, LONGEST = 10_000, 20_000, 40_000, 12_000, 9_000
+SIZES = st.sampled_from([1, 30, 1000, 4095, 4096, 6000, LONGEST])
 
 
 class MoodySpool(Spool):
@@ -49,7 +50,7 @@ class LogMachine(RuleBasedStateMachine):
         assert os.listdir(self.directory.name) == []
         self.directory.cleanup()
 
-    @rule(size=st.one_of(st.integers(1, 200), st.integers(1, LONGEST)), times=st.integers(1, 5))
+    @rule(size=SIZES, times=st.integers(1, 20))
     def append(self, size, times):
         for _ in range(times):
             if self.log.full:
@@ -57,13 +58,13 @@ class LogMachine(RuleBasedStateMachine):
             self.log.append(pattern(self.written, size))
             self.written += size
 
-    @rule(needed=st.booleans(), back=st.integers(0, 2 * RING))
+    @rule(needed=st.booleans(), back=st.sampled_from([0, 5, RING, 3 * RING]))
     def attach(self, needed, back):
         at = max(self.log.start, self.log.end - back)
         self.cursors.append(self.log.cursor(at, needed))
 
     @precondition(lambda self: self.cursors)
-    @rule(which=st.integers(0), size=st.integers(1, 3 * LONGEST))
+    @rule(which=st.integers(0), size=SIZES)
     def read_and_release(self, which, size):
         cursor = self.cursors[which % len(self.cursors)]
         at = cursor.released
@@ -136,6 +137,17 @@ class LogMachine(RuleBasedStateMachine):
         assert self.spool.size <= QUOTA
         needed = any(cursor.needed for cursor in self.cursors)
         assert self.log._in_memory <= (HOLD if needed else RING) + LONGEST + LONGEST
+
+    @invariant()
+    def a_log_keeps_one_piece(self):
+        if self.spool.size:
+            assert (self.spool.start, self.spool.end) == (self.log.start, self.log._starts[0])
+
+    @invariant()
+    def what_everybody_has_is_let_go_at_once(self):
+        if all(c.released == self.log.end for c in self.cursors if c.needed):
+            assert self.log._in_memory <= RING + LONGEST
+            assert self.log.keep or not self.spool.size
 
     @invariant()
     def full_means_a_needed_reader_is_behind_and_nothing_else_does(self):

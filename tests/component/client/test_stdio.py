@@ -49,7 +49,9 @@ def fds():
 @pytest.fixture
 def slow(monkeypatch):
     """Whatever is opened anew can't be: the thread it is."""
-    monkeypatch.setattr(stdio._Way, "_open", lambda way, borrowed, flags: setattr(way, "slow", True))
+    monkeypatch.setattr(
+        stdio._Way, "_open", lambda way, borrowed, flags: setattr(way, "slow", True)
+    )
 
 
 class Reading:
@@ -266,8 +268,10 @@ def test_a_pty_s_master_is_not_opened_anew(loop, fds):
 def test_a_slow_descriptor_is_read_to_its_end(loop, fds, slow):
     r, w = fds(*os.pipe())
     data = os.urandom(CHUNK * 5)
-    threading.Thread(target=lambda: (os.write(w, data), os.close(w)), daemon=True).start()
+    writer = threading.Thread(target=lambda: (os.write(w, data), os.close(w)), daemon=True)
+    writer.start()
     assert Reading(loop, r).until_end() == data
+    writer.join(PATIENCE_S)
 
 
 def test_closing_a_slow_source_ends_its_thread_and_its_descriptors(loop, fds, slow):
@@ -341,7 +345,7 @@ def test_what_a_slow_reader_does_not_take_waits_in_order(loop, fds, kind, reques
 
 
 def test_a_million_small_writes_are_few_entries(loop, fds):
-    r, w = fds(*os.pipe())
+    _, w = fds(*os.pipe())
     sink = Sink(loop, w)
     for _ in range(300_000):
         sink.write(b"x")
@@ -431,8 +435,10 @@ def test_flush_blocking_writes_all_that_is_read_in_time(loop, fds, slowly, reque
     sinks = [Writing(loop, w), Writing(loop, CLOSED)]
     sinks[0].sink.write(b"z" * 200_000)
     assert not flush_all([each.sink for each in sinks], 0.01)
-    threading.Thread(target=read_all, args=(r, 200_000), daemon=True).start()
+    reader = threading.Thread(target=read_all, args=(r, 200_000), daemon=True)
+    reader.start()
     assert flush_all([each.sink for each in sinks], PATIENCE_S)
+    reader.join(PATIENCE_S)
     assert sinks[0].written == 200_000
     sinks[0].sink.close()
 

@@ -1,0 +1,74 @@
+"""The command line: which command it is, and who does it. Turns our errors into words and statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gshell.errors import GshellError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gshell.cli.options import Parsed
+
+
+def main(argv: list[str]) -> int:
+    """Run it; the exit status."""
+    try:
+        if argv and argv[0] == "bg":
+            from gshell.client.launch import background_main
+
+            return background_main(argv[1:])
+        from gshell.cli import commands
+
+        parsed = commands.read(argv)
+        if parsed.options.get("relay"):
+            os.environ["GSHELL_RELAY"] = parsed["relay"]
+        return run(parsed)
+    except GshellError as error:
+        complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read our list has seen enough; python would complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+
+
+def complain(error: GshellError) -> None:
+    from gshell.client.render import error_text
+
+    sys.stderr.write(error_text(error, color=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
+
+
+def run(parsed: "Parsed") -> int:
+    name = parsed.command.name
+    if name in ("run", "sh", "attach", "logs"):
+        from gshell.client.launch import session
+
+        return session(parsed)
+    if name == "version":
+        from gshell import __version__
+
+        print(f"gshell {__version__}")
+        return 0
+    if name == "help":
+        from gshell.cli.commands import help_page
+
+        sys.stdout.write(help_page(parsed.words))
+        return 0
+    if name == "demo":
+        from gshell.cli.demo import run_demo
+
+        return run_demo(parsed.words)
+    if name == "relay":
+        from gshell import sitepath
+
+        sitepath.enable()
+        from relay.cli import main as relay_main
+
+        return relay_main(parsed.words)
+    from gshell.cli import verbs
+
+    return verbs.VERBS[name](parsed)

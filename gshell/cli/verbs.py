@@ -1,0 +1,336 @@
+"""The commands that ask or tell the relay something and print the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any, Callable
+
+from gshell import config
+from gshell.cli.options import Parsed
+from gshell.client import launch
+from gshell.errors import BrokerError, GshellError, UsageError
+from gshell.model.ticket import Ticket
+from gshell.net.relaylink import ask, enrol, parse_invite
+
+JSON_SCHEMA = 1  # of what --json prints: fields are added, never changed
+
+
+def _ask(parsed: Parsed, message: dict[str, Any], start: bool = False) -> dict[str, Any]:
+    return ask(launch.ticket_for(parsed, start=start), message)
+
+
+def _print_json(name: str, value: Any) -> None:
+    print(json.dumps({"schema": JSON_SCHEMA, name: value}, indent=1))
+
+
+def _color(parsed: Parsed) -> bool:
+    from gshell.client.render import use_color
+
+    return use_color(parsed["color"], sys.stdout.isatty(), os.environ)
+
+
+def jobs(parsed: Parsed) -> int:
+    """``jobs``, ``ps``."""
+    from gshell.client.render import jobs_table
+
+    ids = [_job_id(word) for word in parsed.words]
+    request = {"m": "jobs", "all": bool(parsed["all"] or ids), "ids": ids or None}
+
+    def show() -> str:
+        try:
+            found = _ask(parsed, request)["jobs"]
+        except GshellError:
+            if launch.ticket_or_none() is None:
+                found = []  # nothing was ever started: that is no error
+            else:
+                raise
+        if parsed["json"]:
+            return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
+        if parsed["quiet"]:
+            return "".join(f"{job['id']}\n" for job in found)
+        return jobs_table(found, time.time(), _width(), _color(parsed))
+
+    return _watch(show, parsed["watch"])
+
+
+def agents(parsed: Parsed) -> int:
+    from gshell.client.render import agents_table
+
+    def show() -> str:
+        found = _ask(parsed, {"m": "agents"})["agents"]
+        if parsed["json"]:
+            return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
+        if parsed["quiet"]:
+            return "".join(f"{agent['id']}\n" for agent in found)
+        return agents_table(found, time.time(), _width(), _color(parsed))
+
+    return _watch(show, parsed["watch"])
+
+
+def _watch(show: Callable[[], str], again: bool) -> int:
+    """Print once, or anew each second until Ctrl-C."""
+    if not again:
+        sys.stdout.write(show())
+        return 0
+    try:
+        while True:
+            text = show()
+            sys.stdout.write(("\x1b[H\x1b[2J" if sys.stdout.isatty() else "") + text)
+            sys.stdout.flush()
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 200  # into a file or a pipe: leave nothing out
+
+
+def _job_id(word: str) -> str:
+    job = word.partition(".")[0]
+    if not job.isdigit():
+        raise UsageError(f"{word!r} is not a job id", hint="gshell jobs")
+    return job
+
+
+def _each_job(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:
+    if not parsed.words:
+        raise UsageError(f"gshell {parsed.command.name} needs a job id", hint="gshell jobs")
+    ids = [_job_id(word) for word in parsed.words]
+    status = 0
+    for job in ids:
+        try:
+            _ask(parsed, request(job))
+        except BrokerError as error:
+            status = 1
+            from gshell.client.render import error_text
+
+            sys.stderr.write(error_text(error, False))
+    return status
+
+
+def cancel(parsed: Parsed) -> int:
+    number = parsed["signal"]
+    if number:
+        return kill(parsed)
+    return _each_job(parsed, lambda job: {"m": "cancel", "job": job})
+
+
+def kill(parsed: Parsed) -> int:
+    number = parsed["signal"]
+    if not number:
+        return _each_job(parsed, lambda job: {"m": "cancel", "job": job})
+    return _each_job(parsed, lambda job: {"m": "signal", "job": job, "sig": int(number)})
+
+
+def stop(parsed: Parsed) -> int:
+    """End the private relay, its agent and the background process."""
+    path = config.background_socket() + ".pid"
+    try:
+        with open(path) as file:
+            pid = int(file.read())
+    except (OSError, ValueError):
+        pid = 0
+    if not pid or not _is_ours(pid):
+        if not parsed["quiet"]:
+            print("gshell: nothing runs")
+        return 0
+    if not parsed["force"] and config.find_ticket() is None:
+        live = _ask(parsed, {"m": "jobs", "all": False}).get("jobs", [])
+        if live:
+            names = ", ".join(job["id"] for job in live)
+            raise GshellError(f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force")
+    fd = os.pidfd_open(pid)
+    signal.pidfd_send_signal(fd, signal.SIGTERM)
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if not poll.poll(20_000):
+        raise GshellError(f"the background process {pid} does not end", hint=f"kill -9 {pid}")
+    os.unlink(path)
+    if not parsed["quiet"]:
+        print("gshell: stopped")
+    return 0
+
+
+def _is_ours(pid: int) -> bool:
+    """Is this process a background process of ours, and not somebody who got its number?"""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+        return os.stat(f"/proc/{pid}").st_uid == os.getuid() and b"bg" in words
+    except OSError:
+        return False
+
+
+def whoami(parsed: Parsed) -> int:
+    answer = _ask(parsed, {"m": "whoami"})
+    fields = {key: answer.get(key) for key in ("user", "role", "relay")}
+    if parsed["json"]:
+        _print_json("whoami", fields)
+    else:
+        print(f"{fields['user']} ({fields['role'] or 'user'}) at {fields['relay']}")
+    return 0
+
+
+def login(parsed: Parsed) -> int:
+    if len(parsed.words) != 1:
+        raise UsageError("gshell login takes one invite", hint="gshell relay invite    prints one")
+    empty, token = parse_invite(parsed.words[0])
+    import getpass
+
+    ticket = enrol(empty, token, "client", getpass.getuser())
+    config.private_dir(config.config_dir())
+    config.write_private(config.client_ticket_path(), ticket.dump())
+    if not parsed["quiet"]:
+        print(f"gshell: enrolled as {ticket.user} with {ticket.relays[0]}")
+    return 0
+
+
+def agent_start(parsed: Parsed) -> int:
+    """In the foreground, or detached once it waits."""
+    argv = []
+    ticket_path = parsed["ticket"]
+    if parsed.options.get("invite"):
+        argv += ["--invite", parsed["invite"]]
+    elif ticket_path:
+        argv += ["--ticket", ticket_path]
+    else:
+        ticket = _agent_ticket(parsed, "")
+        fd = os.memfd_create("gshell-ticket", 0)
+        os.write(fd, ticket.dump().encode())
+        os.set_inheritable(fd, True)
+        os.lseek(fd, 0, os.SEEK_SET)
+        argv += ["--ticket", f"/proc/self/fd/{fd}"]
+    relay = config.relay_override()
+    if relay:
+        argv += ["--relay", relay]
+    if parsed["slots"]:
+        argv += ["--slots", str(parsed["slots"])]
+    for tag in parsed["tag"]:
+        argv += ["--tag", tag]
+    if not parsed["background"]:
+        from gshell.agent.main import main as agent_main
+
+        return agent_main(argv)
+    return _agent_behind(argv)
+
+
+def _agent_behind(argv: list[str]) -> int:
+    from gshell import sitepath
+
+    reads, writes = os.pipe()
+    os.set_inheritable(writes, True)
+    script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
+    words = [*sitepath.interpreter(), script, *argv, "--ready-fd", str(writes)]
+    config.private_dir(config.state_dir())
+    log = os.open(config.state_dir() + "/agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    start = os.lseek(log, 0, os.SEEK_END)
+    pid = os.posix_spawn(
+        words[0],
+        words,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
+        setsid=True,
+    )
+    os.close(writes)
+    said = b""
+    while data := os.read(reads, 4096):
+        said += data
+        if said.endswith(b"\n"):
+            break
+    if said.strip() != b"ready":
+        with open(config.state_dir() + "/agent.log", errors="replace") as file:
+            file.seek(start)
+            words_said = said.decode(errors="replace").strip() or file.read()[-600:].strip()
+        raise GshellError("the agent did not start: " + words_said.removeprefix("gshell: "), hint="gshell doctor")
+    print(f"gshell: an agent waits (process {pid})")
+    return 0
+
+
+def _agent_ticket(parsed: Parsed, agent_id: str) -> Ticket:
+    answer = _ask(parsed, {"m": "ticket", "role": "agent", "agent_id": agent_id}, start=True)
+    fields = dict(answer["ticket"])
+    fields["gshell_ticket"] = 1
+    return Ticket.load(json.dumps(fields), "what the relay sent")
+
+
+def agent_ticket(parsed: Parsed) -> int:
+    path = _one_file(parsed)
+    ticket = _agent_ticket(parsed, "")
+    config.write_private(path, ticket.dump())
+    if not parsed["quiet"]:
+        print(f"gshell: {path} is for one agent; it is as secret as a key")
+    return 0
+
+
+def agent_pack(parsed: Parsed) -> int:
+    path = _one_file(parsed)
+    from gshell.agent.pack import pack
+
+    try:
+        size = pack(path)
+    except OSError as error:
+        raise GshellError(f"cannot write {path}: {error.strerror}") from None
+    if not parsed["quiet"]:
+        print(f"gshell: {path}, {size // 1024} KiB; there: python3 {os.path.basename(path)} --ticket FILE")
+    return 0
+
+
+def _one_file(parsed: Parsed) -> str:
+    if len(parsed.words) != 1:
+        raise UsageError(f"gshell {parsed.command.name} takes one FILE")
+    path: str = parsed.words[0]
+    if os.path.exists(path) and not parsed["force"]:
+        raise GshellError(f"{path} is there already", hint=f"gshell {parsed.command.name} --force {path}")
+    return path
+
+
+def _each_agent(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:
+    if not parsed.words:
+        raise UsageError(f"gshell {parsed.command.name} needs an agent's id", hint="gshell agents")
+    for agent in parsed.words:
+        _ask(parsed, request(agent))
+    return 0
+
+
+def agent_stop(parsed: Parsed) -> int:
+    force = bool(parsed["force"])
+    return _each_agent(parsed, lambda agent: {"m": "stop-agent", "agent": agent, "force": force})
+
+
+def agent_drain(parsed: Parsed) -> int:
+    on = not parsed["undo"]
+    return _each_agent(parsed, lambda agent: {"m": "drain", "agent": agent, "on": on})
+
+
+def doctor(parsed: Parsed) -> int:
+    from gshell.cli.doctor import examine
+
+    return examine(parsed)
+
+
+VERBS: dict[str, Callable[[Parsed], int]] = {
+    "jobs": jobs,
+    "agents": agents,
+    "cancel": cancel,
+    "kill": kill,
+    "stop": stop,
+    "whoami": whoami,
+    "login": login,
+    "doctor": doctor,
+    "agent start": agent_start,
+    "agent stop": agent_stop,
+    "agent drain": agent_drain,
+    "agent pack": agent_pack,
+    "agent ticket": agent_ticket,
+}

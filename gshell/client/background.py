@@ -1,0 +1,404 @@
+"""The per-user background process: keeps links warm and runs sessions for front processes.
+
+A front process hands over its descriptors, words, directory and environment on a unix socket (0600, peer's
+uid checked) and waits for the status; the lines they exchange are listed in ``gshell/front.py``. In the
+embedded default it also supervises the private relay and its agent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from typing import Any, Callable
+
+from gshell import config
+from gshell.client import plan as plans
+from gshell.client.conversation import Conversation, Dialler
+from gshell.client.modes import SeenModes
+from gshell.client.run import Plan, Runner
+from gshell.client.terminal import DEFAULT_SIZE, rescue
+from gshell.errors import GshellError, UsageError
+from gshell.model.machine import machine_id
+from gshell.model.ticket import Ticket
+from gshell.net import address
+from gshell.net.loop import IN, Loop
+from gshell.wire import peer as wire
+
+WARM = 2  # openings that wait, joined and verified, for the next ``run``
+WARM_RETRY_S = 2.0
+IDLE_S = 1800.0  # without a session: go, and take the private relay along
+MAX_HANDOVER_BYTES = 4 << 20  # words and environment of a front process
+ACCEPT_S = 5.0  # from connecting to having handed over
+
+
+class WarmPool:
+    """Conversations that are joined already and only lack something to start."""
+
+    def __init__(self, dialler: Dialler, wanted: int = WARM) -> None:
+        self._dialler = dialler
+        self._wanted = wanted
+        self._talks: list[Conversation] = []
+        self._pausing = False
+        self.closed = False
+
+    def fill(self) -> None:
+        while len(self._talks) < self._wanted and not self._pausing and not self.closed:
+            request = {"op": "open", "warm": True, "tasks": 1, "index": 0, "size": 1}
+            talk = Conversation(self._dialler, self, request, {})
+            self._talks.append(talk)
+            talk.dial()
+
+    def take(self) -> Conversation | None:
+        """One that is ready, ours no more; another is on its way."""
+        for talk in self._talks:
+            if talk.up:
+                self._talks.remove(talk)
+                self._dialler.loop.soon(self.fill)
+                return talk
+        return None
+
+    @property
+    def ready(self) -> bool:
+        return any(talk.up for talk in self._talks)
+
+    def close(self) -> None:
+        self.closed = True
+        for talk in self._talks:
+            talk.close("done")
+        self._talks.clear()
+
+    def _lose(self, talk: Conversation) -> None:
+        if talk in self._talks:
+            self._talks.remove(talk)
+            talk.close()
+        if not self._pausing:
+            self._pausing = True
+            self._dialler.loop.later(WARM_RETRY_S, self._again)
+
+    def _again(self) -> None:
+        self._pausing = False
+        self.fill()
+
+    def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
+        pass
+
+    def on_event(self, talk: Conversation, event: wire.Event) -> None:
+        pass
+
+    def on_flow(self, talk: Conversation) -> None:
+        pass
+
+    def on_lost(self, talk: Conversation, error: GshellError) -> None:
+        self._lose(talk)
+
+    def on_queued(self, talk: Conversation) -> None:
+        self._lose(talk)
+
+    def on_refused(self, talk: Conversation, code: str) -> None:
+        self._lose(talk)
+
+    def on_failed(self, talk: Conversation, error: GshellError) -> None:
+        self._lose(talk)
+
+
+class Background:
+    """Owns the socket, the pool and all running fronts."""
+
+    def __init__(self, loop: Loop, ticket: Ticket, listener: socket.socket, on_idle: Callable[[], None]) -> None:
+        self.loop = loop
+        self.dialler = Dialler(loop, ticket)
+        self.pool = WarmPool(self.dialler)
+        self._listener = listener
+        self.fronts: set[Front] = set()
+        self._on_idle = on_idle
+        self.used_at = loop.clock()
+        self.stopping = False
+        loop.add(listener.fileno(), IN, self._accept)
+        self.pool.fill()
+
+    def _accept(self, mask: int) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != os.getuid() or self.stopping:
+            sock.close()
+            return
+        self.used_at = self.loop.clock()
+        self.fronts.add(Front(self, sock))
+
+    def gone(self, front: "Front") -> None:
+        self.fronts.discard(front)
+        self.used_at = self.loop.clock()
+
+    def close(self) -> None:
+        self.stopping = True
+        self.loop.remove(self._listener.fileno())
+        self._listener.close()
+        self.pool.close()
+        for front in list(self.fronts):
+            front.abandon()
+
+
+class Front:
+    """One front process: our end of its socket, and its Runner once it has handed over."""
+
+    def __init__(self, background: Background, sock: socket.socket) -> None:
+        self._background = background
+        self._loop = background.loop
+        self._sock = sock
+        sock.setblocking(False)
+        self._fds: list[int] = []
+        self._data = bytearray()
+        self._size = -1
+        self._runner: Runner | None = None
+        self._window = DEFAULT_SIZE
+        self._modes = SeenModes()
+        self._mode = self._saved = b""
+        self._told = b""
+        self._raw = False
+        self._deadline = self._loop.later(ACCEPT_S, self._too_slow)
+        self._loop.add(sock.fileno(), IN, self._on_event)
+
+    # -- the socket
+
+    def _on_event(self, mask: int) -> None:
+        try:
+            data, anc, _, _ = self._sock.recvmsg(1 << 16, socket.CMSG_SPACE(12) if not self._fds else 0)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, anc = b"", []
+        for level, kind, payload in anc:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                count = len(payload) // 4
+                self._fds += struct.unpack(f"{count}i", payload[: count * 4])
+        if not data:
+            self._front_died()
+            return
+        self._data += data
+        if self._runner is None:
+            self._hand_over()
+        if self._runner is not None:
+            while b"\n" in self._data:
+                end = self._data.index(b"\n")
+                line = bytes(self._data[:end])
+                del self._data[: end + 1]
+                self._line(line.split(b" "))
+
+    def _tell(self, line: str) -> None:
+        try:
+            self._sock.send(line.encode() + b"\n")
+        except OSError:
+            pass  # it died: recv will say so
+
+    def _hand_over(self) -> None:
+        if self._size < 0 and len(self._data) >= 4:
+            self._size = int.from_bytes(self._data[:4], "big")
+            if self._size > MAX_HANDOVER_BYTES:
+                self._end(-1)
+                return
+        if self._size < 0 or len(self._data) < 4 + self._size:
+            return
+        self._deadline.cancel()
+        body = bytes(self._data[4 : 4 + self._size])
+        del self._data[: 4 + self._size]
+        for fd in self._fds:
+            os.set_inheritable(fd, False)
+        try:
+            self._begin(body)
+        except GshellError as error:
+            self._complain(error)
+
+    def _begin(self, body: bytes) -> None:
+        words = body.split(b"\0")
+        if len(words) < 6 or words[0] != b"1" or len(self._fds) != 3:
+            self._end(-1)
+            return
+        cwd, umask, _pid, foreground, count = words[1:6]
+        argc = int(count)
+        argv = [word.decode("utf-8", "surrogateescape") for word in words[6 : 6 + argc]]
+        env = {}
+        for pair in words[6 + argc :]:
+            key, _, value = pair.decode("utf-8", "surrogateescape").partition("=")
+            env[key] = value
+        here = plans.Surroundings(
+            env=env,
+            cwd=cwd.decode("utf-8", "surrogateescape"),
+            umask=int(umask, 8),
+            where=machine_id(),
+            stdin_tty=os.isatty(self._fds[0]),
+            stdout_tty=os.isatty(self._fds[1]),
+        )
+        from gshell.cli import commands
+
+        parsed = commands.read(argv)
+        if parsed.command.name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
+            self._end(-1)  # help and the like: the front does that itself
+            return
+        plan = plans.make(parsed, here)
+        self._start(plan, foreground == b"1")
+
+    def _start(self, plan: Plan, foreground: bool) -> None:
+        warm = None
+        if plan.verb == "run" and plan.agents == 1 and plan.tasks == 1 and not plan.agent:
+            warm = self._background.pool.take()
+        if plan.pty:
+            try:
+                columns, rows = os.get_terminal_size(self._fds[0])
+                if rows and columns:
+                    self._window = (rows, columns)
+            except OSError:
+                pass
+        descriptors = (self._fds[0], self._fds[1], self._fds[2])
+        self._runner = Runner(self._background.dialler, plan, descriptors, self, self._done, warm)
+        if not foreground:
+            self._runner.pause_input(True)
+        self._runner.start()
+
+    def _line(self, words: list[bytes]) -> None:
+        runner = self._runner
+        if runner is None:
+            return
+        kind = words[0]
+        if kind == b"S":
+            runner.signalled(words[1].decode("ascii", "replace"))
+        elif kind in (b"W", b"C") and len(words) == 3:
+            rows, columns = int(words[1]), int(words[2])
+            if rows and columns:
+                self._window = (rows, columns)
+            if kind == b"C":
+                runner.pause_input(False)
+                runner.resumed()
+            else:
+                runner.resized()
+        elif kind == b"P":
+            runner.pause_input(True)
+            self._tell("p")
+        elif kind == b"F":
+            runner.pause_input(words[1] != b"1")
+        elif kind == b"r" and len(words) == 3:
+            self._mode, self._saved = bytes.fromhex(words[1].decode()), bytes.fromhex(words[2].decode())
+            runner.pause_input(False)
+
+    # -- Port: the terminal belongs to the front process
+
+    def raw(self) -> None:
+        self._raw = True
+        if self._runner is not None:
+            self._runner.pause_input(True)  # until it says that the terminal is raw
+        self._tell("R")
+
+    def cooked(self) -> None:
+        self._raw = False
+        self._tell("K")
+
+    def size(self) -> tuple[int, int]:
+        return self._window
+
+    def suspend(self) -> None:
+        self._raw = False
+        self._tell("Z")
+
+    def seen(self, data: bytes) -> None:
+        if (b"\x1b" in data or self._modes.cut) and self._modes.feed(data):
+            self._tell("O " + self._modes.reset().hex())
+
+    def reset(self) -> bytes:
+        reset = self._modes.reset()
+        self._modes.clear()
+        return reset
+
+    # -- ends
+
+    def _complain(self, error: GshellError) -> None:
+        from gshell.client.render import error_text
+
+        try:
+            os.write(self._fds[2], error_text(error, False).encode("utf-8", "surrogateescape"))
+        except OSError:
+            pass
+        self._end(error.exit_code if isinstance(error, UsageError) else 125)
+
+    def _done(self, code: int) -> None:
+        self._end(code)
+
+    def _end(self, code: int) -> None:
+        self._tell(f"X {code}")
+        self._close()
+
+    def _too_slow(self) -> None:
+        if self._runner is None:
+            self._close()
+
+    def _front_died(self) -> None:
+        """Killed, most likely: at once stop reading its terminal, put that in order, let the job live."""
+        runner = self._runner
+        if runner is not None:
+            if self._raw and self._mode and self._fds:
+                rescue(self._fds[0], self._mode, self._saved, self._modes.reset())
+            runner.abandon()
+        self._close()
+
+    def abandon(self) -> None:
+        """We are going; the front restores its terminal when the socket closes."""
+        if self._runner is not None:
+            self._runner.abandon()
+        self._close()
+
+    def _close(self) -> None:
+        if self in self._background.fronts:
+            self._background.gone(self)
+            self._loop.remove(self._sock.fileno())
+            self._sock.close()
+            for fd in self._fds:
+                os.close(fd)
+            self._fds = []
+
+
+def serve(ticket: Ticket, listener: socket.socket, supervisor: Any, ready: Callable[[], None]) -> int:
+    """The process's life: until told to stop, or idle for long. ``supervisor`` may be None."""
+    loop = Loop()
+    background = Background(loop, ticket, listener, lambda: None)
+    stopping: list[int] = []
+    reads, writes = socket.socketpair()
+    for end in (reads, writes):
+        end.setblocking(False)
+    signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stopping.append(number))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    loop.add(reads.fileno(), IN, lambda mask: reads.recv(64) and None)
+
+    def look() -> None:
+        idle = loop.clock() - background.used_at
+        if not background.fronts and idle > IDLE_S and (supervisor is None or supervisor.nothing_lives()):
+            stopping.append(0)
+        loop.later(30.0, look)
+
+    loop.later(30.0, look)
+    if supervisor is not None:
+        supervisor.attach(loop)
+    ready()
+    while not stopping:
+        loop.once()
+    background.close()
+    if supervisor is not None:
+        supervisor.stop()
+    return 0
+
+
+def listen_socket() -> socket.socket:
+    """The unix socket for front processes.
+
+    Raises:
+        GshellError: no directory for it, or another background process has it.
+    """
+    config.private_dir(config.runtime_dir())
+    try:
+        return address.listen("unix:" + config.background_socket(), 64)
+    except OSError as error:
+        raise GshellError(f"cannot listen on {config.background_socket()}: {error.strerror}") from None

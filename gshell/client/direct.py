@@ -1,0 +1,111 @@
+"""Runs a Plan in this very process: its own descriptors, its own terminal, its own signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from gshell.client.conversation import Dialler
+from gshell.client.run import Plan, Runner
+from gshell.client.stdio import standard_descriptors
+from gshell.client.terminal import DEFAULT_SIZE, Terminal
+from gshell.model.ticket import Ticket
+from gshell.net.loop import IN, Loop
+
+FORWARDED = ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2")
+
+
+class DirectPort:
+    """The terminal of this process, if it has one."""
+
+    def __init__(self, terminal: Terminal | None) -> None:
+        self._terminal = terminal
+        self.runner: Runner | None = None
+
+    def raw(self) -> None:
+        if self._terminal is not None:
+            self._terminal.raw()
+
+    def cooked(self) -> None:
+        if self._terminal is not None:
+            self._terminal.cooked()
+
+    def size(self) -> tuple[int, int]:
+        return self._terminal.size() if self._terminal is not None else DEFAULT_SIZE
+
+    def suspend(self) -> None:
+        if self._terminal is not None and self.runner is not None:
+            self._terminal.suspend_self()
+            self.runner.resumed()
+
+    def seen(self, data: bytes) -> None:
+        if self._terminal is not None:
+            self._terminal.output(data)
+
+    def reset(self) -> bytes:
+        if self._terminal is None:
+            return b""
+        reset = self._terminal.seen.reset()
+        self._terminal.seen.clear()
+        return reset
+
+
+def run_here(plan: Plan, ticket: Ticket) -> int:
+    """Carry it out; the exit status."""
+    descriptors = standard_descriptors()
+    terminal = None
+    if plan.pty and descriptors[0] >= 0 and os.isatty(descriptors[0]):
+        terminal = Terminal(descriptors[0])
+        if plan.verb != "logs":
+            terminal.guard()
+    loop = Loop()
+    port = DirectPort(terminal)
+    codes: list[int] = []
+    try:
+        runner = Runner(Dialler(loop, ticket), plan, descriptors, port, codes.append)
+        port.runner = runner
+        with _Signals(loop, runner):
+            runner.start()
+            while not codes:
+                loop.once()
+    finally:
+        if terminal is not None:
+            terminal.close()
+    return codes[0]
+
+
+class _Signals:
+    """Turns signals into calls from the loop, for the time of a ``with``."""
+
+    def __init__(self, loop: Loop, runner: Runner) -> None:
+        self._loop = loop
+        self._runner = runner
+        self._names = {getattr(signal, "SIG" + name): name for name in FORWARDED}
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "_Signals":
+        self._read, self._write = socket.socketpair()
+        for end in (self._read, self._write):
+            end.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        for number in (*self._names, signal.SIGWINCH):
+            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGWINCH:
+                self._before[number] = signal.signal(number, lambda number, frame: None)
+        self._loop.add(self._read.fileno(), IN, self._came)
+        return self
+
+    def _came(self, mask: int) -> None:
+        for number in self._read.recv(64):
+            if number == signal.SIGWINCH:
+                self._runner.resized()
+            elif number in self._names:
+                self._runner.signalled(self._names[number])
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove(self._read.fileno())
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._read.close()
+        self._write.close()

@@ -1,0 +1,168 @@
+"""The embedded default: a private relay and a local agent for this user, started when first needed.
+
+The background process supervises both: starts again whichever dies, ends both when it goes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from typing import Any
+
+from gshell import config, sitepath
+from gshell.errors import GshellError
+from gshell.model.ticket import Ticket
+from gshell.net.loop import Loop
+
+START_S = 30.0  # the very first time keys are made; a loaded machine takes its time
+BACKOFF_S = (0.0, 0.2, 1.0, 5.0)
+STOP_S = 8.0  # an agent gives its steps five seconds
+
+
+def relay_address() -> str:
+    return f"unix:{config.runtime_dir()}/relay.sock"
+
+
+class Supervisor:
+    """Owns the two processes. Invariant: whatever of them runs was started by us."""
+
+    def __init__(self) -> None:
+        self._relay: subprocess.Popen[bytes] | None = None
+        self._agent: subprocess.Popen[bytes] | None = None
+        self._deaths = {"relay": 0, "agent": 0}
+        self._loop: Loop | None = None
+        self._stopping = False
+
+    def start(self) -> Ticket:
+        """Both, and wait until the agent is registered.
+
+        Raises:
+            GshellError: one of them cannot run; its words.
+        """
+        config.private_dir(config.runtime_dir())
+        config.private_dir(config.embedded_dir())
+        self._relay = self._start_relay()
+        self._agent = self._start_agent()
+        ticket = config.embedded_ticket()
+        if ticket is None:
+            raise GshellError("the private relay made no ticket", hint="gshell doctor")
+        return ticket
+
+    def _start_relay(self) -> "subprocess.Popen[bytes]":
+        import getpass
+
+        script = os.path.join(sitepath.root(), "relay", "embedded.py")
+        argv = [*sitepath.interpreter(), script, config.embedded_dir(), relay_address(), getpass.getuser()]
+        return self._start("relay", argv, lambda fd: [str(fd)])
+
+    def _start_agent(self) -> "subprocess.Popen[bytes]":
+        script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
+        argv = [*sitepath.interpreter(), script, "--ticket", config.embedded_dir() + "/agent.ticket"]
+        argv += ["--spool", config.private_dir(config.embedded_dir() + "/spool")]
+        return self._start("agent", argv, lambda fd: ["--ready-fd", str(fd)])
+
+    def _start(self, name: str, argv: list[str], ready: Any) -> "subprocess.Popen[bytes]":
+        reads, writes = os.pipe()
+        log = os.open(f"{config.embedded_dir()}/{name}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            process = subprocess.Popen(
+                argv + ready(writes),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writes,),
+                start_new_session=True,
+                cwd="/",
+            )
+        finally:
+            os.close(writes)
+            os.close(log)
+        try:
+            said = _wait_ready(reads, time.monotonic() + START_S)
+        finally:
+            os.close(reads)
+        if said != "ready":
+            process.terminate()
+            with open(f"{config.embedded_dir()}/{name}.out", errors="replace") as file:
+                words = said or file.read()[-500:].strip() or "it ended without a word"
+            raise GshellError(f"the private {name} did not start: {words}", hint="gshell doctor")
+        return process
+
+    def attach(self, loop: Loop) -> None:
+        """Watch over them from now on."""
+        self._loop = loop
+        self._watch("relay", self._relay)
+        self._watch("agent", self._agent)
+
+    def _watch(self, name: str, process: "subprocess.Popen[bytes] | None") -> None:
+        loop = self._loop
+        if process is None or loop is None:
+            return
+        fd = os.pidfd_open(process.pid)
+
+        def ended(mask: int) -> None:
+            loop.remove(fd)
+            os.close(fd)
+            process.wait()
+            if not self._stopping:
+                count = self._deaths[name]
+                self._deaths[name] += 1
+                loop.later(BACKOFF_S[min(count, len(BACKOFF_S) - 1)], lambda: self._restart(name))
+
+        loop.add(fd, select.EPOLLIN, ended)
+
+    def _restart(self, name: str) -> None:
+        if self._stopping:
+            return
+        try:
+            if name == "relay":
+                self._relay = process = self._start_relay()
+            else:
+                self._agent = process = self._start_agent()
+        except GshellError:
+            if self._loop is not None:
+                self._loop.later(BACKOFF_S[-1], lambda: self._restart(name))
+            return
+        self._watch(name, process)
+
+    def nothing_lives(self) -> bool:
+        """No job is queued or runs: nobody would miss us."""
+        from gshell.net.relaylink import ask
+
+        ticket = config.embedded_ticket()
+        if ticket is None:
+            return True
+        try:
+            return not ask(ticket, {"m": "jobs", "all": False}).get("jobs")
+        except GshellError:
+            return False
+
+    def stop(self) -> None:
+        """End both: the agent first, it has steps to end."""
+        self._stopping = True
+        for process in (self._agent, self._relay):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _wait_ready(fd: int, until: float) -> str:
+    """What is written there until it is closed, or the time is up."""
+    said = b""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        data = os.read(fd, 4096)
+        if not data:
+            break
+        said += data
+        if said.endswith(b"\n"):
+            break
+    return said.decode(errors="replace").strip()

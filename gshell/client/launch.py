@@ -1,0 +1,214 @@
+"""From a command to a running session: which relay, through the background process or not, started or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gshell import config
+from gshell.client import plan as plans
+from gshell.errors import GshellError
+from gshell.model.machine import machine_id
+from gshell.model.ticket import Ticket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gshell.cli.options import Parsed
+
+START_S = 60.0
+
+
+def surroundings() -> plans.Surroundings:
+    """Of this process."""
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = "/"
+    return plans.Surroundings(
+        env=dict(os.environ),
+        cwd=cwd,
+        umask=umask,
+        where=machine_id(),
+        stdin_tty=_is_tty(0),
+        stdout_tty=_is_tty(1),
+    )
+
+
+def _is_tty(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def session(parsed: "Parsed") -> int:
+    """``run``, ``sh``, ``attach``, ``logs``: the exit status.
+
+    Raises:
+        GshellError: it could not even begin.
+    """
+    plan = plans.make(parsed, surroundings())
+    ticket = ticket_for(parsed)
+    from gshell.client.direct import run_here
+
+    return run_here(plan, ticket)
+
+
+def ticket_for(parsed: "Parsed | None", start: bool = True) -> Ticket:
+    """The ticket of the relay that is meant; starts the private one where none is configured, and the
+    background process unless told not to.
+
+    Raises:
+        GshellError: no relay is configured and the private one does not run (``start`` False) or cannot.
+    """
+    background = config.background_allowed() and not (parsed is not None and parsed["no_background"])
+    ticket = config.find_ticket()
+    if ticket is not None:
+        if start and background and not _answers(config.background_socket()):
+            start_background(wait=False)
+        return ticket
+    ticket = config.embedded_ticket()
+    if ticket is not None and _answers(relay_socket()):
+        if start and background and not _answers(config.background_socket()):
+            start_background(wait=False)
+        return ticket
+    if not start:
+        raise GshellError("nothing runs: no relay is configured and the private one is not started", hint="gshell run -- CMD")
+    start_background(wait=True)
+    ticket = config.embedded_ticket()
+    if ticket is None:
+        raise GshellError("the private relay did not start", hint="gshell doctor")
+    return ticket
+
+
+def ticket_or_none() -> "Ticket | None":
+    """What :func:`ticket_for` would find, without starting anything."""
+    return config.find_ticket() or (config.embedded_ticket() if _answers(relay_socket()) else None)
+
+
+def relay_socket() -> str:
+    return config.runtime_dir() + "/relay.sock"
+
+
+def _answers(path: str) -> bool:
+    """Does somebody listen on this unix socket?"""
+    import socket
+
+    from gshell.net.address import unix_path
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            with unix_path(path) as short:
+                sock.connect(short)
+        except OSError:
+            return False
+    return True
+
+
+def start_background(wait: bool) -> None:
+    """Start it, detached; with ``wait``, until the private relay and its agent serve.
+
+    Raises:
+        GshellError: it could not; its words.
+    """
+    config.private_dir(config.runtime_dir())
+    config.private_dir(config.state_dir())
+    reads, writes = os.pipe()
+    argv = [*config.entry(), "bg", "--ready-fd", str(writes)]
+    os.set_inheritable(writes, True)
+    log = os.open(config.state_dir() + "/background.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        pid = os.posix_spawn(
+            argv[0],
+            argv,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+    except OSError as error:
+        os.close(reads)
+        raise GshellError(f"cannot start the background process: {error.strerror}") from None
+    finally:
+        os.close(writes)
+        os.close(log)
+        os.close(null)
+    if not wait:
+        os.close(reads)
+        return
+    said = b""
+    with open(reads, "rb", buffering=0) as pipe:
+        if sys.stderr.isatty():
+            sys.stderr.write("gshell: starting your private relay and agent ...\r")
+        while True:
+            data = pipe.read(4096)
+            if not data:
+                break
+            said += data
+            if said.endswith(b"\n"):
+                break
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[K")
+    text = said.decode(errors="replace").strip()
+    if text != "ready":
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except OSError:
+            pass
+        message, _, hint = text.partition("\n  try:  ")
+        raise GshellError(message.removeprefix("gshell: ") or "the background process did not start", hint=hint or "gshell doctor")
+
+
+def background_main(argv: list[str]) -> int:
+    """``gshell bg --ready-fd N``: be the background process."""
+    ready_fd = int(argv[argv.index("--ready-fd") + 1]) if "--ready-fd" in argv else -1
+    os.chdir("/")
+
+    def say(text: str) -> None:
+        if ready_fd >= 0:
+            try:
+                os.write(ready_fd, text.encode() + b"\n")
+                os.close(ready_fd)
+            except OSError:
+                pass
+
+    if ready_fd >= 0:
+        os.set_inheritable(ready_fd, False)
+    from gshell.client import background, embedded
+
+    supervisor = None
+    try:
+        try:
+            listener = background.listen_socket()
+        except GshellError:
+            say("ready" if _wait_private() else "another background process does not get ready")
+            return 0
+        ticket = config.find_ticket()
+        if ticket is None:
+            supervisor = embedded.Supervisor()
+            ticket = supervisor.start()
+    except GshellError as error:
+        say("gshell: " + error.explained())
+        if supervisor is not None:
+            supervisor.stop()
+        return error.exit_code
+    config.write_private(config.background_socket() + ".pid", f"{os.getpid()}\n")
+    return background.serve(ticket, listener, supervisor, lambda: say("ready"))
+
+
+def _wait_private() -> bool:
+    """Somebody else was quicker to start the background process: wait for what it starts."""
+    import time
+
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if config.find_ticket() is not None or (config.embedded_ticket() is not None and _answers(relay_socket())):
+            return True
+        time.sleep(0.02)  # another process's start: nothing tells us of it
+    return False

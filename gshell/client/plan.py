@@ -1,0 +1,132 @@
+"""From a parsed command line to a Plan. Knows the surroundings it is given, touches nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from gshell.client.run import Plan
+from gshell.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gshell.cli.options import Parsed
+
+
+class Surroundings(NamedTuple):
+    """The user's side: taken from this process, or sent by the front process."""
+
+    env: dict[str, str]
+    cwd: str
+    umask: int
+    where: str
+    """The machine, see :func:`gshell.model.machine.machine_id`."""
+    stdin_tty: bool
+    stdout_tty: bool
+
+
+def make(parsed: "Parsed", here: Surroundings) -> Plan:
+    """What ``run``, ``sh``, ``attach`` or ``logs`` asks for.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    name = parsed.command.name
+    on_terminal = here.stdin_tty and here.stdout_tty
+    inside_ssh = bool(here.env.get("SSH_TTY") or here.env.get("SSH_CONNECTION"))
+    quiet = bool(parsed["quiet"])
+    if name in ("attach", "logs"):
+        return _attachment(parsed, name, on_terminal, inside_ssh, quiet)
+    shell = name == "sh"
+    words = list(parsed.words)
+    if shell and words:
+        raise UsageError(f"gshell sh takes no command (got {words[0]!r})", hint="gshell run -t -- CMD...")
+    if not shell and not words:
+        raise UsageError("no command to run", hint="gshell run -- CMD...")
+    options = parsed.options
+    pty = on_terminal
+    if shell or options.get("pty"):
+        pty = True
+    if options.get("no_pty") or options.get("detach"):
+        pty = False
+    tasks = options.get("tasks") or 1
+    agents = options.get("agents") or 1
+    if pty and tasks * agents > 1:
+        if options.get("pty"):
+            raise UsageError("a terminal has one task", hint="leave out -t, or -n and -N")
+        pty = False
+    if shell and not here.stdin_tty and not options.get("pty"):
+        pty = here.stdout_tty and here.stdin_tty
+    extra = {}
+    for pair in options.get("env") or ():
+        key, value = pair
+        if value is None:
+            value = here.env.get(key)
+        if value is not None:
+            extra[key] = value
+    spec: dict[str, Any] = {
+        "argv": words or ["sh"],
+        "shell": shell,
+        "env": here.env,
+        "extra_env": extra,
+        "cwd": _directory(options.get("cwd"), here.cwd),
+        "home": here.cwd,
+        "where": here.where,
+        "umask": here.umask,
+        "name": options.get("name") or ("sh" if shell else os.path.basename(words[0])),
+        "keep": bool(options.get("detach")),
+    }
+    return Plan(
+        verb="run",
+        spec=spec,
+        pty=pty,
+        tasks=tasks,
+        agents=agents,
+        agent=options.get("agent"),
+        label=bool(options.get("label")),
+        detach=bool(options.get("detach")),
+        timeout_s=options.get("timeout"),
+        escape=escape(parsed),
+        quiet=quiet,
+        inside_ssh=inside_ssh,
+    )
+
+
+def _directory(named: str | None, cwd: str) -> str | None:
+    if named is None:
+        return None
+    return named if named.startswith("/") else os.path.normpath(os.path.join(cwd, named))
+
+
+def _attachment(parsed: "Parsed", name: str, on_terminal: bool, inside_ssh: bool, quiet: bool) -> Plan:
+    if len(parsed.words) != 1:
+        raise UsageError(f"gshell {name} takes one job id", hint="gshell jobs")
+    job, _, index = parsed.words[0].partition(".")
+    if not job.isdigit() or (index and not index.isdigit()):
+        raise UsageError(f"{parsed.words[0]!r} is not a job id", hint="gshell jobs")
+    logs = name == "logs"
+    read_only = logs or bool(parsed["read_only"])
+    return Plan(
+        verb=name,
+        spec={},
+        pty=on_terminal and not logs,
+        job=job,
+        index=int(index or 0),
+        rights="r" if read_only else "rw",
+        steal=not logs and bool(parsed["steal"]),
+        since="start" if logs and parsed["since"] is None else parsed["since"],
+        follow=not logs or bool(parsed["follow"]),
+        escape=None if logs else escape(parsed),
+        quiet=quiet,
+        inside_ssh=inside_ssh,
+    )
+
+
+def escape(parsed: "Parsed") -> str | None:
+    from gshell.client.escape import escape_char
+
+    text = parsed.options.get("escape", "~")
+    try:
+        return escape_char(text)
+    except ValueError as error:
+        raise UsageError(f"-e {error}") from None

@@ -1,0 +1,313 @@
+"""Tables of jobs and agents, and errors, as plain text. Knows no terminal and no clock.
+
+`gshell jobs` has 150 ms; rich alone takes 80. Whatever comes from elsewhere passes `sanitize` here,
+once: job names, host names and error texts are other people's.
+"""
+
+from __future__ import annotations
+
+from gshell.model.sanitize import sanitize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from gshell.errors import GshellError
+
+GAP = 2  # blanks between columns
+NAME_AT_LEAST = 8  # columns that a name is not cut below
+_COLORS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+_WAITING = ("NEW", "QUEUED", "HELD", "STAGE_IN")
+
+
+def wants_color(choice: str, is_terminal: bool, environ: Mapping[str, str]) -> bool:
+    """What --color says; else NO_COLOR, FORCE_COLOR; else whether it is a terminal that can."""
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return is_terminal and environ.get("TERM", "dumb") != "dumb"
+
+
+def painted(text: str, color: str, on: bool) -> str:
+    """``text`` in a color; never the only sign of anything."""
+    return f"\x1b[{_COLORS[color]}m{text}\x1b[m" if on and color and text else text
+
+
+# the usual ends; their numbers are the same on every Linux, and `signal` costs 6 ms
+_SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 9: "KILL", 11: "SEGV", 13: "PIPE", 15: "TERM"}
+
+# ------------------------------------------------------------------------------------------- values
+
+
+def duration_text(seconds: float) -> str:
+    """``0:03:12``, ``1-02:03:04`` (with days)."""
+    whole = max(0, int(seconds))
+    days, rest = divmod(whole, 86400)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days}-{clock:0>8}" if days else clock
+
+
+def ago_text(seconds: float) -> str:
+    """``now``, ``40 s ago``, ``5 min ago``, ``2 h ago``, ``3 d ago``."""
+    whole = int(seconds)
+    if whole < 2:
+        return "now"
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if whole < limit:
+            return f"{whole // size} {unit} ago"
+    return f"{whole // 86400} d ago"
+
+
+def bytes_text(count: float) -> str:
+    """``512 B``, ``12.3 MB``, ``64 GB``: powers of 1000, three digits."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def hosts_text(hosts: Sequence[str]) -> str:
+    """``n[020-023],login1``: runs of numbered hosts folded, as batch systems write them."""
+    runs: list[list[str]] = []  # stem, first number, last number
+    for host in hosts:
+        stem = host.rstrip("0123456789")
+        number = host[len(stem) :]
+        last = runs[-1] if runs else ["", "", ""]
+        follows = number.isascii() and number and last[2] and last[0] == stem
+        if follows and len(number) == len(last[2]) and int(number) == int(last[2]) + 1:
+            last[2] = number
+        else:
+            runs.append([stem, number, number])
+    return ",".join(
+        stem + (first if first == last else f"[{first}-{last}]") for stem, first, last in runs
+    )
+
+
+def state_text(job: Mapping[str, Any]) -> tuple[str, str]:
+    """(as a person reads it, color): ``active``, ``done 0``, ``failed 3``, ``failed TERM``."""
+    state = str(job.get("state", ""))
+    if state == "ACTIVE":
+        return "active", "green"
+    if state in _WAITING:
+        return state.lower().replace("_", " "), "yellow"
+    how = _signal_name(job["signal"]) if job.get("signal") else job.get("code")
+    if state == "COMPLETED":
+        return f"done {'' if how is None else how}".rstrip(), "dim"
+    if state == "FAILED":
+        return f"failed {'' if how is None else how}".rstrip(), "red"
+    return sanitize(state.lower().replace("_", " ")), "dim"
+
+
+def _signal_name(number: Any) -> str:
+    names = {
+        1: "HUP",
+        2: "INT",
+        3: "QUIT",
+        6: "ABRT",
+        9: "KILL",
+        11: "SEGV",
+        13: "PIPE",
+        15: "TERM",
+    }
+    return names.get(number, f"signal {number}")
+
+
+# ------------------------------------------------------------------------------------------- tables
+
+
+class _Column:
+    """A column: its title, what stands in it, and what becomes of it where there is little room."""
+
+    __slots__ = ("cell", "cells", "right", "shrinks", "title", "weight")
+
+    def __init__(
+        self,
+        title: str,
+        weight: int,
+        cell: Callable[[Mapping[str, Any]], str | tuple[str, str]],
+        right: bool = False,
+        shrinks: bool = False,
+    ) -> None:
+        """``cell``: text, or (text, color). The heaviest ``weight`` is thrown overboard first."""
+        self.title = title
+        self.weight = weight
+        self.cell = cell
+        self.right = right
+        self.shrinks = shrinks
+        self.cells: list[tuple[str, str]] = []
+
+    def fill(self, items: Iterable[Mapping[str, Any]]) -> None:
+        for item in items:
+            made = self.cell(item)
+            self.cells.append(made if isinstance(made, tuple) else (made, ""))
+
+    def width(self) -> int:
+        return max(len(self.title), *(display_width(text) for text, _ in self.cells))
+
+
+def _table(
+    items: Sequence[Mapping[str, Any]], columns: list[_Column], width: int | None, color: bool
+) -> str:
+    for column in columns:
+        column.fill(items)
+    widths = {column: column.width() for column in columns}
+    if width is not None:
+        columns = _fit(columns, widths, width)
+    rows = [_line([(column, column.title, "bold") for column in columns], widths, color)]
+    for at in range(len(items)):
+        rows.append(_line([(column, *column.cells[at]) for column in columns], widths, color))
+    return "\n".join(rows) + "\n"
+
+
+def _fit(columns: list[_Column], widths: dict[_Column, int], width: int) -> list[_Column]:
+    columns = list(columns)
+    while True:
+        over = sum(widths[column] + GAP for column in columns) - GAP - width
+        for column in sorted(columns, key=lambda column: -widths[column]):
+            if over > 0 and column.shrinks:
+                spare = min(over, max(0, widths[column] - NAME_AT_LEAST))
+                widths[column] -= spare
+                over -= spare
+        if over <= 0 or len(columns) == 1:
+            break
+        columns.remove(max(columns, key=lambda column: column.weight))
+        for column in columns:
+            widths[column] = column.width()
+    for column in columns:  # the last one standing is cut to the screen, whatever it is
+        widths[column] = min(widths[column], max(1, width))
+    return columns
+
+
+def _line(
+    row: Sequence[tuple[_Column, str, str]], widths: Mapping[_Column, int], color: bool
+) -> str:
+    parts = []
+    for column, text, paint in row:
+        room = widths[column]
+        text = sanitize(text, room)
+        blanks = " " * (room - display_width(text))
+        text = painted(text, paint, color)
+        parts.append(blanks + text if column.right else text + blanks)
+    return (" " * GAP).join(parts).rstrip()
+
+
+def display_width(text: str) -> int:
+    """Columns that ``text`` takes once `sanitize` has made it safe."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from unicodedata import east_asian_width
+
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in sanitize(text))
+
+
+def jobs_table(
+    jobs: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+) -> str:
+    """JOBs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
+    if not jobs:
+        return "no jobs\n"
+    users = {job.get("user") for job in jobs}
+    columns = [
+        _Column("ID", 0, lambda job: _text(job, "id")),
+        _Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
+        _Column("STATE", 1, state_text),
+        _Column("NODES", 5, lambda job: _hosts(job) or "-", shrinks=True),
+        _Column("N", 6, _tasks, right=True),
+        _Column("ELAPSED", 3, lambda job: _elapsed(job, now), right=True),
+        _Column("CREATED", 8, lambda job: _since(job, "created_at", now), right=True),
+        _Column("WATCH", 7, _watch),
+    ]
+    if len(users) > 1:
+        columns.insert(2, _Column("USER", 4, lambda job: _text(job, "user")))
+    return _table(jobs, columns, width, color)
+
+
+def agents_table(
+    agents: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+) -> str:
+    """AGENTs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
+    if not agents:
+        return "no agents\n"
+    users = {agent.get("user") for agent in agents}
+    columns = [
+        _Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
+        _Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
+        _Column("STATE", 1, _agent_state),
+        _Column("FREE", 2, _free, right=True),
+        _Column("CPUS", 6, lambda agent: _text(agent, "cpus"), right=True),
+        _Column("MEMORY", 7, _memory, right=True),
+        _Column("TAGS", 5, _tags, shrinks=True),
+        _Column("SINCE", 4, lambda agent: _since(agent, "since", now), right=True),
+        _Column("VERSION", 8, lambda agent: _text(agent, "version")),
+    ]
+    if len(users) > 1:
+        columns.insert(2, _Column("USER", 4, lambda agent: _text(agent, "user")))
+    return _table(agents, columns, width, color)
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    return "" if value is None else str(value)
+
+
+def _hosts(job: Mapping[str, Any]) -> str:
+    return hosts_text([str(host) for host in job.get("hosts") or ()])
+
+
+def _tasks(job: Mapping[str, Any]) -> str:
+    return str(job.get("tasks") or job.get("size") or 1)
+
+
+def _elapsed(job: Mapping[str, Any], now: float) -> str:
+    started = job.get("started_at")
+    return "-" if started is None else duration_text((job.get("ended_at") or now) - started)
+
+
+def _since(item: Mapping[str, Any], key: str, now: float) -> str:
+    at = item.get(key)
+    return "-" if at is None else ago_text(now - at)
+
+
+def _watch(job: Mapping[str, Any]) -> str:
+    parts = ["attached"] if job.get("attached") else []
+    readers = job.get("watchers") or 0
+    if readers:
+        parts.append(f"{readers} reader" + ("s" if readers != 1 else ""))
+    return ", ".join(parts) or "-"
+
+
+def _agent_state(agent: Mapping[str, Any]) -> tuple[str, str]:
+    state = _text(agent, "state")
+    colors = {"waiting": "green", "busy": "yellow", "draining": "yellow", "away": "red"}
+    return state, colors.get(state, "")
+
+
+def _free(agent: Mapping[str, Any]) -> str:
+    return f"{_text(agent, 'free') or '?'}/{_text(agent, 'slots') or '?'}"
+
+
+def _memory(agent: Mapping[str, Any]) -> str:
+    memory = agent.get("memory_bytes")
+    return "-" if not memory else bytes_text(memory)
+
+
+def _tags(agent: Mapping[str, Any]) -> str:
+    return ",".join(str(tag) for tag in agent.get("tags") or ()) or "-"
+
+
+# ------------------------------------------------------------------------------------------- errors
+
+
+def error_text(error: GshellError, color: bool = False) -> str:
+    """What a person is shown: ``gshell: what happened``, and ``  try:  what to type``."""
+    lines = [sanitize(line) for line in error.message.split("\n")]
+    text = painted("gshell:", "red", color) + " " + "\n        ".join(lines) + "\n"
+    if error.hint:
+        text += f"  {painted('try:', 'bold', color)}  {sanitize(error.hint)}\n"
+    return text

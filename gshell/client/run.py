@@ -1,0 +1,831 @@
+"""A run or an attachment, from the user's descriptors to the exit status.
+
+Joins the local stdin, stdout and stderr, the terminal and one conversation per agent. The same in a
+process of its own and in the background process; who owns the terminal is behind ``Port``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, NamedTuple, Protocol
+
+from gshell.client.conversation import Conversation, Dialler
+from gshell.client.escape import EscapeKeys, detach_key, help_text
+from gshell.client.stdio import Sink, Source
+from gshell.errors import AuthError, BrokerError, GshellError, LinkLost
+from gshell.net.loop import Loop, Timer
+from gshell.wire import peer as wire
+from gshell.wire.constants import (
+    INPUT_WINDOW,
+    INTERACTIVE_WINDOW,
+    PIPE_WINDOW,
+    stderr_of,
+    stdin_of,
+    stdout_of,
+)
+from gshell.wire.streams import SendBuffer
+
+STDIN = stdin_of(0)
+SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
+SAY_WAITING_AFTER_S = 1.0
+HAMMER_S = 2.0  # Ctrl-C three times within this ends a program that does not listen
+PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
+REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
+
+
+class Plan(NamedTuple):
+    """What to do."""
+
+    verb: str
+    """"run" or "attach" or "logs"."""
+    spec: dict[str, Any]
+    pty: bool
+    tasks: int = 1
+    agents: int = 1
+    agent: str | None = None
+    label: bool = False
+    detach: bool = False
+    timeout_s: float | None = None
+    escape: str | None = "~"
+    job: str = ""
+    index: int = 0
+    rights: str = "rw"
+    steal: bool = False
+    since: Any = None
+    follow: bool = True
+    quiet: bool = False
+    inside_ssh: bool = False
+
+
+class Port(Protocol):
+    """Who has the terminal: this process, or the front process at the other end of a socket."""
+
+    def raw(self) -> None: ...
+
+    def cooked(self) -> None: ...
+
+    def size(self) -> tuple[int, int]: ...
+
+    def suspend(self) -> None:
+        """Stop the front process; ``Runner.resumed()`` when it goes on."""
+
+    def seen(self, data: bytes) -> None:
+        """Output on its way to the terminal."""
+
+    def reset(self) -> bytes:
+        """What puts the terminal's modes back."""
+
+
+class _Seat:
+    """One conversation and how far its ranks are."""
+
+    __slots__ = ("exits", "finals", "finished", "first", "history", "live", "started", "talk", "tasks")
+
+    def __init__(self, talk: Conversation, first: int, tasks: int) -> None:
+        self.talk = talk
+        self.first = first
+        self.tasks = tasks
+        self.exits: dict[int, dict[str, Any]] = {}
+        self.finals: dict[int, int] = {}
+        self.history: dict[
+            int, tuple[int, list[bytes]]
+        ] = {}  # stream -> until where, pieces so far
+        self.live: dict[int, int] = {}  # stream -> where the present was when we joined
+        self.started = False
+        self.finished = False
+
+
+class Runner:
+    """Invariant: ``on_done`` is called once, after the terminal is as it was and all output is written."""
+
+    def __init__(
+        self,
+        dialler: Dialler,
+        plan: Plan,
+        descriptors: tuple[int, int, int],
+        port: Port,
+        on_done: Callable[[int], None],
+        warm: Conversation | None = None,
+    ) -> None:
+        self._dialler = dialler
+        self._loop: Loop = dialler.loop
+        self._plan = plan
+        self._port = port
+        self._on_done = on_done
+        self._done = False
+        self._raw = False
+        self._was_raw = False  # the terminal may still be raw for a moment: its lines need CR
+        self._stdin: Source | None = Source(self._loop, descriptors[0])
+        self._stdin_started = False
+        self._input_paused = False
+        self._input = SendBuffer()
+        self._out = _Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
+        self._err = _Outlet(
+            Sink(self._loop, descriptors[2], self._err_written, lambda number: None)
+        )
+        self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
+        self._keys = EscapeKeys(plan.escape) if plan.pty else None
+        self._lines: dict[int, bytes] = {}
+        self._lost_said = False
+        self._lost_timer: Timer | None = None
+        self._patience: Timer | None = None
+        self._interrupts: list[float] = []
+        self._relay: Any = None
+        self._writer = plan.verb == "run"
+        self._ended_input = False
+        self._timed_out = False
+        self._seats = [
+            self._seat(index, warm if index == 0 else None) for index in range(plan.agents)
+        ]
+
+    # -- starting
+
+    def start(self) -> None:
+        plan = self._plan
+        for seat in self._seats:
+            if seat.talk.up:
+                self.on_greeted(seat.talk, {})
+                seat.talk.pump()
+            else:
+                seat.talk.dial()
+        if plan.verb == "run" and not plan.pty and not plan.detach:
+            self._read_stdin()
+        if plan.timeout_s is not None:
+            self._loop.later(plan.timeout_s, self._time_out)
+        if plan.verb == "run" and self._err_is_tty and not plan.quiet:
+            self._loop.later(SAY_WAITING_AFTER_S, self._say_waiting)
+
+    def _seat(self, index: int, warm: Conversation | None) -> _Seat:
+        plan = self._plan
+        if plan.verb != "run":
+            request: dict[str, Any] = {
+                "op": "attach",
+                "job": plan.job,
+                "index": plan.index,
+                "rights": plan.rights,
+            }
+            hello = {"since": plan.since, "steal": plan.steal}
+            return _Seat(Conversation(self._dialler, self, request, hello), 0, 0)
+        first = index * plan.tasks
+        talk = warm
+        if talk is None:
+            request = {"op": "open", "tasks": plan.tasks, "index": index, "size": plan.agents}
+            if plan.agent:
+                request["agent"] = plan.agent
+            if plan.agents > 1:
+                request["group"] = self._group()
+            talk = Conversation(self._dialler, self, request, {})
+        else:
+            talk.hand_over(self)
+        seat = _Seat(talk, first, plan.tasks)
+        peer = talk.peer
+        if first == 0:
+            peer.add_send(STDIN, self._input, INPUT_WINDOW)
+        window = INTERACTIVE_WINDOW if plan.pty else PIPE_WINDOW
+        for rank in range(plan.tasks):
+            peer.add_recv(stdout_of(rank), window)
+            if not plan.pty:
+                peer.add_recv(stderr_of(rank), window)
+        spec = dict(plan.spec)
+        spec.update(t="open", tasks=plan.tasks, first=first, size=plan.agents * plan.tasks)
+        if plan.pty:
+            spec["pty"] = list(self._port.size())
+        if plan.detach:
+            spec["announce"] = True
+        if plan.timeout_s is not None:
+            spec["timeout_s"] = plan.timeout_s
+        peer.say(spec)
+        return seat
+
+    def _group(self) -> str:
+        if not hasattr(self, "_group_id"):
+            self._group_id = os.urandom(16).hex()
+        return self._group_id
+
+    def _read_stdin(self) -> None:
+        source = self._stdin
+        if source is not None and not self._stdin_started:
+            self._stdin_started = True
+            source.start(self._typed, self._stdin_ended)
+            if self._input_paused:
+                source.pause()
+
+    # -- conversations
+
+    def _seat_of(self, talk: Conversation) -> _Seat:
+        for seat in self._seats:
+            if seat.talk is talk:
+                return seat
+        raise AssertionError("a conversation that is not ours")
+
+    def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
+        seat = self._seat_of(talk)
+        self._found()
+        plan = self._plan
+        if plan.verb != "run" and not seat.tasks:
+            self._joined_running(seat, welcome)
+        if plan.pty and not plan.detach and plan.verb != "logs":
+            self._enter_terminal(welcome)
+
+    def _joined_running(self, seat: _Seat, welcome: dict[str, Any]) -> None:
+        """WELCOME of an attachment tells what there is to see."""
+        pty = bool(welcome.get("pty"))
+        if self._plan.verb == "attach" and not pty and self._plan.pty:
+            self._plan = self._plan._replace(pty=False)
+        seat.tasks = int(welcome.get("tasks", 1))
+        self._writer = bool(welcome.get("writer"))
+        window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
+        start, live = welcome.get("start", {}), welcome.get("live", {})
+        for key, at in start.items():
+            stream = int(key)
+            seat.talk.peer.add_recv(stream, window, int(at))
+            seat.live[stream] = int(live.get(key, at))
+            if pty and int(live.get(key, at)) > int(at):
+                seat.history[stream] = (int(live[key]), [])
+        if self._plan.verb == "logs":
+            self._loop.soon(lambda: self._check(seat))
+            return
+        seat.talk.peer.add_send(STDIN, self._input, INPUT_WINDOW)
+        if self._writer and self._plan.verb == "attach" and not pty:
+            self._read_stdin()
+        if self._plan.verb == "attach" and pty and self._writer and self._plan.pty:
+            self._redraw()
+        if self._plan.verb == "attach" and not self._plan.quiet and self._err_is_tty:
+            name = str(welcome.get("name", ""))
+            key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
+            role = "" if self._writer else ", looking on"
+            from gshell.model.sanitize import sanitize
+
+            self._say(f"[job {seat.talk.job} {sanitize(name)}{role} | {key_name} detaches]")
+
+    def _enter_terminal(self, welcome: dict[str, Any]) -> None:
+        if not self._raw:
+            self._raw = self._was_raw = True
+            self._port.raw()
+            if self._plan.rights == "rw" or self._plan.verb == "attach":
+                self._read_stdin()
+
+    def on_event(self, talk: Conversation, event: wire.Event) -> None:
+        seat = self._seat_of(talk)
+        if isinstance(event, wire.StreamData):
+            self._output(seat, event.stream, event.offset, event.data)
+        elif isinstance(event, wire.ControlReceived):
+            self._control(seat, event.message)
+        elif isinstance(event, wire.StreamGap):
+            self._gap(seat, event)
+        elif isinstance(event, wire.StreamEnded):
+            self._check(seat)
+        elif isinstance(event, wire.StreamStopped) and event.stream == STDIN:
+            if self._stdin is not None:
+                self._stdin.close()
+
+    def _control(self, seat: _Seat, message: dict[str, Any]) -> None:
+        kind = message.get("t")
+        if kind == "exit":
+            seat.exits[int(message.get("rank", 0))] = message
+            for key, end in message.get("final", {}).items():
+                seat.finals[int(key)] = int(end)
+            self._check(seat)
+        elif kind == "started":
+            seat.started = True
+            if self._plan.detach and all(s.started for s in self._seats):
+                self._detached_start()
+        elif kind == "modes" and self._plan.pty and self._plan.verb != "logs":
+            try:
+                prelude = bytes.fromhex(str(message.get("prelude", "")))
+            except ValueError:
+                return
+            self._port.seen(prelude)
+            self._out.write(prelude, None, 0, 0)
+        elif kind == "writer" and self._plan.verb == "attach":
+            on = bool(message.get("on"))
+            if on != self._writer and self._err_is_tty and not self._plan.quiet:
+                self._say("[you type now]" if on else "[somebody else types now; you look on]")
+            self._writer = on
+            if on and self._plan.pty:
+                self._redraw()
+                self._read_stdin()
+        elif kind == "notice" and not self._plan.quiet:
+            from gshell.model.sanitize import sanitize
+
+            self._say(f"[{sanitize(str(message.get('text', '')))}]")
+
+    def on_flow(self, talk: Conversation) -> None:
+        source = self._stdin
+        if (
+            source is not None
+            and self._stdin_started
+            and not source.ended
+            and self._room_for_input()
+        ):
+            source.resume()
+
+    def on_lost(self, talk: Conversation, error: GshellError) -> None:
+        if self._lost_timer is None and self._seat_of(talk).talk.joined:
+            self._lost_timer = self._loop.later(SAY_LOST_AFTER_S, lambda: self._say_lost(error))
+            if not self._plan.pty:
+                self._patience = self._loop.later(PATIENCE_S, lambda: self._fail(error))
+
+    def _say_lost(self, error: GshellError) -> None:
+        if not self._lost_said and not self._plan.quiet:
+            self._lost_said = True
+            key = detach_key(self._plan.escape, self._plan.inside_ssh)
+            leave = f", {key} leaves" if self._raw else ""
+            self._say(f"[{error.message}; reconnecting{leave}]")
+
+    def _found(self) -> None:
+        for timer in (self._lost_timer, self._patience):
+            if timer is not None:
+                timer.cancel()
+        self._lost_timer = self._patience = None
+        if self._lost_said:
+            self._lost_said = False
+            self._say("[connected again, nothing was lost]")
+
+    def on_failed(self, talk: Conversation, error: GshellError) -> None:
+        self._fail(error)
+
+    def on_refused(self, talk: Conversation, code: str) -> None:
+        if code == "again":
+            self._loop.later(REPLACE_S, lambda: self._replace(talk))
+        elif code == "none":
+            what = f"no job {self._plan.job} of yours" if self._plan.job else "no such agent"
+            self._fail(BrokerError(what, hint="gshell jobs -a"))
+        else:
+            self._ask_why(talk, code)
+
+    def _replace(self, talk: Conversation) -> None:
+        """An agent turned out to be full: the same opening anew, somewhere else."""
+        if self._done:
+            return
+        seat = self._seat_of(talk)
+        talk.close()
+        if self._stdin_started and self._input.start > 0:
+            self._fail(LinkLost("the agent had no room and part of the input is gone"))
+            return
+        index = self._seats.index(seat)
+        self._seats[index] = self._seat(index, None)
+        self._seats[index].talk.dial()
+
+    # -- asking the relay
+
+    def _with_relay(self) -> Any:
+        if self._relay is None:
+            from gshell.net.relaylink import RelayLink
+
+            self._relay = RelayLink(
+                self._loop, self._dialler.ticket, self._relay_lost, self._relay_says
+            )
+            try:
+                self._relay.open()
+            except LinkLost as error:
+                self._loop.soon(lambda error=error: self._relay_lost(error))  # type: ignore[misc]
+        return self._relay
+
+    def _relay_lost(self, error: GshellError) -> None:
+        self._relay = None
+        if isinstance(error, AuthError) or not any(seat.talk.joined for seat in self._seats):
+            self._fail(error)
+
+    def _relay_says(self, message: dict[str, Any]) -> None:
+        if message.get("m") == "queue" and self._err_is_tty and not self._plan.quiet:
+            from gshell.model.sanitize import sanitize
+
+            self._say(f"[waiting: {sanitize(str(message.get('why', 'no agent is free')))}]")
+
+    def on_queued(self, talk: Conversation) -> None:
+        relay = self._with_relay()
+        relay.request({"m": "await", "att": talk.att}, lambda answer: self._place(talk, answer))
+
+    def _place(self, talk: Conversation, answer: dict[str, Any]) -> None:
+        if self._done:
+            return
+        if answer.get("ok"):
+            talk.dial()
+        else:
+            self._fail(
+                BrokerError(
+                    str(answer.get("message") or answer.get("code")), hint=answer.get("hint")
+                )
+            )
+
+    def _ask_why(self, talk: Conversation, code: str) -> None:
+        def told(answer: dict[str, Any]) -> None:
+            said = answer.get("message") if answer.get("ok") else None
+            words = {
+                "time": "this machine's clock and the relay's differ too much",
+                "denied": "the relay does not allow it",
+                "full": "the relay is at its limits",
+                "silent": "the relay closes the connection without a word",
+            }
+            self._fail(
+                BrokerError(
+                    str(said or words.get(code, f"the relay refused: {code}")), hint="gshell doctor"
+                )
+            )
+
+        self._with_relay().request({"m": "whynot", "att": talk.att}, told)
+
+    def _say_waiting(self) -> None:
+        if (
+            not self._done
+            and not any(seat.talk.joined for seat in self._seats)
+            and self._relay is None
+        ):
+            self._say("[connecting ...]")
+
+    # -- output
+
+    def _output(self, seat: _Seat, stream: int, offset: int, data: bytes) -> None:
+        past = seat.history.get(stream)
+        if past is not None:
+            data = self._history(seat, stream, past, offset, data)
+            if not data:
+                return
+        kind = stream % 4
+        outlet = self._out if kind == 3 else self._err
+        raw = len(data)
+        if self._plan.pty:
+            self._port.seen(data)
+        if self._plan.label:
+            data = self._labelled(seat, stream, data)
+        if outlet.broken or not data:
+            self._dropped(seat, stream, raw)
+        else:
+            outlet.write(data, seat, stream, raw)
+
+    def _history(
+        self, seat: _Seat, stream: int, past: tuple[int, list[bytes]], offset: int, data: bytes
+    ) -> bytes:
+        """Hold the past back until it is whole; then show it without the questions in it."""
+        until, pieces = past
+        here = data[: max(0, until - offset)]
+        pieces.append(here)
+        seat.talk.peer.consume(stream, len(here))
+        if offset + len(data) >= until:
+            del seat.history[stream]
+            from gshell.model.vt import filter_history
+
+            shown = filter_history(b"".join(pieces))
+            self._port.seen(shown)
+            self._out.write(shown, None, 0, 0)
+        return data[len(here) :]
+
+    def _labelled(self, seat: _Seat, stream: int, data: bytes) -> bytes:
+        key = (seat.first << 20) | stream
+        rank = seat.first + (stream - 1) // 4
+        data = self._lines.pop(key, b"") + data
+        whole, newline, rest = data.rpartition(b"\n")
+        if rest:
+            self._lines[key] = rest
+        if not newline:
+            return b""
+        label = b"%d: " % rank
+        return label + whole.replace(b"\n", b"\n" + label) + b"\n"
+
+    def _flush_labels(self) -> None:
+        for key, rest in self._lines.items():
+            rank = (key >> 20) + ((key & 0xFFFFF) - 1) // 4
+            outlet = self._out if (key & 0xFFFFF) % 4 == 3 else self._err
+            outlet.write(b"%d: %s\n" % (rank, rest), None, 0, 0)
+        self._lines.clear()
+
+    def _gap(self, seat: _Seat, event: wire.StreamGap) -> None:
+        size = event.end - event.start
+        amount = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
+        if not (self._plan.verb == "logs" and self._plan.quiet):
+            self._say(f"[gap: {amount} not kept]")
+        past = seat.history.get(event.stream)
+        if past is not None and event.end >= past[0]:
+            del seat.history[event.stream]
+        self._dropped(seat, event.stream, size)
+
+    def _dropped(self, seat: _Seat, stream: int, size: int) -> None:
+        seat.talk.peer.consume(stream, size)
+        self._check(seat)
+
+    def _out_written(self, count: int) -> None:
+        self._settle(self._out, count)
+
+    def _err_written(self, count: int) -> None:
+        self._settle(self._err, count)
+
+    def _settle(self, outlet: "_Outlet", count: int) -> None:
+        for seat, stream, raw in outlet.written(count):
+            seat.talk.peer.consume(stream, raw)
+            if seat.finals or seat.live:
+                self._check(seat)
+            if not outlet.writing:
+                seat.talk.pump()  # a grant may be due, and nothing else may happen for a while
+
+    def _out_broken(self, number: int) -> None:
+        """The reader of our stdout is gone: so is the program's."""
+        for seat in self._seats:
+            for rank in range(max(1, seat.tasks)):
+                if seat.talk.peer.receiving(stdout_of(rank)) is not None:
+                    seat.talk.peer.stop(stdout_of(rank))
+            seat.talk.pump()
+        for seat, stream, raw in self._out.drop():
+            self._dropped(seat, stream, raw)
+
+    # -- input
+
+    def _room_for_input(self) -> bool:
+        return self._input.end - self._input.start < INPUT_WINDOW
+
+    def _typed(self, data: bytes) -> None:
+        if self._keys is not None and self._raw:
+            for action, typed in self._keys.feed(data, self._loop.clock()):
+                if action == "data":
+                    self._send_input(typed)
+                else:
+                    self._command(action)
+                    if self._done:
+                        return
+        else:
+            self._send_input(data)
+
+    def _send_input(self, data: bytes) -> None:
+        if not self._writer or self._ended_input:
+            return
+        self._input.append(data)
+        if not self._room_for_input() and self._stdin is not None:
+            self._stdin.pause()
+        talk = self._seats[0].talk
+        talk.check_now()
+        talk.pump()
+
+    def _stdin_ended(self) -> None:
+        if self._keys is not None:
+            self._send_input(self._keys.end())
+        if not self._ended_input:
+            self._ended_input = True
+            self._input.closed = True
+            self._seats[0].talk.pump()
+
+    def _command(self, action: str) -> None:
+        if action == "detach":
+            self.detach()
+        elif action == "suspend":
+            self._suspend()
+        elif action == "help":
+            self._say(help_text(self._plan.escape).rstrip("\n"))
+        elif action == "redraw":
+            self._redraw()
+        elif action == "status":
+            talk = self._seats[0].talk
+            self._say(
+                f"[job {talk.job} on {talk.agent_id}, {'connected' if talk.up else 'reconnecting'}]"
+            )
+        elif action == "kill":
+            self._say(f"[ending job {self._seats[0].talk.job}]")
+            self._tell({"t": "cancel"})
+
+    def _suspend(self) -> None:
+        if self._stdin is not None:
+            self._stdin.pause()
+        self._port.cooked()
+        self._port.suspend()
+
+    def resumed(self) -> None:
+        """The front process goes on (SIGCONT), in the foreground."""
+        if self._done:
+            return
+        if self._raw:
+            self._port.raw()
+            self._redraw()
+        if not self._input_paused:
+            self.pause_input(False)
+
+    def pause_input(self, paused: bool) -> None:
+        """The front process is about to stop, or not in the foreground: leave the user's typing alone."""
+        self._input_paused = paused
+        if self._stdin is None:
+            return
+        if paused:
+            self._stdin.pause()
+        elif self._stdin_started and self._room_for_input():
+            self._stdin.resume()
+
+    def abandon(self) -> None:
+        """The front process is gone: nobody reads or is told any more, the job goes on."""
+        if self._done:
+            return
+        self._done = True
+        if self._stdin is not None:
+            self._stdin.close()
+        for seat in self._seats:
+            seat.talk.close("detach")
+        if self._relay is not None:
+            self._relay.close()
+        self._out.sink.close()
+        self._err.sink.close()
+
+    def resized(self) -> None:
+        if self._plan.pty:
+            self._send_size()
+
+    def _send_size(self) -> None:
+        rows, columns = self._port.size()
+        self._tell({"t": "resize", "rows": rows, "cols": columns})
+
+    def _redraw(self) -> None:
+        """Have the terminal's modes told again and the program draw anew, in the present size."""
+        rows, columns = self._port.size()
+        self._tell({"t": "redraw", "rows": rows, "cols": columns})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for seat in self._seats:
+            if not seat.finished:
+                seat.talk.peer.say(message)
+                seat.talk.pump()
+
+    def signalled(self, name: str) -> None:
+        """A signal for the program arrived at the front process (INT, TERM, QUIT, USR1, ...)."""
+        if self._done:
+            return
+        if not any(seat.talk.joined for seat in self._seats) or self._plan.verb == "logs":
+            self._finish(130 if name == "INT" else 143)
+            return
+        if name == "HUP":
+            self.detach()
+            return
+        if not self._writer:
+            self._finish(130)
+            return
+        if name == "INT":
+            now = self._loop.clock()
+            self._interrupts = [then for then in self._interrupts if now - then < HAMMER_S] + [now]
+            if len(self._interrupts) >= 3:
+                name = "KILL"
+        self._tell({"t": "signal", "sig": name})
+
+    # -- ends
+
+    def detach(self) -> None:
+        """Leave; the job goes on."""
+        job = self._seats[0].talk.job
+        for seat in self._seats:
+            seat.talk.close("detach")
+        self._leave_terminal()
+        if not self._plan.quiet and (self._err_is_tty or self._raw):
+            self._say(f"[detached from {job}; it goes on. `gshell attach {job}` returns]")
+        self._finish(0)
+
+    def _detached_start(self) -> None:
+        job = self._seats[0].talk.job
+        for seat in self._seats:
+            seat.talk.close("detach")
+        self._out.write(job.encode() + b"\n", None, 0, 0)
+        self._finish(0)
+
+    def _time_out(self) -> None:
+        if self._done:
+            return
+        self._timed_out = True
+        if any(seat.talk.joined for seat in self._seats):
+            self._tell({"t": "cancel"})
+        else:
+            self._say(f"gshell: nothing started within {self._plan.timeout_s:g} s")
+            self._finish(124)
+
+    def _check(self, seat: _Seat) -> None:
+        """Is everything of this conversation here and written?"""
+        if self._plan.verb == "logs" and not self._plan.follow and not seat.finished:
+            if not seat.history and self._all_shown(seat):
+                self._seat_done(seat)
+            return
+        if seat.finished or not seat.tasks or len(seat.exits) < seat.tasks:
+            return
+        peer = seat.talk.peer
+        for stream, end in seat.finals.items():
+            receiving = peer.receiving(stream)
+            if receiving is not None and receiving.consumed < end and not receiving.stop_wanted:
+                return
+        self._seat_done(seat)
+
+    def _all_shown(self, seat: _Seat) -> bool:
+        """Everything that was there when we came has been written."""
+        for stream, end in seat.live.items():
+            receiving = seat.talk.peer.receiving(stream)
+            if receiving is not None and receiving.consumed < end and not receiving.stop_wanted:
+                return False
+        return True
+
+    def _seat_done(self, seat: _Seat) -> None:
+        seat.finished = True
+        seat.talk.close("done")
+        for message in seat.exits.values():
+            if message.get("error"):
+                from gshell.model.sanitize import sanitize
+
+                self._say("gshell: " + sanitize(str(message["error"])))
+        if all(other.finished for other in self._seats):
+            self._flush_labels()
+            exits = [message for s in self._seats for message in s.exits.values()]
+            code = max((int(message.get("code", 0)) for message in exits), default=0)
+            if self._plan.verb == "logs":
+                code = 0
+            elif self._timed_out or any(message.get("timed_out") for message in exits):
+                code = 124
+            self._leave_terminal()
+            self._finish(code)
+
+    def _fail(self, error: GshellError) -> None:
+        if self._done:
+            return
+        joined = any(seat.talk.joined for seat in self._seats)
+        for seat in self._seats:
+            seat.talk.close()
+        self._leave_terminal()
+        from gshell.model.sanitize import sanitize
+
+        self._say("gshell: " + sanitize(error.message))
+        if error.hint:
+            self._say("  try:  " + sanitize(error.hint))
+        self._finish(255 if joined else error.exit_code)
+
+    def _leave_terminal(self) -> None:
+        if self._raw:
+            if self._stdin is not None:
+                self._stdin.pause()
+            reset = self._port.reset()
+            if reset:
+                self._out.write(reset, None, 0, 0)
+            self._out.sink.flush_blocking(2.0)
+            self._raw = False
+            self._port.cooked()
+
+    def _say(self, text: str) -> None:
+        end = "\r\n" if self._was_raw and self._err_is_tty else "\n"
+        self._err.write((text.replace("\n", end) + end).encode(), None, 0, 0)
+
+    def _finish(self, code: int) -> None:
+        if self._done:
+            return
+        self._done = True
+        self._leave_terminal()
+        if self._stdin is not None:
+            self._stdin.close()
+        for seat in self._seats:
+            if not seat.talk.over:
+                seat.talk.close("detach")
+        if self._relay is not None:
+            self._relay.close()
+        self._drain(code)
+
+    def _drain(self, code: int) -> None:
+        """Our own last words may still wait for a slow descriptor."""
+        if self._out.pending or self._err.pending:
+            self._loop.later(0.01, lambda: self._drain(code))
+            return
+        self._out.sink.close()
+        self._err.sink.close()
+        self._on_done(code)
+
+
+class _Outlet:
+    """A Sink that remembers whose bytes wait in it, so that they are acknowledged when written."""
+
+    __slots__ = ("_queue", "_surplus", "sink", "writing")
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.writing = False
+        self._queue: list[list[Any]] = []  # [bytes left, seat or None, stream, raw bytes]
+        self._surplus = 0
+
+    @property
+    def pending(self) -> int:
+        return self.sink.pending
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.sink.broken)
+
+    def write(self, data: bytes, seat: Any, stream: int, raw: int) -> None:
+        self._queue.append([len(data), seat, stream, raw])
+        self.writing = True
+        self.sink.write(data)
+        self.writing = False
+
+    def written(self, count: int) -> list[tuple[_Seat, int, int]]:
+        """``count`` bytes have reached the descriptor: which raw bytes does that settle?"""
+        settled = []
+        queue = self._queue
+        while queue:
+            head = queue[0]
+            if head[0] > count:
+                head[0] -= count
+                break
+            count -= head[0]
+            queue.pop(0)
+            if head[1] is not None:
+                settled.append((head[1], head[2], head[3]))
+        return settled
+
+    def drop(self) -> list[tuple[_Seat, int, int]]:
+        """Nothing will be written any more."""
+        dropped = [(seat, stream, raw) for _, seat, stream, raw in self._queue if seat is not None]
+        self._queue.clear()
+        return dropped

@@ -1,0 +1,207 @@
+"""A control connection to the relay for requests and their answers, and for enrolment. Knows no sessions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, List, Optional
+
+from gshell.errors import AuthError, BrokerError, GshellError, LinkLost, UsageError
+from gshell.model.ticket import Ticket
+from gshell.net import address, control
+from gshell.net.link import Link
+from gshell.net.loop import Loop
+from gshell.net.tls import Tls, client_context
+
+ANSWER_S = 20.0  # for requests that do not wait for something to happen
+
+Answer = Callable[[Dict[str, Any]], None]
+
+
+class RelayLink:
+    """One connection; ends with the first error. Invariant: nothing is sent to a relay whose certificate
+    is not the pinned one."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        ticket: Ticket,
+        on_lost: Callable[[GshellError], None],
+        on_message: Callable[[Dict[str, Any]], None] = lambda message: None,
+    ) -> None:
+        self._loop = loop
+        self._ticket = ticket
+        self._on_lost = on_lost
+        self._on_message = on_message
+        self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
+        self._answers: Dict[int, Answer] = {}
+        self._waiting: List[Dict[str, Any]] = []
+        self._count = 0
+        self.welcome: Optional[Dict[str, Any]] = None
+        self._link: Optional[Link] = None
+
+    def open(self) -> None:
+        """Dial.
+
+        Raises:
+            LinkLost: at once impossible.
+        """
+        error: Optional[OSError] = None
+        for relay in self._ticket.relays:
+            try:
+                sock, connected = address.start_connect(relay)
+                break
+            except OSError as problem:
+                error = problem
+        else:
+            raise unreachable(self._ticket.relays[0], error.strerror if error else "no address")
+        tls = Tls(client_context(self._ticket if self._ticket.cert else None), server_side=False)
+        self._link = Link(self._loop, sock, self, tls)
+        self._link.begin(connected, tls.start())
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def request(self, message: Dict[str, Any], answer: Answer) -> None:
+        """Send it when registered; ``answer`` gets the reply, ok or not."""
+        self._count += 1
+        message["id"] = self._count
+        self._answers[self._count] = answer
+        if self.welcome is None:
+            self._waiting.append(message)
+        elif self._link is not None:
+            self._link.send(control.encode(message))
+
+    def send_first(self, message: Dict[str, Any]) -> None:
+        """Instead of a client's hello (enrolment)."""
+        self._waiting = [message]
+
+    def link_ready(self, link: Link) -> None:
+        assert link.tls is not None
+        if link.tls.peer_pin() != self._ticket.pin:
+            self._lost(
+                AuthError(
+                    "the relay's certificate is not the one we know", hint="gshell login INVITE"
+                )
+            )
+            return
+        if self._ticket.cert:
+            link.send(control.encode({"m": "hello", "role": "client", "v": 1}))
+        else:
+            for message in self._waiting:
+                link.send(control.encode(message))
+
+    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+        for chunk in chunks:
+            for message in self._decoder.feed(chunk):
+                self._message(link, message)
+
+    def _message(self, link: Link, message: Dict[str, Any]) -> None:
+        if "re" in message:
+            answer = self._answers.pop(message["re"], None)
+            if answer is not None:
+                answer(message)
+        elif message.get("m") == "welcome":
+            self.welcome = message
+            waiting, self._waiting = self._waiting, []
+            for request in waiting:
+                link.send(control.encode(request))
+        else:
+            self._on_message(message)
+
+    def link_room(self, link: Link) -> None:
+        pass
+
+    def link_closed(self, link: Link, error: GshellError) -> None:
+        if self.welcome is None and not isinstance(error, AuthError):
+            if link.tls is not None and link.tls.ready:
+                error = AuthError(
+                    "the relay does not know us (any more)", hint="gshell login INVITE"
+                )
+            else:
+                error = unreachable(self._ticket.relays[0], error.message)
+        self._lost(error)
+
+    def _lost(self, error: GshellError) -> None:
+        self.close()
+        self._on_lost(error)
+
+
+def unreachable(relay: str, why: str) -> LinkLost:
+    return LinkLost(f"cannot reach the relay {relay}: {why}", hint="gshell doctor")
+
+
+def ask(ticket: Ticket, message: Dict[str, Any], wait: bool = False) -> Dict[str, Any]:
+    """One request, one answer, and goodbye. ``wait``: the answer may take as long as it takes.
+
+    Raises:
+        BrokerError: the relay said no; its words.
+        LinkLost, AuthError: it could not be asked.
+    """
+    loop = Loop()
+    got: List[Dict[str, Any]] = []
+    errors: List[GshellError] = []
+    link = RelayLink(loop, ticket, errors.append)
+    try:
+        link.open()
+        link.request(message, got.append)
+        loop.run_until(lambda: bool(got or errors), 1e9 if wait else ANSWER_S)
+    finally:
+        link.close()
+        loop.close()
+    if errors:
+        raise errors[0]
+    if not got:
+        raise unreachable(ticket.relays[0], "it does not answer")
+    answer = got[0]
+    if not answer.get("ok"):
+        raise BrokerError(str(answer.get("message") or answer.get("code")), hint=answer.get("hint"))
+    return answer
+
+
+def parse_invite(text: str) -> "tuple[Ticket, str]":
+    """What an invite (``gshell://HOST:PORT/PIN#TOKEN``) says: a ticket with address and pin, the token.
+
+    Raises:
+        UsageError: it is none.
+    """
+    scheme, _, rest = text.strip().partition("://")
+    where, hash_sign, token = rest.partition("#")
+    relay, slash, pin = where.rpartition("/")
+    if scheme != "gshell" or not hash_sign or not slash or not token or len(pin) != 64:
+        raise UsageError("that is not an invite", hint="gshell relay invite    prints one: gshell://HOST:PORT/PIN#TOKEN")
+    address.split(relay)
+    return Ticket("", "", "", [relay], pin, "", "", "", "", ""), token
+
+
+def enrol(ticket: Ticket, invite: str, role: str, name: str) -> Ticket:
+    """Turn an invite into a ticket; ``ticket`` has address and pin only.
+
+    Raises:
+        BrokerError, LinkLost, AuthError: as above.
+    """
+    loop = Loop()
+    got: List[Dict[str, Any]] = []
+    errors: List[GshellError] = []
+    link = RelayLink(loop, ticket, errors.append, got.append)
+    try:
+        link.send_first({"m": "enrol", "invite": invite, "role": role, "name": name})
+        link.open()
+        loop.run_until(lambda: bool(got or errors), ANSWER_S)
+    finally:
+        link.close()
+        loop.close()
+    if got and got[0].get("m") == "ticket":
+        fields = dict(got[0]["ticket"])
+        fields["gshell_ticket"] = 1
+        if not fields.get("relays"):
+            fields["relays"] = ticket.relays
+        return Ticket.load(json.dumps(fields), "what the relay sent")
+    if got:
+        raise BrokerError(
+            str(got[0].get("message")), hint="ask for a new invite: gshell relay invite"
+        )
+    if errors:
+        raise errors[0]
+    raise unreachable(ticket.relays[0], "it does not answer")

@@ -1,0 +1,174 @@
+"""Control connections: TLS ends here, JSON messages go to the broker and back. Understands none of them.
+
+Whoever shows no certificate may send one short message (an enrolment), and not for long.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from gshell.errors import GshellError, ProtocolError
+from gshell.net import control
+from gshell.net.link import Link
+from gshell.net.loop import Loop
+from gshell.net.tls import Tls
+from relay.auth import serial_text
+from relay.door.splice import linger
+
+Message = dict[str, Any]
+
+STRANGER_BYTES = 4096  # an enrolment fits
+SILENT_S = 45.0  # nothing heard of an agent for so long (it pings every 15): half-open
+UNSENT_BYTES = 1 << 25  # two of the largest answers; who takes nothing more is cut off
+
+_PONG = control.encode({"m": "pong"})
+
+_log = logging.getLogger("relay.door")
+
+
+class Control:
+    """One control connection, known to the broker from ``up`` to ``down``."""
+
+    __slots__ = ("_decoder", "agent_id", "hub", "link", "number", "pings", "quiet", "role",
+                 "spent", "user")  # fmt: skip
+
+    def __init__(self, hub: Controls, number: int, sock: socket.socket) -> None:
+        self.hub = hub
+        self.number = number
+        self.role = ""  # until the certificate is known
+        self.user = self.agent_id = ""
+        self.spent = False  # a stranger has one message
+        self.pings = False  # it promises to be heard
+        self.quiet = 0  # sweeps since it was
+        self._decoder = control.ControlDecoder(STRANGER_BYTES)
+        self.link = Link(hub.loop, sock, self, Tls(hub.context, server_side=True))
+
+    def link_ready(self, link: Link) -> None:
+        assert link.tls is not None
+        serial = ""
+        for uri in link.tls.peer_uris():
+            words = uri.split(":")
+            if words[:2] == ["gshell", "user"] and len(words) == 3:
+                self.role, self.user = "client", words[2]
+            elif words[:2] == ["gshell", "agent"] and len(words) == 4:
+                self.role, self.user, self.agent_id = "agent", words[2], words[3]
+        if self.role:
+            serial = serial_text(link.tls.peer_serial())
+            self._decoder = control.ControlDecoder(control.MAX_FROM_PEER_BYTES)
+            self.hub.authenticated(self, serial)
+
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
+        self.quiet = 0
+        try:
+            for chunk in chunks:
+                for message in self._decoder.feed(chunk):
+                    self.hub.said(self, message)
+                    if link.closed:
+                        return
+        except ProtocolError as error:
+            _log.info("control %d (%s): %s", self.number, self.user or "stranger", error)
+            self.hub.close(self)
+
+    def link_room(self, link: Link) -> None:
+        pass
+
+    def link_closed(self, link: Link, error: GshellError) -> None:
+        _log.debug("control %d (%s): %s", self.number, self.user or "stranger", error)
+        self.hub.closed(self)
+
+
+class Controls:
+    """All control connections of a door.
+
+    ``tell`` takes messages for the broker; ``left`` is called for one that has gone, ``known`` for one
+    whose certificate is verified, with the park key made for it.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        context: ssl.SSLContext,
+        tell: Callable[[Message], None],
+        known: Callable[[Control, str], None],
+        left: Callable[[Control], None],
+    ) -> None:
+        self.loop = loop
+        self.context = context
+        self._tell = tell
+        self._known = known
+        self._left = left
+        self._numbers = 0
+        self.by_number: dict[int, Control] = {}
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for one in list(self.by_number.values()):
+            one.quiet += one.pings
+            if one.quiet > 3:
+                _log.info("control %d (%s) has been silent: closed", one.number, one.user)
+                self.close(one)
+        self.loop.later(SILENT_S / 3, self._sweep)
+
+    def take(self, sock: socket.socket) -> Control:
+        self._numbers += 1
+        one = Control(self, self._numbers, sock)
+        self.by_number[one.number] = one
+        one.link.begin()
+        return one
+
+    def authenticated(self, one: Control, serial: str) -> None:
+        park_key = secrets.token_hex(32) if one.role == "agent" else ""
+        self._known(one, park_key)
+        self._tell({
+            "m": "up", "c": one.number, "role": one.role, "user": one.user,
+            "agent": one.agent_id, "serial": serial, "key": park_key,
+        })  # fmt: skip
+
+    def said(self, one: Control, message: Message) -> None:
+        if one.role and message.get("m") == "ping":
+            one.pings = True
+            one.link.send(_PONG)
+        elif one.role:
+            self._tell({"m": "in", "c": one.number, "msg": message})
+        elif message.get("m") == "enrol" and not one.spent:
+            one.spent = True
+            self._tell({"m": "enrol", "c": one.number, "msg": message})
+        else:
+            self.close(one)
+
+    def send(self, number: int, message: Message) -> None:
+        one = self.by_number.get(number)
+        if one is None:
+            return
+        one.link.send(control.encode(message))
+        if one.link.unsent > UNSENT_BYTES:
+            _log.warning("control %d (%s) takes nothing: cut off", number, one.user)
+            self.close(one)
+
+    def close_number(self, number: int) -> None:
+        """So that what was sent before arrives."""
+        one = self.by_number.get(number)
+        if one is not None and not one.link.closed:
+            one.link.closed = True  # its socket is ours now
+            self.loop.remove(one.link.sock.fileno())
+            linger(self.loop, one.link.sock)
+            self.closed(one)
+
+    def close(self, one: Control) -> None:
+        one.link.close()
+        self.closed(one)
+
+    def closed(self, one: Control) -> None:
+        if self.by_number.pop(one.number, None) is not None:
+            if one.role:
+                self._tell({"m": "down", "c": one.number})
+            self._left(one)
+
+    def close_all(self) -> None:
+        for one in list(self.by_number.values()):
+            self.close(one)

@@ -1,0 +1,154 @@
+"""The door process: listener, control connections and meeting place on one loop, tied to the bus."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from gshell.net.loop import IN, Loop
+from relay.bus import DoorBus
+from relay.door.control import Control, Controls
+from relay.door.listener import Listener
+from relay.door.meet import Meeting
+
+Message = dict[str, Any]
+
+_log = logging.getLogger("relay.door")
+
+
+class Door:
+    """Runs on ``loop`` from construction to ``close``. Listens once it has heard from the broker."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        secret: bytes,
+        bus: DoorBus,
+        only_uid: int | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._loop = loop
+        self._bus = bus
+        self._ready = ready
+        self._greeting = ""
+        self._out: list[Message] = []
+        self._scheduled = False
+        self._strangers: dict[int, int] = {}  # control connection -> key at the listener
+        self._park_keys: dict[int, str] = {}  # control connection -> what its agent will be given
+        self.meeting = Meeting(loop, secret, self._tell)
+        self.controls = Controls(loop, context, self._tell, self._known, self._left)
+        self.listener = Listener(loop, sock, self._control, self.meeting.arrive, only_uid)
+        loop.add(bus.fd, IN, lambda _: self._drain())
+        self._soon()
+
+    def close(self) -> None:
+        self.listener.close()
+        self._loop.remove(self._bus.fd)
+        self._bus.close()
+
+    # ----------------------------------------------------------------------------------- strangers
+
+    def _control(self, sock: socket.socket) -> "_Expiring":
+        one = self.controls.take(sock)
+        stranger = _Expiring(self.controls, one)
+        if one.number in self.controls.by_number:
+            self._strangers[one.number] = self.listener.admit(stranger)
+        return stranger
+
+    def _known(self, one: Control, park_key: str) -> None:
+        self.listener.known(self._strangers.pop(one.number, 0))
+        if park_key:
+            self._park_keys[one.number] = park_key
+
+    def _left(self, one: Control) -> None:
+        self.listener.known(self._strangers.pop(one.number, 0))
+        if one.agent_id:
+            self._park_keys.pop(one.number, None)
+            self.meeting.drop_key(one.agent_id, one.number)
+
+    # ---------------------------------------------------------------------------------------- bus
+
+    def _tell(self, message: Message) -> None:
+        """To the broker, at the end of this round: what happens together travels together."""
+        self._out.append(message)
+        self._soon()
+
+    def _soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.soon(self._exchange)
+
+    def _exchange(self) -> None:
+        self._scheduled = False
+        if self._out:
+            out, self._out = self._out, []
+            if self._greeting:  # else there is nobody who knows what this is about
+                self._bus.send([{"greeting": self._greeting}, *out])
+        self._drain()
+
+    def _drain(self) -> None:
+        for message in self._bus.drain():
+            self._obey(message)
+        if self._out:
+            self._soon()
+
+    def _obey(self, message: Message) -> None:
+        match message["m"]:
+            case "send":
+                self.controls.send(message["c"], message["msg"])
+            case "pair":
+                self.meeting.pair(message["a"], message["agent"], message["att"])
+            case "no":
+                self.meeting.refuse(message["a"], message["code"], message["retry"])
+            case "park":
+                key = self._park_keys.get(message["c"])
+                if key is not None:
+                    self.meeting.set_key(message["agent"], message["c"], bytes.fromhex(key))
+            case "close":
+                self.controls.close_number(message["c"])
+            case "cut":
+                self.meeting.cut(message["att"])
+            case "broker":
+                self._on_broker(message["greeting"])
+
+    def _on_broker(self, greeting: str) -> None:
+        """A broker greets us, which knows nothing of the connections there are: they dial again."""
+        if self._greeting:
+            _log.info("the broker has restarted: closing %d control connections",
+                      len(self.controls.by_number))  # fmt: skip
+        self._greeting = ""
+        self.meeting.broker_lost()
+        self.controls.close_all()
+        self._out.clear()
+        self._greeting = greeting
+        self.meeting.connected = True
+        self._tell({"m": "door", "pid": os.getpid()})
+        self.listener.open()
+        self._ready()
+
+
+class _Expiring:
+    """A control connection that has not said who it is; closed when its time is up."""
+
+    __slots__ = ("_controls", "_one")
+
+    def __init__(self, controls: Controls, one: Control) -> None:
+        self._controls = controls
+        self._one = one
+
+    def expire(self) -> None:
+        self._controls.close(self._one)
+
+
+def raise_descriptor_limit() -> None:
+    """Two descriptors a session: take as many as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
