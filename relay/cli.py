@@ -120,18 +120,17 @@ def _start(folder: str, args: argparse.Namespace) -> int:
 
 def _daemon(relay: Any, writer: int) -> NoReturn:
     """The background half of `start`."""
+    from relay import supervise
+
     code = 1
 
     def ready() -> None:
         os.write(writer, b"ready\n")
         os.close(writer)
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        os.close(null)
 
     try:
         os.setsid()
+        supervise.detach_stdio()
         relay.run(ready)
         code = 0
     except GshellError as error:

@@ -250,6 +250,7 @@ class Relay:
             os.close(self.lock)
             os.close(self._life_write)
             signal.set_wakeup_fd(-1)
+            detach_stdio()
             child.run(writer, self._life_read)
             code = 0
         except GshellError as error:
@@ -319,6 +320,14 @@ class Relay:
         )
         loop.run()
         door.close()
+
+
+def detach_stdio() -> None:
+    """A background process keeps nobody's terminal or pipe open."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
 
 
 def _say_ready(writer: int) -> None:

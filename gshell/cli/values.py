@@ -22,7 +22,7 @@ def parse_duration(text: str, bare_s: float = 1.0) -> float:
     text = text.strip()
     days, dash, clock = text.rpartition("-")
     try:
-        if len(text) > _LONGEST or not text.isascii():
+        if not text or len(text) > _LONGEST or not text.isascii():
             raise ValueError
         if dash:
             return _whole(days) * 86400.0 + _clock(clock, 3600.0)

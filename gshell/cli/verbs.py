@@ -28,9 +28,9 @@ def _print_json(name: str, value: Any) -> None:
 
 
 def _color(parsed: Parsed) -> bool:
-    from gshell.client.render import use_color
+    from gshell.client.render import wants_color
 
-    return use_color(parsed["color"], sys.stdout.isatty(), os.environ)
+    return wants_color(parsed["color"], sys.stdout.isatty(), os.environ)
 
 
 def jobs(parsed: Parsed) -> int:

@@ -66,12 +66,12 @@ def ticket_for(parsed: "Parsed | None", start: bool = True) -> Ticket:
     background = config.background_allowed() and not (parsed is not None and parsed["no_background"])
     ticket = config.find_ticket()
     if ticket is not None:
-        if start and background and not _answers(config.background_socket()):
+        if start and background and not answers(config.background_socket()):
             start_background(wait=False)
         return ticket
     ticket = config.embedded_ticket()
-    if ticket is not None and _answers(relay_socket()):
-        if start and background and not _answers(config.background_socket()):
+    if ticket is not None and answers(relay_socket()):
+        if start and background and not answers(config.background_socket()):
             start_background(wait=False)
         return ticket
     if not start:
@@ -85,14 +85,14 @@ def ticket_for(parsed: "Parsed | None", start: bool = True) -> Ticket:
 
 def ticket_or_none() -> "Ticket | None":
     """What :func:`ticket_for` would find, without starting anything."""
-    return config.find_ticket() or (config.embedded_ticket() if _answers(relay_socket()) else None)
+    return config.find_ticket() or (config.embedded_ticket() if answers(relay_socket()) else None)
 
 
 def relay_socket() -> str:
     return config.runtime_dir() + "/relay.sock"
 
 
-def _answers(path: str) -> bool:
+def answers(path: str) -> bool:
     """Does somebody listen on this unix socket?"""
     import socket
 
@@ -208,7 +208,7 @@ def _wait_private() -> bool:
 
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        if config.find_ticket() is not None or (config.embedded_ticket() is not None and _answers(relay_socket())):
+        if config.find_ticket() is not None or (config.embedded_ticket() is not None and answers(relay_socket())):
             return True
         time.sleep(0.02)  # another process's start: nothing tells us of it
     return False

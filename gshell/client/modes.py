@@ -53,7 +53,7 @@ class SeenModes:
 
     def clear(self) -> None:
         """Everything has been undone."""
-        self._sticky: dict[bytes, None] = {}  # resets, in order
+        self._sticky: set[bytes] = set()  # resets
         self._alternate = b""  # the mode that entered the other screen
         self._pushed = self._pushed_alternate = 0  # kitty's keyboard stack: each screen has one
         self._touched = False
@@ -68,9 +68,12 @@ class SeenModes:
         if last < 0:
             return False
         before = self._state()
-        self._look(chunk)
+        cut = b""
         if len(chunk) - last < _LONGEST and _incomplete(chunk, last + 1):
-            self.cut = chunk[last:]
+            chunk, cut = chunk[:last], chunk[last:]
+        if chunk:
+            self._look(chunk)
+        self.cut = cut
         return self._state() != before
 
     def reset(self) -> bytes:
@@ -86,7 +89,7 @@ class SeenModes:
             parts += [b"\x1b[r", b"\x1b[?%bl" % self._alternate]
         if self._pushed:
             parts.append(b"\x1b[<%du" % self._pushed)
-        return b"".join([*parts, *self._sticky, b"\x1b[m"])
+        return b"".join([*parts, *sorted(self._sticky), b"\x1b[m"])
 
     def _state(self) -> tuple[object, ...]:
         return len(self._sticky), self._alternate, self._pushed, self._pushed_alternate
@@ -99,15 +102,20 @@ class SeenModes:
         self._touched = True
         for start, undo in _FOUND.items():
             if start in chunk:
-                self._sticky[undo] = None
+                self._sticky.add(undo)
+        found = _all(chunk, b"\x1b[>") + _all(chunk, b"\x1b[<")
+        if chunk.count(b"\x1b[?") > chunk.count(b"\x1b[?25"):
+            private = _all(chunk, b"\x1b[?")
+            found += [at for at in private if not chunk.startswith(b"25", at + 3)]
+        if b"\x1b[?25l" in chunk:  # apart: an editor that draws says it thousands of times
+            self._private(b"25", False)
         # In the order in which they stand: each screen has a keyboard stack of its own.
-        kinds = (b"\x1b[?", b"\x1b[>", b"\x1b[<")
-        for at in sorted([at for kind in kinds for at in _all(chunk, kind)]):
+        for at in sorted(found):
             self._sequence(*_parse(chunk, at + 2))
         for at in _all(chunk, b" q"):
             begun = chunk.rfind(b"\x1b[", max(0, at - 5), at)
             if begun >= 0 and chunk[begun + 2 : at].isdigit():
-                self._sticky[_CURSOR_SHAPE] = None
+                self._sticky.add(_CURSOR_SHAPE)
 
     def _sequence(self, kind: bytes, parameters: bytes, final: bytes) -> None:
         if kind == b"?" and final in (b"h", b"l"):
@@ -125,7 +133,7 @@ class SeenModes:
             self._alternate = mode if on else b""
             self._pushed_alternate = 0
         elif mode in _STICKY and on != (mode in _ON_BY_DEFAULT):
-            self._sticky[_STICKY[mode]] = None
+            self._sticky.add(_STICKY[mode])
 
 
 def _all(chunk: bytes, wanted: bytes) -> list[int]:

@@ -62,14 +62,15 @@ def ago_text(seconds: float) -> str:
     return f"{whole // 86400} d ago"
 
 
-def bytes_text(count: float) -> str:
-    """``512 B``, ``12.3 MB``, ``64 GB``: powers of 1000, three digits."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5 or unit == "TB":
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError("unreachable")
+def bytes_text(count: float, base: int = 1000) -> str:
+    """``512 B``, ``12.3 MB``, ``640 GB``; with base 1024, as memory is sold, ``62.6 GiB``."""
+    value, power = float(count), 0
+    while value >= base - 0.5 and power < 4:
+        value /= base
+        power += 1
+    unit = ("", "k" if base == 1000 else "K", "M", "G", "T")[power]
+    unit += "B" if base == 1000 or not power else "iB"
+    return f"{value:.0f} {unit}" if not power or value >= 99.95 else f"{value:.1f} {unit}"
 
 
 def hosts_text(hosts: Sequence[str]) -> str:
@@ -160,8 +161,10 @@ def _table(
     if width is not None:
         columns = _fit(columns, widths, width)
     rows = [_line([(column, column.title, "bold") for column in columns], widths, color)]
-    for at in range(len(items)):
-        rows.append(_line([(column, *column.cells[at]) for column in columns], widths, color))
+    rows += [
+        _line([(column, *column.cells[at]) for column in columns], widths, color)
+        for at in range(len(items))
+    ]
     return "\n".join(rows) + "\n"
 
 
@@ -294,7 +297,7 @@ def _free(agent: Mapping[str, Any]) -> str:
 
 def _memory(agent: Mapping[str, Any]) -> str:
     memory = agent.get("memory_bytes")
-    return "-" if not memory else bytes_text(memory)
+    return "-" if not memory else bytes_text(memory, 1024)
 
 
 def _tags(agent: Mapping[str, Any]) -> str:

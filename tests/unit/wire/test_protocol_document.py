@@ -65,8 +65,7 @@ def test_every_number_is_the_codes() -> None:
         "control, each way": constants.CONTROL_WINDOW,
         "output of a pty": constants.INTERACTIVE_WINDOW,
         "output of a pipe": constants.PIPE_WINDOW,
-        "input to a pty": constants.PTY_INPUT_WINDOW,
-        "input to a pipe": constants.INPUT_WINDOW,
+        "input": constants.INPUT_WINDOW,
     }
     said = [f"| {what} | {window} |" for what, window in windows.items()]
     said += [f"at most {constants.MAX_GREETING_BYTES} |", f"at most {constants.MAX_BYE_BYTES} |"]

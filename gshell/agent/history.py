@@ -1,0 +1,420 @@
+"""What a terminal that joins late is given first: modes, and the past without its questions. Pure; knows
+neither logs nor links.
+
+Two halves: `ModeTracker` looks at all output as it passes, so it must cost nearly nothing; the rest,
+`filter_history` and `safe_start`, takes apart a piece of the past once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+_TITLE_BYTES = 256  # of a title, at most: a bar shows less
+_TITLE_ENDS_BYTES = 1024  # after this many bytes it was none
+_TAIL_BYTES = 64  # of a sequence that is cut: one that is longer is none of ours
+_ALT_SPANS = 64  # past visits of the alternate screen that are remembered
+
+# Sequences that set what we track. The lookahead throws out colours and cursor movements, the bulk of
+# all sequences, at 50 ns each; Python code sees only what is left, each kind once per chunk.
+_TRACKED = re.compile(
+    rb"\x1b(?!\[[0-9;:]*[@-IK-gi-kmnoqs-~])(?:"
+    rb"\[[?<=>!][0-9;:]*[$]?[@-~]"  # private modes, keyboards, soft reset
+    rb"|\[[0-9;]*[Jrhl]|\[[0-9]* q"  # clear, scroll region, insert, cursor's shape
+    rb"|[c=>]|[()][0-9A-Z]|\][02];)"  # full reset, keypad, character sets, title
+)
+_STRUCTURAL = re.compile(rb"\x1b(?:c|\[!p|\[[<=>][0-9;:]*u|\[\?(?:[0-9]+;)*(?:1049|1047|47)[;hl])")
+_CUT = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[()]|\][02]?)?\Z")
+_TITLE_END = re.compile(rb"[\x07\x18\x1a\x1b]")
+_HOMES = (b"\x1b[H", b"\x1b[1;1H", b"\x1b[;H")
+
+_ALTERNATE = frozenset((b"1049", b"1047", b"47"))
+# DEC private modes that are off in a fresh terminal, and those that are on.
+_OFF = frozenset(
+    b"1 5 6 9 1000 1001 1002 1003 1004 1005 1006 1007 1015 1016 2004 2026 2031 2048".split()
+)
+_ON = frozenset((b"7", b"25"))
+_SOFT_RESET = (b"1", b"6", b"7", b"25")  # DECSTR changes these, and what _soft_reset() says
+_PASSING = b"2026"  # drawing held back: it ends by itself, and entering it now would freeze the screen
+
+
+class ModeTracker:
+    """Follows which modes the output so far has left a terminal in. Invariant: how the output was cut
+    into chunks changes nothing."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        """Bytes seen."""
+        self.alternate_at: int | None = None
+        """Where the alternate screen was entered, if it is shown."""
+        self._cleared: list[int | None] = [None, None]  # main, alternate: where all of it was erased
+        self._left: deque[tuple[int, int]] = deque(maxlen=_ALT_SPANS)  # (entered, left)
+        self._tail = b""  # a sequence that is cut, at the end of what was seen
+        self._home = (-1, -1)  # (start, end) of a cursor-home that ended a chunk
+        self._title_part: bytes | None = None  # of one that goes on in the next chunk
+        self.title = b""
+        self._full_reset()
+
+    def _full_reset(self) -> None:
+        self._alternate = b""  # the mode that entered it
+        self._set: dict[bytes, None] = {}  # modes that are not as in a fresh terminal, in order
+        self._keyboards: list[list[int]] = [[0], [0]]  # kitty's stacks, of the main and other screen
+        self._other_keys = b""
+        self._shape = b""
+        self._soft_reset()
+
+    def _soft_reset(self) -> None:
+        for mode in _SOFT_RESET:
+            self._set.pop(mode, None)
+        self._keypad = self._insert = False
+        self._region = b""
+        self._charsets: dict[bytes, bytes] = {}
+        self._shifted = False
+
+    # ---------------------------------------------------------------------------------------- feeding
+
+    def feed(self, data: bytes) -> None:
+        """See the next output."""
+        if self._title_part is not None:
+            self._go_on_with_title(data)
+        if b"\x1b" in data or self._tail:
+            base = self.offset - len(self._tail)
+            self.offset += len(data)
+            self._look(self._tail + data if self._tail else data, base)
+        else:
+            self.offset += len(data)
+            if b"\x0e" in data or b"\x0f" in data:
+                self._shifted = data.rfind(b"\x0e") > data.rfind(b"\x0f")
+
+    def _look(self, data: bytes, base: int) -> None:
+        last = data.rfind(b"\x1b")
+        cut = _CUT.match(data, last) if len(data) - last <= _TAIL_BYTES else None
+        self._tail = data[last:] if cut else b""
+        hits = _TRACKED.findall(data)
+        if hits:
+            # Of each sequence only the last matters, in the order of these: all set something absolute
+            # but those that a second, exact pass is for.
+            kinds = dict.fromkeys(reversed(hits))
+            if any(map(_STRUCTURAL.match, kinds)):
+                for match in _TRACKED.finditer(data):
+                    self._apply(match.group(), data, match.start(), base)
+            else:
+                for kind in reversed(kinds):
+                    if kind.endswith(b"J"):
+                        self._erased_somewhere(kind, data, base)
+                    else:
+                        self._apply(kind, data, 0, base)
+            if any(kind.startswith(b"\x1b]") for kind in kinds):
+                self._find_title(data)
+        out, back = data.rfind(b"\x0e"), data.rfind(b"\x0f")
+        if out >= 0 or back >= 0:
+            reset = max(data.rfind(b"\x1bc"), data.rfind(b"\x1b[!p"))
+            if max(out, back) > reset:
+                self._shifted = out > back
+        done = len(data) - len(self._tail)
+        if done:
+            self._home = _home_before(data, done, base) or (-1, -1)
+
+    def _apply(self, sequence: bytes, data: bytes, at: int, base: int) -> None:
+        kind, final = sequence[1:2], sequence[-1:]
+        if kind == b"[":
+            private = sequence[2:3]
+            if private == b"?":
+                if final in b"hl":
+                    for mode in sequence[3:-1].split(b";"):
+                        self._private(mode, final == b"h", base + at, base + at + len(sequence))
+            elif private in b"<=>" and final == b"u":
+                self._keyboard(private, sequence[3:-1])
+            elif private == b">" and final == b"m":
+                resource, _, value = sequence[3:-1].partition(b";")
+                if resource in (b"4", b""):
+                    self._other_keys = b"" if value in (b"", b"0") else value
+            elif sequence == b"\x1b[!p":
+                self._soft_reset()
+            elif final == b"J":
+                self._erased(sequence, data, at, base)
+            elif final == b"r":
+                self._region = sequence[2:-1]
+            elif final in b"hl" and private not in b"<=>!":
+                if b"4" in sequence[2:-1].split(b";"):
+                    self._insert = final == b"h"
+            elif sequence.endswith(b" q"):
+                self._shape = sequence[2:-2].strip(b"0")
+        elif kind in b"()":
+            self._charsets[kind] = final
+        elif kind in b"=>":
+            self._keypad = kind == b"="
+        elif kind == b"c":
+            if self._alternate:
+                self._leave(base + at)
+            self._full_reset()
+            self._cleared[0] = base + at
+
+    def _private(self, mode: bytes, on: bool, start: int, end: int) -> None:
+        if mode in _ALTERNATE:
+            if on and not self._alternate:
+                self._alternate = mode
+                self.alternate_at = start
+                self._cleared[1] = None
+            elif not on and self._alternate:
+                self._leave(end)
+        elif mode == b"66":
+            self._keypad = on
+        elif mode in _OFF or mode in _ON:
+            self._set.pop(mode, None)
+            if on != (mode in _ON):
+                self._set[mode] = None
+
+    def _leave(self, at: int) -> None:
+        assert self.alternate_at is not None
+        self._left.append((self.alternate_at, at))
+        self._alternate = b""
+        self.alternate_at = None
+
+    def _keyboard(self, kind: bytes, parameters: bytes) -> None:
+        stack = self._keyboards[bool(self._alternate)]
+        first, _, second = parameters.partition(b";")
+        number = int(first) if first.isdigit() and len(first) < 5 else 0
+        if kind == b">":
+            stack.append(number)
+            del stack[1:-15]  # the base, and what a terminal's stack holds
+        elif kind == b"<":
+            del stack[max(1, len(stack) - max(number, 1)) :]
+        elif second in (b"", b"1"):
+            stack[-1] = number
+        else:
+            stack[-1] = stack[-1] | number if second == b"2" else stack[-1] & ~number
+
+    def _erased(self, sequence: bytes, data: bytes, at: int, base: int) -> bool:
+        home = self._home if at == 0 and self._home[1] == base else _home_before(data, at, base)
+        if home is None and sequence != b"\x1b[2J":
+            return False
+        if sequence in (b"\x1b[2J", b"\x1b[J", b"\x1b[0J"):
+            shown = bool(self._alternate)
+            self._cleared[shown] = max(self._cleared[shown] or 0, home[0] if home else base + at)
+        return True
+
+    def _erased_somewhere(self, sequence: bytes, data: bytes, base: int) -> None:
+        """The last of all these that erased everything; the last one may not have."""
+        if not self._erased(sequence, data, data.rfind(sequence), base):
+            found = max(data.rfind(home + sequence) + len(home) for home in _HOMES)
+            if found >= max(map(len, _HOMES)) or data.startswith(tuple(h + sequence for h in _HOMES)):
+                self._erased(sequence, data, found, base)
+            elif data.startswith(sequence):
+                self._erased(sequence, data, 0, base)
+
+    # ----------------------------------------------------------------------------------------- title
+
+    def _find_title(self, data: bytes) -> None:
+        end = len(data)
+        while True:
+            at = max(data.rfind(b"\x1b]0;", 0, end), data.rfind(b"\x1b]2;", 0, end))
+            if at < 0:
+                return
+            text = data[at + 4 : at + 4 + _TITLE_ENDS_BYTES]
+            stop = _TITLE_END.search(text)
+            if stop is not None and stop.group() in b"\x07\x1b":
+                return self._title_is(text[: stop.start()])
+            if stop is None and len(text) < _TITLE_ENDS_BYTES:
+                self._title_part = text
+            end = at + 3
+
+    def _go_on_with_title(self, data: bytes) -> None:
+        assert self._title_part is not None
+        text = self._title_part + data[: _TITLE_ENDS_BYTES - len(self._title_part)]
+        stop = _TITLE_END.search(text)
+        if stop is None and len(text) < _TITLE_ENDS_BYTES:
+            self._title_part = text
+            return
+        self._title_part = None
+        if stop is not None and stop.group() in b"\x07\x1b":
+            self._title_is(text[: stop.start()])
+
+    def _title_is(self, title: bytes) -> None:
+        text = title[:_TITLE_BYTES].decode("utf-8", "ignore")  # also what a cut left of a character
+        self.title = "".join(filter(str.isprintable, text)).encode()
+
+    # ---------------------------------------------------------------------------------------- answers
+
+    def prelude(self) -> bytes:
+        """What puts a fresh terminal into these modes; to be printed before the history."""
+        parts = [b"\x1b]2;%b\x07" % self.title] if self.title else []
+        parts += _keyboard_sets(self._keyboards[0])
+        if self._alternate:
+            parts.append(b"\x1b[?%bh" % self._alternate)
+            parts += _keyboard_sets(self._keyboards[1])
+        if self._region:
+            parts.append(b"\x1b[%br" % self._region)
+        parts += [b"\x1b%b%b" % kind for kind in sorted(self._charsets.items()) if kind[1] != b"B"]
+        parts += [b"\x1b[?%b%b" % (m, b"l" if m in _ON else b"h") for m in self._set if m != _PASSING]
+        for on, said in (
+            (self._keypad, b"\x1b="),
+            (self._insert, b"\x1b[4h"),
+            (self._shifted, b"\x0e"),
+            (self._shape, b"\x1b[%b q" % self._shape),
+            (self._other_keys, b"\x1b[>4;%bm" % self._other_keys),
+        ):
+            if on:
+                parts.append(said)
+        return b"".join(parts)
+
+    def reset(self) -> bytes:
+        """What takes a terminal out of these modes, its colours included; nothing if it is in none."""
+        parts = []
+        other = self._keyboards[1] if self._alternate else [0]
+        parts += _keyboard_resets(other)
+        if self._region:
+            parts.append(b"\x1b[r")
+        if self._alternate:
+            parts.append(b"\x1b[?%bl" % self._alternate)
+        parts += _keyboard_resets(self._keyboards[0])
+        parts += [b"\x1b%bB" % which for which, kind in self._charsets.items() if kind != b"B"]
+        parts += [b"\x1b[?%b%b" % (mode, b"h" if mode in _ON else b"l") for mode in self._set]
+        for on, undone in (
+            (self._keypad, b"\x1b>"),
+            (self._insert, b"\x1b[4l"),
+            (self._shifted, b"\x0f"),
+            (self._shape, b"\x1b[0 q"),
+            (self._other_keys, b"\x1b[>4m"),
+        ):
+            if on:
+                parts.append(undone)
+        return b"".join([*parts, b"\x1b[m"]) if parts else b""
+
+    @property
+    def cleared_at(self) -> int | None:
+        """Where all of the screen that is shown was erased last, since it is shown."""
+        return self._cleared[bool(self._alternate)]
+
+    def redraw_from(self, earliest: int) -> int:
+        """From which offset on, but none below ``earliest``, to replay: what came before is not on the
+        screen any more, or belongs to an alternate screen that was left."""
+        start = earliest
+        for mark in (self.alternate_at, self.cleared_at):
+            if mark is not None:
+                start = max(start, mark)
+        for entered, left in self._left:
+            if entered < start < left:
+                start = left
+        return start
+
+
+def _home_before(data: bytes, end: int, base: int) -> tuple[int, int] | None:
+    for home in _HOMES:
+        if data.endswith(home, 0, end):
+            return base + end - len(home), base + end
+    return None
+
+
+def _keyboard_sets(stack: list[int]) -> list[bytes]:
+    base = [b"\x1b[=%d;1u" % stack[0]] if stack[0] else []
+    return base + [b"\x1b[>%du" % flags for flags in stack[1:]]
+
+
+def _keyboard_resets(stack: list[int]) -> list[bytes]:
+    pops = [b"\x1b[<%du" % (len(stack) - 1)] if len(stack) > 1 else []
+    return pops + ([b"\x1b[=0;1u"] if stack[0] else [])
+
+
+# -------------------------------------------------------------------------------------- the past, filtered
+
+_C0 = rb"\x00-\x17\x19\x1c-\x1f\x7f"  # obeyed (or ignored) in the middle of a sequence
+_BREAK = rb"(?=[\x18\x1a\x1b\x80-\xff])"  # what ends a sequence before its time
+# Whole sequences, ones that are broken off, and at the very end one that is cut. What is kept is a whole
+# sequence or the end, so leaving something out can't make a new one of what stands around it.
+_SEQUENCE = re.compile(
+    rb"\x05"
+    rb"|\x1b[" + _C0 + rb"]*(?:"
+    rb"(?P<csi>\[[" + _C0 + rb" -?]*(?:[@-~]|\Z|" + _BREAK + rb"))"
+    rb"|(?P<osc>\][^\x07\x18\x1a\x1b]*(?:\x07|\x1b\\|\x1b?\Z|(?=[\x18\x1a\x1b])))"
+    rb"|(?P<text>[PX^_][^\x18\x1a\x1b]*(?:\x1b\\|\x1b?\Z|(?=[\x18\x1a\x1b])))"
+    rb"|(?P<esc>[ -/][" + _C0 + rb" -/]*(?:[0-~]|\Z|" + _BREAK + rb")|[0-OQ-WYZ\\`-~]|\Z|" + _BREAK + rb")"
+    rb")"
+)
+_PRINTING = re.compile(rb"[^" + _C0 + rb"]|\x05")  # and ENQ
+_NOT_OBEYED = re.compile(rb"[" + _C0 + rb"]")  # but on its own, in the middle of a sequence
+
+_ASKING_CSI = re.compile(
+    rb"\[(?:"
+    rb"[>=]?[0-9;]*c"  # device attributes
+    rb"|\??[0-9;]*n"  # status and position
+    rb"|\??[0-9;]*\$p"  # a mode
+    rb"|>[0-9;]*q"  # the terminal's name
+    rb"|[?<=>][0-9;:]*u"  # the keyboard; its stack too, as the prelude has what is left of it
+    rb"|(?:1[1345689]|2[01])(?:;[0-9;]*)?t"  # the window; 22 and 23, its title's stack, are no question
+    rb"|[01]?x|[0-9;]*\$w|[0-9;]*\$u|&u|[0-9;]*\*y"  # parameters, state, checksum
+    rb"|\?[0-9;]*[Smg]|#R|[0-9;]*#\||[0-9;]*'\||\"v"  # graphics, keys, colours, locator, extent
+    rb")\Z"
+)
+_ASKING_OSC = re.compile(
+    rb"\](?:52;.*"  # the clipboard; setting it again would overwrite what is in it today
+    rb"|(?!0*[012789];|133;|777;).*[;=]\?(?:[;=].*)?"  # colours and the like: something is `?`
+    rb"|1337;(?:Report|Request).*)\Z",
+    re.DOTALL,
+)
+_ASKING_TEXT = re.compile(rb"P[0-9;]*[$+]q|_G(?:[^;]*,)?a=q", re.DOTALL)
+_ANSWERED_IMAGE = re.compile(rb"_G(?:[^;]*,)?[iI]=[0-9]")
+_QUIET_IMAGE = re.compile(rb"_G(?:[^;]*,)?q=[12]")
+
+
+def filter_history(data: bytes) -> bytes:
+    """The same output without what a terminal would answer: the answers would be typed into a program
+    that asked long ago. Sequences that are broken off go too; one that is cut by the end stays."""
+    if b"\x1b" not in data and b"\x05" not in data:
+        return data
+    return _SEQUENCE.sub(_kept, data)
+
+
+def _kept(match: re.Match[bytes]) -> bytes:
+    kind = match.lastgroup
+    whole = match.group()
+    if kind is None:
+        return b""  # ENQ
+    body = match.group(kind)
+    complete = _is_complete(body, kind)
+    if not complete and match.end() == len(match.string):
+        return whole
+    if complete and not _asks(_NOT_OBEYED.sub(b"", body), kind):
+        return whole.replace(b"\x05", b"") if b"\x05" in whole else whole
+    return _PRINTING.sub(b"", whole) if kind in ("csi", "esc") else b""
+
+
+def _is_complete(body: bytes, kind: str) -> bool:
+    if kind == "csi":
+        return len(body) > 1 and 0x40 <= body[-1] <= 0x7E
+    if kind == "esc":
+        return len(body) > 0 and 0x30 <= body[-1] <= 0x7E
+    return body.endswith(b"\x1b\\") or (kind == "osc" and body.endswith(b"\x07"))
+
+
+def _asks(body: bytes, kind: str) -> bool:
+    if kind == "csi":
+        return _ASKING_CSI.match(body) is not None
+    if kind == "esc":
+        return body == b"Z"
+    if kind == "osc":
+        return _ASKING_OSC.match(body[:-2] if body.endswith(b"\\") else body) is not None
+    image = _ANSWERED_IMAGE.match(body) and not _QUIET_IMAGE.match(body)
+    return bool(image or _ASKING_TEXT.match(body))
+
+
+_START_WITHIN = 4096  # bytes to give up for a clean start; a longer line starts anywhere
+
+
+def safe_start(data: bytes) -> int:
+    """Where to begin showing ``data``, which was cut out of output at any place: after the string,
+    line, sequence or character that it begins in the middle of."""
+    escape = data.find(b"\x1b")
+    start = 0
+    if escape >= 0 and data.startswith(b"\x1b\\", escape):
+        start = escape + 2  # it ends a string, of which we saw the end only
+        escape = data.find(b"\x1b", start)
+    line = data.find(b"\n", start, start + _START_WITHIN)
+    if line >= 0:
+        return line + 1
+    if 0 <= escape < start + _START_WITHIN:
+        return escape
+    if start == 0:
+        while start < min(3, len(data)) and 0x80 <= data[start] < 0xC0:
+            start += 1
+    return start

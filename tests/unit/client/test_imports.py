@@ -1,0 +1,68 @@
+"""What a fast path must not load: each costs milliseconds before a byte is sent."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import gshell
+
+ROOT = str(pathlib.Path(gshell.__file__).parents[1])
+CHEAP = {
+    "__future__", "errno", "fcntl", "select", "stat", "_stat", "struct", "_struct", "termios",
+    "os", "os.path", "posixpath", "genericpath", "_collections_abc",
+}  # fmt: skip
+FAST = {
+    "gshell.cli.options": set(),
+    "gshell.cli.values": set(),
+    "gshell.cli.commands": {"gshell.cli.options", "gshell.cli.values"},
+    "gshell.client.escape": set(),
+    "gshell.client.modes": set(),
+    "gshell.client.render": {"gshell.model", "gshell.model.sanitize"},
+    "gshell.client.stdio": set(),
+    "gshell.client.terminal": {"gshell.client.modes"},
+}
+SCRIPT = (
+    "import sys\n"
+    "sys.path.append(sys.argv[1])\n"
+    "before = set(sys.modules)\n"
+    "{what}\n"
+    "print(*sorted(set(sys.modules) - before))\n"
+)
+
+
+def loaded(what):
+    script = SCRIPT.format(what=what)
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, ROOT], capture_output=True, text=True, timeout=50
+    )
+    assert ran.stderr == ""
+    return set(ran.stdout.split())
+
+
+@pytest.mark.parametrize("module", FAST)
+def test_a_fast_module_loads_next_to_nothing(module):
+    package = module.rpartition(".")[0]
+    expected = {"gshell", package, module} | FAST[module] | CHEAP
+    assert loaded(f"import {module}") <= expected
+
+
+def test_reading_a_command_line_loads_no_more():
+    line = ["run", "-t", "-n4", "--env", "A=b", "--timeout", "5m", "--", "ls"]
+    more = loaded(f"from gshell.cli.commands import read; read({line!r})")
+    assert (
+        more
+        <= {"gshell", "gshell.cli", "gshell.cli.commands", *FAST["gshell.cli.commands"]} | CHEAP
+    )
+
+
+def test_a_guarded_terminal_loads_no_more():
+    what = (
+        "import os; from gshell.client.terminal import Terminal\n"
+        "fd = os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY)\n"
+        "t = Terminal(fd); t.guard(); t.raw(); t.size(); t.output(b'\\x1b[?25l'); t.close()"
+    )
+    assert loaded(what) <= {
+        "gshell", "gshell.client", "gshell.client.terminal", "gshell.client.modes",
+    } | CHEAP  # fmt: skip
