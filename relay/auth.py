@@ -1,4 +1,5 @@
-"""The relay's certificate authority: makes keys and certificates, reads them back. Knows no protocol.
+"""The relay's certificate authority: makes keys and certificates, reads them back. Knows no
+protocol.
 
 Everything that only uses keys is in the standard library; making them needs `cryptography`, whose
 import takes 50 ms and happens only when something is made.
@@ -156,7 +157,7 @@ def _read(state: str, name: str) -> bytes:
     except OSError as error:
         raise GshellError(
             f"cannot read {os.path.join(state, name)}: {error.strerror}",
-            hint=f"give it back to this user: chown -R \"$USER\" {state}",
+            hint=f'give it back to this user: chown -R "$USER" {state}',
         ) from None
 
 
@@ -192,7 +193,7 @@ def _cert_pem(cert: x509.Certificate) -> bytes:
 def _builder(subject: x509.Name, issuer: x509.Name, public: Any, days: int) -> Any:
     from cryptography import x509
 
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -214,9 +215,9 @@ def _name(text: str) -> x509.Name:
 def _usage(**on: bool) -> x509.KeyUsage:
     from cryptography import x509
 
-    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-             "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
-    return x509.KeyUsage(**{name: on.get(name, False) for name in names})
+    names = """digital_signature content_commitment key_encipherment data_encipherment
+        key_agreement key_cert_sign crl_sign encipher_only decipher_only"""
+    return x509.KeyUsage(**{name: on.get(name, False) for name in names.split()})
 
 
 def _ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

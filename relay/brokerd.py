@@ -1,4 +1,6 @@
-"""The broker process: performs what the core decides. Journal first, then the bus; decides nothing."""
+"""The broker process: performs what the core decides. Journal first, then the bus; decides
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ class BrokerShell:
     """One broker on one loop. Takes over what the journal holds, then greets every door."""
 
     def __init__(
-        self, loop: Loop, bus: BrokerBus, journal: Journal, desk: Desk, status: Callable[[], Message]
+        self,
+        loop: Loop,
+        bus: BrokerBus,
+        journal: Journal,
+        desk: Desk,
+        status: Callable[[], Message],
     ) -> None:
         self._loop = loop
         self._bus = bus
@@ -56,7 +63,7 @@ class BrokerShell:
     def now(self) -> float:
         return self._epoch + time.monotonic()
 
-    # ------------------------------------------------------------------------------------- events
+    # --------------------------------------------------------------------------------------- events
 
     def _tick(self) -> None:
         now = self.now()
@@ -74,7 +81,7 @@ class BrokerShell:
             for door, messages in batch:
                 if not messages:
                     self._greet(door)
-                elif messages[0].get("greeting") == self._doors.get(door):
+                elif messages[0].get("greeting") == self._doors.get(door, ""):
                     for message in messages[1:]:
                         self._on_door(door, message)
                 elif messages[0].get("m") == "status":
@@ -132,9 +139,7 @@ class BrokerShell:
             )
             return
         conn = Conn(door, m["c"])
-        self._feed(
-            events.ConnUp(conn, m["role"], m["user"], m["agent"], m["serial"], m["key"])
-        )
+        self._feed(events.ConnUp(conn, m["role"], m["user"], m["agent"], m["serial"], m["key"]))
 
     def _on_said(self, conn: Conn, message: Message) -> None:
         up = self._core.books.conns.get(conn)
@@ -157,20 +162,17 @@ class BrokerShell:
         if known is None or known.kind != "client":
             self._perform([events.Refuse(ask, "denied", 0.0)])
             return
+        actions: list[events.Action] = [events.Refuse(ask, "used", 0.0)]
         self._journal.begin()
         try:
-            fresh = self._journal.burn(m["n"], float(body["t"]) + 2 * SKEW_S)
-            if fresh:
+            if self._journal.burn(m["n"], float(body["t"]) + 2 * SKEW_S):
                 actions = self._core.handle(events.Asked(ask, known.user, body), self.now())
                 self._write(actions)
         finally:
             self._journal.commit()
-        if fresh:
-            self._send(actions)
-        else:
-            self._perform([events.Refuse(ask, "used", 0.0)])
+        self._send(actions)
 
-    # ------------------------------------------------------------------------------------ actions
+    # -------------------------------------------------------------------------------------- actions
 
     def _perform(self, actions: list[events.Action]) -> None:
         if any(isinstance(action, events.Journal) for action in actions):

@@ -1,7 +1,7 @@
 """Door and broker talk here: JSON over ZeroMQ, over a socket file in the relay's own directory.
 
-The one module that knows zmq. Its descriptor is edge-triggered: after it woke the loop, and after every
-send, `drain` until it gives nothing.
+The one module that knows zmq. Its descriptor is edge-triggered: after it woke the loop, and after
+every send, `drain` until it gives nothing.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class _Socket:
         self._context = zmq.Context(1)
         self._socket: zmq.Socket[bytes] = self._context.socket(kind)
         self._socket.setsockopt(zmq.LINGER, 0)
-        # Nothing may be dropped silently, and nobody may block: what bounds the queues is that a client
-        # has few requests under way, and a door few connections that are not authenticated yet.
+        # Nothing may be dropped silently, and nobody may block: what bounds the queues is that a
+        # client has few requests under way, and a door few connections not authenticated yet.
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
-        self.fd: int = self._socket.getsockopt(zmq.FD)
+        self.fd = int(self._socket.getsockopt(zmq.FD))
 
     def close(self) -> None:
         self._socket.close()

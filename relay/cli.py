@@ -1,4 +1,6 @@
-"""`gshell-relay`, also `gshell relay`: start, status, stop, invite. Talks to people; decides nothing."""
+"""`gshell-relay`, also `gshell relay`: start, status, stop, invite. Talks to people; decides
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def _run(argv: list[str]) -> int:
 
     start = verb("start", "start the relay, and print an invite")
     start.add_argument("--listen", required=True, metavar="HOST:PORT", help="or unix:PATH")
-    start.add_argument("--advertise", metavar="HOST:PORT", help="the address others dial, if another")
+    start.add_argument(
+        "--advertise", metavar="HOST:PORT", help="the address others dial, if another"
+    )
     start.add_argument("--foreground", action="store_true", help="do not go into the background")
     start.add_argument("--user", metavar="NAME", help="whom the invite is for (default: you)")
     status = verb("status", "say whether the relay runs, and what it has to do")
@@ -73,7 +77,7 @@ def _run(argv: list[str]) -> int:
             return _invite(folder, args)
 
 
-# ------------------------------------------------------------------------------------------------ start
+# -------------------------------------------------------------------------------------------- start
 
 
 def _start(folder: str, args: argparse.Namespace) -> int:
@@ -91,10 +95,10 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     state.prepare(folder)
     folder = os.path.realpath(folder)
 
-    from relay import log, supervise
+    from relay import children, log, supervise
 
     handler = log.set_up(os.path.join(folder, state.LOG))
-    relay = supervise.Relay(supervise.Plan(folder, listen, args.advertise or ""))
+    relay = supervise.Relay(children.Plan(folder, listen, args.advertise or ""))
     relay.prepare()
     invite = _make_invite(folder, relay.relays, user, None, None, "any")
 
@@ -111,7 +115,9 @@ def _start(folder: str, args: argparse.Namespace) -> int:
         _daemon(relay, writer)
     os.close(writer)
     with os.fdopen(reader, encoding="utf-8") as pipe:
-        said = pipe.read()
+        said = pipe.readline()
+        if said != "ready\n":  # door and broker hold the pipe too: its end is theirs
+            said += pipe.read()
     if said != "ready\n":
         raise GshellError(said.strip() or f"the relay did not start; see {handler.path}")
     greet()
@@ -120,7 +126,7 @@ def _start(folder: str, args: argparse.Namespace) -> int:
 
 def _daemon(relay: Any, writer: int) -> NoReturn:
     """The background half of `start`."""
-    from relay import supervise
+    from relay import children
 
     code = 1
 
@@ -130,7 +136,8 @@ def _daemon(relay: Any, writer: int) -> NoReturn:
 
     try:
         os.setsid()
-        supervise.detach_stdio()
+        children.detach_stdio()
+        children.close_others({writer, *relay.descriptors()})
         relay.run(ready)
         code = 0
     except GshellError as error:
@@ -151,7 +158,7 @@ def _user(name: str | None) -> str:
     return check_name(name, "a user's name")
 
 
-# ------------------------------------------------------------------------------------------------ invite
+# ------------------------------------------------------------------------------------------- invite
 
 
 def _invite(folder: str, args: argparse.Namespace) -> int:
@@ -191,7 +198,7 @@ def _show_invite(text: str, user: str, uses: int | None, hours: float | None, ro
         print(f"  gshell agent start --invite '{text}'")
 
 
-# --------------------------------------------------------------------------------------- status and stop
+# ---------------------------------------------------------------------------------- status and stop
 
 
 def _running(folder: str) -> dict[str, Any]:
@@ -200,7 +207,9 @@ def _running(folder: str) -> dict[str, Any]:
             f"no relay has ever run from {folder}", hint="gshell relay start --listen HOST:PORT"
         )
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise GshellError(f"cannot read the state directory {folder}", hint="choose another: --state DIR")
+        raise GshellError(
+            f"cannot read the state directory {folder}", hint="choose another: --state DIR"
+        )
     facts = state.running(folder)
     if facts is None:
         raise GshellError(

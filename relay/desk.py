@@ -1,4 +1,5 @@
-"""Who may be whom: invites, enrolment, tickets. The part of the broker process that makes identities.
+"""Who may be whom: invites, enrolment, tickets. The part of the broker process that makes
+identities.
 
 Knows the state directory and the journal; decides nothing about jobs.
 """

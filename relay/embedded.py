@@ -1,11 +1,12 @@
-"""A private relay for one user, as the background process starts it. A script, and nothing to import.
+"""A private relay for one user, as the background process starts it. A script, and nothing to
+import.
 
 ``python -I -S [-X gshell_site=DIR] ROOT/relay/embedded.py STATE LISTEN USER READY_FD``
 
-STATE is made if needed (0700) and afterwards holds `client.ticket` and `agent.ticket` for USER. On the
-descriptor READY_FD the script writes ``ready`` and a newline once the door serves, or what went wrong,
-and closes it. If a relay runs from STATE already, that one is good enough: ``ready``, and status 0. It
-stays in the foreground; TERM ends it.
+STATE is made if needed (0700) and afterwards holds `client.ticket` and `agent.ticket` for USER. On
+the descriptor READY_FD the script writes ``ready`` and a newline once the door serves, or what went
+wrong, and closes it. If a relay runs from STATE already, that one is good enough: ``ready``, and
+status 0. It stays in the foreground; TERM ends it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
 
     sitepath.enable()
     from gshell.errors import GshellError
-    from relay import log, state, supervise
+    from relay import children, log, state, supervise
 
     def say(text: str) -> None:
         try:
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
             say("ready")
             return 0
         log.set_up(os.path.join(folder, state.LOG))
-        relay = supervise.Relay(supervise.Plan(folder, listen, tickets_for=user))
+        relay = supervise.Relay(children.Plan(folder, listen, tickets_for=user))
         relay.prepare()
         relay.run(lambda: say("ready"))
     except GshellError as error:

@@ -78,7 +78,7 @@ class Journal:
     def commit(self) -> None:
         self._db.execute("COMMIT")
 
-    # ------------------------------------------------------------------------------------ records
+    # -------------------------------------------------------------------------------------- records
 
     def put(self, table: str, key: str, value: dict[str, Any] | None) -> None:
         assert table in ("job", "agent", "meta")
@@ -104,7 +104,7 @@ class Journal:
         row = self._db.execute("SELECT value FROM meta WHERE key='next_id'").fetchone()
         return int(json.loads(row[0])["value"]) if row else 1
 
-    # ------------------------------------------------------------------------------------- nonces
+    # --------------------------------------------------------------------------------------- nonces
 
     def burn(self, nonce: str, until: float) -> bool:
         """Mark a nonce as used; False if it was already."""
@@ -116,12 +116,16 @@ class Journal:
 
     # ------------------------------------------------------------------------- invites, credentials
 
-    def add_invite(self, hash: str, user: str, role: str, uses: int, until: float, now: float) -> None:
-        self._db.execute("INSERT INTO invite VALUES (?,?,?,?,?,?)", (hash, user, role, uses, until, now))
+    def add_invite(
+        self, hash: str, user: str, role: str, uses: int, until: float, now: float
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO invite VALUES (?,?,?,?,?,?)", (hash, user, role, uses, until, now)
+        )
         self._db.execute("DELETE FROM invite WHERE until < ? OR uses < 1", (now,))
 
     def use_invite(self, hash: str, role: str, now: float) -> str | None:
-        """The user an invite is for, one use less; None if it is not (any more) good for ``role``."""
+        """The user an invite is for, one use less; None if it is no good for ``role``, or at all."""
         row = self._db.execute(
             "UPDATE invite SET uses = uses - 1 WHERE hash=? AND uses > 0 AND until >= ? "
             "AND role IN ('any', ?) RETURNING user",
@@ -139,7 +143,8 @@ class Journal:
             if len(self._credentials) > 10_000:
                 self._credentials.clear()
             row = self._db.execute(
-                "SELECT serial, kind, user, agent_id FROM credential WHERE serial=? AND revoked IS NULL",
+                "SELECT serial, kind, user, agent_id FROM credential "
+                "WHERE serial=? AND revoked IS NULL",
                 (serial,),
             ).fetchone()
             if row is None:

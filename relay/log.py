@@ -26,6 +26,9 @@ class LogFile(logging.Handler):
             os.close(self._fd)
         self._fd = fd
 
+    def fileno(self) -> int:
+        return self._fd
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record).replace("\n", "\n    ")

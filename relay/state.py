@@ -34,7 +34,9 @@ def default() -> str:
         return os.path.join(environ["XDG_STATE_HOME"], "gshell", "relay")
     if environ.get("HOME"):
         return os.path.join(environ["HOME"], ".local", "state", "gshell", "relay")
-    raise UsageError("there is no HOME to keep the relay's state in", hint="gshell relay start --state DIR")
+    raise UsageError(
+        "there is no HOME to keep the relay's state in", hint="gshell relay start --state DIR"
+    )
 
 
 def prepare(state: str) -> None:
@@ -66,7 +68,7 @@ def prepare(state: str) -> None:
 
 
 def lock(state: str) -> int:
-    """Become the relay of this directory: the descriptor that holds the lock, or -1 if there is one."""
+    """Become the relay of this directory: the descriptor of the lock, or -1 if there is one."""
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(os.path.join(state, LOCK), flags, 0o600)

@@ -1,13 +1,12 @@
 """Starts door and broker as two processes and starts again whichever dies. Knows no protocol.
 
-Both are forks of this process, which has imported all they need and holds the listening socket: a new
-door is there within milliseconds, and who dials meanwhile waits in the kernel's queue. If this process
-dies, they see its pipe close and end too.
+Both are forks of this process, which has imported all they need and holds the listening socket: a
+new door is there within milliseconds, and who dials meanwhile waits in the kernel's queue. If this
+process dies, they see its pipe close and end too.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import logging
 import os
@@ -21,14 +20,19 @@ from typing import Any, NoReturn
 
 from gshell import __version__
 from gshell.errors import GshellError
-from gshell.net import address
-from gshell.net.loop import IN, Loop
-from relay import auth, log, state
-from relay.brokerd import BrokerShell
-from relay.bus import BrokerBus, DoorBus
+from relay import auth, state
+from relay.children import (
+    Place,
+    Plan,
+    close_others,
+    detach_stdio,
+    reopen_log,
+    run_broker,
+    run_door,
+)
 from relay.desk import Desk
-from relay.door.main import Door, raise_descriptor_limit
 from relay.journal import Journal
+from relay.listening import bound, listen, reachable
 
 START_S = 20.0  # a child that is not ready by then will not be: slow disks included
 BACKOFF_S = (0.0, 0.1, 0.5, 2.0, 5.0, 10.0)  # before the next start, by deaths in a row
@@ -38,23 +42,11 @@ STOP_S = 3.0  # from TERM to KILL
 _log = logging.getLogger("relay")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a relay is started with."""
-
-    state: str
-    listen: str
-    advertise: str = ""
-    """The address for tickets; empty: the one it listens on."""
-    tickets_for: str = ""
-    """Embedded: the user whose tickets are put into the state directory."""
-
-
 @dataclass(slots=True)
 class _Child:
     name: str
-    run: Callable[[int, int], None]
-    """Gets the pipe to say "ready" on and the one whose end means ours."""
+    run: Callable[[Place, int], None]
+    """Gets the pipe to say "ready" on."""
     pid: int = 0
     pidfd: int = -1
     started_at: float = 0.0
@@ -84,12 +76,11 @@ class Relay:
         except BaseException:
             os.close(self.lock)
             raise
-        self.listen = _bound(plan.listen, self.listening)
-        self.relays = [plan.advertise or _reachable(self.listen)]
+        self.listen = bound(plan.listen, self.listening)
+        self.relays = [plan.advertise or reachable(self.listen)]
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
-        self._children = [_Child("broker", self._broker), _Child("door", self._door)]
+        self._children = [_Child("broker", run_broker), _Child("door", run_door)]
         self._stopping = False
-        self._loop: Loop | None = None
 
     # -------------------------------------------------------------------------------------- running
 
@@ -152,17 +143,18 @@ class Relay:
                     self._died(child)
         waits = [c.start_at - now for c in self._children if c.start_at is not None]
         fds = {c.pidfd: c for c in self._children if c.pidfd >= 0}
-        ready, _, _ = select.select([woken, *fds], [], [], max(0.0, min(waits)) if waits else None)
-        if woken in ready:
+        wait = max(0.0, min(waits)) if waits else None
+        ready, _, _ = select.select([woken.fileno(), *fds], [], [], wait)
+        if woken.fileno() in ready:
             woken.recv(64)
         if self._hangup:
             self._hangup = False
-            _reopen_log()
+            reopen_log()
             for child in self._children:
                 if child.pidfd >= 0:
                     signal.pidfd_send_signal(child.pidfd, signal.SIGHUP)
         for fd in ready:
-            if isinstance(fd, int):
+            if fd in fds:
                 self._died(fds[fd])
 
     def _died(self, child: _Child) -> None:
@@ -208,6 +200,10 @@ class Relay:
         os.close(self.lock)
         _log.info("ended")
 
+    def descriptors(self) -> set[int]:
+        """What it needs to keep open."""
+        return {self.lock, self.listening.fileno(), self._life_read, self._life_write}
+
     # ------------------------------------------------------------------------------------- children
 
     def _start(self, child: _Child) -> None:
@@ -244,14 +240,14 @@ class Relay:
         """The child's life."""
         code = 1
         try:
-            for other in self._children:
-                if other.pidfd >= 0:
-                    os.close(other.pidfd)
-            os.close(self.lock)
-            os.close(self._life_write)
             signal.set_wakeup_fd(-1)
             detach_stdio()
-            child.run(writer, self._life_read)
+            close_others({writer, self._life_read, self.listening.fileno()})
+            uid = (
+                os.geteuid() if self.plan.tickets_for and self.listen.startswith("unix:") else None
+            )
+            place = Place(self.listening, self.listen, self.relays, uid, self._life_read)
+            child.run(place, writer)
             code = 0
         except GshellError as error:
             _log.error("%s", error)
@@ -264,88 +260,12 @@ class Relay:
         finally:
             os._exit(code)
 
-    def _child_loop(self, life: int) -> Loop:
-        """A loop that ends on TERM, on INT, and with the process that started us."""
-        loop = Loop()
-        wake, woken = socket.socketpair()
-        for end in (wake, woken):
-            end.setblocking(False)
-        signal.set_wakeup_fd(wake.detach(), warn_on_full_buffer=False)
-
-        def on_signal(_: int) -> None:
-            for number in woken.recv(64):
-                if number == signal.SIGHUP:
-                    _reopen_log()
-                else:
-                    loop.stop()
-
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        loop.add(woken.fileno(), IN, on_signal)
-        loop.add(life, IN, lambda _: loop.stop())
-        return loop
-
-    def _broker(self, writer: int, life: int) -> None:
-        self.listening.close()
-        loop = self._child_loop(life)
-        journal = Journal(state.JOURNAL)
-        desk = Desk(".", journal, self.relays)
-        facts = {"listen": self.listen}
-
-        def status() -> dict[str, Any]:
-            there = state.read_relay(".")
-            return {**facts, "pid": there.get("pid"), "door_pid": there.get("door_pid")}
-
-        bus = BrokerBus(state.BUS)
-        BrokerShell(loop, bus, journal, desk, status)
-        _say_ready(writer)
-        loop.run()
-        bus.close()
-        journal.close()
-
-    def _door(self, writer: int, life: int) -> None:
-        loop = self._child_loop(life)
-        raise_descriptor_limit()
-        bus = DoorBus(state.BUS, "door0")
-        uid = os.geteuid() if self.plan.tickets_for and self.listen.startswith("unix:") else None
-        said: list[int] = []
-
-        def ready() -> None:
-            if not said:
-                said.append(1)
-                _say_ready(writer)
-
-        door = Door(
-            loop, self.listening, auth.server_context("."), auth.mac_secret("."), bus, uid, ready
-        )
-        loop.run()
-        door.close()
-
-
-def detach_stdio() -> None:
-    """A background process keeps nobody's terminal or pipe open."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
-
-
-def _say_ready(writer: int) -> None:
-    os.write(writer, b"ready\n")
-    os.close(writer)
-
 
 def _reap(child: _Child) -> int:
     _, status = os.waitpid(child.pid, 0)
     os.close(child.pidfd)
     child.pidfd = -1
     return os.waitstatus_to_exitcode(status)
-
-
-def _reopen_log() -> None:
-    for handler in _log.handlers:
-        if isinstance(handler, log.LogFile):
-            handler.reopen()
 
 
 def _listen_after(plan: Plan) -> socket.socket:
@@ -358,51 +278,3 @@ def _listen_after(plan: Plan) -> socket.socket:
             if time.monotonic() >= end:
                 raise
         time.sleep(0.02)
-
-
-def listen(where: str) -> socket.socket:
-    """
-    Raises:
-        GshellError: taken, not permitted, no such address; and what to do.
-    """
-    try:
-        return address.listen(where)
-    except OSError as error:
-        raise GshellError(*_why_not(where, error)) from None
-
-
-def _why_not(where: str, error: OSError) -> tuple[str, str]:
-    if error.errno == errno.EADDRINUSE:
-        port = where.rpartition(":")[2]
-        if where.startswith("unix:"):
-            return (f"{where[5:]} is in use by another program",
-                    "gshell relay status    or choose another --listen")  # fmt: skip
-        return (f"{where} is in use by another program",
-                f"ss -ltnp 'sport = :{port}'    or choose another port: --listen")  # fmt: skip
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (f"no permission to listen on {where}",
-                "choose a port above 1023: --listen HOST:PORT")  # fmt: skip
-    if isinstance(error, socket.gaierror):
-        return f"{where}: {error.strerror}", "--listen 0.0.0.0:PORT listens on all addresses"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return (f"{where} is not an address of this machine",
-                "--listen 0.0.0.0:PORT listens on all addresses")  # fmt: skip
-    return f"cannot listen on {where}: {error.strerror}", "choose another --listen"
-
-
-def _bound(where: str, sock: socket.socket) -> str:
-    """The address with the port that the kernel chose for port 0."""
-    if where.startswith("unix:"):
-        return where
-    host = where.rpartition(":")[0]
-    return f"{host}:{sock.getsockname()[1]}"
-
-
-def _reachable(listen: str) -> str:
-    """What others dial: our name, if we listen on all addresses."""
-    if listen.startswith("unix:"):
-        return listen
-    host, _, port = listen.rpartition(":")
-    if host.strip("[]") in ("0.0.0.0", "::", "*"):
-        return f"{socket.getfqdn()}:{port}"
-    return listen

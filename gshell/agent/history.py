@@ -1,8 +1,9 @@
-"""What a terminal that joins late is given first: modes, and the past without its questions. Pure; knows
-neither logs nor links.
+"""What a terminal that joins late is given first: modes, and the past without its questions. Knows
+neither logs nor links; pure.
 
-Two halves: `ModeTracker` looks at all output as it passes, so it must cost nearly nothing; the rest,
-`filter_history` and `safe_start`, takes apart a piece of the past once.
+Two halves: `ModeTracker` looks at all output as it passes, so it must cost nearly nothing; the
+rest, `filter_history` and `safe_start`, takes apart a piece of the past once. One module, because
+they must agree on what the one restores and the other leaves out.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ _TITLE_ENDS_BYTES = 1024  # after this many bytes it was none
 _TAIL_BYTES = 64  # of a sequence that is cut: one that is longer is none of ours
 _ALT_SPANS = 64  # past visits of the alternate screen that are remembered
 
-# Sequences that set what we track. The lookahead throws out colours and cursor movements, the bulk of
-# all sequences, at 50 ns each; Python code sees only what is left, each kind once per chunk.
+# Sequences that set what we track. The lookahead throws out colours and cursor movements, the bulk
+# of all sequences, at 50 ns each; Python code sees only what is left, each kind once per chunk.
 _TRACKED = re.compile(
     rb"\x1b(?!\[[0-9;:]*[@-IK-gi-kmnoqs-~])(?:"
     rb"\[[?<=>!][0-9;:]*[$]?[@-~]"  # private modes, keyboards, soft reset
@@ -35,19 +36,24 @@ _OFF = frozenset(
 )
 _ON = frozenset((b"7", b"25"))
 _SOFT_RESET = (b"1", b"6", b"7", b"25")  # DECSTR changes these, and what _soft_reset() says
-_PASSING = b"2026"  # drawing held back: it ends by itself, and entering it now would freeze the screen
+_PASSING = (
+    b"2026"  # drawing held back: it ends by itself, and entering it now would freeze the screen
+)
 
 
 class ModeTracker:
-    """Follows which modes the output so far has left a terminal in. Invariant: how the output was cut
-    into chunks changes nothing."""
+    """Follows which modes the output so far has left a terminal in. Invariant: how the output was
+    cut into chunks changes nothing."""
 
     def __init__(self) -> None:
         self.offset = 0
         """Bytes seen."""
         self.alternate_at: int | None = None
         """Where the alternate screen was entered, if it is shown."""
-        self._cleared: list[int | None] = [None, None]  # main, alternate: where all of it was erased
+        self._cleared: list[int | None] = [
+            None,
+            None,
+        ]  # main, alternate: where all of it was erased
         self._left: deque[tuple[int, int]] = deque(maxlen=_ALT_SPANS)  # (entered, left)
         self._tail = b""  # a sequence that is cut, at the end of what was seen
         self._home = (-1, -1)  # (start, end) of a cursor-home that ended a chunk
@@ -58,7 +64,10 @@ class ModeTracker:
     def _full_reset(self) -> None:
         self._alternate = b""  # the mode that entered it
         self._set: dict[bytes, None] = {}  # modes that are not as in a fresh terminal, in order
-        self._keyboards: list[list[int]] = [[0], [0]]  # kitty's stacks, of the main and other screen
+        self._keyboards: list[list[int]] = [
+            [0],
+            [0],
+        ]  # kitty's stacks, of the main and other screen
         self._other_keys = b""
         self._shape = b""
         self._soft_reset()
@@ -71,7 +80,7 @@ class ModeTracker:
         self._charsets: dict[bytes, bytes] = {}
         self._shifted = False
 
-    # ---------------------------------------------------------------------------------------- feeding
+    # -------------------------------------------------------------------------------------- feeding
 
     def feed(self, data: bytes) -> None:
         """See the next output."""
@@ -92,8 +101,8 @@ class ModeTracker:
         self._tail = data[last:] if cut else b""
         hits = _TRACKED.findall(data)
         if hits:
-            # Of each sequence only the last matters, in the order of these: all set something absolute
-            # but those that a second, exact pass is for.
+            # Of each sequence only the last matters, in the order of these: all set something
+            # absolute but those that a second, exact pass is for.
             kinds = dict.fromkeys(reversed(hits))
             if any(map(_STRUCTURAL.match, kinds)):
                 for match in _TRACKED.finditer(data):
@@ -197,13 +206,12 @@ class ModeTracker:
     def _erased_somewhere(self, sequence: bytes, data: bytes, base: int) -> None:
         """The last of all these that erased everything; the last one may not have."""
         if not self._erased(sequence, data, data.rfind(sequence), base):
-            found = max(data.rfind(home + sequence) + len(home) for home in _HOMES)
-            if found >= max(map(len, _HOMES)) or data.startswith(tuple(h + sequence for h in _HOMES)):
+            places = [(data.rfind(home + sequence), len(home)) for home in _HOMES]
+            found = max(at + size if at >= 0 else 0 for at, size in places)
+            if found or data.startswith(sequence):  # a home may have ended the last chunk
                 self._erased(sequence, data, found, base)
-            elif data.startswith(sequence):
-                self._erased(sequence, data, 0, base)
 
-    # ----------------------------------------------------------------------------------------- title
+    # ---------------------------------------------------------------------------------------- title
 
     def _find_title(self, data: bytes) -> None:
         end = len(data)
@@ -234,7 +242,7 @@ class ModeTracker:
         text = title[:_TITLE_BYTES].decode("utf-8", "ignore")  # also what a cut left of a character
         self.title = "".join(filter(str.isprintable, text)).encode()
 
-    # ---------------------------------------------------------------------------------------- answers
+    # -------------------------------------------------------------------------------------- answers
 
     def prelude(self) -> bytes:
         """What puts a fresh terminal into these modes; to be printed before the history."""
@@ -246,7 +254,9 @@ class ModeTracker:
         if self._region:
             parts.append(b"\x1b[%br" % self._region)
         parts += [b"\x1b%b%b" % kind for kind in sorted(self._charsets.items()) if kind[1] != b"B"]
-        parts += [b"\x1b[?%b%b" % (m, b"l" if m in _ON else b"h") for m in self._set if m != _PASSING]
+        parts += [
+            b"\x1b[?%b%b" % (m, b"l" if m in _ON else b"h") for m in self._set if m != _PASSING
+        ]
         for on, said in (
             (self._keypad, b"\x1b="),
             (self._insert, b"\x1b[4h"),
@@ -259,7 +269,7 @@ class ModeTracker:
         return b"".join(parts)
 
     def reset(self) -> bytes:
-        """What takes a terminal out of these modes, its colours included; nothing if it is in none."""
+        """What takes a terminal out of these modes and colours; nothing if it is in none."""
         parts = []
         other = self._keyboards[1] if self._alternate else [0]
         parts += _keyboard_resets(other)
@@ -287,8 +297,8 @@ class ModeTracker:
         return self._cleared[bool(self._alternate)]
 
     def redraw_from(self, earliest: int) -> int:
-        """From which offset on, but none below ``earliest``, to replay: what came before is not on the
-        screen any more, or belongs to an alternate screen that was left."""
+        """From which offset on, but none below ``earliest``, to replay: what came before is not on
+        the screen any more, or belongs to an alternate screen that was left."""
         start = earliest
         for mark in (self.alternate_at, self.cleared_at):
             if mark is not None:
@@ -316,20 +326,18 @@ def _keyboard_resets(stack: list[int]) -> list[bytes]:
     return pops + ([b"\x1b[=0;1u"] if stack[0] else [])
 
 
-# -------------------------------------------------------------------------------------- the past, filtered
+# ------------------------------------------------------------------------------- the past, filtered
 
 _C0 = rb"\x00-\x17\x19\x1c-\x1f\x7f"  # obeyed (or ignored) in the middle of a sequence
-_BREAK = rb"(?=[\x18\x1a\x1b\x80-\xff])"  # what ends a sequence before its time
-# Whole sequences, ones that are broken off, and at the very end one that is cut. What is kept is a whole
-# sequence or the end, so leaving something out can't make a new one of what stands around it.
+# Whole sequences, ones that are broken off, and at the very end one that is cut. What is kept is a
+# whole one or the end, so leaving something out can't make a new one of what stands around it.
 _SEQUENCE = re.compile(
-    rb"\x05"
-    rb"|\x1b[" + _C0 + rb"]*(?:"
-    rb"(?P<csi>\[[" + _C0 + rb" -?]*(?:[@-~]|\Z|" + _BREAK + rb"))"
+    rb"\x05|\x1b[C0]*(?:"
+    rb"(?P<csi>\[[C0 -?]*(?:[@-~]|\Z|BREAK))"
     rb"|(?P<osc>\][^\x07\x18\x1a\x1b]*(?:\x07|\x1b\\|\x1b?\Z|(?=[\x18\x1a\x1b])))"
     rb"|(?P<text>[PX^_][^\x18\x1a\x1b]*(?:\x1b\\|\x1b?\Z|(?=[\x18\x1a\x1b])))"
-    rb"|(?P<esc>[ -/][" + _C0 + rb" -/]*(?:[0-~]|\Z|" + _BREAK + rb")|[0-OQ-WYZ\\`-~]|\Z|" + _BREAK + rb")"
-    rb")"
+    rb"|(?P<esc>[ -/][C0 -/]*(?:[0-~]|\Z|BREAK)|[0-OQ-WYZ\\`-~]|\Z|BREAK)"
+    rb")".replace(b"C0", _C0).replace(b"BREAK", rb"(?=[\x18\x1a\x1b\x80-\xff])")
 )
 _PRINTING = re.compile(rb"[^" + _C0 + rb"]|\x05")  # and ENQ
 _NOT_OBEYED = re.compile(rb"[" + _C0 + rb"]")  # but on its own, in the middle of a sequence
@@ -340,8 +348,8 @@ _ASKING_CSI = re.compile(
     rb"|\??[0-9;]*n"  # status and position
     rb"|\??[0-9;]*\$p"  # a mode
     rb"|>[0-9;]*q"  # the terminal's name
-    rb"|[?<=>][0-9;:]*u"  # the keyboard; its stack too, as the prelude has what is left of it
-    rb"|(?:1[1345689]|2[01])(?:;[0-9;]*)?t"  # the window; 22 and 23, its title's stack, are no question
+    rb"|[?<=>][0-9;:]*u"  # the keyboard, and its stack
+    rb"|(?:1[1345689]|2[01])(?:;[0-9;]*)?t"  # the window; not 22 and 23, a stack
     rb"|[01]?x|[0-9;]*\$w|[0-9;]*\$u|&u|[0-9;]*\*y"  # parameters, state, checksum
     rb"|\?[0-9;]*[Smg]|#R|[0-9;]*#\||[0-9;]*'\||\"v"  # graphics, keys, colours, locator, extent
     rb")\Z"
@@ -358,8 +366,9 @@ _QUIET_IMAGE = re.compile(rb"_G(?:[^;]*,)?q=[12]")
 
 
 def filter_history(data: bytes) -> bytes:
-    """The same output without what a terminal would answer: the answers would be typed into a program
-    that asked long ago. Sequences that are broken off go too; one that is cut by the end stays."""
+    """The same output without what a terminal would answer: the answers would be typed into a
+    program that asked long ago. The keyboard's stack goes too, as a prelude has what is left of it,
+    and sequences that are broken off; one that is cut by the end stays."""
     if b"\x1b" not in data and b"\x05" not in data:
         return data
     return _SEQUENCE.sub(_kept, data)

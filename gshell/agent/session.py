@@ -63,6 +63,8 @@ class StepSpec(NamedTuple):
     keep: bool
     """Keep output beyond recent history even while somebody is attached."""
     timeout_s: Optional[float]
+    announce: bool
+    """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
 
     @classmethod
     def parse(cls, message: Dict[str, Any]) -> "StepSpec":
@@ -102,6 +104,7 @@ class StepSpec(NamedTuple):
                 umask=None if umask is None else umask & 0o777,
                 keep=bool(message.get("keep")),
                 timeout_s=timeout_s,
+                announce=bool(message.get("announce")),
             )
         except (KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None
@@ -207,6 +210,8 @@ class Session:
             self._start_rank(rank, spec)
         if any(rank.child is not None for rank in self.ranks):
             self._owner.on_started(self)
+            if spec.announce and self.primary is not None:
+                self.primary.peer.say({"t": "started"})
         if spec.timeout_s:
             self._timeout = self._loop.later(spec.timeout_s, self._timed_out)
         self._check_ended()
@@ -253,7 +258,8 @@ class Session:
     def _start_rank(self, rank: Rank, spec: StepSpec) -> None:
         try:
             env, cwd = environment.of_rank(spec, self, rank.number)
-            stdin = "pipe" if rank.number == 0 and spec.first == 0 and self.primary is not None else "null"
+            wants_input = rank.number == 0 and spec.first == 0 and not spec.announce
+            stdin = "pipe" if wants_input and self.primary is not None else "null"
             rank.child = child = spawn(SpawnSpec(environment.argv_of(spec, env), env, cwd, spec.pty, spec.umask, stdin))
         except SpawnFailed as error:
             rank.exited = True

@@ -12,8 +12,12 @@ from typing import Callable, NamedTuple
 from gshell.agent.spool import Spool, SpoolTrouble
 from gshell.wire.streams import Missing
 
-_SMALL = 4096  # smaller appends are put together: a program that writes bytes costs bytes, not objects
-_ENOUGH = 16 * 1024  # a read that found less goes on to the next chunks: a frame each would cost more
+_SMALL = (
+    4096  # smaller appends are put together: a program that writes bytes costs bytes, not objects
+)
+_ENOUGH = (
+    16 * 1024
+)  # a read that found less goes on to the next chunks: a frame each would cost more
 
 
 class Retention(NamedTuple):
@@ -22,20 +26,20 @@ class Retention(NamedTuple):
     ring_bytes: int = 1 << 20
     """Newest bytes that stay in memory, wanted or not: the history for who comes late."""
     hold_bytes: int = 8 << 20
-    """Bytes a needed reader has not released that stay in memory before they go to disk. More than the
-    stream's window, or every byte passes the disk."""
+    """Bytes a needed reader has not released that stay in memory before they go to disk. More than
+    the stream's window, or every byte passes the disk."""
     quota_bytes: int = 64 << 20
     """Bytes on disk, at most; 0: none."""
     keep: bool = False
     """Whether what nobody needs goes to disk beyond the ring, to be read later."""
     block: bool = True
-    """When a needed reader's bytes have no place: True stops the program (`full`), False forgets the
-    oldest ones, and the reader gets a gap."""
+    """When a needed reader's bytes have no place: True stops the program (`full`), False forgets
+    the oldest ones, and the reader gets a gap."""
 
 
 class StreamLog:
-    """The output of one stream. Invariant: holds ``[start, end)`` without gaps, older bytes on disk,
-    newer in memory, and with ``block`` nothing that a needed cursor has not released is forgotten."""
+    """The output of one stream. Invariant: holds ``[start, end)`` without gaps, older bytes on
+    disk, newer in memory, and with ``block`` forgets nothing that a needed cursor lacks."""
 
     __slots__ = (
         "_busy_from",
@@ -79,7 +83,7 @@ class StreamLog:
         self._waiting = False  # a release may settle something
         self._settle()
 
-    # ---------------------------------------------------------------------------------------- writing
+    # -------------------------------------------------------------------------------------- writing
 
     def append(self, data: bytes) -> None:
         """Add output. Always taken, also when `full`: what was read must not be lost."""
@@ -138,7 +142,7 @@ class StreamLog:
             self._spool = None
         self._settle()
 
-    # ---------------------------------------------------------------------------------------- reading
+    # -------------------------------------------------------------------------------------- reading
 
     def cursor(self, at: int, needed: bool) -> Cursor:
         """A reader that has everything below ``at`` already.
@@ -211,10 +215,10 @@ class StreamLog:
             self._settle()
             raise Missing(self.start) from trouble
 
-    # --------------------------------------------------------------------------------------- settling
+    # ------------------------------------------------------------------------------------- settling
 
     def _settle(self) -> None:
-        """Put every byte where it belongs by now: memory, disk or nowhere; then see if there's room."""
+        """Put every byte where it belongs by now: memory, disk or nowhere; then see what's left."""
         rules, chunks = self.retention, self._chunks
         needed = min([c.released for c in self._cursors if c.needed], default=self.end)
         limit = rules.ring_bytes
@@ -256,7 +260,9 @@ class StreamLog:
                 return True
             if wanted and rules.block:
                 return False
-        return True  # no hole: nothing older is on disk, `_store` or the end of `_settle` saw to that
+        return (
+            True  # no hole: nothing older is on disk, `_store` or the end of `_settle` saw to that
+        )
 
     def _store(self, start: int, chunk: bytes | bytearray, protected: int) -> bool:
         """To disk, at the cost of older bytes there but none from ``protected`` on."""

@@ -1,8 +1,8 @@
-"""Starts one program on a pty or on pipes, signals it and reaps it. Knows no session, log or network.
+"""Starts one program on a pty or on pipes, signals it, reaps it. Knows no session, log or network.
 
 By `posix_spawn`: it costs the same whatever the agent's memory, which fork does not, and it gives a
-session leader its controlling terminal by opening the slave. What it lacks (working directory, umask)
-is set around the call, so this module wants a process with one thread.
+session leader its controlling terminal by opening the slave. What it lacks (working directory,
+umask) is set around the call, so this module wants a process with one thread.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ _TIOCSIG = 0x40045436
 _IUTF8 = 0x4000  # not in `termios` before 3.13
 _F_SETPIPE_SZ = 1031  # `fcntl` has it from 3.10 on
 
-OUTPUT_PIPE_BYTES = 1 << 20  # the kernel's limit without privileges; each page of it counts for the user
+OUTPUT_PIPE_BYTES = 1 << 20  # the kernel's limit without privileges
 USUAL_SIZE = (24, 80)  # rows, columns where none are known: a size of 0 breaks full-screen programs
 
-# Those a terminal sends, so they go to whoever has the terminal.
-_OF_THE_TERMINAL = frozenset(
-    (signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP, signals.SIGCONT, signals.SIGWINCH)
-)
 _TTY_SENDS_ITSELF = frozenset((signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP))  # TIOCSIG
+_OF_THE_TERMINAL = _TTY_SENDS_ITSELF | {signals.SIGWINCH}  # they go to whoever has the terminal
+_TO_BOTH = frozenset((signals.SIGCONT, signals.SIGKILL))  # a shell may have put its job in front
 # CPython ignores PIPE and XFSZ, an agent started with `&` INT and QUIT: a child would inherit that.
 _RESET = sorted(signals.valid_signals() - {signals.SIGKILL, signals.SIGSTOP})
 
@@ -54,8 +52,8 @@ class SpawnSpec(NamedTuple):
     stdin: str = "pipe"
     """"pipe" or "null"; without meaning on a pty."""
     pipe_bytes: int = OUTPUT_PIPE_BYTES
-    """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft); above
-    that new ones, the programs' own too, get 8 KiB: ask for less where there are many ranks."""
+    """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft),
+    beyond which new ones, the programs' own too, get 8 KiB: ask for less for many ranks."""
 
 
 class Exit(NamedTuple):
@@ -68,7 +66,7 @@ class Exit(NamedTuple):
 
 
 class Child:
-    """A started program: the leader of its own session. Invariant: no signal after it was reaped."""
+    """A started program, leader of its own session. Invariant: no signal after it was reaped."""
 
     __slots__ = ("_held", "exit", "pid", "pidfd", "pty", "stderr", "stdin", "stdout")
 
@@ -91,7 +89,7 @@ class Child:
         except (AttributeError, OSError):
             self.pidfd = -1
 
-    # --------------------------------------------------------------------------------------- terminal
+    # ------------------------------------------------------------------------------------- terminal
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size; the kernel sends WINCH if it really is another."""
@@ -110,25 +108,29 @@ class Child:
                 return 0
         return 0 if self.exit is not None else self.pid
 
-    # ---------------------------------------------------------------------------------------- signals
+    # -------------------------------------------------------------------------------------- signals
 
     def signal(self, number: int) -> bool:
         """Send a signal as the terminal, or else whoever owns the program, would.
 
-        INT, QUIT, TSTP, CONT and WINCH go to the terminal's foreground group; everything, where there is
-        no terminal, goes to the program's own group. Returns whether there was somebody to send it to.
+        INT, QUIT, TSTP and WINCH go to the terminal's foreground group, everything else, or where
+        there is no terminal, to the program's own group, CONT and KILL to both. Returns whether
+        there was somebody to send it to.
         """
         if self.exit is not None:
             return False  # its number may be somebody else's by now
-        if self.pty and self.stdout >= 0 and number in _OF_THE_TERMINAL:
-            if number in _TTY_SENDS_ITSELF:
-                try:
-                    fcntl.ioctl(self.stdout, _TIOCSIG, number)  # no group number, so no race
-                    return True
-                except OSError:
-                    pass
-            return self._signal_group(self.foreground(), number)
-        return self._signal_group(self.pid, number)
+        if not self.pty or self.stdout < 0:
+            return self._signal_group(self.pid, number)
+        if number in _TTY_SENDS_ITSELF:
+            try:
+                fcntl.ioctl(self.stdout, _TIOCSIG, number)  # no group number, so no race
+                return True
+            except OSError:
+                pass
+        front = self.foreground()
+        if number in _TO_BOTH and front != self.pid:
+            self._signal_group(front, number)
+        return self._signal_group(front if number in _OF_THE_TERMINAL else self.pid, number)
 
     def _signal_group(self, group: int, number: int) -> bool:
         if group <= 1:
@@ -140,15 +142,15 @@ class Child:
             pass  # its leader has ended; the number stays taken while the group has members
         try:
             os.killpg(group, number)
-        except (ProcessLookupError, PermissionError):  # EPERM: none of them is ours (setuid programs)
+        except (ProcessLookupError, PermissionError):  # EPERM: none is ours (setuid programs)
             return False
         return True
 
-    # ----------------------------------------------------------------------------------------- ending
+    # --------------------------------------------------------------------------------------- ending
 
     def peek(self) -> Exit | None:
-        """How it ended, if it did, leaving it unreaped: its number stays taken, so `signal` can still
-        end the rest of its group. Call `reap` afterwards."""
+        """How it ended, if it did, leaving it unreaped: its number stays taken, so `signal` can
+        still end the rest of its group. Call `reap` afterwards."""
         if self.exit is not None:
             return self.exit
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -173,8 +175,8 @@ class Child:
         return self.exit
 
     def end_of_input(self) -> bytes:
-        """What to type for the end of input on a pty: its EOF character, twice as the first only ends
-        an unfinished line; nothing where the program reads characters and not lines."""
+        """What to type for the end of input on a pty: its EOF character, twice as the first only
+        ends an unfinished line; nothing where the program reads characters and not lines."""
         try:
             modes = termios.tcgetattr(self.stdout)
         except termios.error:
@@ -183,7 +185,7 @@ class Child:
         return 2 * eof if modes[3] & termios.ICANON and eof != b"\0" else b""
 
     def close_stdin(self) -> None:
-        """End of input for a program on pipes; nothing on a pty, whose end of input is a character."""
+        """End of input for a program on pipes. Nothing on a pty: there it is a character."""
         if not self.pty:
             self._close("stdin")
 
@@ -208,14 +210,14 @@ def _exit_of(status: int) -> Exit:
     return Exit(os.WEXITSTATUS(status), None, False)
 
 
-# ------------------------------------------------------------------------------------------------ spawn
+# -------------------------------------------------------------------------------------------- spawn
 
 
 def spawn(spec: SpawnSpec) -> Child:
     """Start it.
 
     Raises:
-        SpawnFailed: not found (127), or found and impossible to execute (126), or no such directory.
+        SpawnFailed: not found (127), or impossible to execute, or no such directory (126).
     """
     assert spec.argv
     prepare()
@@ -278,15 +280,14 @@ def _on_pty(spec: SpawnSpec, ours: list[int]) -> tuple[int, list[tuple[object, .
     held = os.open(slave, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     ours.append(held)
     return held, [
-        (os.POSIX_SPAWN_OPEN, 0, slave, os.O_RDWR, 0),  # a session leader's first terminal controls it
+        # The first terminal that a session leader opens becomes its controlling one.
+        (os.POSIX_SPAWN_OPEN, 0, slave, os.O_RDWR, 0),
         (os.POSIX_SPAWN_DUP2, 0, 1),
         (os.POSIX_SPAWN_DUP2, 0, 2),
     ]
 
 
-def _on_pipes(
-    spec: SpawnSpec, ours: list[int], theirs: list[int]
-) -> list[tuple[object, ...]]:
+def _on_pipes(spec: SpawnSpec, ours: list[int], theirs: list[int]) -> list[tuple[object, ...]]:
     """Appends our ends: stdout, stderr and, if it is a pipe, stdin."""
     actions: list[tuple[object, ...]] = []
     for number in (1, 2):
@@ -340,25 +341,27 @@ def _is_binary(path: str) -> bool:
         return False
 
 
-# --------------------------------------------------------------------------------------------- pieces
+# ------------------------------------------------------------------------------------------- pieces
 
 
 def find(name: str, path: str | None) -> str:
-    """The file that ``name`` means on the search path ``path`` (None: the system's default), seen from
-    the present directory.
+    """The file that ``name`` means on the search path ``path`` (None: the system's default), seen
+    from the present directory.
 
     Raises:
-        SpawnFailed: 127 where there is none, 126 where there are only ones that may not be executed.
+        SpawnFailed: 127 where there is none, 126 where there are only such as can't be executed.
     """
     if "/" in name:
         problem = _problem(name)
         if problem:
-            reason = os.strerror(problem)
-            raise SpawnFailed(f"{name}: {reason}", not_found=problem in (errno.ENOENT, errno.ENOTDIR))
+            missing = problem in (errno.ENOENT, errno.ENOTDIR)
+            raise SpawnFailed(f"{name}: {os.strerror(problem)}", not_found=missing)
         return name
+    if path is None:
+        path = os.confstr("CS_PATH") or "/bin:/usr/bin"
     refused = False
     if name:
-        for folder in (os.confstr("CS_PATH") or "/bin:/usr/bin" if path is None else path).split(":"):
+        for folder in path.split(":"):
             file = f"{folder}/{name}" if folder else name  # empty means here
             problem = _problem(file)
             if not problem:
@@ -412,8 +415,8 @@ _prepared = False
 def prepare() -> None:
     """Make this process fit to start others; done once, by the first `spawn` if nobody did before.
 
-    Whatever descriptor we inherited is not inherited on, 0 to 2 are taken (else a pipe of ours might
-    get such a number), and an ignored CHLD, which would throw exit codes away, is not ignored.
+    Whatever descriptor we inherited is not inherited on, 0 to 2 are taken (else a pipe of ours
+    might get such a number), and CHLD, which ignored would throw exit codes away, is not ignored.
     """
     global _prepared
     if _prepared:

@@ -1,7 +1,7 @@
 """The part of a session's output that is on disk, by offset. Knows no cursor and no policy.
 
-A spool is a directory of its own (0700) with a row of segment files (0600), made when first needed. Old
-output goes by unlinking whole segments, so space comes back at once and nothing is ever moved.
+A spool is a directory of its own (0700) with a row of segment files (0600), made when first needed.
+Old output goes by unlinking whole segments, so space comes back at once and nothing is ever moved.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class _Segment:
 
 
 class Spool:
-    """The bytes ``[start, end)`` of one stream. Invariant: without gaps; two descriptors at most."""
+    """The bytes ``[start, end)`` of a stream. Invariant: without gaps; two descriptors at most."""
 
     def __init__(self, path: str, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """``path``: its directory, which must not exist yet, in one that nobody else may write to."""
+        """``path``: its directory, not existing yet, in one that nobody else may write to."""
         self.path = path
         self._made = False
         self._segment_bytes = segment_bytes
@@ -65,7 +65,9 @@ class Spool:
             segment = segments[-1]
             at, rest = start - segment.start, memoryview(data)
             while rest:
-                wrote = os.pwrite(self._fd, rest, at)  # what a failure leaves is written over next time
+                wrote = os.pwrite(
+                    self._fd, rest, at
+                )  # what a failure leaves is written over next time
                 at += wrote
                 rest = rest[wrote:]
         except OSError as error:

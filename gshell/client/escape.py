@@ -154,7 +154,7 @@ class EscapeKeys:
                     continue
                 if byte != self._char:  # ~~ sends one
                     out.append(self._char)
-            elif byte == self._char and self._line_start and not self._pasting:
+            elif byte == self._char and self._line_start:
                 self._held = True
                 continue
             out.append(byte)

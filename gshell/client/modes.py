@@ -104,11 +104,12 @@ class SeenModes:
             if start in chunk:
                 self._sticky.add(undo)
         found = _all(chunk, b"\x1b[>") + _all(chunk, b"\x1b[<")
-        if chunk.count(b"\x1b[?") > chunk.count(b"\x1b[?25"):
-            private = _all(chunk, b"\x1b[?")
-            found += [at for at in private if not chunk.startswith(b"25", at + 3)]
-        if b"\x1b[?25l" in chunk:  # apart: an editor that draws says it thousands of times
+        cursor = (b"25l", b"25h")  # apart: an editor that draws says them thousands of times
+        if b"\x1b[?25l" in chunk:
             self._private(b"25", False)
+        if chunk.count(b"\x1b[?") > sum(chunk.count(b"\x1b[?" + mode) for mode in cursor):
+            private = _all(chunk, b"\x1b[?")
+            found += [at for at in private if not chunk.startswith(cursor, at + 3)]
         # In the order in which they stand: each screen has a keyboard stack of its own.
         for at in sorted(found):
             self._sequence(*_parse(chunk, at + 2))

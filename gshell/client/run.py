@@ -616,8 +616,7 @@ class Runner:
             self._stdin.close()
         for seat in self._seats:
             seat.talk.close("detach")
-        if self._relay is not None:
-            self._relay.close()
+        self._leave_queue()
         self._out.sink.close()
         self._err.sink.close()
 
@@ -770,9 +769,17 @@ class Runner:
         for seat in self._seats:
             if not seat.talk.over:
                 seat.talk.close("detach")
-        if self._relay is not None:
-            self._relay.close()
+        self._leave_queue()
         self._drain(code)
+
+    def _leave_queue(self) -> None:
+        """Nobody waits for an agent any more: the relay need not keep our turn."""
+        if self._relay is None:
+            return
+        if self._plan.verb == "run" and not any(seat.talk.joined for seat in self._seats):
+            for seat in self._seats:
+                self._relay.request({"m": "cancel", "att": seat.talk.att}, lambda answer: None)
+        self._relay.close()
 
     def _drain(self, code: int) -> None:
         """Our own last words may still wait for a slow descriptor."""

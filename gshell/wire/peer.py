@@ -264,7 +264,12 @@ class Peer:
         while left > 0 and control.ready():
             left -= self._frame(control, left, out)
         ready = [s for s in streams.values() if s is not control and s.ready()]
-        if len(ready) > 1:
+        if len(ready) == 1:
+            stream = ready[0]
+            while left > 0 and stream.ready():
+                left -= self._frame(stream, left, out)
+            return left
+        if ready:
             self._turn = turn = (self._turn + 1) % len(ready)
             ready = ready[turn:] + ready[:turn]
         while left > 0 and ready:

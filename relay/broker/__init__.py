@@ -1,9 +1,9 @@
 """Who runs where: the decisions, and nothing but them.
 
-`Broker.handle(event, now)` returns the actions that a shell performs (`relay.brokerd`), journal records
-first. No I/O, no clock, no randomness in here: whole days are tested in milliseconds.
+`Broker.handle(event, now)` returns the actions that a shell performs (`relay.brokerd`), journal
+records first. No I/O, no clock, no randomness in here: whole days are tested in milliseconds.
 
-Read in this order: `states` (a job's life), `model` (what is remembered), `events` (what comes in, what
-goes out), `core` (the dispatch), `places` (queue, slots, groups), `joins` (data connections), `agents`
-(what agents say), `verbs` (what clients ask), `views` (what they are shown).
+Read in this order: `states` (a job's life), `model` (what is remembered), `events` (what comes in,
+what goes out), `core` (the dispatch), `places` (queue, slots, groups), `joins` (data connections),
+`agents` (what agents say), `verbs` (what clients ask), `views` (what they are shown).
 """

@@ -53,7 +53,7 @@ class Books:
         self._count = itertools.count()
         self.choices = 0
 
-    # ------------------------------------------------------------------------------------- saying
+    # --------------------------------------------------------------------------------------- saying
 
     def send(self, conn: Conn | None, message: Message) -> None:
         if conn is not None and conn in self.conns:
@@ -89,7 +89,7 @@ class Books:
     def log(self, text: str) -> None:
         self.out.append(Log(text))
 
-    # ------------------------------------------------------------------------------------- timers
+    # --------------------------------------------------------------------------------------- timers
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Call it in the round at or after ``when``; it must check that it is still meant."""
@@ -100,7 +100,7 @@ class Books:
         while timers and timers[0][0] <= self.now:
             heapq.heappop(timers)[2]()
 
-    # -------------------------------------------------------------------------------------- jobs
+    # ----------------------------------------------------------------------------------------- jobs
 
     def new_id(self) -> int:
         """Never the same number twice, restarts included."""
@@ -142,7 +142,9 @@ class Books:
 
     def queue(self, job: Job) -> None:
         queue = self.queues.setdefault(job.user, {})
-        behind = [i for i in queue if i > job.id] if queue and job.id < next(reversed(queue)) else []
+        behind = (
+            [i for i in queue if i > job.id] if queue and job.id < next(reversed(queue)) else []
+        )
         queue[job.id] = None
         for i in behind:  # one that comes back keeps its turn: numbers are given in order
             del queue[i]
@@ -191,7 +193,7 @@ class Books:
         if len(kept) > self.settings.jobs_kept:
             self.forget(self.jobs[next(iter(kept))])
 
-    # ------------------------------------------------------------------------------------- agents
+    # --------------------------------------------------------------------------------------- agents
 
     def add_agent(self, agent: Agent) -> None:
         self.agents[agent.id] = agent

@@ -1,4 +1,6 @@
-"""The broker: an event and the time in, actions out. See the package's docstring for the way around."""
+"""The broker: an event and the time in, actions out. See the package's docstring for the way
+around.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,7 @@ class Broker:
                 if not job.awaits:
                     places.abandon_later(b, job)
 
-    # ------------------------------------------------------------------------------------ restarts
+    # ------------------------------------------------------------------------------------- restarts
 
     def restore(
         self,

@@ -1,6 +1,7 @@
 """Data connections that wait at a door: openings, attachments, resumptions.
 
-Every ask is answered at once, but for a group's first ones, which wait (until a deadline) for the rest.
+Every ask is answered at once, but for a group's first ones, which wait (until a deadline) for the
+rest.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def on_unjoined(b: Books, event: Unjoined) -> None:
         b.remember_why(att.user, att.att, "again", "the agent had no connection free in time")
 
 
-# ---------------------------------------------------------------------------------------------- opening
+# ------------------------------------------------------------------------------------------ opening
 
 
 def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
@@ -208,7 +209,7 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None
         b.out.append(Pair(ask, agent.id, att))
 
 
-# -------------------------------------------------------------------------------------------- attaching
+# ---------------------------------------------------------------------------------------- attaching
 
 
 def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
@@ -220,12 +221,7 @@ def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
         job, index = b.jobs[known.job_id], known.index
     elif known is not None:
         job = None
-    if (
-        job is None
-        or job.user != user
-        or not isinstance(index, int)
-        or not 0 <= index < job.size
-    ):
+    if job is None or job.user != user or not isinstance(index, int) or not 0 <= index < job.size:
         b.refuse(ask, user, att, "none", "there is no such job of yours")
         return
     member = job.members[index]

@@ -15,11 +15,11 @@ class Settings:
     """The broker's numbers. Durations in seconds."""
 
     agent_grace_s: float = 600.0
-    """An agent may be away this long before what it runs counts as lost: a node's network outage."""
+    """An agent may be away this long before what it runs counts as lost: a network's outage."""
     held_s: float = 15.0
     """A place is kept this long for a client to come and take it."""
     start_s: float = 60.0
-    """A joined client, or an agent told to start a step, has this long until something has started."""
+    """A joined client, or an agent told to start a step, has this long to start it."""
     group_s: float = 10.0
     """The openings of a group must all have come within this."""
     abandoned_s: float = 30.0
@@ -71,7 +71,7 @@ class Agent:
         return self.slots - self.used
 
     def put(self, key: tuple[int, int], tasks: int) -> None:
-        """Let ``key`` occupy ``tasks`` slots (0: placed, but holding none), whatever it did before."""
+        """Let ``key`` occupy ``tasks`` slots (0: placed, holding none), whatever it did before."""
         self.here.add(key)
         self.used += tasks - self.load.pop(key, 0)
         if tasks:

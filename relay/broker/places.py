@@ -1,7 +1,8 @@
 """Who waits and who gets the slots: queue, choice of agents, groups, deadlines.
 
 First come, first served per user (agents belong to one user). A job that could not run even if
-everything were idle lets the next one pass; one that only has to wait does not, or a group would starve.
+everything were idle lets the next one pass; one that only has to wait does not, or a group would
+starve.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
             return
         agents = [b.agents.get(m.agent_id) for m in job.members]
         if any(a is not None and a.conn is None for a in agents):
-            hold_until(b, job, delay_s)  # away, it may have started: its return or its grace decides
+            hold_until(
+                b, job, delay_s
+            )  # away, it may have started: its return or its grace decides
         elif job.spec is not None:
             b.finish(job, JobState.FAILED, "its agent did not start it")
             place_all(b, job.user)
@@ -161,12 +164,10 @@ def why_waiting(b: Books, job: Job) -> str:
 def tell_waiting(b: Books) -> None:
     """Say to waiting clients how far they are, where that has changed."""
     for user in b.changed:
-        ahead = 0
-        for job_id in b.queues.get(user, ()):
+        for ahead, job_id in enumerate(b.queues.get(user, ())):
             job = b.jobs[job_id]
             if job.awaits:
                 tell_one(b, job, ahead)
-            ahead += 1
     b.changed.clear()
 
 
@@ -178,4 +179,3 @@ def tell_one(b: Books, job: Job, ahead: int) -> None:
     for (conn, _), att in job.awaits.items():
         message: Message = {"m": "queue", "att": att, "ahead": ahead, "why": news[1]}
         b.send(conn, {**message, "job": str(job.id)})
-

@@ -1,10 +1,12 @@
-"""What agents say: who is there, what started, what ended. The agent is the authority on its steps."""
+"""What agents say: who is there, what started, what ended. The agent is the authority on its
+steps.
+"""
 
 from __future__ import annotations
 
 from relay.broker import places
 from relay.broker.books import Books, job_number
-from relay.broker.events import Close, Conn, ConnUp, Journal, Message, ParkKey
+from relay.broker.events import Close, ConnUp, Journal, Message, ParkKey
 from relay.broker.model import Agent, Attachment, Job, Member
 from relay.broker.states import JobState
 
@@ -28,7 +30,7 @@ def stamp(message: Message, key: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else default
 
 
-# ---------------------------------------------------------------------------------------------- agents
+# ------------------------------------------------------------------------------------------- agents
 
 
 def on_hello(b: Books, up: ConnUp, message: Message) -> None:
@@ -36,10 +38,9 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     agent = b.agents.get(up.agent_id)
     boot = text(message, "boot")
     if agent is not None and (
-        agent.user != up.user
-        or (agent.conn not in (None, up.conn) and agent.boot != boot)
+        agent.user != up.user or (agent.conn not in (None, up.conn) and agent.boot != boot)
     ):
-        # The newest one winning would let two processes with one ticket end each other's jobs in turn.
+        # Were the newest to win, two processes with one ticket would end each other's jobs in turn.
         why = f"another agent is connected as {up.agent_id}"
         b.send(up.conn, {"m": "error", "code": "duplicate", "message": why})
         b.out.append(Close(up.conn))
@@ -130,7 +131,7 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
     lose(b, agent, "agent died" if reborn else "the agent does not have it", frozenset(keep))
 
 
-# ------------------------------------------------------------------------------------------------ steps
+# -------------------------------------------------------------------------------------------- steps
 
 
 def _find(b: Books, agent: Agent, message: Message) -> tuple[Job, Member, int] | None:

@@ -1,4 +1,6 @@
-"""What clients ask over control. Every verb looks at the owner; another's is answered as none at all."""
+"""What clients ask over control. Every verb looks at the owner; another's is answered as none at
+all.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ def _shown(value: object) -> str:
     return str(value)[:80] if isinstance(value, str | int) else "of that name"
 
 
-# -------------------------------------------------------------------------------------------------- lists
+# -------------------------------------------------------------------------------------------- lists
 
 
 def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
@@ -80,7 +82,7 @@ def _whoami(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.answer(up.conn, re, user=up.user, role=up.role)
 
 
-# ---------------------------------------------------------------------------------------- running jobs
+# ------------------------------------------------------------------------------------- running jobs
 
 
 def _signal(b: Books, up: ConnUp, re: Any, message: Message) -> None:
@@ -146,7 +148,7 @@ def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         job.waits.append((up.conn, re))
 
 
-# ---------------------------------------------------------------------------------------- waiting jobs
+# ------------------------------------------------------------------------------------- waiting jobs
 
 
 def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
@@ -203,7 +205,7 @@ def _whynot(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.answer(up.conn, re, code=code, message=why)
 
 
-# ---------------------------------------------------------------------------------------------- agents
+# ------------------------------------------------------------------------------------------- agents
 
 
 def _drain(b: Books, up: ConnUp, re: Any, message: Message) -> None:

@@ -1,4 +1,5 @@
-"""Control connections: TLS ends here, JSON messages go to the broker and back. Understands none of them.
+"""Control connections: TLS ends here, JSON messages go to the broker and back. Understands none of
+them.
 
 Whoever shows no certificate may send one short message (an enrolment), and not for long.
 """
@@ -18,7 +19,7 @@ from gshell.net.link import Link
 from gshell.net.loop import Loop
 from gshell.net.tls import Tls
 from relay.auth import serial_text
-from relay.door.splice import linger
+from relay.door.splice import Farewells
 
 Message = dict[str, Any]
 
@@ -85,8 +86,8 @@ class Control:
 class Controls:
     """All control connections of a door.
 
-    ``tell`` takes messages for the broker; ``left`` is called for one that has gone, ``known`` for one
-    whose certificate is verified, with the park key made for it.
+    ``tell`` takes messages for the broker; ``left`` is called for one that has gone, ``known``
+    for one whose certificate is verified, with the park key made for it.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Controls:
         tell: Callable[[Message], None],
         known: Callable[[Control, str], None],
         left: Callable[[Control], None],
+        farewells: Farewells,
     ) -> None:
         self.loop = loop
         self.context = context
         self._tell = tell
         self._known = known
         self._left = left
+        self._farewells = farewells
         self._numbers = 0
         self.by_number: dict[int, Control] = {}
         self._sweep()
@@ -156,7 +159,7 @@ class Controls:
         if one is not None and not one.link.closed:
             one.link.closed = True  # its socket is ours now
             self.loop.remove(one.link.sock.fileno())
-            linger(self.loop, one.link.sock)
+            self._farewells.take(one.link.sock)
             self.closed(one)
 
     def close(self, one: Control) -> None:

@@ -1,6 +1,8 @@
-"""Takes connections and tells them apart by their first bytes, within limits on what a stranger costs.
+"""Takes connections and tells them apart by their first bytes, within limits on what a stranger
+costs.
 
-Knows nothing of what follows: TLS goes to `control`, a whole preamble to `meet`, the rest is closed.
+Knows nothing of what follows: TLS goes to `control`, a whole preamble to `meet`, the rest is
+closed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from gshell.net import rendezvous
 from gshell.net.address import tune
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
-from relay.door.splice import linger
+from relay.door.splice import Farewells
 
 DEADLINE_S = 10.0  # from the connection to who it is
 STRANGERS = 1024  # connections not authenticated yet; beyond that the oldest goes
@@ -47,9 +49,11 @@ class Listener:
         sock: socket.socket,
         to_control: Callable[[socket.socket], Stranger],
         to_meet: Callable[[socket.socket, Preamble, bytes], None],
+        farewells: Farewells,
         only_uid: int | None = None,
     ) -> None:
         self.loop = loop
+        self.farewells = farewells
         self.sock = sock
         self.to_control = to_control
         self.to_meet = to_meet
@@ -65,6 +69,7 @@ class Listener:
             self.loop.add(self.sock.fileno(), IN, self._accept)
 
     def close(self) -> None:
+        """Accept no more; strangers that are here keep their time."""
         if self._open:
             self._open = False
             self.loop.remove(self.sock.fileno())
@@ -86,6 +91,10 @@ class Listener:
     def known(self, key: int) -> None:
         self.strangers.pop(key, None)
 
+    def expire_all(self) -> None:
+        while self.strangers:
+            self.strangers.popitem()[1][1].expire()
+
     def _sweep(self) -> None:
         now = self.loop.clock()
         while self.strangers:
@@ -98,7 +107,7 @@ class Listener:
             stranger.expire()
         self._sweeping = False
 
-    # ------------------------------------------------------------------------------------- accepting
+    # ------------------------------------------------------------------------------------ accepting
 
     def _accept(self, _: int) -> None:
         for _turn in range(ACCEPT_AT_ONCE):
@@ -168,7 +177,7 @@ class _First:
                 sock.send(_NO_SSH)
             except OSError:
                 pass
-            linger(self._listener.loop, sock)
+            self._listener.farewells.take(sock)
             return
         try:
             preamble = rendezvous.parse(self._data)

@@ -1,4 +1,6 @@
-"""The door process: listener, control connections and meeting place on one loop, tied to the bus."""
+"""The door process: listener, control connections and meeting place on one loop, tied to the
+bus.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _log = logging.getLogger("relay.door")
 
 
 class Door:
-    """Runs on ``loop`` from construction to ``close``. Listens once it has heard from the broker."""
+    """Runs on ``loop`` until ``close``. Listens once it has heard from the broker."""
 
     def __init__(
         self,
@@ -43,19 +45,25 @@ class Door:
         self._strangers: dict[int, int] = {}  # control connection -> key at the listener
         self._park_keys: dict[int, str] = {}  # control connection -> what its agent will be given
         self.meeting = Meeting(loop, secret, self._tell)
-        self.controls = Controls(loop, context, self._tell, self._known, self._left)
-        self.listener = Listener(loop, sock, self._control, self.meeting.arrive, only_uid)
+        farewells = self.meeting.farewells
+        self.controls = Controls(loop, context, self._tell, self._known, self._left, farewells)
+        self.listener = Listener(
+            loop, sock, self._control, self.meeting.arrive, farewells, only_uid
+        )
         loop.add(bus.fd, IN, lambda _: self._drain())
         self._soon()
 
     def close(self) -> None:
         self.listener.close()
+        self.listener.expire_all()
+        self.controls.close_all()
+        self.meeting.close()
         self._loop.remove(self._bus.fd)
         self._bus.close()
 
-    # ----------------------------------------------------------------------------------- strangers
+    # ------------------------------------------------------------------------------------ strangers
 
-    def _control(self, sock: socket.socket) -> "_Expiring":
+    def _control(self, sock: socket.socket) -> _Expiring:
         one = self.controls.take(sock)
         stranger = _Expiring(self.controls, one)
         if one.number in self.controls.by_number:
@@ -73,7 +81,7 @@ class Door:
             self._park_keys.pop(one.number, None)
             self.meeting.drop_key(one.agent_id, one.number)
 
-    # ---------------------------------------------------------------------------------------- bus
+    # ------------------------------------------------------------------------------------------ bus
 
     def _tell(self, message: Message) -> None:
         """To the broker, at the end of this round: what happens together travels together."""

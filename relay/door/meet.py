@@ -18,7 +18,7 @@ from gshell.net import rendezvous
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
 from relay.door.nonces import Nonces
-from relay.door.splice import Pair, linger
+from relay.door.splice import Farewells, Pair
 
 Message = dict[str, Any]
 
@@ -73,6 +73,7 @@ class Meeting:
         self.pairs: set[Pair] = set()
         self.visits: dict[int, Visit] = {}
         self.spares: dict[str, deque[Spare]] = {}
+        self.farewells = Farewells(loop)
         self._secret = secret
         self._tell = tell
         self._keys: dict[str, tuple[int, bytes]] = {}  # agent -> (control connection, park key)
@@ -80,7 +81,7 @@ class Meeting:
         self._nonces = Nonces(2 * rendezvous.SKEW_S)
         self._numbers = 0
 
-    # ------------------------------------------------------------------------------------- preambles
+    # ------------------------------------------------------------------------------------ preambles
 
     def arrive(self, sock: socket.socket, preamble: Preamble, rest: bytes) -> None:
         """Takes over the socket of a connection that began with a preamble."""
@@ -91,9 +92,8 @@ class Meeting:
 
     def _client(self, sock: socket.socket, preamble: Preamble, rest: bytes) -> None:
         body = preamble.body
-        mac_id, nonce, att = body.get("k"), body.get("n"), body.get("att")
-        named = isinstance(mac_id, str) and isinstance(nonce, str) and isinstance(att, str)
-        if not named or len(nonce) != 32 or not preamble.hello:
+        mac_id, nonce, att = _text(body, "k"), _text(body, "n"), _text(body, "att")
+        if not mac_id or len(nonce) != 32 or not preamble.hello:
             sock.close()
             return
         if not preamble.genuine(rendezvous.client_key(self._secret, mac_id)):
@@ -113,11 +113,10 @@ class Meeting:
         self._tell({"m": "ask", "a": visit.number, "k": mac_id, "n": nonce, "body": body})
 
     def _agent(self, sock: socket.socket, preamble: Preamble, rest: bytes) -> None:
-        agent_id, nonce = preamble.body.get("a"), preamble.body.get("n")
-        key = self._keys.get(agent_id) if isinstance(agent_id, str) else None
+        agent_id, nonce = _text(preamble.body, "a"), _text(preamble.body, "n")
+        key = self._keys.get(agent_id)
         good = (
             key is not None
-            and isinstance(nonce, str)
             and len(nonce) == 32
             and not rest
             and preamble.genuine(key[1])
@@ -149,7 +148,7 @@ class Meeting:
         self.loop.remove(spare.sock.fileno())
         spare.sock.close()
 
-    # ---------------------------------------------------------------------------------- agents' keys
+    # --------------------------------------------------------------------------------- agents' keys
 
     def set_key(self, agent_id: str, number: int, key: bytes) -> None:
         """Spares of this agent are now those of this control connection."""
@@ -166,7 +165,7 @@ class Meeting:
             self.loop.remove(spare.sock.fileno())
             spare.sock.close()
 
-    # --------------------------------------------------------------------------------------- answers
+    # -------------------------------------------------------------------------------------- answers
 
     def pair(self, number: int, agent_id: str, att: str) -> None:
         visit = self.visits.get(number)
@@ -187,6 +186,16 @@ class Meeting:
         for pair in [p for p in self.pairs if p.att == att]:
             pair.cut()
 
+    def close(self) -> None:
+        """End everything at once."""
+        for visit in list(self.visits.values()):
+            self._left_now(visit)
+        for agent_id in list(self._keys):
+            self.drop_key(agent_id)
+        for pair in list(self.pairs):
+            pair.cut()
+        self.farewells.close()
+
     def broker_lost(self) -> None:
         """Nobody will answer what was asked. Joined pairs live on."""
         self.connected = False
@@ -194,7 +203,7 @@ class Meeting:
             if not visit.agent_id:
                 self.refuse(visit.number, "again", RETRY_S)
 
-    # --------------------------------------------------------------------------------------- joining
+    # -------------------------------------------------------------------------------------- joining
 
     def _next_spare(self, visit: Visit) -> None:
         spares = self.spares.get(visit.agent_id)
@@ -247,7 +256,7 @@ class Meeting:
             return
         self._dismiss(visit)
         self.loop.remove(spare.fileno())
-        pair = Pair(self.loop, visit.att, visit.sock, spare, self.pairs.discard)
+        pair = Pair(self.loop, visit.att, visit.sock, spare, self.pairs.discard, self.farewells)
         self.pairs.add(pair)
         pair.begin(first)
 
@@ -260,15 +269,17 @@ class Meeting:
         self._tell({"m": "left", "a": visit.number})
         self.refuse(visit.number, "again", RETRY_S)
 
-    # --------------------------------------------------------------------------------------- clients
+    # -------------------------------------------------------------------------------------- clients
 
     def _watch(self, visit: Visit) -> None:
         """While it waits a client is not read; only its leaving is noticed."""
         self.loop.add(visit.sock.fileno(), _LEFT, lambda _: self._left(visit))
 
     def _left(self, visit: Visit) -> None:
-        if not _has_news(visit.sock, _LEFT):
-            return
+        if _has_news(visit.sock, _LEFT):
+            self._left_now(visit)
+
+    def _left_now(self, visit: Visit) -> None:
         self._dismiss(visit)
         visit.sock.close()
         if visit.spare is not None:
@@ -293,16 +304,19 @@ class Meeting:
                 del self._waiting[visit.agent_id]
 
     def _unjoined(self, visit: Visit) -> None:
-        self._tell(
-            {"m": "unjoined", "a": visit.number, "agent": visit.agent_id, "att": visit.att}
-        )
+        self._tell({"m": "unjoined", "a": visit.number, "agent": visit.agent_id, "att": visit.att})
 
     def _say_no(self, sock: socket.socket, code: str, retry_s: float) -> None:
         try:
             sock.send(rendezvous.refusal(code, retry_s))
         except OSError:
             pass
-        linger(self.loop, sock)
+        self.farewells.take(sock)
+
+
+def _text(body: Message, key: str) -> str:
+    value = body.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _has_news(sock: socket.socket, mask: int = IN | _LEFT) -> bool:

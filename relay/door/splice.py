@@ -1,8 +1,8 @@
 """Copies bytes between two sockets, both ways, until either side ends. Looks at none of them.
 
-The fast path of every session: one shared buffer, a recv and a send per event, nothing allocated. Where
-the receiver is slow, the rest is kept and the sender is not read: at most one buffer's worth per
-direction.
+The fast path of every session: one shared buffer, a recv and a send per event, nothing allocated.
+Where the receiver is slow, the rest is kept and the sender is not read: at most one buffer's worth
+per direction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from gshell.net.loop import IN, OUT, Loop
+from gshell.net.loop import IN, OUT, Loop, Timer
 
 BUFFER_BYTES = 1 << 18  # one recv; kernel buffers of a busy connection hold this and more
 LINGER_S = 2.0  # after our FIN: a close with unread bytes would reset, and lose what we sent last
@@ -20,7 +20,7 @@ _view = memoryview(_buffer)
 
 
 class Side:
-    """One socket of a pair. Invariant: while ``pending`` is not empty the other side is not read."""
+    """One socket of a pair. Invariant: while something is ``pending`` the other is not read."""
 
     __slots__ = ("_loop", "_mask", "_pair", "fd", "other", "pending", "reading", "sock")
 
@@ -104,7 +104,7 @@ class Side:
 class Pair:
     """Two joined connections. Owns both sockets; says once that it is over."""
 
-    __slots__ = ("_gone", "_loop", "att", "client", "agent", "over")
+    __slots__ = ("_farewells", "_gone", "agent", "att", "client", "over")
 
     def __init__(
         self,
@@ -113,13 +113,16 @@ class Pair:
         client: socket.socket,
         agent: socket.socket,
         gone: Callable[[Pair], None],
+        farewells: Farewells,
     ) -> None:
         self.att = att
         self.client = Side(self, loop, client)
         self.agent = Side(self, loop, agent)
         self.client.other, self.agent.other = self.agent, self.client
-        self.over: Side | None = None  # the side that has ended; the other may have bytes to take yet
-        self._loop = loop
+        self.over: Side | None = (
+            None  # the side that has ended; the other may have bytes to take yet
+        )
+        self._farewells = farewells
         self._gone = gone
 
     def begin(self, to_client: bytes) -> None:
@@ -130,7 +133,7 @@ class Pair:
         self.agent.want()
 
     def ended(self, side: Side) -> None:
-        """``side`` is gone: its socket closes now, the other's when it has taken what it is owed."""
+        """``side`` is gone: its socket closes now, the other's when it has what it is owed."""
         if self.over is not None:  # the other one has gone, too
             self.cut()
             return
@@ -149,7 +152,7 @@ class Pair:
         assert self.over is not None
         last = self.over.other
         last.leave()
-        linger(self._loop, last.sock)
+        self._farewells.take(last.sock)
         self._gone(self)
 
     def cut(self) -> None:
@@ -160,20 +163,29 @@ class Pair:
         self._gone(self)
 
 
-def linger(loop: Loop, sock: socket.socket) -> None:
-    """Close a connection so that its last bytes arrive: FIN first, read and forget until theirs comes."""
-    try:
-        sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        sock.close()
-        return
+class Farewells:
+    """Connections on their way out: FIN sent, what still comes is read and forgotten until theirs.
 
-    def done() -> None:
-        timer.cancel()
-        loop.remove(sock.fileno())
-        sock.close()
+    Owns the sockets it is given.
+    """
 
-    def forget(_: int) -> None:
+    __slots__ = ("_loop", "_socks")
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._socks: dict[socket.socket, Timer] = {}
+
+    def take(self, sock: socket.socket) -> None:
+        """Close a connection so that its last bytes arrive."""
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()
+            return
+        self._socks[sock] = self._loop.later(LINGER_S, lambda: self._done(sock))
+        self._loop.add(sock.fileno(), IN, lambda _: self._forget(sock))
+
+    def _forget(self, sock: socket.socket) -> None:
         try:
             if sock.recv_into(_buffer):
                 return
@@ -181,7 +193,13 @@ def linger(loop: Loop, sock: socket.socket) -> None:
             return
         except OSError:
             pass
-        done()
+        self._done(sock)
 
-    timer = loop.later(LINGER_S, done)
-    loop.add(sock.fileno(), IN, forget)
+    def _done(self, sock: socket.socket) -> None:
+        self._socks.pop(sock).cancel()
+        self._loop.remove(sock.fileno())
+        sock.close()
+
+    def close(self) -> None:
+        for sock in list(self._socks):
+            self._done(sock)

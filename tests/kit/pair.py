@@ -150,7 +150,7 @@ class Pair:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.sources = {
+        self.sources: dict[int, SendBuffer | Log] = {
             STDIN: SendBuffer(),
             STDOUT: Log(STDOUT, setting.keep),
             STDERR: SendBuffer(),
@@ -400,9 +400,9 @@ class Pair:
             assert (stream in sender.gone) == receiver.readers[stream].stopped
         for party in (self.client, self.agent):
             for id in (SESSION_CONTROL, *STREAMS):
-                stream = party.peer.sending(id)
-                if stream is not None and not stream.stopped:
-                    assert stream.acked == stream.source.end, f"stream {id} is not settled"
+                sending = party.peer.sending(id)
+                if sending is not None and not sending.stopped:
+                    assert sending.acked == sending.source.end, f"stream {id} is not settled"
         self.cut(noticed=True)
         self._play()
         self._check_complete()

@@ -44,7 +44,7 @@ def gshell_argv() -> list[str]:
         return [str(launcher)]
     import gshell
 
-    return [sys.executable, str(Path(gshell.__file__).with_name("front.py"))]
+    return [sys.executable, "-I", "-S", str(Path(gshell.__file__).with_name("front.py"))]
 
 
 class Env:
@@ -110,7 +110,7 @@ class Env:
         done = self.gshell("relay", "invite", "--state", str(self.state), "--uses", str(uses))
         assert done.returncode == 0, done.stderr.decode() + self.logs()
         words = done.stdout.decode().split()
-        return next(word for word in words if word.startswith("gshell://"))
+        return next(word.strip("'") for word in words if "gshell://" in word)
 
     def relay_facts(self) -> dict[str, Any]:
         return dict(json.loads((self.state / "relay.json").read_text()))

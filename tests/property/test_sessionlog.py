@@ -11,7 +11,7 @@ from gshell.agent.sessionlog import Cursor, Retention, StreamLog
 from gshell.agent.spool import Spool, SpoolTrouble
 from gshell.wire.streams import Missing
 
-RING, HOLD, QUOTA, SEGMENT, LONGEST = 10_000, 20_000, 40_000, 12_000, 9_000
+RING, HOLD, QUOTA, SEGMENT, LONGEST = 10_000, 30_000, 40_000, 12_000, 9_000
 SIZES = st.sampled_from([1, 30, 1000, 4095, 4096, 6000, LONGEST])
 
 
@@ -78,6 +78,11 @@ class LogMachine(RuleBasedStateMachine):
         assert (len(data) >= 1) == (at < cursor.end)
         assert data == pattern(at, len(data))
         cursor.release(at + len(data))
+
+    @precondition(lambda self: self.cursors)
+    @rule(which=st.integers(0))
+    def catch_up(self, which):
+        self.cursors[which % len(self.cursors)].release(self.log.end)
 
     @precondition(lambda self: self.cursors)
     @rule(which=st.integers(0))

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-from gshell.client.terminal import Terminal
+from gshell.client.terminal import Terminal, packed
 
 
 def say(text):
@@ -39,4 +39,4 @@ with Terminal(0) as terminal:
         elif key == b"z":
             say(f"CONTINUED {terminal.suspend_self()}")
         elif key == b"s":
-            say("SIZE {} {}".format(*terminal.size()))
+            say(f"SAVED {packed(terminal._saved).hex()}.")

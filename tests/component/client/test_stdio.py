@@ -274,6 +274,18 @@ def test_a_slow_descriptor_is_read_to_its_end(loop, fds, slow):
     writer.join(PATIENCE_S)
 
 
+def test_closing_a_slow_sink_that_nobody_reads_ends_its_thread(loop, fds, slow):
+    _, w = fds(*os.pipe())
+    writing = Writing(loop, w)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("slow")]
+    writing.sink.write(b"x" * 100)
+    writing.sink.write(b"x" * 500_000)
+    assert loop.run_until(lambda: not select.select([], [w], [], 0)[1], PATIENCE_S)
+    writing.sink.close()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
 def test_closing_a_slow_source_ends_its_thread_and_its_descriptors(loop, fds, slow):
     before = set(os.listdir("/proc/self/fd"))
     r, w = fds(*os.pipe())

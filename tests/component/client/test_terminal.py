@@ -68,6 +68,12 @@ class Screen:
     def is_restored(self):
         return termios.tcgetattr(self.slave) == self.before
 
+    def until_raw(self):
+        end = time.monotonic() + PATIENCE_S
+        while not self.is_raw():
+            assert time.monotonic() < end
+            os.sched_yield()
+
     def is_raw(self):
         return not termios.tcgetattr(self.slave)[3] & termios.ICANON
 
@@ -100,16 +106,20 @@ def child(*options):
     return (sys.executable, "-I", "-S", str(CHILD), ROOT, *options)
 
 
-def wait_gone(pid):
+def wait_state(pid, state):
+    """Until /proc says so; a process that is gone is as good as a zombie."""
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
+    found = ""
+    while found != state:
+        assert time.monotonic() < end, f"process {pid} is {found}"
         try:
-            with open(f"/proc/{pid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return
-        except FileNotFoundError:
-            return
-    raise AssertionError(f"process {pid} still lives")
+            found = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            found = "Z"
+
+
+def wait_gone(pid):
+    wait_state(pid, "Z")
 
 
 # ---------------------------------------------------------------------------------------- deaths
@@ -205,10 +215,10 @@ bash = pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
 
 
 class Shell:
-    """An interactive bash with our child as its job."""
+    """An interactive bash with our child as its job; its line editor sets modes of its own."""
 
     def __init__(self, screens):
-        self.screen = screens("bash", "--norc", "--noprofile", "--noediting", "-i")
+        self.screen = screens("bash", "--norc", "--noprofile", "-i")
         self.screen.wait_for(rb"\$ ")
         self.settings = self.stty()
 
@@ -262,6 +272,25 @@ def test_bg_is_answered_by_stopping_again_and_what_the_shell_set_since_is_kept(s
     shell.screen.type(b"q")
     shell.screen.wait_for(rb"\$ ")
     assert shell.stty() == changed
+
+
+@bash
+def test_continued_behind_the_shell_s_line_editor_its_modes_are_not_taken_for_the_user_s(screens):
+    shell = Shell(screens)
+    main, _ = shell.start()
+    shell.screen.type(b"z")
+    shell.screen.wait_for(rb"Stopped.*\$ ")
+    shell.screen.until_raw()  # the line editor's
+    os.kill(main, signal.SIGCONT)
+    wait_state(main, "T")
+    shell.line("fg")
+    shell.screen.wait_for(b"CONTINUED True")
+    shell.screen.type(b"s")  # some shells would put it right, not all
+    saved = shell.screen.wait_for(rb"SAVED ([0-9a-f]+)\.")[1].decode()
+    assert saved == packed(shell.screen.before).hex()
+    shell.screen.type(b"q")
+    shell.screen.wait_for(rb"\$ ")
+    assert shell.stty() == shell.settings
 
 
 @bash

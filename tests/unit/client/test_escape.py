@@ -107,6 +107,8 @@ def test_a_paste_whose_end_never_comes_ends_by_itself():
     begun = b"\x1b[200~text\r"
     assert fed(begun, b"\r", b"~.", apart_s=1.0) == (begun + b"\r~.", [])
     assert fed(begun, b"\r", b"~.", apart_s=6.0) == (begun + b"\r", ["detach"])
+    begun = b"\x1b[200~a rather long text\r"
+    assert fed(begun, b"~.", apart_s=6.0) == (begun + b"~.", [])
 
 
 def test_a_long_read_is_no_typing():

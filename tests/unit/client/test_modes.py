@@ -29,6 +29,7 @@ def test_colors_alone_need_only_their_end():
         (b"\x1b[?7l", b"\x1b[?7h"),
         (b"\x1b[?1h\x1b=", b"\x1b>\x1b[?1l"),
         (b"\x1b[?2004h", b"\x1b[?2004l"),
+        (b"\x1b[?25;1049h", b"\x1b[r\x1b[?1049l"),
         (b"\x1b[?1000;1006h", b"\x1b[?1000l\x1b[?1006l"),
         (b"\x1b[>4;2m", b"\x1b[>4m"),
         (b"\x1b(0qqq", b"\x1b(B"),

@@ -70,7 +70,7 @@ def test_every_number_is_the_codes() -> None:
     said = [f"| {what} | {window} |" for what, window in windows.items()]
     said += [f"at most {constants.MAX_GREETING_BYTES} |", f"at most {constants.MAX_BYE_BYTES} |"]
     said += [f"at most {constants.MAX_JSON_BYTES} bytes", f"at most {constants.MAX_FRAME_BYTES} |"]
-    said += [f"for {constants.HEARTBEAT_S:.0f} s", f"for {constants.DEAD_AFTER_S:.0f} s"]
+    said += [f"for {constants.HEARTBEAT_S:.0f} s", f"after {constants.DEAD_AFTER_S:.0f} s"]
     said += [f"up to {constants.EARLY_BYTES >> 20} MiB", f"{constants.MAX_WINDOW >> 20} MiB"]
     said += [f"`v`: {constants.VERSION}."]
     assert [phrase for phrase in said if phrase not in text()] == []

@@ -1,0 +1,57 @@
+"""Listens on the relay's address, and says in a person's words why it cannot. Accepts nothing."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from gshell.errors import GshellError
+from gshell.net import address
+
+
+def listen(where: str) -> socket.socket:
+    """
+    Raises:
+        GshellError: taken, not permitted, no such address; and what to do.
+    """
+    try:
+        return address.listen(where)
+    except OSError as error:
+        raise GshellError(*_why_not(where, error)) from None
+
+
+def _why_not(where: str, error: OSError) -> tuple[str, str]:
+    if error.errno == errno.EADDRINUSE:
+        port = where.rpartition(":")[2]
+        if where.startswith("unix:"):
+            return (f"{where[5:]} is in use by another program",
+                    "gshell relay status    or choose another --listen")  # fmt: skip
+        return (f"{where} is in use by another program",
+                f"ss -ltnp 'sport = :{port}'    or choose another port: --listen")  # fmt: skip
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (f"no permission to listen on {where}",
+                "choose a port above 1023: --listen HOST:PORT")  # fmt: skip
+    if isinstance(error, socket.gaierror):
+        return f"{where}: {error.strerror}", "--listen 0.0.0.0:PORT listens on all addresses"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (f"{where} is not an address of this machine",
+                "--listen 0.0.0.0:PORT listens on all addresses")  # fmt: skip
+    return f"cannot listen on {where}: {error.strerror}", "choose another --listen"
+
+
+def bound(where: str, sock: socket.socket) -> str:
+    """The address with the port that the kernel chose for port 0."""
+    if where.startswith("unix:"):
+        return where
+    host = where.rpartition(":")[0]
+    return f"{host}:{sock.getsockname()[1]}"
+
+
+def reachable(listen: str) -> str:
+    """What others dial: our name, if we listen on all addresses."""
+    if listen.startswith("unix:"):
+        return listen
+    host, _, port = listen.rpartition(":")
+    if host.strip("[]") in ("0.0.0.0", "::", "*"):
+        return f"{socket.getfqdn()}:{port}"
+    return listen

@@ -1,0 +1,143 @@
+"""Connections are cut at random moments while bytes flow both ways: nothing is lost, doubled or reordered.
+
+The short form is the default; GSHELL_FAULT_FULL=1 makes it 200 cuts and 256 MiB in each direction.
+GSHELL_FAULT_SEED repeats a plan.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from fault.lab import FULL, SEED, Console, Lab, flow, two_legs, wait_all, warm
+from kit.faultproxy import Plans, resume_times
+from kit.procs import until
+
+CUTS, MIB = (200, 256) if FULL else (40, 48)
+PATIENCE_S = 600.0 if FULL else 100.0
+PTY_CUTS, PTY_KIB = (60, 8192) if FULL else (16, 1024)
+RESUME_S = 1.0  # 95 of 100 links are carrying again within this
+
+
+def plans(seed: int, cuts: int, size: int) -> tuple[Plans, Plans]:
+    """One for each leg. Of a link's two connections the first to break counts: so half the mean."""
+    mean = size / cuts
+    return Plans(seed, cuts // 2, mean), Plans(seed + 1, cuts - cuts // 2, mean)
+
+
+def control_cuts(lab: Lab) -> Callable[[], None]:
+    """To be called often: cuts the agent's control connection, which few bytes pass, every ten cuts."""
+    done = 0
+
+    def meanwhile() -> None:
+        nonlocal done
+        if len(lab.clients.cuts) + len(lab.agents.cuts) >= 10 * (done + 1) + done:
+            done += lab.agents.cut("rst", "control")
+
+    return meanwhile
+
+
+def report(lab: Lab, seed: int) -> str:
+    cuts = [cut for leg in lab.legs for cut in leg.cuts]
+    counts = Counter((cut.leg, cut.kind, cut.where, cut.how, cut.carrying) for cut in cuts)
+    times = sorted(resume_times(cuts, lab.clients))
+    lines = [f"seed {seed}: {len(cuts)} cuts"]
+    for name, index in (("leg", 0), ("kind", 1), ("where", 2), ("how", 3), ("carrying", 4)):
+        by = Counter[object]()
+        for key, count in counts.items():
+            by[key[index]] += count
+        lines.append(f"  {name}: " + ", ".join(f"{value} {count}" for value, count in by.most_common()))
+    if times:
+        lines.append(
+            f"  resumed: p50 {times[len(times) // 2]:.3f} s, p95 {times[len(times) * 95 // 100]:.3f} s,"
+            f" worst {times[-1]:.3f} s of {len(times)}"
+        )
+    return "\n".join(lines)
+
+
+@pytest.mark.timeout(PATIENCE_S + 60)
+@pytest.mark.parametrize("background", [False, True], ids=["direct", "background"])
+def test_bytes_both_ways_survive_cuts_of_both_legs(background: bool) -> None:
+    seed = SEED + background
+    size = MIB << 20
+    one, other = plans(seed, CUTS, size)
+    with two_legs() as lab, contextlib.ExitStack() as stack:
+        env = lab.env
+        if background:
+            warm(env)
+        lab.clients.begin(one)
+        lab.agents.begin(other)
+        feeder = subprocess.Popen(flow("feed", size), stdout=subprocess.PIPE)
+        client = env.popen(
+            "run", "--", *flow("copy", size), background=background, stdin=feeder.stdout
+        )
+        checker = subprocess.Popen(flow("check", size), stdin=client.stdout, stdout=subprocess.PIPE)
+        processes = {"feeder": feeder, "client": client, "checker": checker}
+        for process in processes.values():
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        for pipe in (feeder.stdout, client.stdout):
+            pipe.close()  # theirs alone now
+        try:
+            statuses = wait_all(processes, PATIENCE_S, env, control_cuts(lab))
+        finally:
+            print(report(lab, seed))
+        errors, verdict = client.stderr.read().decode(), checker.stdout.read().decode()
+        client.stderr.close()
+        checker.stdout.close()
+        said = [line for line in errors.splitlines() if not line.startswith("[")]
+        assert said == [verdict.strip()], f"seed {seed}: {errors!r} there, {verdict!r} here"
+        assert verdict.startswith(f"good {size} ")
+        assert statuses == {"feeder": 0, "client": 0, "checker": 0}
+        cuts = [cut for leg in lab.legs for cut in leg.cuts]
+        assert not one.left + other.left, f"seed {seed}: all was over after {len(cuts)} cuts"
+        assert len(cuts) >= CUTS
+        assert any(cut.where in ("head", "body") for cut in cuts)
+        times = sorted(resume_times(cuts, lab.clients))
+        assert times[len(times) * 95 // 100] < RESUME_S, report(lab, seed) + env.logs()
+
+
+@pytest.mark.timeout(PATIENCE_S + 60)
+@pytest.mark.parametrize("background", [False, True], ids=["direct", "background"])
+def test_a_raw_terminal_gets_and_gives_every_byte_once(background: bool) -> None:
+    seed = SEED + 2 + background
+    size = PTY_KIB << 10
+    with two_legs() as lab:
+        if background:
+            warm(lab.env)
+        words = ("run", "-t", "-q", "-e", "none", "--", *flow("raw", size, 5))
+        with Console(lab.env, *words, background=background) as console:
+            console.until(b"ready\n")
+            one, other = plans(seed, PTY_CUTS, size)
+            lab.clients.begin(one)
+            lab.agents.begin(other)
+            exchange(console, size)
+            console.until(b"\ngood ", PATIENCE_S)
+            print(report(lab, seed))
+            assert console.wait() == 0
+            assert console.modes == __import__("termios").tcgetattr(console.slave)
+
+
+def exchange(console: Console, size: int) -> None:
+    """Type ``size`` bytes into a terminal and see the same come back."""
+    from fault.flow import Checker, blocks
+
+    start = console.seen.index(b"ready\n") + 6
+    checker = Checker(size, 5)
+    checker.feed(bytes(console.seen[start : start + size]))
+    left = b"".join(blocks(size, 5))
+
+    def done() -> bool:
+        nonlocal left
+        if left:
+            left = left[console.type(left[:4096]) :]
+        data = console.read()
+        checker.feed(data[: size - checker.count])
+        return checker.count == size
+
+    until(done, "all bytes to come back", PATIENCE_S, show=lambda: f"{checker.count} came, {len(left)} left")
+    assert checker.verdict().startswith("good"), checker.verdict()

@@ -1,0 +1,547 @@
+"""A TCP proxy that breaks what passes through it, by a seeded plan. Knows preambles and TLS records, to say
+where a cut fell; nothing of what is in them.
+
+::
+
+    with FaultProxy(relay, "client-door", plan=often(seed, 200, mean_bytes=1_000_000)) as proxy:
+        ...                       # dial proxy.address
+        proxy.cut()               # or break things by hand: cut, hole, refuse
+    proxy.cuts                    # what was broken, where and when
+    proxy.connections             # with record=True: every byte that passed
+
+Runs as a thread; one loop, no locks but around what is asked of it from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+READ_BYTES = 1 << 18
+UP, DOWN = "up", "down"  # towards the target, and back
+_RST = struct.pack("ii", 1, 0)  # SO_LINGER: a close that resets
+
+
+class Fault(NamedTuple):
+    """What happens to a connection, once so many bytes have passed in both directions together."""
+
+    after: int
+    how: str = "fin"
+    """"fin" or "rst" on both sides, "mixed": one each; "stall": nothing moves for ``stall_s``, then
+    "fin"; "hole": nothing moves any more and nobody is told."""
+    within_head: bool = False
+    """Wait for the next TLS record and cut inside its five bytes of head."""
+    pieces: int = 0
+    """Until then, hand on at most so many bytes at a time (for the first PIECES_BYTES)."""
+    stall_s: float = 0.0
+
+
+PIECES_BYTES = 4096  # a greeting; bulk data in pieces of three bytes would only be slow
+
+Plan = Callable[[int], "Fault | None"]  # number of the connection -> what happens to it
+
+
+class Plans:
+    """How connections are broken: ``count`` cuts, then peace. The same seed, the same faults in order."""
+
+    def __init__(
+        self, seed: int, count: int, mean_bytes: float, joining: float = 0.25, first: int = 0
+    ) -> None:
+        """``joining``: the share of faults within the first kilobytes, where two sides are still being
+        brought together. The first ``first`` connections are left alone."""
+        self._random = random.Random(seed)
+        self._mean = mean_bytes
+        self._joining = joining
+        self._first = first
+        self.left = count
+
+    def __call__(self, number: int) -> Fault | None:
+        if number < self._first:
+            return None
+        r = self._random
+        early = r.random() < self._joining
+        after = r.randrange(6000) if early else 6000 + int(r.expovariate(1 / self._mean))
+        how = r.choice(["fin", "rst", "mixed", "stall"])
+        pieces = r.choice([0, 0, 0, r.randrange(1, 8)])
+        return Fault(after, how, not early and r.random() < 0.3, pieces, r.random() * 0.05)
+
+
+@dataclass(slots=True)
+class Cut:
+    """One connection that was broken."""
+
+    leg: str
+    connection: int
+    how: str
+    kind: str  # of the connection: "data" or "control"
+    where: str  # "preamble", "head" or "body" of a TLS record, "edge" between two
+    passed: int  # bytes until then
+    at: float
+    carrying: bool  # it was past its greetings
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection's life."""
+
+    number: int
+    opened_at: float
+    kind: str = ""
+    passed: int = 0
+    carrying_at: float = 0.0  # when it was past its greetings; 0.0: it never was
+    ended_at: float = 0.0
+    recorded: dict[str, bytearray] = field(default_factory=dict)
+
+
+class _Records:
+    """Where in the TLS records of one direction we are."""
+
+    __slots__ = ("_head", "_left", "_preamble")
+
+    def __init__(self, preamble: bool) -> None:
+        self._head = b""
+        self._left = 0
+        self._preamble = preamble
+
+    def feed(self, data: memoryview) -> None:
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                continue
+            want = 13 if self._preamble else 5
+            step = min(want - len(self._head), size - at)
+            self._head += bytes(data[at : at + step])
+            at += step
+            if len(self._head) == want:
+                if self._preamble:
+                    body, hello = struct.unpack_from("!HH", self._head, 9)
+                    self._left = body + hello + 32
+                    self._preamble = False
+                else:
+                    self._left = int.from_bytes(self._head[3:], "big")
+                self._head = b""
+
+    @property
+    def where(self) -> str:
+        if self._preamble:
+            return "preamble"
+        return "head" if self._head else "body" if self._left else "edge"
+
+    @property
+    def to_edge(self) -> int:
+        return self._left
+
+
+class _Side:
+    """One socket of a pair, and what waits to be written to it."""
+
+    __slots__ = ("eof", "mask", "name", "other", "pending", "records", "sock")
+
+    other: _Side
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        self.sock = sock
+        self.name = name  # of the direction that is read here
+        self.pending = b""
+        self.eof = False
+        self.mask = 0
+        self.records: _Records | None = None
+
+
+class _Pair:
+    __slots__ = ("client", "connection", "dead", "fault", "frozen", "target")
+
+    def __init__(self, client: socket.socket, target: socket.socket, connection: Connection, fault: Fault | None) -> None:
+        self.client = _Side(client, UP)
+        self.target = _Side(target, DOWN)
+        self.client.other, self.target.other = self.target, self.client
+        self.connection = connection
+        self.fault = fault
+        self.frozen = False
+        self.dead = False
+
+
+class FaultProxy:
+    """Listens on ``address`` from construction on; breaks by plan, and by hand."""
+
+    def __init__(
+        self,
+        target: str,
+        leg: str = "leg",
+        plan: Plan | None = None,
+        listen: str = "127.0.0.1:0",
+        record: bool = False,
+        carrying_bytes: int = 1 << 14,
+    ) -> None:
+        self.leg = leg
+        self.cuts: list[Cut] = []
+        self.connections: list[Connection] = []
+        self.plan = plan
+        self._target = target
+        self._record = record
+        self._carrying = carrying_bytes
+        self._pairs: set[_Pair] = set()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._asked: list[Callable[[], None]] = []
+        self._wake, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._add(self._woken.fileno(), lambda mask: self._answer())
+        self._listen_at = listen
+        self._listener: socket.socket | None = None
+        self._listen()
+        self._running = True
+        self._thread = threading.Thread(target=self._run, name=f"faultproxy {leg}", daemon=True)
+
+    @property
+    def address(self) -> str:
+        return self._listen_at
+
+    def __enter__(self) -> FaultProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ask(self._stop)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self._epoll.close()
+        for sock in (self._wake, self._woken):
+            sock.close()
+
+    # ------------------------------------------------------------------------------- from outside
+
+    def calm(self) -> None:
+        """No faults any more: for those connections that are, and those to come."""
+
+        def do() -> None:
+            self.plan = None
+            for pair in self._pairs:
+                pair.fault = None
+
+        self._ask(do)
+
+    def begin(self, plan: Plan) -> None:
+        """Faults from now on, for the connections that are as for those to come."""
+
+        def do() -> None:
+            self.plan = plan
+            for pair in self._pairs:
+                fault = plan(pair.connection.number)
+                if fault is not None:
+                    fault = fault._replace(after=fault.after + pair.connection.passed)
+                pair.fault = fault
+
+        self._ask(do)
+
+    def cut(self, how: str = "fin", kind: str = "") -> int:
+        """Break every connection (of that kind) now; how many."""
+        done: list[int] = []
+
+        def do() -> None:
+            pairs = [p for p in self._pairs if not kind or p.connection.kind == kind]
+            for pair in pairs:
+                self._break(pair, how)
+            done.append(len(pairs))
+
+        self._ask(do)
+        return done[0]
+
+    def hole(self, kind: str = "") -> None:
+        """What there is becomes a black hole: no byte, no end, in neither direction."""
+
+        def do() -> None:
+            for pair in self._pairs:
+                if not kind or pair.connection.kind == kind:
+                    self._freeze(pair)
+
+        self._ask(do)
+
+    def refuse(self, on: bool) -> None:
+        """Whether who dials is refused."""
+
+        def do() -> None:
+            if on and self._listener is not None:
+                self._drop(self._listener.fileno())
+                self._listener.close()
+                self._listener = None
+            elif not on and self._listener is None:
+                self._listen()
+
+        self._ask(do)
+
+    def open_now(self, kind: str = "") -> int:
+        """Connections that are."""
+        return sum(1 for p in list(self._pairs) if not kind or p.connection.kind == kind)
+
+    def _ask(self, do: Callable[[], None]) -> None:
+        done = threading.Event()
+
+        def doing() -> None:
+            do()
+            done.set()
+
+        self._asked.append(doing)
+        self._wake.send(b"!")
+        assert done.wait(10), "the proxy's thread is stuck"
+
+    # -------------------------------------------------------------------------------------- the loop
+
+    def _run(self) -> None:
+        while self._running:
+            now = time.monotonic()
+            waits = [when - now for when, _ in self._timers]
+            for fd, mask in self._epoll.poll(max(0.0, min(waits)) if waits else None):
+                handler = self._handlers.get(fd)
+                if handler is not None:
+                    handler(mask)
+            now = time.monotonic()
+            due = [call for when, call in self._timers if when <= now]
+            self._timers = [(when, call) for when, call in self._timers if when > now]
+            for call in due:
+                call()
+
+    def _answer(self) -> None:
+        try:
+            self._woken.recv(64)
+        except BlockingIOError:
+            pass
+        while self._asked:
+            self._asked.pop(0)()
+
+    def _stop(self) -> None:
+        self._running = False
+        for pair in list(self._pairs):
+            self._close(pair, "rst", "rst")
+        if self._listener is not None:
+            self._listener.close()
+            if self._listen_at.startswith("unix:"):
+                os.unlink(self._listen_at[5:])
+
+    def _add(self, fd: int, handler: Callable[[int], None], mask: int = select.EPOLLIN) -> None:
+        self._handlers[fd] = handler
+        self._epoll.register(fd, mask)
+
+    def _drop(self, fd: int) -> None:
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def _want(self, side: _Side, pair: _Pair) -> None:
+        """Read where the other side has room; write where something waits. Never both registered for
+        nothing: a hang-up would be told for ever."""
+        reading = not side.eof and not side.other.pending and not pair.frozen
+        writing = bool(side.pending) and not pair.frozen
+        mask = (select.EPOLLIN if reading else 0) | (select.EPOLLOUT if writing else 0)
+        if mask == side.mask:
+            return
+        fd = side.sock.fileno()
+        if not side.mask:
+            self._add(fd, lambda mask: self._event(pair, side, mask), mask)
+        elif mask:
+            self._epoll.modify(fd, mask)
+        else:
+            self._drop(fd)
+        side.mask = mask
+
+    # --------------------------------------------------------------------------------- connections
+
+    def _listen(self) -> None:
+        where = self._listen_at
+        if where.startswith("unix:"):
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listener.bind(where[5:])
+        else:
+            host, _, port = where.rpartition(":")
+            self._listener = socket.socket()
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind((host, int(port)))
+            self._listen_at = f"{host}:{self._listener.getsockname()[1]}"
+        self._listener.listen(128)
+        self._listener.setblocking(False)
+        self._add(self._listener.fileno(), lambda mask: self._accept())
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return
+        if self._target.startswith("unix:"):
+            target = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            where: object = self._target[5:]
+        else:
+            target = socket.socket()
+            host, _, port = self._target.rpartition(":")
+            where = (host, int(port))
+        try:
+            target.connect(where)  # type: ignore[arg-type]  # loopback: at once or refused
+        except OSError:
+            target.close()
+            client.close()
+            return
+        for sock in (client, target):
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(len(self.connections), time.monotonic())
+        if self._record:
+            connection.recorded = {UP: bytearray(), DOWN: bytearray()}
+        self.connections.append(connection)
+        fault = self.plan(connection.number) if self.plan is not None else None
+        pair = _Pair(client, target, connection, fault)
+        self._pairs.add(pair)
+        self._want(pair.client, pair)
+        self._want(pair.target, pair)
+
+    def _event(self, pair: _Pair, side: _Side, mask: int) -> None:
+        if pair.dead:
+            return
+        if side.pending and mask & ~select.EPOLLIN:
+            try:
+                side.pending = side.pending[side.sock.send(side.pending) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._close(pair, "fin", "fin")
+                return
+        if not side.other.pending and not side.eof and mask & ~select.EPOLLOUT:
+            self._read(pair, side)
+        if pair.dead:
+            return
+        for one in (side, side.other):
+            if one.other.eof and not one.pending:
+                if one.eof:
+                    self._close(pair, "fin", "fin")
+                    return
+                try:
+                    one.sock.shutdown(socket.SHUT_WR)
+                except OSError:
+                    pass
+        self._want(side, pair)
+        self._want(side.other, pair)
+
+    def _read(self, pair: _Pair, side: _Side) -> None:
+        fault = pair.fault
+        passed = pair.connection.passed
+        most = READ_BYTES
+        if fault is not None:
+            most = min(most, max(1, fault.after - passed))
+            if fault.pieces and passed < PIECES_BYTES:
+                most = min(most, fault.pieces)
+        try:
+            data = side.sock.recv(most)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(pair, "rst", "rst")  # as it came, so it goes on
+            return
+        if not data:
+            side.eof = True
+            return
+        self._account(pair, side, data)
+        try:
+            sent = side.other.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._close(pair, "fin", "fin")
+            return
+        side.other.pending = data[sent:]
+        if fault is not None and pair.connection.passed >= fault.after:
+            self._due(pair, side, fault)
+
+    def _due(self, pair: _Pair, side: _Side, fault: Fault) -> None:
+        assert side.records is not None
+        if fault.within_head and side.records.where != "head":
+            pair.fault = fault._replace(after=pair.connection.passed + side.records.to_edge + 3)
+            if side.records.where == "body":  # read up to the edge and three bytes more
+                return
+            pair.fault = fault._replace(after=pair.connection.passed + 3, within_head=False)
+            return
+        plan = self.plan
+        if isinstance(plan, Plans):
+            if plan.left <= 0:
+                pair.fault = None
+                return
+            plan.left -= 1
+        if fault.how == "stall":
+            self._freeze(pair)
+            self._timers.append((time.monotonic() + fault.stall_s, lambda: self._break(pair, "stall")))
+        elif fault.how == "hole":
+            self._freeze(pair)
+            self._note(pair, "hole")
+        else:
+            self._break(pair, fault.how)
+
+    def _account(self, pair: _Pair, side: _Side, data: bytes) -> None:
+        connection = pair.connection
+        if side.records is None:
+            if side.name == UP:
+                connection.kind = "control" if data[0] == 0x16 else "data"
+            side.records = _Records(side.name == UP and connection.kind == "data")
+        side.records.feed(memoryview(data))
+        connection.passed += len(data)
+        if connection.passed >= self._carrying and not connection.carrying_at:
+            connection.carrying_at = time.monotonic()
+        if self._record:
+            connection.recorded[side.name] += data
+
+    # --------------------------------------------------------------------------------------- breaking
+
+    def _freeze(self, pair: _Pair) -> None:
+        pair.frozen = True
+        self._want(pair.client, pair)
+        self._want(pair.target, pair)
+
+    def _note(self, pair: _Pair, how: str) -> None:
+        connection = pair.connection
+        wheres = [s.records.where for s in (pair.client, pair.target) if s.records is not None]
+        where = next((w for w in ("preamble", "head", "body") if w in wheres), "edge")
+        self.cuts.append(
+            Cut(self.leg, connection.number, how, connection.kind, where, connection.passed,
+                time.monotonic(), bool(connection.carrying_at))
+        )  # fmt: skip
+
+    def _break(self, pair: _Pair, how: str) -> None:
+        if pair.dead:
+            return
+        self._note(pair, how)
+        self._close(pair, "rst" if how in ("rst", "mixed") else "fin", "rst" if how == "rst" else "fin")
+
+    def _close(self, pair: _Pair, to_client: str, to_target: str) -> None:
+        pair.dead = True
+        pair.connection.ended_at = time.monotonic()
+        self._pairs.discard(pair)
+        for side, how in ((pair.client, to_client), (pair.target, to_target)):
+            self._drop(side.sock.fileno())
+            try:
+                if how == "rst" and side.sock.family != socket.AF_UNIX:
+                    side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+                else:
+                    side.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            side.sock.close()
+
+
+def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
+    """For each data connection that was cut while it carried: the seconds until one between client and
+    door carried again."""
+    starts = sorted(c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data")
+    for cut in cuts:
+        if cut.carrying and cut.kind == "data" and cut.how != "hole":
+            after = [at for at in starts if at > cut.at]
+            if after:
+                yield after[0] - cut.at

@@ -1,0 +1,102 @@
+"""Installations that tests share: the private one, and a real relay with two agents.
+
+Starting one costs a second; each test looks afterwards that nothing of its own is left running there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit.procs import Env, until
+
+RC = "PS1='ready$ '; PS2='more> '; unset PROMPT_COMMAND; bind 'set enable-bracketed-paste off'\n"
+
+
+def furnish(env: Env) -> Env:
+    """A home directory that is the same everywhere: a shell with a known prompt, a plain vim."""
+    home = env.root / "user"
+    home.mkdir()
+    (home / ".bashrc").write_text(RC)
+    (home / ".bash_profile").write_text(RC)
+    (home / ".vimrc").write_text("set nocompatible noswapfile nomodeline shortmess+=I laststatus=2\n")
+    env.env.update(HOME=str(home), SHELL="/bin/bash", TERM="xterm-256color", LC_ALL="C.UTF-8")
+    for name in ("TMUX", "TMUX_PANE", "SSH_TTY", "SSH_CONNECTION", "PROMPT_COMMAND", "BASH_ENV", "ENV"):
+        env.env.pop(name, None)
+    return env
+
+
+@pytest.fixture(scope="session")
+def private_env() -> Iterator[Env]:
+    env = furnish(Env())
+    try:
+        done = env.gshell("run", "true")
+        assert done.returncode == 0, done.stderr.decode() + env.logs()
+        yield env
+    finally:
+        env.close()
+
+
+@pytest.fixture(scope="session")
+def relay_env() -> Iterator[Env]:
+    env = furnish(Env())
+    try:
+        invite = env.start_relay()
+        env.start_agent("one", invite)
+        env.start_agent("two", invite)
+        done = env.gshell("run", "true")
+        assert done.returncode == 0, done.stderr.decode() + env.logs()
+        yield env
+    finally:
+        env.close()
+
+
+def nothing_left(env: Env) -> None:
+    """No job of the test lives on."""
+    until(lambda: not _live(env), "the test's jobs to end", show=lambda: f"{_live(env)}\n{env.logs()}")
+
+
+def _live(env: Env) -> list[str]:
+    return [f"{job['id']} {job['name']}" for job in env.jobs() if job["state"] not in FINAL]
+
+
+FINAL = ("COMPLETED", "FAILED", "CANCELED")
+
+
+@pytest.fixture
+def private(private_env: Env) -> Iterator[Env]:
+    """The private relay and agent, started already."""
+    yield private_env
+    nothing_left(private_env)
+
+
+@pytest.fixture
+def relay(relay_env: Env) -> Iterator[Env]:
+    """A relay on a TCP port with two agents, and a client that is enrolled there."""
+    yield relay_env
+    nothing_left(relay_env)
+
+
+@pytest.fixture(params=["private", "relay"])
+def env(request: pytest.FixtureRequest) -> Iterator[Env]:
+    """Both of them, for what the way between might change."""
+    found: Env = request.getfixturevalue(f"{request.param}_env")
+    yield found
+    nothing_left(found)
+
+
+@pytest.fixture(params=["background", "direct"])
+def background(request: pytest.FixtureRequest) -> bool:
+    """Through the background process, or all in one process."""
+    return bool(request.param == "background")
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Env]:
+    """An installation of the test's own, in which nothing was started yet."""
+    env = furnish(Env())
+    try:
+        yield env
+    finally:
+        env.close()
