@@ -103,7 +103,7 @@ def embedded_dir() -> str:
     return state_dir() + "/private"
 
 
-def find_ticket() -> "Ticket | None":
+def find_ticket() -> Ticket | None:
     """The ticket of the relay that is meant; None if that is the private one and it was never started.
 
     Raises:
@@ -121,12 +121,12 @@ def find_ticket() -> "Ticket | None":
     return ticket
 
 
-def embedded_ticket() -> "Ticket | None":
+def embedded_ticket() -> Ticket | None:
     """Of the private relay, once it was started."""
     return _read_ticket(embedded_dir() + "/client.ticket")
 
 
-def _read_ticket(path: str) -> "Ticket | None":
+def _read_ticket(path: str) -> Ticket | None:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()

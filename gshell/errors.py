@@ -6,7 +6,9 @@ with a code is not here: an exit is a value (`ExitStatus`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class GshellError(Exception):

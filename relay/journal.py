@@ -125,7 +125,7 @@ class Journal:
         self._db.execute("DELETE FROM invite WHERE until < ? OR uses < 1", (now,))
 
     def use_invite(self, hash: str, role: str, now: float) -> str | None:
-        """The user an invite is for, one use less; None if it is no good for ``role``, or at all."""
+        """The user an invite is for, one use less; None if it is not good for ``role``."""
         row = self._db.execute(
             "UPDATE invite SET uses = uses - 1 WHERE hash=? AND uses > 0 AND until >= ? "
             "AND role IN ('any', ?) RETURNING user",

@@ -58,7 +58,7 @@ class Agent:
         self._spool_dir = spool_dir
         self._uplink = Uplink(loop, ticket, self)
         self._expects: Dict[str, Dict[str, Any]] = {}
-        self._waiting: Dict[str, "_Greeter"] = {}
+        self._waiting: Dict[str, _Greeter] = {}
         self._sessions: Dict[str, Session] = {}  # by attachment id of its opener, or "job.index" if none
         self._attachments: Dict[str, Session] = {}
         self._unacknowledged: Dict[str, Session] = {}
@@ -185,7 +185,7 @@ class Agent:
             self.done = GshellError("stopped by request")
         elif kind == "error":
             log.error("relay: %s", message.get("message"))
-            if message.get("code") in ("auth", "duplicate"):
+            if message.get("code") in ("auth", "revoked", "duplicate"):
                 self.done = AuthError(str(message.get("message")))
 
     def _of_job(self, message: Dict[str, Any]) -> List[Session]:
@@ -219,10 +219,10 @@ class Agent:
 
     # -- from clients
 
-    def data_owner(self, link_user: Callable[[], str]) -> "_Greeter":
+    def data_owner(self, link_user: Callable[[], str]) -> _Greeter:
         return _Greeter(self, link_user())
 
-    def welcome(self, greeter: "_Greeter", att: str, hello: Dict[str, Any], probe: wire.Peer) -> None:
+    def welcome(self, greeter: _Greeter, att: str, hello: Dict[str, Any], probe: wire.Peer) -> None:
         """A client named its attachment; put its link where it belongs."""
         link = greeter.link
         assert link is not None
@@ -260,7 +260,7 @@ class Agent:
         session.add(attachment, steal=bool(hello.get("steal")))
         attachment.join(link, hello, probe)
 
-    def expect_later(self, att: str, greeter: "_Greeter") -> None:
+    def expect_later(self, att: str, greeter: _Greeter) -> None:
         self._waiting[att] = greeter
 
     def expect_no_more(self, att: str) -> None:

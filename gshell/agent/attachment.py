@@ -23,7 +23,7 @@ HISTORY_BYTES = 1 << 18  # what a terminal that joins is shown of the past
 class Attachment:
     """Invariant: ``link`` is the newest one; an older one is closed when the next arrives."""
 
-    def __init__(self, session: "Session", id: str, user: str, rights: str, hello: wire.Peer) -> None:
+    def __init__(self, session: Session, id: str, user: str, rights: str, hello: wire.Peer) -> None:
         self.session = session
         self.id = id
         self.user = user
@@ -33,7 +33,7 @@ class Attachment:
         self.lost_at: Optional[float] = None
         self.since: Any = None
         self.until_end = False
-        self._cursors: Dict[int, "Cursor"] = {}
+        self._cursors: Dict[int, Cursor] = {}
         self._from: Dict[int, Tuple[int, int]] = {}  # stream -> where we began, where the present was
         self._said_writer: Optional[bool] = None
         self._pumping = False

@@ -26,7 +26,7 @@ NOT_FORWARDED = frozenset(
 )  # fmt: skip
 
 
-def of_rank(spec: "StepSpec", session: "Session", rank: int) -> Tuple[Dict[str, str], Optional[str]]:
+def of_rank(spec: StepSpec, session: Session, rank: int) -> Tuple[Dict[str, str], Optional[str]]:
     """(environment, working directory) of a rank."""
     here = spec.where == machine_id()
     if here:
@@ -54,7 +54,7 @@ def of_rank(spec: "StepSpec", session: "Session", rank: int) -> Tuple[Dict[str, 
     return env, cwd
 
 
-def argv_of(spec: "StepSpec", env: Dict[str, str]) -> List[str]:
+def argv_of(spec: StepSpec, env: Dict[str, str]) -> List[str]:
     """The words to execute; a request for "a shell" becomes the user's own."""
     if not spec.shell:
         return spec.argv

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zipfile
-from typing import Iterator, Tuple
+from collections.abc import Iterator
+from typing import Tuple
 
 CLOSURE = ("agent", "net", "wire", "model", "mpi", "lrms")  # packages; plus the files below
 FILES = ("__init__.py", "errors.py", "sitepath.py")

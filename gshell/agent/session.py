@@ -51,7 +51,7 @@ class StepSpec(NamedTuple):
     """Where the client stands; taken if it exists here."""
     where: str
     """The client's machine, see :func:`gshell.model.machine.machine_id`."""
-    pty: "Optional[Tuple[int, int]]"
+    pty: Optional[Tuple[int, int]]
     """(rows, columns)"""
     tasks: int
     first: int
@@ -67,7 +67,7 @@ class StepSpec(NamedTuple):
     """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
 
     @classmethod
-    def parse(cls, message: Dict[str, Any]) -> "StepSpec":
+    def parse(cls, message: Dict[str, Any]) -> StepSpec:
         """
         Raises:
             RemoteProtocolError: not a spec.
@@ -124,18 +124,18 @@ class SessionOwner(Protocol):
 
     loop: Loop
 
-    def admit(self, session: "Session", spec: StepSpec) -> None:
+    def admit(self, session: Session, spec: StepSpec) -> None:
         """Start it if there is room, else tell the client."""
 
-    def on_left(self, session: "Session") -> None: ...
+    def on_left(self, session: Session) -> None: ...
 
-    def on_started(self, session: "Session") -> None: ...
+    def on_started(self, session: Session) -> None: ...
 
-    def on_ended(self, session: "Session") -> None: ...
+    def on_ended(self, session: Session) -> None: ...
 
-    def on_watchers(self, session: "Session") -> None: ...
+    def on_watchers(self, session: Session) -> None: ...
 
-    def make_spool(self, session: "Session", stream: int) -> Spool: ...
+    def make_spool(self, session: Session, stream: int) -> Spool: ...
 
 
 class Rank:

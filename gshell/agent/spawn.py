@@ -221,7 +221,10 @@ def spawn(spec: SpawnSpec) -> Child:
     """
     assert spec.argv
     prepare()
-    home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:  # EMFILE
+        raise _failed(spec, error) from error
     umask = os.umask(spec.umask) if spec.umask is not None else None
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
     ours: list[int] = []
@@ -241,8 +244,7 @@ def spawn(spec: SpawnSpec) -> Child:
         pid = _execute(path, spec, actions)
         done = True
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SpawnFailed(f"{spec.argv[0]}: cannot be started: {reason}") from error
+        raise _failed(spec, error) from error
     finally:
         if files[0] != _FILES_AT_START[0]:
             resource.setrlimit(resource.RLIMIT_NOFILE, files)
@@ -253,6 +255,11 @@ def spawn(spec: SpawnSpec) -> Child:
         for fd in theirs if done else theirs + ours:
             os.close(fd)
     return Child(pid, *ends)
+
+
+def _failed(spec: SpawnSpec, error: OSError | ValueError) -> SpawnFailed:
+    reason = getattr(error, "strerror", None) or str(error)
+    return SpawnFailed(f"{spec.argv[0]}: cannot be started: {reason}")
 
 
 def _enter(cwd: str | None) -> None:
@@ -319,7 +326,7 @@ def _execute(path: str, spec: SpawnSpec, actions: list[tuple[object, ...]]) -> i
                 path, argv, env, file_actions=actions, setsid=True, setsigmask=[], setsigdef=_RESET
             )
         except ValueError as error:  # a NUL byte in argv or env, or "=" in a variable's name
-            raise SpawnFailed(f"{name}: cannot be started: {error}") from error
+            raise _failed(spec, error) from error
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise SpawnFailed(f"{name}: its interpreter or loader does not exist") from error

@@ -62,13 +62,13 @@ class Uplink:
         self._owner = owner
         self._client_context = client_context(ticket)
         self._server_context = server_context(ticket)
-        self._link: "Link | None" = None
+        self._link: Link | None = None
         self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
-        self._retry: "Timer | None" = None
+        self._retry: Timer | None = None
         self._failures = 0
         self._relay = 0
         self._park_key = b""
-        self._spares: Dict[Link, "_Spare"] = {}
+        self._spares: Dict[Link, _Spare] = {}
         self._wanted = 2
         self._heard_at = 0.0
         self._closed = False

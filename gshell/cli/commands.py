@@ -213,13 +213,16 @@ AGENT_START = Command(
     "offer this machine to the relay",
     (
         Option("--ticket", "FILE", "the ticket to enrol with"),
-        Option("--slots", "N", "tasks at a time (else: the cpus)", values.whole_number),
+        Option("--invite", "INVITE", "enrol with a relay's invite (@FILE: it stands there)"),
+        Option(
+            "--slots", "N", "tasks at a time (else 4 per cpu, at least 64)", values.whole_number
+        ),
         Option("--tag", "TAG", "a word that jobs can ask for", repeat=True),
-        Option("-b --background", help="return once it waits"),
+        Option("--foreground", help="stay here until stopped (what a batch job wants)"),
     ),
     examples=(
-        ("gshell agent start --ticket agent.ticket", "until stopped"),
-        ("gshell agent start -b --tag gpu", "stays behind"),
+        ("gshell agent start --tag gpu", "returns once it waits; it stays behind"),
+        ("gshell agent start --ticket agent.ticket --foreground", "in a batch job"),
     ),
     common=GLOBAL,
 )

@@ -42,7 +42,7 @@ def complain(error: GshellError) -> None:
     sys.stderr.write(error_text(error, color=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
 
 
-def run(parsed: "Parsed") -> int:
+def run(parsed: Parsed) -> int:
     name = parsed.command.name
     if name in ("run", "sh", "attach", "logs"):
         from gshell.client.launch import session

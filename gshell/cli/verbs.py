@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from gshell import config
 from gshell.cli.options import Parsed
@@ -199,7 +200,7 @@ def agent_start(parsed: Parsed) -> int:
     """In the foreground, or detached once it waits."""
     argv = []
     ticket_path = parsed["ticket"]
-    if parsed.options.get("invite"):
+    if parsed["invite"]:
         argv += ["--invite", parsed["invite"]]
     elif ticket_path:
         argv += ["--ticket", ticket_path]
@@ -217,7 +218,7 @@ def agent_start(parsed: Parsed) -> int:
         argv += ["--slots", str(parsed["slots"])]
     for tag in parsed["tag"]:
         argv += ["--tag", tag]
-    if not parsed["background"]:
+    if parsed["foreground"]:
         from gshell.agent.main import main as agent_main
 
         return agent_main(argv)

@@ -11,7 +11,8 @@ import os
 import signal
 import socket
 import struct
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from gshell import config
 from gshell.client import plan as plans
@@ -130,7 +131,7 @@ class Background:
         self.used_at = self.loop.clock()
         self.fronts.add(Front(self, sock))
 
-    def gone(self, front: "Front") -> None:
+    def gone(self, front: Front) -> None:
         self.fronts.discard(front)
         self.used_at = self.loop.clock()
 

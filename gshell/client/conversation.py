@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Protocol
 
 from gshell.errors import AuthError, GshellError, LinkLost, RemoteProtocolError
 from gshell.model.ticket import Ticket
@@ -19,9 +18,18 @@ from gshell.net.tls import Tls
 from gshell.wire import peer as wire
 from gshell.wire.constants import DEAD_AFTER_S, HEARTBEAT_S
 
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+else:
+    Protocol = object
+
 PULL_BYTES = 1 << 18
 BACKOFF_FIRST_S = 0.03
 BACKOFF_MOST_S = 5.0
+BACKOFF_GROWTH = 1.6  # five breaks in a row cost 0.2 s, not 0.5: somebody waits for the next byte
+REACH_S = 10.0  # of being cut off before we were ever joined: no passing thing
+UNREACHED = 6  # dials that nobody took, within a second: no relay there
 JOIN_S = 15.0  # from dialling to the agent's greeting: longer than a door waits for a spare
 SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: ask who we are
 
@@ -29,24 +37,24 @@ SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: as
 class Talker(Protocol):
     """Who owns a Conversation."""
 
-    def on_greeted(self, talk: "Conversation", welcome: dict[str, Any]) -> None:
+    def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         """WELCOME arrived, the first or after a break; open streams now."""
 
-    def on_event(self, talk: "Conversation", event: wire.Event) -> None: ...
+    def on_event(self, talk: Conversation, event: wire.Event) -> None: ...
 
-    def on_flow(self, talk: "Conversation") -> None:
+    def on_flow(self, talk: Conversation) -> None:
         """Credit or room may have come."""
 
-    def on_lost(self, talk: "Conversation", error: GshellError) -> None:
+    def on_lost(self, talk: Conversation, error: GshellError) -> None:
         """The link broke; it is being mended."""
 
-    def on_queued(self, talk: "Conversation") -> None:
+    def on_queued(self, talk: Conversation) -> None:
         """No room at present: call ``dial()`` when there is."""
 
-    def on_refused(self, talk: "Conversation", code: str) -> None:
+    def on_refused(self, talk: Conversation, code: str) -> None:
         """A door refused in clear; not final, but ``dial()`` again is up to the owner."""
 
-    def on_failed(self, talk: "Conversation", error: GshellError) -> None:
+    def on_failed(self, talk: Conversation, error: GshellError) -> None:
         """It is over."""
 
 
@@ -86,6 +94,7 @@ class Conversation:
         self._timer: Timer | None = None
         self._heard_at = 0.0
         self._beat_at = 0.0
+        self._began_at = 0.0
         self._attempts = 0
         self._silent = 0
         self._beating = False
@@ -105,12 +114,13 @@ class Conversation:
         self._timer = None
         if self.over or self._link is not None:
             return
+        self._began_at = self._began_at or self._loop.clock()
         dialler = self._dialler
         relays = dialler.ticket.relays
         try:
             sock, connected = address.start_connect(relays[dialler.relay % len(relays)])
         except OSError as error:
-            self._broken(LinkLost(f"cannot connect: {error.strerror or error}"))
+            self._broken(LinkLost(f"cannot connect: {error.strerror or error}"), taken=False)
             return
         tls = Tls(dialler.context, server_side=False)
         hello = tls.start()
@@ -206,6 +216,7 @@ class Conversation:
         self.peer.link_lost()
         if link.first is not None and link.first.startswith(rendezvous.MAGIC):
             code, retry_s = rendezvous.parse_refusal(link.first)
+            self._began_at = self._loop.clock()  # a relay is there: be patient with it
             self._refused(code, retry_s)
         elif isinstance(error, (AuthError, RemoteProtocolError)):
             if isinstance(error, RemoteProtocolError):
@@ -214,10 +225,10 @@ class Conversation:
         else:
             if link.first is None and not self.joined:
                 self._silent += 1
-            self._broken(error)
+            self._broken(error, taken=link.connected)
 
     def _refused(self, code: str, retry_s: float) -> None:
-        if code in ("again", "used"):
+        if code in ("again", "used", "garbled"):  # garbled: cut, or not whole in one read
             self._later(max(retry_s, self._backoff()))
             self._owner.on_lost(self, LinkLost("the agent is away for the moment"))
         elif code == "queued":
@@ -225,23 +236,32 @@ class Conversation:
         else:
             self._owner.on_refused(self, code)
 
-    def _broken(self, error: GshellError) -> None:
+    @property
+    def patient(self) -> bool:
+        """Is trying again still worth it? Once joined it always is."""
+        return self.joined or self._loop.clock() - self._began_at < REACH_S
+
+    def _broken(self, error: GshellError, taken: bool = True) -> None:
+        """The link is no more; ``taken``: somebody had accepted it."""
         self._dialler.relay += 1
-        if not self.joined and (self._silent >= SILENT_CLOSES or self._attempts >= 6):
-            if self._silent:
-                self._owner.on_refused(self, "silent")
-            else:
+        if not self.joined:
+            if not self.patient or (not taken and self._attempts >= UNREACHED):
                 self._fail(
                     LinkLost(f"cannot reach the relay {self._dialler.ticket.relays[0]}: {error}")
                 )
-            return
+                return
+            if self._silent >= SILENT_CLOSES:
+                self._silent = 0
+                self._owner.on_refused(self, "silent")
+                return
         self._later(self._backoff())
         self._owner.on_lost(self, error)
 
     def _backoff(self) -> float:
         self._attempts += 1
         jitter = 0.5 + os.urandom(1)[0] / 255.0
-        return min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._attempts - 1, 10)) * jitter
+        delay = BACKOFF_FIRST_S * BACKOFF_GROWTH ** min(self._attempts - 1, 20)
+        return min(BACKOFF_MOST_S, delay) * jitter
 
     def _later(self, delay_s: float) -> None:
         if self._timer is not None:

@@ -84,7 +84,7 @@ class _Signals:
         self._names = {getattr(signal, "SIG" + name): name for name in FORWARDED}
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> "_Signals":
+    def __enter__(self) -> _Signals:
         self._read, self._write = socket.socketpair()
         for end in (self._read, self._write):
             end.setblocking(False)

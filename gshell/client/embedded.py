@@ -51,20 +51,20 @@ class Supervisor:
             raise GshellError("the private relay made no ticket", hint="gshell doctor")
         return ticket
 
-    def _start_relay(self) -> "subprocess.Popen[bytes]":
+    def _start_relay(self) -> subprocess.Popen[bytes]:
         import getpass
 
         script = os.path.join(sitepath.root(), "relay", "embedded.py")
         argv = [*sitepath.interpreter(), script, config.embedded_dir(), relay_address(), getpass.getuser()]
         return self._start("relay", argv, lambda fd: [str(fd)])
 
-    def _start_agent(self) -> "subprocess.Popen[bytes]":
+    def _start_agent(self) -> subprocess.Popen[bytes]:
         script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
         argv = [*sitepath.interpreter(), script, "--ticket", config.embedded_dir() + "/agent.ticket"]
         argv += ["--spool", config.private_dir(config.embedded_dir() + "/spool")]
         return self._start("agent", argv, lambda fd: ["--ready-fd", str(fd)])
 
-    def _start(self, name: str, argv: list[str], ready: Any) -> "subprocess.Popen[bytes]":
+    def _start(self, name: str, argv: list[str], ready: Any) -> subprocess.Popen[bytes]:
         reads, writes = os.pipe()
         log = os.open(f"{config.embedded_dir()}/{name}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -97,7 +97,7 @@ class Supervisor:
         self._watch("relay", self._relay)
         self._watch("agent", self._agent)
 
-    def _watch(self, name: str, process: "subprocess.Popen[bytes] | None") -> None:
+    def _watch(self, name: str, process: subprocess.Popen[bytes] | None) -> None:
         loop = self._loop
         if process is None or loop is None:
             return

@@ -43,7 +43,7 @@ def _is_tty(fd: int) -> bool:
         return False
 
 
-def session(parsed: "Parsed") -> int:
+def session(parsed: Parsed) -> int:
     """``run``, ``sh``, ``attach``, ``logs``: the exit status.
 
     Raises:
@@ -56,7 +56,7 @@ def session(parsed: "Parsed") -> int:
     return run_here(plan, ticket)
 
 
-def ticket_for(parsed: "Parsed | None", start: bool = True) -> Ticket:
+def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:
     """The ticket of the relay that is meant; starts the private one where none is configured, and the
     background process unless told not to.
 
@@ -83,7 +83,7 @@ def ticket_for(parsed: "Parsed | None", start: bool = True) -> Ticket:
     return ticket
 
 
-def ticket_or_none() -> "Ticket | None":
+def ticket_or_none() -> Ticket | None:
     """What :func:`ticket_for` would find, without starting anything."""
     return config.find_ticket() or (config.embedded_ticket() if answers(relay_socket()) else None)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 from gshell.client.run import Plan
 from gshell.errors import UsageError
+from gshell.model.record import Record
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gshell.cli.options import Parsed
 
 
-class Surroundings(NamedTuple):
+class Surroundings(Record):
     """The user's side: taken from this process, or sent by the front process."""
 
     env: dict[str, str]
@@ -25,7 +29,7 @@ class Surroundings(NamedTuple):
     stdout_tty: bool
 
 
-def make(parsed: "Parsed", here: Surroundings) -> Plan:
+def make(parsed: Parsed, here: Surroundings) -> Plan:
     """What ``run``, ``sh``, ``attach`` or ``logs`` asks for.
 
     Raises:
@@ -98,7 +102,7 @@ def _directory(named: str | None, cwd: str) -> str | None:
     return named if named.startswith("/") else os.path.normpath(os.path.join(cwd, named))
 
 
-def _attachment(parsed: "Parsed", name: str, on_terminal: bool, inside_ssh: bool, quiet: bool) -> Plan:
+def _attachment(parsed: Parsed, name: str, on_terminal: bool, inside_ssh: bool, quiet: bool) -> Plan:
     if len(parsed.words) != 1:
         raise UsageError(f"gshell {name} takes one job id", hint="gshell jobs")
     job, _, index = parsed.words[0].partition(".")
@@ -122,7 +126,7 @@ def _attachment(parsed: "Parsed", name: str, on_terminal: bool, inside_ssh: bool
     )
 
 
-def escape(parsed: "Parsed") -> str | None:
+def escape(parsed: Parsed) -> str | None:
     from gshell.client.escape import escape_char
 
     text = parsed.options.get("escape", "~")

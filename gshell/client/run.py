@@ -7,12 +7,12 @@ process of its own and in the background process; who owns the terminal is behin
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple, Protocol
 
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.escape import EscapeKeys, detach_key, help_text
 from gshell.client.stdio import Sink, Source
 from gshell.errors import AuthError, BrokerError, GshellError, LinkLost
+from gshell.model.record import Record
 from gshell.net.loop import Loop, Timer
 from gshell.wire import peer as wire
 from gshell.wire.constants import (
@@ -25,15 +25,23 @@ from gshell.wire.constants import (
 )
 from gshell.wire.streams import SendBuffer
 
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+else:
+    Protocol = object
+
 STDIN = stdin_of(0)
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
 SAY_WAITING_AFTER_S = 1.0
 HAMMER_S = 2.0  # Ctrl-C three times within this ends a program that does not listen
 PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
+ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """What to do."""
 
     verb: str
@@ -348,11 +356,8 @@ class Runner:
     def on_refused(self, talk: Conversation, code: str) -> None:
         if code == "again":
             self._loop.later(REPLACE_S, lambda: self._replace(talk))
-        elif code == "none":
-            what = f"no job {self._plan.job} of yours" if self._plan.job else "no such agent"
-            self._fail(BrokerError(what, hint="gshell jobs -a"))
         else:
-            self._ask_why(talk, code)
+            self._ask_why(talk, code)  # what a door says in clear is never final
 
     def _replace(self, talk: Conversation) -> None:
         """An agent turned out to be full: the same opening anew, somewhere else."""
@@ -384,7 +389,17 @@ class Runner:
 
     def _relay_lost(self, error: GshellError) -> None:
         self._relay = None
-        if isinstance(error, AuthError) or not any(seat.talk.joined for seat in self._seats):
+        if isinstance(error, AuthError):
+            self._fail(error)
+            return
+        for seat in self._seats:  # what it was asked for is asked again
+            if not seat.talk.up and not seat.finished:
+                self._again(seat.talk, error)
+
+    def _again(self, talk: Conversation, error: GshellError) -> None:
+        if talk.patient:
+            self._loop.later(ASK_AGAIN_S, talk.dial)
+        else:
             self._fail(error)
 
     def _relay_says(self, message: dict[str, Any]) -> None:
@@ -411,18 +426,29 @@ class Runner:
 
     def _ask_why(self, talk: Conversation, code: str) -> None:
         def told(answer: dict[str, Any]) -> None:
+            if self._done:
+                return
             said = answer.get("message") if answer.get("ok") else None
+            known = str(answer.get("code"))
             words = {
                 "time": "this machine's clock and the relay's differ too much",
                 "denied": "the relay does not allow it",
                 "full": "the relay is at its limits",
                 "silent": "the relay closes the connection without a word",
             }
-            self._fail(
-                BrokerError(
-                    str(said or words.get(code, f"the relay refused: {code}")), hint="gshell doctor"
-                )
+            error = BrokerError(
+                str(said or words.get(code, f"the relay refused: {code}")), hint="gshell doctor"
             )
+            passing = known in ("again", "used", "queued")
+            if known == "none" and self._plan.job:
+                error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
+            elif known == "unknown":  # the door's word only, or anybody's on the way
+                passing = code in ("silent", "none")
+                error.message = words.get(code, error.message)
+            if passing:
+                self._again(talk, error)
+            else:
+                self._fail(error)
 
         self._with_relay().request({"m": "whynot", "att": talk.att}, told)
 
@@ -510,7 +536,7 @@ class Runner:
     def _err_written(self, count: int) -> None:
         self._settle(self._err, count)
 
-    def _settle(self, outlet: "_Outlet", count: int) -> None:
+    def _settle(self, outlet: _Outlet, count: int) -> None:
         for seat, stream, raw in outlet.written(count):
             seat.talk.peer.consume(stream, raw)
             if seat.finals or seat.live:

@@ -25,10 +25,10 @@ STUCK_S = 0.05  # the loop waits so long for a thread in a call: somebody else e
 
 
 class _Slow:
-    """A thread and the loop, a lock between them, and an eventfd as a bell in each direction.
+    """A thread and the loop, with an eventfd as a bell in each direction.
 
-    Invariant: the descriptors are closed by the thread, after ``_closed``; the loop's side rings
-    the thread only while it has the lock and ``_done`` is not set.
+    A bell once rung is heard, however late; the lock is only for `pause` to know that no read is
+    under way. Invariant: the thread closes the descriptors, when the loop's side will ring no more.
     """
 
     def __init__(self, loop: Loop, fd: int, mask: int) -> None:
@@ -38,51 +38,51 @@ class _Slow:
         self._mask = mask
         self._bell = os.eventfd(0, flags)  # the thread has something for the loop
         self._nudge = os.eventfd(0, flags)  # the thread shall look up from poll()
-        self._lock = threading.Condition(threading.Lock())
+        self._acting = threading.Lock()
         self._closed = False
-        self._done = False
+        self._released = False
         loop.add(self._bell, IN, self._rung)
         threading.Thread(target=self._run, name=f"slow {fd}", daemon=True).start()
 
     def close(self) -> None:
-        self._closed = True
-        self._loop.remove(self._bell)
-        self._tell()
-
-    def _tell(self) -> bool:
-        """Have the thread look at what was set; after True it no longer acts on the old."""
-        if not self._lock.acquire(timeout=STUCK_S):
-            return False
-        if not self._done:
+        """Of what is under way nothing is reported any more."""
+        if not self._closed:
+            self._loop.remove(self._bell)
+            self._closed = True
             os.eventfd_write(self._nudge, 1)
-            self._lock.notify()
-        self._lock.release()
-        return True
+            self._released = True
+
+    def _tell(self) -> None:
+        if not self._closed:
+            os.eventfd_write(self._nudge, 1)
 
     def _run(self) -> None:
-        poll = select.poll()
-        poll.register(self._fd, self._mask)
-        poll.register(self._nudge, select.POLLIN)
-        with self._lock:
-            while not self._closed:
-                if not self._wanted():
-                    self._lock.wait()
-                    continue
-                self._lock.release()
-                try:
-                    ready = [fd for fd, _ in poll.poll()]
-                finally:
-                    self._lock.acquire()
-                if self._nudge in ready:
-                    os.eventfd_read(self._nudge)
-                if self._fd in ready and self._wanted() and not self._closed:
-                    self._act()
-                    os.eventfd_write(self._bell, 1)
-            self._done = True
+        asleep, awake = select.poll(), select.poll()
+        asleep.register(self._nudge, select.POLLIN)
+        awake.register(self._nudge, select.POLLIN)
+        awake.register(self._fd, self._mask)
+        while not self._closed:
+            ready = [fd for fd, _ in (awake if self._wanted() else asleep).poll()]
+            if self._nudge in ready:
+                os.eventfd_read(self._nudge)
+            if self._fd in ready:
+                with self._acting:
+                    if self._wanted() and not self._closed:
+                        self._act()
+                        os.eventfd_write(self._bell, 1)
+        while not self._released:  # close() is between two of its lines
+            os.sched_yield()
         for fd in (self._fd, self._bell, self._nudge):
             os.close(fd)
 
     def _rung(self, mask: int) -> None:
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return  # heard already, by `SlowWriter.wait` in the same round of the loop
+        self._report()
+
+    def _report(self) -> None:
         raise NotImplementedError
 
     def _wanted(self) -> bool:
@@ -106,9 +106,10 @@ class SlowReader(_Slow):
         self._tell()
 
     def pause(self) -> None:
-        """No read begins after this."""
+        """No read begins after this, and none is under way: unless it is stuck."""
         self._going = False
-        self._tell()
+        if self._acting.acquire(timeout=STUCK_S):
+            self._acting.release()
 
     def _wanted(self) -> bool:
         return self._going and self._chunk is None
@@ -121,13 +122,12 @@ class SlowReader(_Slow):
         except OSError:
             self._chunk = b""
 
-    def _rung(self, mask: int) -> None:
-        os.eventfd_read(self._bell)
-        with self._lock:
-            chunk, self._chunk = self._chunk, None
-            if chunk == b"":
-                self._going = False
-            self._lock.notify()
+    def _report(self) -> None:
+        chunk = self._chunk
+        if chunk == b"":
+            self._going = False
+        self._chunk = None  # now the thread may read on
+        self._tell()
         if chunk is not None:
             self._take(chunk)
 
@@ -169,9 +169,7 @@ class SlowWriter(_Slow):
         except OSError as error:
             self._result = (0, error.errno or 5)
 
-    def _rung(self, mask: int) -> None:
-        os.eventfd_read(self._bell)
-        with self._lock:
-            result = self._result
+    def _report(self) -> None:
+        result = self._result
         self._busy = False
         self._wrote(*result)

@@ -390,7 +390,8 @@ class Sink:
         self._advance(n)
         if self._queue:
             self._more()
-        self._on_written(n)
+        if n:
+            self._on_written(n)
 
     def _put(self, way: _Way, data: bytes) -> int:
         """One write; 0 if it would block."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple
 
 from gshell.errors import UsageError
+from gshell.model.record import Record
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
 
 _STRINGS = ("kind", "user", "agent_id", "ca", "cert", "key", "mac_id", "mac_key", "pin")
 
 
-class Ticket(NamedTuple):
+class Ticket(Record):
     """Everything needed to dial a relay. Secret: its text belongs into 0600 files only."""
 
     kind: str
@@ -38,7 +42,7 @@ class Ticket(NamedTuple):
         return json.dumps({"gshell_ticket": 1, **self._asdict()}, indent=1) + "\n"
 
     @classmethod
-    def load(cls, text: str, origin: str) -> "Ticket":
+    def load(cls, text: str, origin: str) -> Ticket:
         """
         Raises:
             UsageError: not a ticket; says where from.

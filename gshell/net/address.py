@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Tuple, Union
 
 from gshell.errors import UsageError
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Tuple, Union
 
 _UNIX_PATH_MAX = 107  # bytes that fit into sockaddr_un
 
 
-def split(address: str) -> "Tuple[int, Union[str, Tuple[str, int]]]":
+def split(address: str) -> Tuple[int, Union[str, Tuple[str, int]]]:
     """(family hint, what the socket module wants) of an address.
 
     Raises:
@@ -37,7 +40,7 @@ def tune(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
-def start_connect(address: str) -> "Tuple[socket.socket, bool]":
+def start_connect(address: str) -> Tuple[socket.socket, bool]:
     """A non-blocking socket on its way to ``address``, and whether it is connected already.
 
     Raises:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List
 
 from gshell.errors import RemoteProtocolError
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
 
 _HEAD = struct.Struct("!I")
 MAX_FROM_PEER_BYTES = 1 << 18  # what a relay accepts: an argv and an environment fit

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import List, Optional, Protocol
 
 from gshell.errors import GshellError, LinkLost, RemoteProtocolError
 from gshell.net.loop import IN, OUT, Loop
 from gshell.net.tls import Tls
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import List, Optional, Protocol
+else:
+    Protocol = object
 
 READ_BYTES = 1 << 18  # one recv; feeds up to sixteen TLS records
 HIGH_WATER_BYTES = 1 << 18  # encrypted bytes that may wait for the socket; more is not asked for
@@ -24,18 +29,18 @@ _view = memoryview(_buffer)
 class Owner(Protocol):
     """Who a Link belongs to; the things that happen to it."""
 
-    def link_ready(self, link: "Link") -> None:
+    def link_ready(self, link: Link) -> None:
         """Connected and, with TLS, verified."""
 
     # An owner may also have link_first(link): the first bytes on a connection with TLS arrived.
 
-    def link_data(self, link: "Link", chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: List[bytes]) -> None:
         """Bytes arrived (decrypted, if there is TLS)."""
 
-    def link_room(self, link: "Link") -> None:
+    def link_room(self, link: Link) -> None:
         """All that was sent has left us."""
 
-    def link_closed(self, link: "Link", error: GshellError) -> None:
+    def link_closed(self, link: Link, error: GshellError) -> None:
         """It is over; ``error`` says why. Called once, and not after ``close()``."""
 
 
@@ -66,6 +71,11 @@ class Link:
             self._flush()
         if connected and self.tls is None and not self.closed:
             self.owner.link_ready(self)
+
+    @property
+    def connected(self) -> bool:
+        """Somebody took the connection, whatever became of it."""
+        return not self._connecting
 
     @property
     def room(self) -> bool:

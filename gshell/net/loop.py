@@ -11,13 +11,17 @@ import itertools
 import os
 import select
 import time
-from typing import Callable, Dict, List, Optional, Set, Tuple
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Set, Tuple
+
+    Handler = Callable[[int], None]  # gets the event mask
 
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
-Handler = Callable[[int], None]  # gets the event mask
 
 
 class Timer:

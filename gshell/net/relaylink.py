@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, List, Optional
 
 from gshell.errors import AuthError, BrokerError, GshellError, LinkLost, UsageError
 from gshell.model.ticket import Ticket
@@ -12,9 +11,14 @@ from gshell.net.link import Link
 from gshell.net.loop import Loop
 from gshell.net.tls import Tls, client_context
 
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional
+
+    Answer = Callable[[Dict[str, Any]], None]
+
 ANSWER_S = 20.0  # for requests that do not wait for something to happen
 
-Answer = Callable[[Dict[str, Any]], None]
 
 
 class RelayLink:
@@ -96,6 +100,8 @@ class RelayLink:
         for chunk in chunks:
             for message in self._decoder.feed(chunk):
                 self._message(link, message)
+                if link.closed:
+                    return
 
     def _message(self, link: Link, message: Dict[str, Any]) -> None:
         if "re" in message:
@@ -107,6 +113,8 @@ class RelayLink:
             waiting, self._waiting = self._waiting, []
             for request in waiting:
                 link.send(control.encode(request))
+        elif message.get("m") == "error" and self._ticket.cert and self.welcome is None:
+            self._lost(AuthError(f"the relay: {message.get('message')}", hint="gshell login INVITE"))
         else:
             self._on_message(message)
 
@@ -114,13 +122,8 @@ class RelayLink:
         pass
 
     def link_closed(self, link: Link, error: GshellError) -> None:
-        if self.welcome is None and not isinstance(error, AuthError):
-            if link.tls is not None and link.tls.ready:
-                error = AuthError(
-                    "the relay does not know us (any more)", hint="gshell login INVITE"
-                )
-            else:
-                error = unreachable(self._ticket.relays[0], error.message)
+        if self.welcome is None and not isinstance(error, AuthError):  # who is refused is told so
+            error = unreachable(self._ticket.relays[0], error.message)
         self._lost(error)
 
     def _lost(self, error: GshellError) -> None:
@@ -160,7 +163,7 @@ def ask(ticket: Ticket, message: Dict[str, Any], wait: bool = False) -> Dict[str
     return answer
 
 
-def parse_invite(text: str) -> "tuple[Ticket, str]":
+def parse_invite(text: str) -> tuple[Ticket, str]:
     """What an invite (``gshell://HOST:PORT/PIN#TOKEN``) says: a ticket with address and pin, the token.
 
     Raises:

@@ -12,13 +12,19 @@ rendezvous id; used once) and the request. Knows no sockets and keeps no state b
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import struct
-from typing import Any, Dict, NamedTuple, Optional
+from _blake2 import (
+    blake2b,  # what hashlib hands out; itself it loads all of OpenSSL's digests first
+)
+from _operator import _compare_digest as compare_digest  # hmac.compare_digest
 
 from gshell.errors import RemoteProtocolError
+from gshell.model.record import Record
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
 
 MAGIC = b"GSHELL/1"
 CLIENT = ord("C")
@@ -31,7 +37,7 @@ SKEW_S = 120.0  # clocks may differ by this much; a nonce must be remembered twi
 _HEAD = struct.Struct("!8sBHH")
 
 
-class Preamble(NamedTuple):
+class Preamble(Record):
     kind: int
     body: Dict[str, Any]
     hello: bytes
@@ -42,17 +48,17 @@ class Preamble(NamedTuple):
     """Bytes of the whole preamble; what follows belongs to the other side."""
 
     def genuine(self, key: bytes) -> bool:
-        return hmac.compare_digest(self.mac, _mac(key, self.covered))
+        return compare_digest(self.mac, _mac(key, self.covered))
 
 
 def client_key(relay_secret: bytes, mac_id: str) -> bytes:
     """The MAC key of a credential, derived: a door needs no table of users to check a preamble."""
-    return hashlib.blake2b(mac_id.encode(), key=relay_secret[:64], digest_size=32, person=b"gshell-client").digest()
+    return blake2b(mac_id.encode(), key=relay_secret[:64], digest_size=32, person=b"gshell-client").digest()
 
 
 def public_id(secret: bytes) -> str:
     """The name of an attachment: a hash of its secret, which only its client and the agent know."""
-    return hashlib.blake2b(secret, digest_size=16, person=b"gshell-attach").hexdigest()
+    return blake2b(secret, digest_size=16, person=b"gshell-attach").hexdigest()
 
 
 def encode(kind: int, body: Dict[str, Any], hello: bytes, key: bytes) -> bytes:
@@ -94,7 +100,7 @@ def refusal(code: str, retry_s: float = 0.0) -> bytes:
     return f"GSHELL/1 NO {code} {retry_s:.3f}\n".encode()
 
 
-def parse_refusal(data: bytes) -> "tuple[str, float]":
+def parse_refusal(data: bytes) -> tuple[str, float]:
     """The (code, retry after seconds) of a door's clear answer; ("garbled", 0) for anything else."""
     words = data[:200].decode("ascii", "replace").split()
     if len(words) >= 4 and words[0] == "GSHELL/1" and words[1] == "NO":
@@ -106,4 +112,4 @@ def parse_refusal(data: bytes) -> "tuple[str, float]":
 
 
 def _mac(key: bytes, covered: bytes) -> bytes:
-    return hashlib.blake2b(covered, key=key, digest_size=MAC_BYTES).digest()
+    return blake2b(covered, key=key, digest_size=MAC_BYTES).digest()

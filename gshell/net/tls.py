@@ -7,13 +7,15 @@ had before there is a connection, so that the rendezvous preamble's MAC can cove
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
-from typing import List, Optional
 
 from gshell.errors import AuthError, LinkLost
 from gshell.model.ticket import Ticket
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import List, Optional
 
 _READ = 1 << 16
 
@@ -133,6 +135,8 @@ class Tls:
 
 def pin_of(der: bytes) -> str:
     """How a certificate is written in an invite: the SHA-256 of its DER form, in hex."""
+    import hashlib  # 3 ms, and only control connections ask
+
     return hashlib.sha256(der).hexdigest()
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, NamedTuple, Union
 
+from gshell.model.record import Record
 from gshell.wire.constants import MAX_BYE_BYTES, MAX_FRAME_BYTES, MAX_GREETING_BYTES
 from gshell.wire.errors import LocalProtocolError, RemoteProtocolError
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Union
 
 DATA, GRANT, STOP, GAP, HELLO, WELCOME, PING, PONG, BYE = range(1, 10)
 FIN = 1  # DATA flag: the stream ends where this frame ends
@@ -30,7 +34,7 @@ DATA_OVERHEAD = _DATA_BODY.size  # bytes of a DATA payload that are not data
 MAX_CODE, MAX_REASON = 64, 1024  # characters of a BYE that are kept
 
 
-class Data(NamedTuple):
+class Data(Record):
     """Bytes of ``stream`` at ``offset``; ``fin`` if the stream ends with them."""
 
     stream: int
@@ -39,7 +43,7 @@ class Data(NamedTuple):
     fin: bool
 
 
-class Grant(NamedTuple):
+class Grant(Record):
     """The receiver took everything below ``consumed`` and will take up to ``limit``."""
 
     stream: int
@@ -47,13 +51,13 @@ class Grant(NamedTuple):
     limit: int
 
 
-class Stop(NamedTuple):
+class Stop(Record):
     """The reader of ``stream`` is gone; nothing more of it is wanted."""
 
     stream: int
 
 
-class Gap(NamedTuple):
+class Gap(Record):
     """Bytes ``start <= offset < end`` of ``stream`` are not kept any more; counts as arrived."""
 
     stream: int
@@ -61,30 +65,31 @@ class Gap(NamedTuple):
     end: int
 
 
-class Hello(NamedTuple):
+class Hello(Record):
     message: dict[str, Any]
 
 
-class Welcome(NamedTuple):
+class Welcome(Record):
     message: dict[str, Any]
 
 
-class Ping(NamedTuple):
+class Ping(Record):
     token: int
 
 
-class Pong(NamedTuple):
+class Pong(Record):
     token: int
 
 
-class Bye(NamedTuple):
+class Bye(Record):
     """The other side ends the conversation; ``code`` is one of the words in PROTOCOL.md."""
 
     code: str
     reason: str
 
 
-Frame = Union[Data, Grant, Stop, Gap, Hello, Welcome, Ping, Pong, Bye]
+if TYPE_CHECKING:
+    Frame = Union[Data, Grant, Stop, Gap, Hello, Welcome, Ping, Pong, Bye]
 
 
 def data_head(stream: int, offset: int, length: int, fin: bool) -> bytes:

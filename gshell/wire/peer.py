@@ -8,8 +8,7 @@ Invariant: whatever arrives, ``receive`` and ``adopt`` raise RemoteProtocolError
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Union
-
+from gshell.model.record import Record
 from gshell.wire import frames
 from gshell.wire.constants import (
     CONTROL_WINDOW,
@@ -23,8 +22,11 @@ from gshell.wire.constants import (
 from gshell.wire.errors import RemoteProtocolError
 from gshell.wire.streams import MAX_OFFSET, Missing, RecvStream, SendBuffer, SendStream, Source
 
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Union
 
-class StreamData(NamedTuple):
+class StreamData(Record):
     """New bytes of a stream, in order, never twice."""
 
     stream: int
@@ -32,14 +34,14 @@ class StreamData(NamedTuple):
     data: bytes
 
 
-class StreamEnded(NamedTuple):
+class StreamEnded(Record):
     """Everything of the stream has arrived; it is ``at`` bytes long."""
 
     stream: int
     at: int
 
 
-class StreamGap(NamedTuple):
+class StreamGap(Record):
     """Bytes of the stream that will never come; ``consume`` them too."""
 
     stream: int
@@ -47,37 +49,38 @@ class StreamGap(NamedTuple):
     end: int
 
 
-class StreamStopped(NamedTuple):
+class StreamStopped(Record):
     """The reader of one of our streams is gone."""
 
     stream: int
 
 
-class ControlReceived(NamedTuple):
+class ControlReceived(Record):
     message: dict[str, Any]
 
 
-class Greeted(NamedTuple):
+class Greeted(Record):
     """HELLO (at the agent) or WELCOME (at the client) arrived; ``adopt`` its message when the
     streams it speaks of are open. What follows it on the link waits until then."""
 
     message: dict[str, Any]
 
 
-class PongReceived(NamedTuple):
+class PongReceived(Record):
     token: int
 
 
-class Ended(NamedTuple):
+class Ended(Record):
     """The other side said BYE."""
 
     code: str
     reason: str
 
 
-Event = Union[
-    StreamData, StreamEnded, StreamGap, StreamStopped, ControlReceived, Greeted, PongReceived, Ended
-]
+if TYPE_CHECKING:
+    Event = Union[
+        StreamData, StreamEnded, StreamGap, StreamStopped, ControlReceived, Greeted, PongReceived, Ended
+    ]
 
 _MAX_HELD_BYTES = 2 * EARLY_BYTES  # behind a greeting not yet adopted; a client sends half of that
 _MAX_STREAM = 4 * MAX_STREAMS  # the highest number a STOP is remembered of

@@ -7,11 +7,16 @@ and resuming is naming a position. Knows no frames' bytes and no other stream.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Protocol
 
 from gshell.wire.constants import MAX_WINDOW
 from gshell.wire.errors import RemoteProtocolError
 from gshell.wire.states import State
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 MAX_OFFSET = 1 << 62  # offsets beyond are nonsense, whoever says them
 

@@ -13,7 +13,7 @@ from relay.broker.model import Attachment, Job, Member
 from relay.broker.states import JobState
 
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
-_RETRY_S = 0.5  # what an agent away for a moment needs to dial again
+_RETRY_S = 0.15  # what an agent away for a moment needs to dial again
 
 
 def on_ask(b: Books, event: Asked) -> None:

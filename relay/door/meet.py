@@ -27,7 +27,7 @@ SPARE_WAIT_S = 5.0  # an agent tops up as soon as one was used: a round trip or 
 FIRST_BYTE_S = 5.0  # a spare that does not answer the client's hello within this is taken for dead
 TRIES = 4  # spares tried for one client
 ANSWER_S = 20.0  # the broker holds a group's openings for 10 s; nothing takes longer
-RETRY_S = 0.5  # suggested to clients that are told to come again
+RETRY_S = 0.15  # suggested to clients that are told to come again
 
 _LEFT = select.EPOLLRDHUP  # the other side closed, without reading what it sent
 _FIRST_BYTES = 1 << 16

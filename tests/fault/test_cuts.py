@@ -56,7 +56,23 @@ def report(lab: Lab, seed: int) -> str:
             f"  resumed: p50 {times[len(times) // 2]:.3f} s, p95 {times[len(times) * 95 // 100]:.3f} s,"
             f" worst {times[-1]:.3f} s of {len(times)}"
         )
+        if times[-1] > RESUME_S:
+            lines += timeline(lab)
     return "\n".join(lines)
+
+
+def timeline(lab: Lab) -> list[str]:
+    """Every connection's life, for who wants to know what took so long."""
+    start = lab.agents.connections[0].opened_at
+    lives = [
+        f"  {c.opened_at - start:8.3f} .. {c.ended_at - start if c.ended_at else -1:8.3f}"
+        f" {leg.leg} {c.number} {c.kind}: {c.passed} bytes"
+        + (f", carrying at {c.carrying_at - start:.3f}" if c.carrying_at else "")
+        + "".join(f", {cut.how} in {cut.where}" for cut in leg.cuts if cut.connection == c.number)
+        for leg in lab.legs
+        for c in leg.connections
+    ]
+    return sorted(lives)
 
 
 @pytest.mark.timeout(PATIENCE_S + 60)

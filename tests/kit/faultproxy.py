@@ -183,13 +183,16 @@ class FaultProxy:
         listen: str = "127.0.0.1:0",
         record: bool = False,
         carrying_bytes: int = 1 << 14,
+        tap: Callable[[Connection, str, bytes], None] = lambda connection, direction, data: None,
     ) -> None:
+        """``tap`` sees what came before it is handed on; it may take its time."""
         self.leg = leg
         self.cuts: list[Cut] = []
         self.connections: list[Connection] = []
         self.plan = plan
         self._target = target
         self._record = record
+        self._tap = tap
         self._carrying = carrying_bytes
         self._pairs: set[_Pair] = set()
         self._epoll = select.epoll()
@@ -451,6 +454,7 @@ class FaultProxy:
             side.eof = True
             return
         self._account(pair, side, data)
+        self._tap(pair.connection, side.name, data)
         try:
             sent = side.other.sock.send(data)
         except BlockingIOError:
@@ -538,10 +542,11 @@ class FaultProxy:
 
 def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
     """For each data connection that was cut while it carried: the seconds until one between client and
-    door carried again."""
+    door carried again, since the last of the cuts that came before that."""
     starts = sorted(c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data")
+    moments = sorted(cut.at for cut in cuts)
     for cut in cuts:
         if cut.carrying and cut.kind == "data" and cut.how != "hole":
             after = [at for at in starts if at > cut.at]
             if after:
-                yield after[0] - cut.at
+                yield after[0] - max(at for at in moments if at < after[0])

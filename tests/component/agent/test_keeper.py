@@ -1,4 +1,4 @@
-"""The keeper with real processes: nothing that an agent started outlives it, and nothing else dies."""
+"""The keeper, with real processes: what an agent started does not outlive it, the rest does."""
 
 import os
 import signal
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from kit.procs import until
 
 import gshell
+from kit.procs import until
 
 ROOT = str(Path(gshell.__file__).parents[1])
 KEEP = f"import sys; sys.path.insert(0, {ROOT!r}); from gshell.agent.keeper import run; "
@@ -18,7 +18,7 @@ KEEP += "sys.exit(run(sys.argv[1:]))"
 
 @pytest.fixture
 def keep(tmp_path):
-    """Starts a keeper whose agent is a shell script: in it $dir is ours and $fd the keeper's pipe."""
+    """Starts a keeper whose agent is a script: in it $dir is ours and $fd the keeper's pipe."""
     started = []
 
     def start(script: str, **more) -> subprocess.Popen:

@@ -1,6 +1,7 @@
 """gshell.client.stdio on real pipes, terminals, files and sockets."""
 
 import errno
+import faulthandler
 import fcntl
 import os
 import pty
@@ -52,6 +53,20 @@ def slow(monkeypatch):
     monkeypatch.setattr(
         stdio._Way, "_open", lambda way, borrowed, flags: setattr(way, "slow", True)
     )
+
+
+def slow_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("slow")]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    yield
+    for thread in slow_threads():
+        thread.join(PATIENCE_S)
+        if thread.is_alive():
+            faulthandler.dump_traceback(all_threads=True)
+        assert not thread.is_alive()
 
 
 class Reading:
@@ -277,7 +292,7 @@ def test_a_slow_descriptor_is_read_to_its_end(loop, fds, slow):
 def test_closing_a_slow_sink_that_nobody_reads_ends_its_thread(loop, fds, slow):
     _, w = fds(*os.pipe())
     writing = Writing(loop, w)
-    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("slow")]
+    (thread,) = slow_threads()
     writing.sink.write(b"x" * 100)
     writing.sink.write(b"x" * 500_000)
     assert loop.run_until(lambda: not select.select([], [w], [], 0)[1], PATIENCE_S)
@@ -290,7 +305,7 @@ def test_closing_a_slow_source_ends_its_thread_and_its_descriptors(loop, fds, sl
     before = set(os.listdir("/proc/self/fd"))
     r, w = fds(*os.pipe())
     reading, writing = Reading(loop, r), Writing(loop, w)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("slow")]
+    threads = slow_threads()
     assert len(threads) == 2
     reading.source.close()
     writing.sink.write(b"y")

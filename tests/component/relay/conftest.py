@@ -3,8 +3,8 @@ its own.
 """
 
 import os
+import select
 import socket
-import ssl
 import time
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from gshell.model.ticket import Ticket
 from gshell.net import address, control, rendezvous
 from gshell.net.link import Link
-from gshell.net.loop import Loop
+from gshell.net.loop import IN, Loop
 from gshell.net.tls import Tls, client_context, server_context
 from relay import auth, listening, state
 from relay.brokerd import BrokerShell
@@ -194,8 +194,12 @@ class InProcessRelay:
             out += data
             return not data or len(out) >= count
 
-        while not done():
-            assert self.loop.run_until(lambda: _readable(sock), WAIT_S), f"only {out!r}"
+        self.loop.add(sock.fileno(), IN, lambda _: None)  # so that its bytes wake the loop
+        try:
+            while not done():
+                self.until(lambda: _readable(sock), lambda: f"only {out!r}")
+        finally:
+            self.loop.remove(sock.fileno())
         return out
 
     def ended(self, sock):
@@ -221,9 +225,9 @@ class InProcessRelay:
 
 
 def _readable(sock):
-    import select
-
-    return bool(select.select([sock], [], [], 0)[0])
+    probe = select.poll()
+    probe.register(sock, select.POLLIN)
+    return bool(probe.poll(0))
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -245,5 +249,3 @@ def inner_tls(client_ticket, agent_ticket) -> tuple[Tls, Tls]:
         Tls(server_context(agent_ticket), server_side=True),
     )
 
-
-__all__ = ["ssl"]

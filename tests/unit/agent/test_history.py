@@ -1,12 +1,12 @@
-"""What a late terminal is given: modes are followed exactly, questions and nothing else are left out."""
+"""What a late terminal is given: the modes exactly, the past without its questions."""
 
 import random
 
 import pyte
 import pytest
-from kit.feed import feed_all_ways
 
 from gshell.agent.history import ModeTracker, filter_history, safe_start
+from kit.feed import feed_all_ways
 
 ESC = b"\x1b"
 
@@ -25,13 +25,17 @@ def tracked(output: bytes, tail: bytes = b"") -> ModeTracker:
 
     def state(trackers):
         last = trackers[-1]
-        offsets = [last.alternate_at, last.cleared_at, [last.redraw_from(n) for n in range(0, 90, 3)]]
+        offsets = [
+            last.alternate_at,
+            last.cleared_at,
+            [last.redraw_from(n) for n in range(0, 90, 3)],
+        ]
         return last.prelude(), last.reset(), last.title, offsets
 
     return feed_all_ways(new, output, state, tail)[-1]
 
 
-# ------------------------------------------------------------------------------------------ the modes
+# ---------------------------------------------------------------------------------------- the modes
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,8 @@ def test_a_sequence_changes_nothing_before_it_is_whole(tail):
 
 def test_a_prelude_is_enough_to_track_the_same_state():
     tracker = tracked(
-        b"\x1b]0;vi\x07\x1b[>1u\x1b[?1049h\x1b[>3u\x1b[2;9r\x1b(0\x1b[?1;1002;2004h\x1b=\x1b[4h\x1b[2 q"
+        b"\x1b]0;vi\x07\x1b[>1u\x1b[?1049h\x1b[>3u\x1b[2;9r\x1b(0"
+        b"\x1b[?1;1002;2004h\x1b=\x1b[4h\x1b[2 q"
     )
     again = tracked(tracker.prelude())
     assert (again.prelude(), again.reset()) == (tracker.prelude(), tracker.reset())
@@ -130,7 +135,7 @@ def test_what_a_tracker_remembers_is_bounded():
     assert len(tracker._tail) + len(tracker._title_part or b"") + len(tracker._left) < 2000
 
 
-# -------------------------------------------------------------------------------- where to begin again
+# ----------------------------------------------------------------------------- where to begin again
 
 
 def at(output: bytes, mark: bytes) -> int:
@@ -143,7 +148,9 @@ def test_a_full_screen_program_is_shown_from_where_it_took_the_screen():
     assert tracked(output).redraw_from(12) == 12
 
 
-@pytest.mark.parametrize("clear", [b"\x1b[2J", b"\x1b[H\x1b[J", b"\x1b[1;1H\x1b[0J", b"\x1b[H\x1b[2J"])
+@pytest.mark.parametrize(
+    "clear", [b"\x1b[2J", b"\x1b[H\x1b[J", b"\x1b[1;1H\x1b[0J", b"\x1b[H\x1b[2J"]
+)
 def test_what_was_erased_is_not_shown_again(clear):
     for output in (b"\x1b[?1049hpage1" + clear + b"page2", b"$ clear" + clear + b"$ \x1b[Jx"):
         tracker = tracked(output)
@@ -152,6 +159,12 @@ def test_what_was_erased_is_not_shown_again(clear):
 
 def test_erasing_a_part_is_not_erasing():
     assert tracked(b"text\x1b[5;1H\x1b[J\x1b[1J\x1b[3J").redraw_from(0) == 0
+
+
+def test_the_last_erasing_counts_and_only_that_of_this_visit():
+    output = b"\x1b[H\x1b[Jone\x1b[2Jtwo\x1b[Jthree"
+    assert tracked(output).cleared_at == at(output, b"\x1b[2J")
+    assert tracked(b"\x1b[?1049h\x1b[2Jx\x1b[?1049l\x1b[?1049hy").cleared_at is None
 
 
 def test_a_full_reset_erases_too():
@@ -172,14 +185,15 @@ def test_the_past_does_not_begin_inside_a_screen_that_was_left():
     assert tracker.redraw_from(3) == 3
 
 
-# ------------------------------------------------------------------------------------------ the filter
+# --------------------------------------------------------------------------------------- the filter
 
 QUESTIONS = [
     b"\x05", b"\x1bZ", b"\x1b[c", b"\x1b[0c", b"\x1b[>c", b"\x1b[>0c", b"\x1b[=c", b"\x1b[5n",
     b"\x1b[6n", b"\x1b[?6n", b"\x1b[?996n", b"\x1b[?2026$p", b"\x1b[4$p", b"\x1b[>q", b"\x1b[>0q",
     b"\x1b[?u", b"\x1b[>1u", b"\x1b[<u", b"\x1b[14t", b"\x1b[14;2t", b"\x1b[18t", b"\x1b[19t",
-    b"\x1b[21t", b"\x1b[x", b"\x1b[1x", b"\x1b[1$w", b"\x1b[?1;1;0S", b"\x1b[?4m", b"\x1b[1;1;1;1;1;1*y",
-    b"\x1b]10;?\x07", b"\x1b]11;?\x1b\\", b"\x1b]4;1;?\x07", b"\x1b]4;1;?;2;?\x1b\\", b"\x1b]12;?\x07",
+    b"\x1b[21t", b"\x1b[x", b"\x1b[1x", b"\x1b[1$w", b"\x1b[?1;1;0S", b"\x1b[?4m", b"\x1b[1;1;1*y",
+    b"\x1b]10;?\x07", b"\x1b]11;?\x1b\\", b"\x1b]4;1;?\x07", b"\x1b]4;1;?;2;?\x1b\\",
+    b"\x1b]12;?\x07",
     b"\x1b]52;c;?\x07", b"\x1b]52;c;aGVsbG8=\x07", b"\x1b]21;foreground=?\x1b\\",
     b"\x1b]1337;ReportCellSize\x07", b"\x1bP$qm\x1b\\", b"\x1bP+q544e\x1b\\",
     b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\", b"\x1b_Ga=T,i=3,f=100;AAAA\x1b\\",
@@ -189,15 +203,22 @@ STATEMENTS = [
     b"\x1b[u", b"\x1b[s", b"\x1b[22;0t", b"\x1b[8;24;80t", b"\x1b[>4;2m", b"\x1b[>4n", b"\x1b[!p",
     b"\x1b[1;1;9;9$x", b"\x1b[S", b"\x1b[[A", b"\x1b7", b"\x1bM", b"\x1b(0", b"\x1b(Z", b"\x1b#8",
     b"\x1b%G", b"\x1b\\", b"\x1b]0;what?;?\x07", b"\x1b]2;x\x1b\\", b"\x1b]8;;http://h/?a=?\x07",
-    b"\x1b]133;A\x07", b"\x1b]4;1;rgb:ff/00/00\x07", b"\x1b]7;file:///x\x1b\\", b"\x1b]1337;File=a:QQ==\x07",
+    b"\x1b]133;A\x07", b"\x1b]4;1;rgb:ff/00/00\x07", b"\x1b]7;file:///x\x1b\\",
+    b"\x1b]1337;File=a:QQ==\x07",
     b"\x1bPq#0;2;0;0;0~~\n-\x1b\\", b"\x1bP1;1|17/ab\x1b\\", b"\x1b_Ga=T,f=100;AAAA\x1b\\",
-    b"\x1b_Ga=T,i=3,q=2,f=100;AAAA\x1b\\", b"\x1b^note\x1b\\", b"\x07", b"\x0e", b"\xc3\xbc\xff\x9b6n",
+    b"\x1b_Ga=T,i=3,q=2,f=100;AAAA\x1b\\", b"\x1b^note\x1b\\", b"\x07", b"\x0e",
+    b"\xc3\xbc\xff\x9b6n",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_is_left_out_and_nothing_around_it(question):
-    for before, after in ((b"a", b"b"), (b"\x1b[31m", b"\x1b[m"), (b"", b"\r\n"), (b"\xe2\x82\xac", b"6n")):
+    for before, after in (
+        (b"a", b"b"),
+        (b"\x1b[31m", b"\x1b[m"),
+        (b"", b"\r\n"),
+        (b"\xe2\x82\xac", b"6n"),
+    ):
         assert filter_history(before + question + after) == before + after
 
 
@@ -237,16 +258,27 @@ def test_broken_sequences_do_not_hide_or_make_questions(trick, left):
     assert filter_history(left) == left
 
 
-def test_filtering_twice_changes_nothing_and_pyte_agrees_with_what_is_shown():
+def test_filtering_what_was_filtered_changes_nothing():
     rng = random.Random(7)
-    words = [*QUESTIONS, *STATEMENTS, b"\x1b", b"[", b"\x1b[", b"6n", b"text ", b"\x1b]", b"\x18", b"\r\n"]
+    words = [
+        *QUESTIONS,
+        *STATEMENTS,
+        b"\x1b",
+        b"[",
+        b"\x1b[",
+        b"6n",
+        b"text ",
+        b"\x1b]",
+        b"\x18",
+        b"\r\n",
+    ]
     for _ in range(400):
         data = b"".join(rng.choice(words) for _ in range(20))
         once = filter_history(data)
         assert filter_history(once) == once, data
 
 
-def test_random_bytes_pass_and_no_question_is_left():
+def test_random_bytes_hide_no_question():
     rng = random.Random(3)
     alphabet = b"\x1b\x1b\x1b[]P\\?>0;6nc\x07\x05\x18a\n\xe2"
     for _ in range(3000):
@@ -274,7 +306,7 @@ def test_a_terminal_has_nothing_to_answer():
     assert screen.display[0].rstrip() == "text " + len(QUESTIONS) * "."
 
 
-# ---------------------------------------------------------------------------------------- safe starts
+# -------------------------------------------------------------------------------------- safe starts
 
 
 @pytest.mark.parametrize(

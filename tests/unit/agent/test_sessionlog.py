@@ -145,7 +145,7 @@ def test_then_on_disk_and_then_the_program_must_wait(log, spool):
     cursor = log.cursor(0, needed=True)
     fill(log, 500_000)
     assert log.full
-    assert (log.end, spool.size) == (55_000, 30_000)  # memory and disk, the one that is too much
+    assert (log.end, spool.size) == (55_000, 30_000)  # memory, disk, and one piece too many
     assert b"".join(cursor.read(at, 5_000) for at in range(0, 55_000, 5_000)) == text(0, 55_000)
     cursor.release(10_000)
     assert not log.full

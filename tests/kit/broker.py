@@ -1,0 +1,173 @@
+"""A broker without its shell: feed it events, look at what it decided, live through hours at once."""
+
+import itertools
+
+from relay.broker import events as ev
+from relay.broker.core import Broker
+from relay.broker.model import Settings
+
+T0 = 1_000_000.0
+
+
+class BrokerBench:
+    """One core, a journal in memory, and a clock. Whatever is sent or answered waits to be looked at."""
+
+    def __init__(self, **settings):
+        self.settings = Settings(**settings)
+        self.now = T0
+        self.journal = {"job": {}, "agent": {}, "meta": {}}
+        self.numbers = itertools.count(1)
+        self.core = Broker(self.settings)
+        self._forget_connections()
+
+    def _forget_connections(self):
+        self.inbox = {}  # conn -> messages
+        self.verdicts = {}  # ask -> ("pair", agent_id) | ("no", code)
+        self.closed = set()
+        self.cuts = []
+
+    # ------------------------------------------------------------------------------- driving it
+
+    def feed(self, event):
+        actions = self.core.handle(event, self.now)
+        for action in actions:
+            match action:
+                case ev.Send(conn, message):
+                    self.inbox.setdefault(conn, []).append(message)
+                case ev.WelcomeClient(conn, user):
+                    self.inbox.setdefault(conn, []).append({"m": "welcome", "user": user})
+                case ev.Pair(ask, agent_id, _):
+                    assert ask not in self.verdicts, "answered twice"
+                    self.verdicts[ask] = ("pair", agent_id)
+                case ev.Refuse(ask, code, _):
+                    assert ask not in self.verdicts, "answered twice"
+                    self.verdicts[ask] = ("no", code)
+                case ev.Close(conn):
+                    self.closed.add(conn)
+                case ev.Cut(att):
+                    self.cuts.append(att)
+                case ev.Journal(table, key, value):
+                    if value is None:
+                        self.journal[table].pop(key, None)
+                    else:
+                        self.journal[table][key] = value
+        return actions
+
+    def after(self, seconds):
+        """Let time pass, with a tick each second."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 1.0)
+            self.feed(ev.Tick())
+
+    def restart(self):
+        """The broker dies; the next one has the journal only. Everybody must connect again."""
+        self._forget_connections()
+        self.core = Broker(self.settings)
+        self.core.restore(
+            self.journal["job"].values(),
+            self.journal["agent"].values(),
+            self.journal["meta"].get("next_id", {"value": 1})["value"],
+            self.now,
+        )
+
+    # ------------------------------------------------------------------------------------ who is there
+
+    def conn(self):
+        return ev.Conn("door0", next(self.numbers))
+
+    def agent(self, agent_id="n1", user="alice", slots=2, boot="b1", sessions=(), **facts):
+        conn = self.conn()
+        self.feed(ev.ConnUp(conn, "agent", user, agent_id, "serial", "00" * 32))
+        self.say(conn, "hello", role="agent", boot=boot, host=f"host-{agent_id}", slots=slots,
+                 sessions=list(sessions), **facts)  # fmt: skip
+        return conn
+
+    def client(self, user="alice"):
+        conn = self.conn()
+        self.feed(ev.ConnUp(conn, "client", user, "", "serial", ""))
+        return conn
+
+    def gone(self, conn):
+        self.feed(ev.ConnDown(conn))
+
+    # --------------------------------------------------------------------------------- what they say
+
+    def say(self, conn, m, **fields):
+        self.feed(ev.Said(conn, {"m": m, **fields}))
+
+    def got(self, conn, m):
+        """The messages ``m`` sent to ``conn`` since the last look."""
+        box = self.inbox.get(conn, [])
+        found = [x for x in box if x.get("m") == m]
+        self.inbox[conn] = [x for x in box if x.get("m") != m]
+        return found
+
+    def request(self, conn, m, **fields):
+        """Ask a verb; its answer, or None while it is held."""
+        number = next(self.numbers)
+        self.say(conn, m, id=number, **fields)
+        return self.answer(conn, number)
+
+    def request_held(self, conn, m, **fields):
+        number = next(self.numbers)
+        self.say(conn, m, id=number, **fields)
+        return number
+
+    def answer(self, conn, number):
+        found = [x for x in self.inbox.get(conn, []) if x.get("re") == number]
+        assert len(found) <= 1, "answered twice"
+        return found[0] if found else None
+
+    def ask(self, att, op="open", user="alice", **body):
+        """A client's data connection at the door; `verdict` has what became of it."""
+        ask = ev.AskId("door0", next(self.numbers))
+        self.feed(ev.Asked(ask, user, {"op": op, "att": att, **body}))
+        return ask
+
+    def verdict(self, ask):
+        return self.verdicts.get(ask)
+
+    def open(self, att, **body):
+        return self.verdict(self.ask(att, **body))
+
+    def started(self, conn, job, index=0, **fields):
+        self.say(conn, "started", job=str(job), index=index, tasks=fields.pop("tasks", 1),
+                 spec_name="", argv0="true", pty=False, at=self.now, **fields)  # fmt: skip
+
+    def ended(self, conn, job, index=0, code=0, **fields):
+        self.say(conn, "ended", job=str(job), index=index, code=code, signal=None, at=self.now,
+                 error=None, **fields)  # fmt: skip
+
+    # -------------------------------------------------------------------------------------- looking
+
+    def jobs(self, user="alice"):
+        """id -> JOB, as the user sees them."""
+        client = self.client(user)
+        answer = self.request(client, "jobs", all=True)
+        self.gone(client)
+        return {job["id"]: job for job in answer["jobs"]}
+
+    def job(self, job_id, user="alice"):
+        return self.jobs(user)[str(job_id)]
+
+    def agents(self, user="alice"):
+        client = self.client(user)
+        answer = self.request(client, "agents")
+        self.gone(client)
+        return {agent["id"]: agent for agent in answer["agents"]}
+
+    def running(self, att="a" * 32, agent="n1", **how):
+        """An agent with one started job: (agent's connection, job id)."""
+        conn = self.agent(agent, **how)
+        assert self.open(att) == ("pair", agent)
+        job = self.got(conn, "expect")[0]["job"]
+        self.started(conn, job, att=att)
+        return conn, job
+
+
+def session(job, index=0, state="running", **fields):
+    """A SESSION of an agent's hello."""
+    return {"job": str(job), "index": index, "user": "alice", "state": state, "name": "", "argv0": "true",
+            "pty": False, "tasks": 1, "started_at": T0, "ended_at": None, "code": None, "signal": None,
+            "error": None, "atts": [], **fields}  # fmt: skip
