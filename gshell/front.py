@@ -11,9 +11,16 @@ if sys.flags.no_site:  # -I -S: not even our own directory is on the path; last,
 
 def main() -> int:
     """Run the command line; the process's exit status."""
-    from gshell.client.frontend import main as front
+    argv = sys.argv[1:]
+    if argv and argv[0] in ("run", "sh", "attach", "logs"):
+        from gshell.client.frontend import through_background
 
-    return front()
+        status = through_background(argv)
+        if status is not None:
+            return status
+    from gshell.cli.main import main as command_line
+
+    return command_line(argv)
 
 
 if __name__ == "__main__":

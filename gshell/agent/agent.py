@@ -273,6 +273,7 @@ class Agent:
         for att in [a for a, e in self._expects.items() if now - e["_at"] > 4 * NEW_GRACE_S]:
             del self._expects[att]
         for session in list(set(self._sessions.values())):
+            session.retry_logs()
             for attachment in list(session.attachments.values()):
                 lost_at = attachment.lost_at
                 if lost_at is None:
@@ -294,10 +295,17 @@ class Agent:
 
     def shut_down(self) -> None:
         """End everything: steps get HUP and TERM, clients a BYE."""
+        why = "the agent was stopped"
         for session in set(self._sessions.values()):
+            if session.state == "running":
+                self._uplink.say(
+                    {"m": "ended", "job": session.job, "index": session.index, "code": 143,
+                     "signal": 15, "at": time.time(), "error": why}
+                )  # fmt: skip
             session.cancel()
             for attachment in list(session.attachments.values()):
-                attachment.end("shutdown", "the agent was stopped")
+                attachment.end("shutdown", why)
+        self._uplink.say({"m": "bye"})
         self._uplink.close()
         if self._spool_dir is not None:
             for session in set(self._sessions.values()):

@@ -225,7 +225,7 @@ def _size(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value <= 0xFFFF else 0
 
 
-def _signal(value: object) -> int:
+def _signal(value: Any) -> int:
     """A signal's number by name or number; 0 for what this system does not have."""
     try:
         return signals.Signals["SIG" + value] if isinstance(value, str) else signals.Signals(value)

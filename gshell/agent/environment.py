@@ -10,7 +10,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
-from gshell.model.machine import machine_id
+from gshell.net.machine import machine_id
 
 if TYPE_CHECKING:
     from gshell.agent.session import Session, StepSpec

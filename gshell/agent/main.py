@@ -144,7 +144,12 @@ def _keep(settings: Settings) -> int:
         words += ["--ready-fd", str(settings.ready_fd)]
     os.write(writes, text)  # a ticket is smaller than a pipe
     os.close(writes)
-    return keeper.run([*_again(), *words])
+    status = keeper.run([*_again(), *words])
+    if status == 1 or 128 < status < 255:  # it crashed, or was killed; else it has said goodbye itself
+        from gshell.agent import obituary
+
+        obituary.report(ticket)
+    return status
 
 
 def _again() -> List[str]:

@@ -6,6 +6,7 @@ Knows no relay and no sockets' addresses: links come from outside, news go out b
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal as signals
 import termios
@@ -14,9 +15,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Tu
 
 from gshell.agent import environment
 from gshell.agent.attachment import Attachment
-from gshell.agent.history import ModeTracker
+from gshell.model.vt import ModeTracker
 from gshell.agent.sessionlog import Retention, StreamLog
-from gshell.agent.spawn import Child, SpawnSpec, spawn
+from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
 from gshell.agent.spool import Spool
 from gshell.errors import GshellError, RemoteProtocolError, SpawnFailed
 from gshell.net.loop import IN, OUT, Loop, Timer
@@ -32,6 +33,8 @@ AHEAD_BYTES = 1 << 16  # output read ahead of what a primary that is attached ca
 DRAIN_AFTER_EXIT_S = 2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
+FEW_TASKS = 8
+MANY_TASKS_PIPE_BYTES = 1 << 16  # all pipes of a user together have 64 MiB; beyond, new ones shrink
 MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
 
 
@@ -50,7 +53,7 @@ class StepSpec(NamedTuple):
     home: Optional[str]
     """Where the client stands; taken if it exists here."""
     where: str
-    """The client's machine, see :func:`gshell.model.machine.machine_id`."""
+    """The client's machine, see :func:`gshell.net.machine.machine_id`."""
     pty: Optional[Tuple[int, int]]
     """(rows, columns)"""
     tasks: int
@@ -260,18 +263,21 @@ class Session:
             env, cwd = environment.of_rank(spec, self, rank.number)
             wants_input = rank.number == 0 and spec.first == 0 and not spec.announce
             stdin = "pipe" if wants_input and self.primary is not None else "null"
-            rank.child = child = spawn(SpawnSpec(environment.argv_of(spec, env), env, cwd, spec.pty, spec.umask, stdin))
+            argv = environment.argv_of(spec, env)
+            pipe_bytes = OUTPUT_PIPE_BYTES if spec.tasks <= FEW_TASKS else MANY_TASKS_PIPE_BYTES
+            rank.child = child = spawn(
+                SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes)
+            )
         except SpawnFailed as error:
             rank.exited = True
             rank.code = error.exit_code
             rank.error = error.message
             self._say_exit(rank)
             return
-        self._loop.add(child.stdout, IN, lambda mask, fd=child.stdout: self._on_output(rank, fd, mask))
-        rank.paused[child.stdout] = False
-        if child.stderr >= 0:
-            self._loop.add(child.stderr, IN, lambda mask, fd=child.stderr: self._on_output(rank, fd, mask))
-            rank.paused[child.stderr] = False
+        for fd in (child.stdout, child.stderr):
+            if fd >= 0:
+                self._loop.add(fd, IN, functools.partial(self._on_output, rank, fd))
+                rank.paused[fd] = False
         if child.pidfd >= 0:
             self._loop.add(child.pidfd, IN, lambda mask: self._on_exit(rank))
         else:
@@ -344,6 +350,14 @@ class Session:
                     stream = self._stream_of(rank, fd)
                     if not self._must_pause(stream, rank.logs[stream]):
                         self._pause(rank, fd, False)
+
+    def retry_logs(self) -> None:
+        """A log that the disk refused may go on now."""
+        for rank in self.ranks:
+            for log in rank.logs.values():
+                if log.full and log.trouble:
+                    log.retry()
+                    self.resume_reading()
 
     def _close_output(self, rank: Rank, fd: int) -> None:
         if fd not in rank.paused:
@@ -470,16 +484,17 @@ class Session:
     # -- ends
 
     def _poll_exit(self, rank: Rank) -> None:
-        if not rank.exited and not self._on_exit(rank):
+        self._on_exit(rank)
+        if not rank.exited:
             self._loop.later(REAP_POLL_S, lambda: self._poll_exit(rank))
 
-    def _on_exit(self, rank: Rank) -> bool:
+    def _on_exit(self, rank: Rank) -> None:
         child = rank.child
         assert child is not None
         pidfd = child.pidfd
         status = child.reap()
         if status is None:
-            return False
+            return
         if pidfd >= 0:
             self._loop.remove(pidfd)
         rank.exited = True
@@ -491,7 +506,6 @@ class Session:
         if any(fd >= 0 for fd in rank.paused):
             rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
         self._finish_rank(rank)
-        return True
 
     def _drained(self, rank: Rank) -> None:
         rank.drain = None

@@ -174,16 +174,6 @@ class Child:
                 self._close("_held")
         return self.exit
 
-    def end_of_input(self) -> bytes:
-        """What to type for the end of input on a pty: its EOF character, twice as the first only
-        ends an unfinished line; nothing where the program reads characters and not lines."""
-        try:
-            modes = termios.tcgetattr(self.stdout)
-        except termios.error:
-            return b""
-        eof: bytes = modes[6][termios.VEOF]
-        return 2 * eof if modes[3] & termios.ICANON and eof != b"\0" else b""
-
     def close_stdin(self) -> None:
         """End of input for a program on pipes. Nothing on a pty: there it is a character."""
         if not self.pty:

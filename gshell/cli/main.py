@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
     """Run it; the exit status."""
     try:
         if argv and argv[0] == "bg":
-            from gshell.client.launch import background_main
+            from gshell.cli.launch import background_main
 
             return background_main(argv[1:])
         from gshell.cli import commands
@@ -45,7 +45,7 @@ def complain(error: GshellError) -> None:
 def run(parsed: Parsed) -> int:
     name = parsed.command.name
     if name in ("run", "sh", "attach", "logs"):
-        from gshell.client.launch import session
+        from gshell.cli.launch import session
 
         return session(parsed)
     if name == "version":

@@ -15,17 +15,19 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell import config
-from gshell.client import plan as plans
+from gshell.client.embedded import Supervisor
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.modes import SeenModes
-from gshell.client.run import Plan, Runner
+from gshell.client.run import Plan, Runner, Surroundings
 from gshell.client.terminal import DEFAULT_SIZE, rescue
 from gshell.errors import GshellError, UsageError
-from gshell.model.machine import machine_id
+from gshell.net.machine import machine_id
 from gshell.model.ticket import Ticket
 from gshell.net import address
 from gshell.net.loop import IN, Loop
 from gshell.wire import peer as wire
+
+PlanOf = Callable[[list[str], Surroundings], "Plan | None"]  # a command line, read
 
 WARM = 2  # openings that wait, joined and verified, for the next ``run``
 WARM_RETRY_S = 2.0
@@ -107,13 +109,13 @@ class WarmPool:
 class Background:
     """Owns the socket, the pool and all running fronts."""
 
-    def __init__(self, loop: Loop, ticket: Ticket, listener: socket.socket, on_idle: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, ticket: Ticket, listener: socket.socket, plan_of: PlanOf) -> None:
         self.loop = loop
         self.dialler = Dialler(loop, ticket)
         self.pool = WarmPool(self.dialler)
         self._listener = listener
         self.fronts: set[Front] = set()
-        self._on_idle = on_idle
+        self.plan_of = plan_of
         self.used_at = loop.clock()
         self.stopping = False
         loop.add(listener.fileno(), IN, self._accept)
@@ -226,7 +228,7 @@ class Front:
         for pair in words[6 + argc :]:
             key, _, value = pair.decode("utf-8", "surrogateescape").partition("=")
             env[key] = value
-        here = plans.Surroundings(
+        here = Surroundings(
             env=env,
             cwd=cwd.decode("utf-8", "surrogateescape"),
             umask=int(umask, 8),
@@ -234,13 +236,10 @@ class Front:
             stdin_tty=os.isatty(self._fds[0]),
             stdout_tty=os.isatty(self._fds[1]),
         )
-        from gshell.cli import commands
-
-        parsed = commands.read(argv)
-        if parsed.command.name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
+        plan = self._background.plan_of(argv, here)
+        if plan is None:
             self._end(-1)  # help and the like: the front does that itself
             return
-        plan = plans.make(parsed, here)
         self._start(plan, foreground == b"1")
 
     def _start(self, plan: Plan, foreground: bool) -> None:
@@ -360,10 +359,16 @@ class Front:
             self._fds = []
 
 
-def serve(ticket: Ticket, listener: socket.socket, supervisor: Any, ready: Callable[[], None]) -> int:
-    """The process's life: until told to stop, or idle for long. ``supervisor`` may be None."""
+def serve(
+    ticket: Ticket,
+    listener: socket.socket,
+    plan_of: PlanOf,
+    supervisor: Supervisor | None,
+    ready: Callable[[], None],
+) -> int:
+    """The process's life: until told to stop, or idle for long."""
     loop = Loop()
-    background = Background(loop, ticket, listener, lambda: None)
+    background = Background(loop, ticket, listener, plan_of)
     stopping: list[int] = []
     reads, writes = socket.socketpair()
     for end in (reads, writes):
@@ -372,7 +377,7 @@ def serve(ticket: Ticket, listener: socket.socket, supervisor: Any, ready: Calla
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: stopping.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    loop.add(reads.fileno(), IN, lambda mask: reads.recv(64) and None)
+    loop.add(reads.fileno(), IN, lambda mask: None if reads.recv(64) else None)
 
     def look() -> None:
         idle = loop.clock() - background.used_at

@@ -31,6 +31,7 @@ BACKOFF_GROWTH = 1.6  # five breaks in a row cost 0.2 s, not 0.5: somebody waits
 REACH_S = 10.0  # of being cut off before we were ever joined: no passing thing
 UNREACHED = 6  # dials that nobody took, within a second: no relay there
 JOIN_S = 15.0  # from dialling to the agent's greeting: longer than a door waits for a spare
+TYPED_DEAD_S = 10.0  # a key was typed, and since then not a byte came: no need to wait for DEAD_AFTER_S
 SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: ask who we are
 
 
@@ -94,6 +95,7 @@ class Conversation:
         self._timer: Timer | None = None
         self._heard_at = 0.0
         self._beat_at = 0.0
+        self._asking: Timer | None = None
         self._began_at = 0.0
         self._attempts = 0
         self._silent = 0
@@ -216,7 +218,6 @@ class Conversation:
         self.peer.link_lost()
         if link.first is not None and link.first.startswith(rendezvous.MAGIC):
             code, retry_s = rendezvous.parse_refusal(link.first)
-            self._began_at = self._loop.clock()  # a relay is there: be patient with it
             self._refused(code, retry_s)
         elif isinstance(error, (AuthError, RemoteProtocolError)):
             if isinstance(error, RemoteProtocolError):
@@ -228,6 +229,8 @@ class Conversation:
             self._broken(error, taken=link.connected)
 
     def _refused(self, code: str, retry_s: float) -> None:
+        if code in ("again", "queued"):
+            self._began_at = self._loop.clock()  # a relay is there: be patient with it
         if code in ("again", "used", "garbled"):  # garbled: cut, or not whole in one read
             self._later(max(retry_s, self._backoff()))
             self._owner.on_lost(self, LinkLost("the agent is away for the moment"))
@@ -299,7 +302,8 @@ class Conversation:
         link = self._link
         if link is not None:
             silent = now - self._heard_at
-            if silent > (DEAD_AFTER_S if self.peer.greeted else JOIN_S):
+            patience = DEAD_AFTER_S - HEARTBEAT_S / 3  # noticed within DEAD_AFTER_S
+            if silent > (patience if self.peer.greeted else JOIN_S):
                 self._drop()
                 self._broken(LinkLost("the connection has been silent"))
             elif (
@@ -312,8 +316,16 @@ class Conversation:
 
     def check_now(self) -> None:
         """Somebody waits for an answer (a key was typed): find out soon whether the link lives."""
-        if self.up and self._loop.clock() - self._heard_at > 3.0:
+        now = self._loop.clock()
+        if self.up and now - self._heard_at > 3.0 and self._asking is None:
             self.peer.ping(0)
+            self._asking = self._loop.later(TYPED_DEAD_S, lambda: self._unanswered(now))
+
+    def _unanswered(self, since: float) -> None:
+        self._asking = None
+        if self._link is not None and self._heard_at < since and not self.over:
+            self._drop()
+            self._broken(LinkLost("the connection does not answer"))
 
     # -- sending
 

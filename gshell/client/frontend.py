@@ -15,22 +15,13 @@ The two processes talk in lines over a unix socket (see ``client/background.py``
 
 import sys
 
-FAST = ("run", "sh", "attach", "logs")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket as Socket
 
+    from gshell.client.terminal import Terminal
 
-def main() -> int:
-    """Run the command line; the process's exit status."""
-    argv = sys.argv[1:]
-    if argv and argv[0] in FAST:
-        status = _through_background(argv)
-        if status is not None:
-            return status
-    from gshell.cli.main import main as command_line
-
-    return command_line(argv)
-
-
-def _through_background(argv: "list[str]") -> "int | None":
+def through_background(argv: "list[str]") -> "int | None":
     """The exit status, or None if there is no background process (that wants it)."""
     import posix
 
@@ -76,10 +67,10 @@ def _socket_path(environ: "dict[bytes, bytes]") -> bytes:
 class _Front:
     """Our end: keeps job control, the signals and the terminal's mode; reads and writes nothing."""
 
-    def __init__(self, sock: "object") -> None:
+    def __init__(self, sock: "Socket") -> None:
         self.sock = sock
         self.heard = b""
-        self.terminal = None
+        self.terminal: "Terminal | None" = None
         self.reset = b""  # what undoes the modes that output has set, should nobody else be left
         self.tty = False
 
@@ -128,7 +119,7 @@ class _Front:
 
     def wait(self) -> "int | None":
         """Do what the background process says until it says we are done."""
-        import _signal
+        import _signal  # type: ignore[import-not-found]
 
         # Python's own handler raises KeyboardInterrupt; ours sends a line from within recv's EINTR.
         for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH", "TSTP"):
@@ -138,7 +129,7 @@ class _Front:
         if self.tty and not self._foreground():
             _signal.signal(_signal.SIGALRM, self._look_again)
             _signal.setitimer(_signal.ITIMER_REAL, 0.25, 0.25)
-        status = None
+        status: "int | None" = None
         while status is None:
             try:
                 data = self.sock.recv(4096)

@@ -41,6 +41,18 @@ ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
+class Surroundings(Record):
+    """The user's side: taken from this process, or sent by the front process."""
+
+    env: dict[str, str]
+    cwd: str
+    umask: int
+    where: str
+    """The machine, see :func:`gshell.net.machine.machine_id`."""
+    stdin_tty: bool
+    stdout_tty: bool
+
+
 class Plan(Record):
     """What to do."""
 
@@ -56,7 +68,8 @@ class Plan(Record):
     timeout_s: float | None = None
     escape: str | None = "~"
     job: str = ""
-    index: int = 0
+    part: int = 0
+    """Which of the job's steps, where it has several."""
     rights: str = "rw"
     steal: bool = False
     since: Any = None
@@ -169,7 +182,7 @@ class Runner:
             request: dict[str, Any] = {
                 "op": "attach",
                 "job": plan.job,
-                "index": plan.index,
+                "index": plan.part,
                 "rights": plan.rights,
             }
             hello = {"since": plan.since, "steal": plan.steal}
@@ -443,7 +456,7 @@ class Runner:
             if known == "none" and self._plan.job:
                 error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
             elif known == "unknown":  # the door's word only, or anybody's on the way
-                passing = code in ("silent", "none")
+                passing = True
                 error.message = words.get(code, error.message)
             if passing:
                 self._again(talk, error)
@@ -490,9 +503,12 @@ class Runner:
         seat.talk.peer.consume(stream, len(here))
         if offset + len(data) >= until:
             del seat.history[stream]
-            from gshell.model.vt import filter_history
+            from gshell.model.vt import filter_history, safe_start
 
-            shown = filter_history(b"".join(pieces))
+            whole = b"".join(pieces)
+            if until > len(whole) and not whole.startswith(b"\x1b"):
+                whole = whole[safe_start(whole) :]  # not from the beginning: maybe amid a sequence
+            shown = filter_history(whole)
             self._port.seen(shown)
             self._out.write(shown, None, 0, 0)
         return data[len(here) :]

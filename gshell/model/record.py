@@ -6,6 +6,8 @@ fields, defaults, ``_replace`` and ``_asdict``.
 
 from __future__ import annotations
 
+__all__ = ["Record"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple as Record

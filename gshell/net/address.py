@@ -57,8 +57,8 @@ def start_connect(address: str) -> Tuple[socket.socket, bool]:
             raise
         sock.setblocking(False)
         return sock, True
-    host, port = target  # type: ignore[misc]
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    assert isinstance(target, tuple)
+    infos = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
     kind, proto = infos[0][1], infos[0][2]
     sock = socket.socket(infos[0][0], kind, proto)
     sock.setblocking(False)
@@ -98,8 +98,8 @@ def listen(address: str, backlog: int = 1024) -> socket.socket:
             sock.close()
             raise
     else:
-        host, port = target  # type: ignore[misc]
-        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        assert isinstance(target, tuple)
+        info = socket.getaddrinfo(*target, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         sock = socket.socket(info[0], info[1], info[2])
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

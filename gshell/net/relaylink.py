@@ -57,7 +57,7 @@ class RelayLink:
             except OSError as problem:
                 error = problem
         else:
-            raise unreachable(self._ticket.relays[0], error.strerror if error else "no address")
+            raise unreachable(self._ticket.relays[0], str(error and error.strerror))
         tls = Tls(client_context(self._ticket if self._ticket.cert else None), server_side=False)
         self._link = Link(self._loop, sock, self, tls)
         self._link.begin(connected, tls.start())

@@ -15,7 +15,7 @@ from gshell.model.ticket import Ticket
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Any, List, Optional
 
 _READ = 1 << 16
 
@@ -119,9 +119,8 @@ class Tls:
 
     def peer_uris(self) -> List[str]:
         """The URIs in the verified peer certificate's subject alternative name."""
-        cert = self._object.getpeercert() or {}
-        names = cert.get("subjectAltName", ())
-        return [str(value) for kind, value in names if kind == "URI"]  # type: ignore[misc]
+        cert: dict[str, Any] = self._object.getpeercert() or {}
+        return [str(name[1]) for name in cert.get("subjectAltName", ()) if name[0] == "URI"]
 
     def peer_serial(self) -> str:
         """The serial number of the verified peer certificate, in hex as the ssl module writes it."""

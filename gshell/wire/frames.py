@@ -90,6 +90,8 @@ class Bye(Record):
 
 if TYPE_CHECKING:
     Frame = Union[Data, Grant, Stop, Gap, Hello, Welcome, Ping, Pong, Bye]
+else:
+    Frame = tuple
 
 
 def data_head(stream: int, offset: int, length: int, fin: bool) -> bytes:

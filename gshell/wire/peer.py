@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     Event = Union[
         StreamData, StreamEnded, StreamGap, StreamStopped, ControlReceived, Greeted, PongReceived, Ended
     ]
+else:
+    Event = tuple
 
 _MAX_HELD_BYTES = 2 * EARLY_BYTES  # behind a greeting not yet adopted; a client sends half of that
 _MAX_STREAM = 4 * MAX_STREAMS  # the highest number a STOP is remembered of

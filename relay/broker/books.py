@@ -48,6 +48,7 @@ class Books:
         self.why: dict[tuple[str, str], tuple[str, str]] = {}  # (user, att) -> (code, message)
         self.changed: set[str] = set()  # users whose queues moved since the last notice
         self.kept: dict[str, dict[int, None]] = {}  # user -> finished job ids, oldest first
+        self.unwritten: dict[int, Job] = {}
         self.next_id = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -126,8 +127,13 @@ class Books:
         return job if job is not None and job.user == user and job.shown else None
 
     def keep(self, job: Job) -> None:
-        """Write the job down."""
-        self.out.append(Journal("job", str(job.id), job.record()))
+        """Write the job down, as it is at the end of the round."""
+        self.unwritten[job.id] = job
+
+    def write(self) -> None:
+        for job in self.unwritten.values():
+            self.out.append(Journal("job", str(job.id), job.record()))
+        self.unwritten.clear()
 
     def forget(self, job: Job) -> None:
         """As if it had never been; its number stays used."""
@@ -138,6 +144,7 @@ class Books:
         for att in job.atts:
             self.atts.pop(att, None)
         self.kept.get(job.user, {}).pop(job.id, None)
+        self.unwritten.pop(job.id, None)
         self.out.append(Journal("job", str(job.id), None))
 
     def queue(self, job: Job) -> None:
@@ -162,6 +169,25 @@ class Books:
         agent = self.agents.get(job.members[index].agent_id)
         if agent is not None:
             agent.drop((job.id, index))
+
+    def member_over(
+        self, job: Job, index: int, error: str | None = None, at: float | None = None
+    ) -> None:
+        """One part has ended, or never will start; the job is over with its last one."""
+        member = job.members[index]
+        self.release(job, index)
+        if member.ended_at is None:
+            member.ended_at = self.now if at is None else at
+            member.error = error
+            member.attached = member.watchers = 0
+        if job.state.final or any(m.ended_at is None for m in job.members):
+            self.keep(job)  # given up before, it ran all the same: what is said has been said
+            return
+        clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
+        if job.canceled:
+            self.finish(job, JobState.CANCELED)
+        else:
+            self.finish(job, JobState.COMPLETED if clean else JobState.FAILED)
 
     def finish(self, job: Job, state: JobState, error: str | None = None) -> None:
         """The end; who waited for it hears it."""

@@ -50,6 +50,7 @@ class Broker:
         b.out = []
         self._dispatch(b, event)
         b.run_timers()
+        b.write()
         return b.out
 
     def _dispatch(self, b: Books, event: Event) -> None:
@@ -149,6 +150,7 @@ class Broker:
             reports.on_away(b, agent)
         for record in sorted(jobs, key=lambda r: int(r["id"])):
             self._restore_job(b, Job.restored(record))
+        b.unwritten.clear()
         b.out = []
 
     @staticmethod
@@ -173,7 +175,8 @@ class Broker:
             b.queue(job)
             if job.spec is None:
                 places.abandon_later(b, job)
-        elif job.state is JobState.HELD:
-            places.hold_until(b, job, b.settings.start_s)
-        elif job.canceled:
-            verbs.kill_later(b, job)
+        else:
+            if any(m.started_at is None for m in job.members) and not job.warm:
+                places.hold_until(b, job, b.settings.start_s)
+            if job.canceled:
+                verbs.kill_later(b, job)

@@ -82,7 +82,9 @@ def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
             _send_away(b, job, "queued", places.why_waiting(b, job))
             if job.warm:
                 b.forget(job)
-            elif not job.awaits:
+                return
+            b.keep(job)
+            if not job.awaits:
                 places.abandon_later(b, job)
         else:
             _wait_for_group(b, job)
@@ -184,6 +186,7 @@ def on_placed(b: Books, job: Job) -> None:
 
 def _join_all(b: Books, job: Job) -> None:
     job.joined = True
+    b.keep(job)
     job.asks_until = None
     asks, job.asks = job.asks, {}
     for index, ask in sorted(asks.items()):

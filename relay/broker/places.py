@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from relay.broker.books import Books
 from relay.broker.events import Message
-from relay.broker.model import Agent, Job
+from relay.broker.model import Agent, Job, Member
 from relay.broker.states import JobState
 
 
@@ -80,18 +80,21 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
     job.held_until = when = b.now + delay_s
 
     def check() -> None:
-        if job.held_until != when or b.jobs.get(job.id) is not job or job.started:
+        if job.held_until != when or b.jobs.get(job.id) is not job or job.state.final:
             return
-        agents = [b.agents.get(m.agent_id) for m in job.members]
+        waiting = [i for i, m in enumerate(job.members) if m.started_at is None and not m.ended_at]
+        agents = [b.agents.get(job.members[i].agent_id) for i in waiting]
         if any(a is not None and a.conn is None for a in agents):
-            hold_until(
-                b, job, delay_s
-            )  # away, it may have started: its return or its grace decides
+            hold_until(b, job, delay_s)  # away, it may have started: its return or its grace decides
+        elif job.started:
+            for i in waiting:
+                _unexpect(b, job.members[i])
+                b.member_over(job, i, "it did not start")
         elif job.spec is not None:
             b.finish(job, JobState.FAILED, "its agent did not start it")
-            place_all(b, job.user)
         else:
             give_up(b, job, "nobody came to use its place")
+        place_all(b, job.user)
 
     b.at(when, check)
 
@@ -99,10 +102,14 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
 def give_up(b: Books, job: Job, why: str) -> None:
     """End a job that has not started: told to its agents, shown as canceled."""
     for member in job.members:
-        if member.agent_id and member.att:
-            b.tell_agent(member.agent_id, {"m": "unexpect", "att": member.att})
+        _unexpect(b, member)
     b.finish(job, JobState.CANCELED, why)
     place_all(b, job.user)
+
+
+def _unexpect(b: Books, member: Member) -> None:
+    if member.agent_id and member.att:
+        b.tell_agent(member.agent_id, {"m": "unexpect", "att": member.att})
 
 
 def displace(b: Books, job: Job) -> None:
@@ -110,8 +117,7 @@ def displace(b: Books, job: Job) -> None:
     assert job.state is JobState.HELD
     for index, member in enumerate(job.members):
         b.release(job, index)
-        if member.agent_id and member.att:
-            b.tell_agent(member.agent_id, {"m": "unexpect", "att": member.att})
+        _unexpect(b, member)
         member.agent_id = member.host = ""
     job.joined = False
     job.held_until = None

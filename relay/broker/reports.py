@@ -25,6 +25,11 @@ def number(message: Message, key: str, default: int = 0, most: int = 1 << 53) ->
     return value if good else default  # type: ignore[return-value]
 
 
+def index_of(message: Message) -> int:
+    """-1, which is nobody's, if it is not one."""
+    return number(message, "index", 0 if "index" not in message else -1)
+
+
 def stamp(message: Message, key: str, default: float) -> float:
     value = message.get(key)
     return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else default
@@ -100,7 +105,7 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
         elif not job.started:
             places.displace(b, job)
         else:
-            _member_over(b, job, key[1], error=why)
+            b.member_over(job, key[1], error=why)
     places.place_all(b, agent.user)
 
 
@@ -112,7 +117,7 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
         job_id = job_number(session.get("job"))
         if job_id is None:
             continue
-        key = (job_id, number(session, "index"))
+        key = (job_id, index_of(session))
         listed.add(key)
         at = stamp(session, "started_at", b.now)
         atts = session.get("atts")
@@ -125,7 +130,8 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
     if not reborn:  # joined clients may still start something; a deadline decides
         for key in agent.here - listed:
             job = b.jobs[key[0]]
-            if not job.started and job.spec is None and not job.warm:
+            silent = job.members[key[1]].started_at is None
+            if silent and job.spec is None and not (job.warm and not job.started):
                 keep.add(key)
                 places.hold_until(b, job, b.settings.abandoned_s)
     lose(b, agent, "agent died" if reborn else "the agent does not have it", frozenset(keep))
@@ -137,8 +143,8 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
 def _find(b: Books, agent: Agent, message: Message) -> tuple[Job, Member, int] | None:
     """The member that this agent speaks of; None unless it is placed on this agent."""
     job = b.jobs.get(job_number(message.get("job")) or 0)
-    index = number(message, "index")
-    if job is None or job.user != agent.user or index >= job.size:
+    index = index_of(message)
+    if job is None or job.user != agent.user or not 0 <= index < job.size:
         return None
     member = job.members[index]
     return (job, member, index) if member.agent_id == agent.id else None
@@ -146,9 +152,9 @@ def _find(b: Books, agent: Agent, message: Message) -> tuple[Job, Member, int] |
 
 def on_started(b: Books, agent: Agent, message: Message) -> None:
     job_id = job_number(message.get("job"))
-    index = number(message, "index")
+    index = index_of(message)
     size = number(message, "size", 1)
-    if job_id is None or index >= b.settings.group_size:
+    if job_id is None or not 0 <= index < b.settings.group_size:
         return
     job = b.jobs.get(job_id)
     if job is not None and job.user != agent.user:
@@ -191,7 +197,16 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     job.pty = bool(message.get("pty"))
     job.go(JobState.ACTIVE)
     job.joined = True
-    job.spec = job.held_until = None
+    job.spec = None
+    orphans = [i for i, m in enumerate(job.members) if not m.agent_id]
+    for i in orphans:  # its group had lost its places meanwhile: all or none
+        b.member_over(job, i, "the rest of its group started without it")
+    if orphans:
+        b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
+    if all(m.started_at is not None or m.ended_at is not None for m in job.members):
+        job.held_until = None
+    elif job.held_until is None:
+        places.hold_until(b, job, b.settings.start_s)
     b.keep(job)
     if job.canceled:
         b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
@@ -207,30 +222,11 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
         code, signal = message.get("code"), message.get("signal")
         member.code = code if isinstance(code, int) else None
         member.signal = signal if isinstance(signal, int) else None
-        _member_over(b, job, index, text(message, "error") or None, stamp(message, "at", b.now))
+        b.member_over(job, index, text(message, "error") or None, stamp(message, "at", b.now))
     b.send(agent.conn, {
-        "m": "ended-ok", "job": message.get("job"), "index": number(message, "index"),
+        "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip
     places.place_all(b, agent.user)
-
-
-def _member_over(
-    b: Books, job: Job, index: int, error: str | None = None, at: float | None = None
-) -> None:
-    member = job.members[index]
-    b.release(job, index)
-    if member.ended_at is None:
-        member.ended_at = b.now if at is None else at
-        member.error = error
-        member.attached = member.watchers = 0
-    if any(m.ended_at is None for m in job.members):
-        b.keep(job)
-        return
-    clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
-    if job.canceled:
-        b.finish(job, JobState.CANCELED)
-    else:
-        b.finish(job, JobState.COMPLETED if clean else JobState.FAILED)
 
 
 def on_refused(b: Books, agent: Agent, message: Message) -> None:
@@ -251,7 +247,7 @@ def on_refused(b: Books, agent: Agent, message: Message) -> None:
         places.displace(b, job)
         places.place_all(b, agent.user)
     elif job.started and member.started_at is None and member.att == att:
-        _member_over(b, job, index, error=why)
+        b.member_over(job, index, error=why)
 
 
 def on_unused(b: Books, agent: Agent, message: Message) -> None:
@@ -263,7 +259,7 @@ def on_unused(b: Books, agent: Agent, message: Message) -> None:
     if member.att != text(message, "att"):
         return
     if job.state is not JobState.HELD:
-        _member_over(b, job, index, error="its client left before it started")
+        b.member_over(job, index, error="its client left before it started")
         return
     for other in job.members:
         if other is not member:

@@ -35,6 +35,8 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.cli": {
         "gshell.model", "gshell.client", "gshell.sweep", "gshell.cast", "gshell.config",
         "gshell.jdl", "gshell.lrms", "gshell.mpi",
+        "gshell.net",  # most verbs are one question to the relay
+        "relay",  # the verb `relay` is the relay's own command line
         "gshell.agent",  # the verb `agent` starts one
         "gshell.repl",  # no verb at all starts the prompt
     },
@@ -73,7 +75,7 @@ PURE = {
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {
-    "__future__", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
+    "__future__", "_collections", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
     "dataclasses", "datetime", "enum", "fnmatch", "fractions", "functools", "graphlib", "hashlib",
     "heapq", "hmac", "ipaddress", "itertools", "json", "math", "numbers", "operator", "posixpath",
     "re", "shlex", "statistics", "string", "struct", "textwrap", "types", "typing", "unicodedata",

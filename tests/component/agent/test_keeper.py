@@ -32,6 +32,7 @@ def keep(tmp_path):
     for keeper in started:
         keeper.kill()
         keeper.wait()
+        assert keeper.stdout is not None
         keeper.stdout.close()
 
 

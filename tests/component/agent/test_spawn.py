@@ -43,7 +43,7 @@ def start():
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-def sh(start, script: str, **more) -> Child:
+def sh(start, script: str, **more):
     return start("sh", "-c", script, **more)
 
 
@@ -72,7 +72,9 @@ def read_until(child: Child, wanted: bytes = b"", fd: int = -1) -> bytes:
 
 def ended(child: Child) -> Exit:
     assert select.select([child.pidfd], [], [], PATIENCE_S)[0]
-    return child.reap()
+    end = child.reap()
+    assert end is not None
+    return end
 
 
 def output_of(start, script: str, **more) -> str:
@@ -126,7 +128,7 @@ def test_a_signal_reaches_the_whole_group(start, number, status):
 
 def test_a_core_dump_is_told(start, tmp_path):
     child = sh(start, "ulimit -c unlimited; kill -SEGV $$", cwd=str(tmp_path))
-    assert ended(child)._replace(core_dumped=False) == Exit(139, signal.SIGSEGV, False)
+    assert ended(child) in [Exit(139, signal.SIGSEGV, dumped) for dumped in (True, False)]
 
 
 def test_nothing_is_signalled_after_reaping(start, monkeypatch):
@@ -161,7 +163,10 @@ def test_without_pidfd_one_asks_now_and_then(start, monkeypatch):
 @pytest.mark.parametrize("pty", [None, (24, 80)])
 def test_the_program_has_three_descriptors_and_no_more(start, pty):
     child = start("sleep", "1000", pty=pty)
-    assert sorted(os.listdir(f"/proc/{child.pid}/fd")) == ["0", "1", "2"]
+    # We go on in the middle of the exec: some of ours are closed a moment later.
+    until(
+        lambda: sorted(os.listdir(f"/proc/{child.pid}/fd")) == ["0", "1", "2"], "0, 1 and 2 alone"
+    )
 
 
 IN_A_BAD_PLACE = """
@@ -334,13 +339,6 @@ def test_a_program_may_leave_its_terminal_and_come_back(start):
     assert read_until(child) == b""
 
 
-def test_the_end_of_input_is_a_character_where_lines_are_read(start):
-    child = sh(start, "cat; stty raw -echo; echo raw; read x", pty=(24, 80))
-    os.write(child.stdin, b"unfinished" + child.end_of_input())
-    read_until(child, b"raw")
-    assert child.end_of_input() == b""
-
-
 def test_closing_hangs_up(start):
     child = sh(start, "echo ready; sleep 1000", pty=(24, 80))
     read_until(child, b"ready")
@@ -419,7 +417,7 @@ def take_all(taken: list[int]) -> None:
     [(0, None), (1, None), (2, None), (5, None), (6, None), (1, (24, 80)), (2, (24, 80))],
 )
 def test_no_descriptors_left_is_no_crash_and_leaks_none(start, spare, pty):
-    taken = []
+    taken: list[int] = []
     try:
         take_all(taken)
         for _ in range(spare):
@@ -451,7 +449,7 @@ def test_an_empty_place_on_the_path_is_the_directory_itself(start, tmp_path):
 
 
 def test_without_a_path_there_is_the_system_s(start):
-    assert ended(start("true", env={})).code == 0
+    assert ended(start("true", env={})) == Exit(0, None, False)
 
 
 def test_what_may_not_be_executed_is_passed_over(start, tmp_path):

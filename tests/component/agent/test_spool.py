@@ -164,6 +164,11 @@ def mounted(path, size: int) -> str:
     return subprocess.run(argv, capture_output=True, text=True).stderr
 
 
+def write_while_there_is_room(log: StreamLog) -> None:
+    while not log.full and log.end < 1 << 20:
+        log.append(text(log.end, 8192))
+
+
 def test_a_log_on_a_disk_that_is_full_waits_and_goes_on(tmp_path):
     reason = mounted(tmp_path, 256 * 1024)
     if reason:
@@ -172,9 +177,8 @@ def test_a_log_on_a_disk_that_is_full_waits_and_goes_on(tmp_path):
         spool = Spool(str(tmp_path / "stream"), segment_bytes=64 * 1024)
         log = StreamLog(lambda: spool, Retention(16_384, 32_768, 1 << 20))
         cursor = log.cursor(0, needed=True)
-        while not log.full:
-            log.append(text(log.end, 8192))
-        assert "No space left" in log.trouble
+        write_while_there_is_room(log)
+        assert "No space left" in str(log.trouble)
         assert 200_000 < log.end < 256 * 1024 + 60_000
         at = 0
         while at < log.end:
@@ -182,8 +186,7 @@ def test_a_log_on_a_disk_that_is_full_waits_and_goes_on(tmp_path):
             assert data == text(at, len(data))
             at += len(data)
             cursor.release(at)
-            if not log.full and log.end < 1 << 20:
-                log.append(text(log.end, 8192))
+            write_while_there_is_room(log)
         assert log.end >= 1 << 20
         assert log.trouble is None
         log.delete()

@@ -242,7 +242,7 @@ def test_no_place_for_a_spool_is_as_a_full_disk():
     log.cursor(0, needed=True)
     fill(log, 500_000)
     assert log.full
-    assert "Read-only" in log.trouble
+    assert "Read-only" in str(log.trouble)
 
 
 def test_a_disk_that_loses_bytes_makes_a_gap(log, spool):

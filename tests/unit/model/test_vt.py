@@ -5,7 +5,7 @@ import random
 import pyte
 import pytest
 
-from gshell.agent.history import ModeTracker, filter_history, safe_start
+from gshell.model.vt import ModeTracker, filter_history, safe_start
 from kit.feed import feed_all_ways
 
 ESC = b"\x1b"
@@ -32,7 +32,8 @@ def tracked(output: bytes, tail: bytes = b"") -> ModeTracker:
         ]
         return last.prelude(), last.reset(), last.title, offsets
 
-    return feed_all_ways(new, output, state, tail)[-1]
+    trackers: list[ModeTracker] = feed_all_ways(new, output, state, tail)
+    return trackers[-1]
 
 
 # ---------------------------------------------------------------------------------------- the modes
@@ -296,7 +297,7 @@ class Answers(list):
 def test_a_terminal_has_nothing_to_answer():
     screen = pyte.Screen(80, 24)
     answers = Answers()
-    screen.write_process_input = answers.write
+    screen.write_process_input = answers.write  # type: ignore[method-assign]
     stream = pyte.ByteStream(screen)
     stream.feed(b"\x1b[6n")
     assert answers  # it would

@@ -6,9 +6,10 @@ import os
 import sys
 
 from gshell import config
-from gshell.client import plan as plans
+from gshell.cli import plan as plans
+from gshell.client.run import Plan, Surroundings
 from gshell.errors import GshellError
-from gshell.model.machine import machine_id
+from gshell.net.machine import machine_id
 from gshell.model.ticket import Ticket
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 START_S = 60.0
 
 
-def surroundings() -> plans.Surroundings:
+def surroundings() -> Surroundings:
     """Of this process."""
     umask = os.umask(0)
     os.umask(umask)
@@ -26,7 +27,7 @@ def surroundings() -> plans.Surroundings:
         cwd = os.getcwd()
     except OSError:
         cwd = "/"
-    return plans.Surroundings(
+    return Surroundings(
         env=dict(os.environ),
         cwd=cwd,
         umask=umask,
@@ -165,6 +166,20 @@ def start_background(wait: bool) -> None:
         raise GshellError(message.removeprefix("gshell: ") or "the background process did not start", hint=hint or "gshell doctor")
 
 
+def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
+    """What a front process asks for; None for what it does itself (help, other commands).
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    from gshell.cli import commands
+
+    parsed = commands.read(argv)
+    if parsed.command.name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
+        return None
+    return plans.make(parsed, here)
+
+
 def background_main(argv: list[str]) -> int:
     """``gshell bg --ready-fd N``: be the background process."""
     ready_fd = int(argv[argv.index("--ready-fd") + 1]) if "--ready-fd" in argv else -1
@@ -199,7 +214,7 @@ def background_main(argv: list[str]) -> int:
             supervisor.stop()
         return error.exit_code
     config.write_private(config.background_socket() + ".pid", f"{os.getpid()}\n")
-    return background.serve(ticket, listener, supervisor, lambda: say("ready"))
+    return background.serve(ticket, listener, plan_of, supervisor, lambda: say("ready"))
 
 
 def _wait_private() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gshell.client.run import Plan
+from gshell.client.run import Plan, Surroundings
 from gshell.errors import UsageError
 from gshell.model.record import Record
 
@@ -15,18 +15,6 @@ if TYPE_CHECKING:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gshell.cli.options import Parsed
-
-
-class Surroundings(Record):
-    """The user's side: taken from this process, or sent by the front process."""
-
-    env: dict[str, str]
-    cwd: str
-    umask: int
-    where: str
-    """The machine, see :func:`gshell.model.machine.machine_id`."""
-    stdin_tty: bool
-    stdout_tty: bool
 
 
 def make(parsed: Parsed, here: Surroundings) -> Plan:
@@ -115,7 +103,7 @@ def _attachment(parsed: Parsed, name: str, on_terminal: bool, inside_ssh: bool, 
         spec={},
         pty=on_terminal and not logs,
         job=job,
-        index=int(index or 0),
+        part=int(index or 0),
         rights="r" if read_only else "rw",
         steal=not logs and bool(parsed["steal"]),
         since="start" if logs and parsed["since"] is None else parsed["since"],
