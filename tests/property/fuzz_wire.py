@@ -16,8 +16,7 @@ from collections.abc import Iterator
 
 from gshell.errors import RemoteProtocolError
 from gshell.wire import frames, peer
-from gshell.wire import peer
-from gshell.wire.peer import Peer
+from gshell.wire.peer import Event, Peer
 from gshell.wire.streams import SendBuffer
 
 WINDOW = 1000
