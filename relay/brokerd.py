@@ -84,12 +84,11 @@ class BrokerShell:
                 elif messages[0].get("greeting") == self._doors.get(door, ""):
                     for message in messages[1:]:
                         self._on_door(door, message)
-                elif messages[0].get("m") == "status":
-                    self._bus.send(door, [self.status()])
 
     def _greet(self, door: str) -> None:
-        if not door.startswith("door"):
-            return  # a command that asks for the status
+        if not door.startswith("door"):  # a command that wants to know how we are
+            self._bus.send(door, [self.status()])
+            return
         self._lose(door)
         self._greetings += 1
         self._doors[door] = greeting = f"{self._boot}.{self._greetings}"

@@ -89,6 +89,9 @@ class DoorBus(_Socket):
     def __init__(self, path: str, name: str) -> None:
         super().__init__(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
+        # Without IMMEDIATE a lost broker's queue would be kept for the next one, which would not be
+        # greeted either: the greeting is sent when a queue is made.
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.PROBE_ROUTER, 1)
         self._socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self._socket.connect(_endpoint(path))
@@ -104,8 +107,13 @@ class DoorBus(_Socket):
             if body:
                 out += json.loads(body)
 
-    def send(self, messages: list[Message]) -> None:
-        self._socket.send(json.dumps(messages, separators=(",", ":")).encode(), zmq.DONTWAIT)
+    def send(self, messages: list[Message]) -> bool:
+        """False: there is no broker now; the next one will not want to know."""
+        try:
+            self._socket.send(json.dumps(messages, separators=(",", ":")).encode(), zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        return True
 
     def wait(self, timeout_s: float) -> bool:
         """For programs without a loop: is there something to drain?"""

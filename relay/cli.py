@@ -249,10 +249,7 @@ def _ask(folder: str) -> dict[str, Any]:
     os.chdir(folder)  # the bus's name must be short
     bus = DoorBus(state.BUS, f"ask{os.getpid()}")
     try:
-        bus.send([{"m": "status"}])
-        if not bus.wait(_ASK_S):
-            return {}
-        return next(iter(bus.drain()), {})
+        return next(iter(bus.drain()), {}) if bus.wait(_ASK_S) else {}
     finally:
         bus.close()
 

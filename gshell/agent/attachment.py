@@ -82,8 +82,8 @@ class Attachment:
             for event in receive(chunk):
                 self._handle(event)
         if self.link is link:
-            self.session.resume_reading()
             self.pump()
+            self.session.resume_reading()  # after: what was sent makes room
 
     def link_room(self, link: Link) -> None:
         self.pump()

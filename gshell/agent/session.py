@@ -29,6 +29,7 @@ from gshell.wire.constants import (
 )
 
 READ_BYTES = 1 << 16  # one round of output; a pty gives at most 4 KiB a read, so rounds are many reads
+PIPE_ROUND_BYTES = 1 << 18  # of a pipe in one round, sent on in one piece
 AHEAD_BYTES = 1 << 16  # output read ahead of what a primary that is attached can be sent
 DRAIN_AFTER_EXIT_S = 2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
 REAP_POLL_S = 0.05  # only on kernels without pidfds
@@ -302,12 +303,12 @@ class Session:
         stream = self._stream_of(rank, fd)
         log = rank.logs[stream]
         parts: List[bytes] = []
-        count = 0
+        left = READ_BYTES if rank.modes is not None else PIPE_ROUND_BYTES
         ended = False
         empty = False
-        while count < READ_BYTES:
+        while left > 0:
             try:
-                data = os.read(fd, READ_BYTES - count)
+                data = os.read(fd, min(left, READ_BYTES))
             except BlockingIOError:
                 empty = True
                 break
@@ -319,14 +320,17 @@ class Session:
                 ended = True
                 break
             parts.append(data)
-            count += len(data)
-            if rank.modes is None:
-                break  # a pipe gives all it has in one read; ask again by epoll
+            left -= len(data)
+            if rank.modes is None and len(data) < READ_BYTES:
+                break  # that was all: epoll tells of more
         if parts:
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
             if rank.modes is not None:
+                data = parts[0] if len(parts) == 1 else b"".join(parts)
                 rank.modes.feed(data)
-            log.append(data)
+                log.append(data)
+            else:
+                for data in parts:  # as they came: a frame each, and nothing is copied
+                    log.append(data)
             self._publish()
         if ended:
             self._close_output(rank, fd)

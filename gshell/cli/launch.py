@@ -51,10 +51,11 @@ def session(parsed: Parsed) -> int:
         GshellError: it could not even begin.
     """
     plan = plans.make(parsed, surroundings())
-    ticket = ticket_for(parsed)
     from gshell.client.direct import run_here
+    from gshell.client.stdio import standard_descriptors
 
-    return run_here(plan, ticket)
+    descriptors = standard_descriptors()  # before anything else gets the number of a closed one
+    return run_here(plan, ticket_for(parsed), descriptors)
 
 
 def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:

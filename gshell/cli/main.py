@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run it; the exit status."""
+    _stand_in_for_closed()
     try:
         if argv and argv[0] == "bg":
             from gshell.cli.launch import background_main
@@ -34,6 +35,15 @@ def main(argv: list[str]) -> int:
         # Who read our list has seen enough; python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+
+
+def _stand_in_for_closed() -> None:
+    """Somebody started us with ``>&-``: what we print then goes nowhere."""
+    if sys.stdout is None or sys.stderr is None:
+        import io
+
+        sys.stdout = sys.stdout or io.StringIO()
+        sys.stderr = sys.stderr or io.StringIO()
 
 
 def complain(error: GshellError) -> None:

@@ -282,15 +282,19 @@ class Front:
             runner.pause_input(words[1] != b"1")
         elif kind == b"r" and len(words) == 3:
             self._mode, self._saved = bytes.fromhex(words[1].decode()), bytes.fromhex(words[2].decode())
+            runner.is_raw()
             runner.pause_input(False)
 
     # -- Port: the terminal belongs to the front process
 
-    def raw(self) -> None:
+    def raw(self) -> bool:
+        if not os.isatty(self._fds[0]):  # a terminal was asked for there, there is none here
+            return True
         self._raw = True
         if self._runner is not None:
             self._runner.pause_input(True)  # until it says that the terminal is raw
         self._tell("R")
+        return False
 
     def cooked(self) -> None:
         self._raw = False

@@ -8,7 +8,6 @@ import socket
 
 from gshell.client.conversation import Dialler
 from gshell.client.run import Plan, Runner
-from gshell.client.stdio import standard_descriptors
 from gshell.client.terminal import DEFAULT_SIZE, Terminal
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
@@ -23,9 +22,10 @@ class DirectPort:
         self._terminal = terminal
         self.runner: Runner | None = None
 
-    def raw(self) -> None:
+    def raw(self) -> bool:
         if self._terminal is not None:
             self._terminal.raw()
+        return True
 
     def cooked(self) -> None:
         if self._terminal is not None:
@@ -51,9 +51,8 @@ class DirectPort:
         return reset
 
 
-def run_here(plan: Plan, ticket: Ticket) -> int:
-    """Carry it out; the exit status."""
-    descriptors = standard_descriptors()
+def run_here(plan: Plan, ticket: Ticket, descriptors: tuple[int, int, int]) -> int:
+    """Carry it out with these as stdin, stdout and stderr; the exit status."""
     terminal = None
     if plan.pty and descriptors[0] >= 0 and os.isatty(descriptors[0]):
         terminal = Terminal(descriptors[0])

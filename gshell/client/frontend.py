@@ -28,6 +28,8 @@ def through_background(argv: "list[str]") -> "int | None":
     environ = posix.environ
     if environ.get(b"GSHELL_BACKGROUND") in (b"0", b"no", b"off") or "--no-background" in argv:
         return None
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        return None  # closed, which is rare; our socket would get its number. The slow way knows what to do
     import _socket
 
     try:
@@ -78,13 +80,6 @@ class _Front:
         """Send what we are: words, directory, environment and the three descriptors."""
         import posix
 
-        fds = []
-        for fd in (0, 1, 2):
-            try:
-                posix.fstat(fd)
-            except OSError:
-                return False  # closed ones are rare: the slow way knows what to do
-            fds.append(fd)
         try:
             cwd = posix.getcwdb()
         except OSError:
@@ -97,7 +92,7 @@ class _Front:
         words += [key + b"=" + value for key, value in environ.items()]
         body = b"\0".join(words)
         data = len(body).to_bytes(4, "big") + body
-        packed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds)
+        packed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
         try:
             sent = self.sock.sendmsg([data], [(1, 1, packed)])  # SOL_SOCKET, SCM_RIGHTS
             while sent < len(data):

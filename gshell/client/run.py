@@ -81,7 +81,8 @@ class Plan(Record):
 class Port(Protocol):
     """Who has the terminal: this process, or the front process at the other end of a socket."""
 
-    def raw(self) -> None: ...
+    def raw(self) -> bool:
+        """Whether it is raw now; if not yet, ``Runner.is_raw()`` when it is."""
 
     def cooked(self) -> None: ...
 
@@ -142,7 +143,7 @@ class Runner:
         self._input = SendBuffer()
         self._out = _Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
         self._err = _Outlet(
-            Sink(self._loop, descriptors[2], self._err_written, lambda number: None)
+            Sink(self._loop, descriptors[2], self._err_written, self._err_broken)
         )
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
@@ -282,7 +283,7 @@ class Runner:
     def _enter_terminal(self, welcome: dict[str, Any]) -> None:
         if not self._raw:
             self._raw = self._was_raw = True
-            self._port.raw()
+            self._make_raw()
             if self._plan.rights == "rw" or self._plan.verb == "attach":
                 self._read_stdin()
 
@@ -561,13 +562,19 @@ class Runner:
                 seat.talk.pump()  # a grant may be due, and nothing else may happen for a while
 
     def _out_broken(self, number: int) -> None:
-        """The reader of our stdout is gone: so is the program's."""
+        self._reader_gone(self._out, stdout_of)
+
+    def _err_broken(self, number: int) -> None:
+        self._reader_gone(self._err, stderr_of)
+
+    def _reader_gone(self, outlet: "_Outlet", stream_of: Callable[[int], int]) -> None:
+        """The reader of our stdout or stderr is gone: so is the program's."""
         for seat in self._seats:
             for rank in range(max(1, seat.tasks)):
-                if seat.talk.peer.receiving(stdout_of(rank)) is not None:
-                    seat.talk.peer.stop(stdout_of(rank))
+                if seat.talk.peer.receiving(stream_of(rank)) is not None:
+                    seat.talk.peer.stop(stream_of(rank))
             seat.talk.pump()
-        for seat, stream, raw in self._out.drop():
+        for seat, stream, raw in outlet.drop():
             self._dropped(seat, stream, raw)
 
     # -- input
@@ -623,6 +630,18 @@ class Runner:
             self._say(f"[ending job {self._seats[0].talk.job}]")
             self._tell({"t": "cancel"})
 
+    def _make_raw(self) -> None:
+        """Nothing is shown before the terminal is raw: it would be edited on its way."""
+        held = not self._port.raw()
+        self._out.sink.hold(held)
+        if self._err_is_tty:
+            self._err.sink.hold(held)
+
+    def is_raw(self) -> None:
+        """The front process has made the terminal raw."""
+        self._out.sink.hold(False)
+        self._err.sink.hold(False)
+
     def _suspend(self) -> None:
         if self._stdin is not None:
             self._stdin.pause()
@@ -634,7 +653,7 @@ class Runner:
         if self._done:
             return
         if self._raw:
-            self._port.raw()
+            self._make_raw()
             self._redraw()
         if not self._input_paused:
             self.pause_input(False)
@@ -794,6 +813,7 @@ class Runner:
             if reset:
                 self._out.write(reset, None, 0, 0)
             self._out.sink.flush_blocking(2.0)
+            self._err.sink.hold(False)
             self._raw = False
             self._port.cooked()
 

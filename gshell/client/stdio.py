@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gshell.net.loop import Loop
 
 CHUNK = 64 * 1024  # bytes at a time: what a pipe holds, and what a frame may carry
+PIPE_BYTES = 1 << 20  # what a pipe may hold without privileges
 DRAIN_ROUND = 4 * CHUNK  # bytes written in one round of the loop before others have their turn
 CLOSED = -1  # in place of a descriptor: it was not open when we were started
 
@@ -58,7 +59,7 @@ def standard_descriptors() -> tuple[int, int, int]:
 class _Way:
     """How a descriptor is read or written; ``fd`` is the one for the system calls."""
 
-    __slots__ = ("close_fd", "fd", "first", "slow", "socket", "socket_flags")
+    __slots__ = ("close_fd", "fd", "first", "narrow", "slow", "socket", "socket_flags")
 
     def __init__(self, borrowed: int, flags: int) -> None:
         """``flags``: O_RDONLY or O_WRONLY. OSError(EBADF): not open, or not that way."""
@@ -71,6 +72,7 @@ class _Way:
         self.close_fd = False  # it is ours
         self.slow = False  # only a thread may touch it
         self.first = False  # read before waiting
+        self.narrow = False  # a pipe of 64 KiB: full in no time
         self.socket: socket.socket | None = None
         self.socket_flags = 0
         status = os.fstat(borrowed)
@@ -85,6 +87,7 @@ class _Way:
             self._open(borrowed, flags)
             # A FIFO whose writers are gone shows no hang-up to who opens it then; read() tells.
             self.first = flags == os.O_RDONLY
+            self.narrow = True
         elif stat.S_ISCHR(status.st_mode):
             if status.st_rdev == _PTMX:
                 self.slow = True
@@ -98,6 +101,16 @@ class _Way:
             self.close_fd = True
         except OSError:  # EACCES after su, ENXIO: no reader, ENOENT without /proc
             self.slow = True
+
+    def widen(self) -> bool:
+        """Give a pipe that turned out to be too small the size that lets both sides work for a
+        while; whether it did. Bulk through 64 KiB is a switch of processes every 64 KiB."""
+        self.narrow = False
+        try:
+            fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:  # EPERM: the user's share of pipe pages is used up
+            return False
+        return True
 
     def close(self) -> None:
         if self.socket is not None:
@@ -215,6 +228,8 @@ class Source:
                 data = way.socket.recv(CHUNK, way.socket_flags)
             else:
                 data = os.read(way.fd, CHUNK)
+                if way.narrow and len(data) == CHUNK:
+                    way.widen()
         except BlockingIOError:
             return False
         except OSError:  # EIO: the terminal hung up; ECONNRESET. Nothing more will come.
@@ -258,6 +273,7 @@ class Sink:
         self._queue: list[bytes | bytearray] = []
         self._sent = 0  # bytes of the queue's head that were written
         self._waiting = False
+        self._held = False
         self._slow: SlowWriter | None = None
         self._way: _Way | None = None
         self.pending = 0
@@ -285,7 +301,7 @@ class Sink:
                 self._break(self._unusable)
             return
         written = 0
-        if not self._queue and self._slow is None:
+        if not self._queue and self._slow is None and not self._held:
             try:
                 written = self._put(way, data)
             except OSError as error:
@@ -293,12 +309,24 @@ class Sink:
                 return
         if written < len(data):
             self._append(data[written:] if written else data)
-            self._more()
+            if not self._held:
+                self._more()
         if written:
             self._on_written(written)
 
+    def hold(self, held: bool) -> None:
+        """Whether what is written waits: the terminal is not in the mode that it is meant for."""
+        if held != self._held and self._way is not None:
+            self._held = held
+            if held and self._waiting:
+                self._loop.remove(self._way.fd)
+                self._waiting = False
+            elif not held and self._queue:
+                self._more()
+
     def flush_blocking(self, timeout_s: float) -> bool:
         """Wait for the queue to empty, at most so long; whether it did. Nothing else runs."""
+        self.hold(False)
         end = self._loop.clock() + timeout_s
         while self.pending:
             left = end - self._loop.clock()
@@ -398,9 +426,15 @@ class Sink:
         try:
             if way.socket is not None:
                 return way.socket.send(data, way.socket_flags)
-            return os.write(way.fd, data)
+            count = os.write(way.fd, data)
         except BlockingIOError:
-            return 0
+            count = 0
+        if count < len(data) and way.narrow and way.widen():
+            try:
+                count += os.write(way.fd, memoryview(data)[count:])
+            except BlockingIOError:
+                pass
+        return count
 
     def _break(self, number: int) -> None:
         if not self.broken:

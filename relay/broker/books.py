@@ -48,6 +48,7 @@ class Books:
         self.why: dict[tuple[str, str], tuple[str, str]] = {}  # (user, att) -> (code, message)
         self.changed: set[str] = set()  # users whose queues moved since the last notice
         self.kept: dict[str, dict[int, None]] = {}  # user -> finished job ids, oldest first
+        self.waiters: dict[Conn, set[int]] = {}  # jobs that a client waits for, in either way
         self.unwritten: dict[int, Job] = {}
         self.next_id = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

@@ -107,8 +107,9 @@ class Broker:
                 reports.on_watchers(b, agent, message)
             case "unused":
                 reports.on_unused(b, agent, message)
-            case "bye":
-                agent.stopping = True
+            case "bye":  # the last word of its life: what is still said to be there is not
+                agent.stopping = agent.draining = True
+                reports.lose(b, agent, "the agent was stopped")
             case _:
                 pass  # of a newer agent
 
@@ -122,9 +123,11 @@ class Broker:
             if agent is not None and agent.conn == conn:
                 reports.on_away(b, agent)
             return
-        for job in b.jobs_of.get(up.user, {}).values():
-            if job.waits:
-                job.waits = [w for w in job.waits if w[0] != conn]
+        for job_id in b.waiters.pop(conn, ()):
+            job = b.jobs.get(job_id)
+            if job is None:
+                continue
+            job.waits = [w for w in job.waits if w[0] != conn]
             if job.awaits:
                 job.awaits = {k: v for k, v in job.awaits.items() if k[0] != conn}
                 if not job.awaits:
@@ -171,7 +174,7 @@ class Broker:
             agent.put((job.id, index), 0 if silent else member.tasks)
         if job.state.final:
             b.kept.setdefault(job.user, {})[job.id] = None
-        elif not job.placed:
+        elif job.state.value < JobState.HELD.value:
             b.queue(job)
             if job.spec is None:
                 places.abandon_later(b, job)

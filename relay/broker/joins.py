@@ -61,7 +61,7 @@ def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
         if opening is None:
             return
         job, index = opening
-    if job.placed and (job.joined or job.started):
+    if job.started or (job.placed and job.joined):
         _join(b, job, index, ask, "open", att)
         return
     older = job.asks.pop(index, None)
@@ -121,6 +121,9 @@ def _new_opening(
         b.queue(job)
     else:
         job = b.jobs[job_id]
+        if job.state is not JobState.NEW and not job.members[min(index, job.size - 1)].att:
+            b.refuse(ask, user, att, "none", job.error or "its group is over")
+            return None
         if job.size != size or job.members[index].att:
             b.refuse(ask, user, att, "denied", "two openings of one group contradict each other")
             return None
@@ -198,8 +201,11 @@ def _join_all(b: Books, job: Job) -> None:
 
 def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None:
     """Tell the agent who comes, then join; in this order on one connection of ours to the door."""
-    agent = b.agents.get(job.members[index].agent_id)
-    if agent is None:
+    member = job.members[index]
+    agent = b.agents.get(member.agent_id)
+    if job.state.final and member.started_at is None:
+        b.refuse(ask, job.user, att, "none", job.error or "it never ran")
+    elif agent is None:
         b.refuse(ask, job.user, att, "none", "the agent that had it is gone")
     elif agent.conn is None:
         b.refuse(ask, job.user, att, "again", f"agent {agent.id} is away", _RETRY_S)
@@ -228,10 +234,8 @@ def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
         b.refuse(ask, user, att, "none", "there is no such job of yours")
         return
     member = job.members[index]
-    if not member.agent_id:
-        ended = job.state.final
-        code, why = ("none", "it never ran") if ended else ("queued", "it has not started yet")
-        b.refuse(ask, user, att, code, why, _RETRY_S)
+    if not member.agent_id and not job.started:
+        b.refuse(ask, user, att, "queued", "it has not started yet", _RETRY_S)
         return
     if known is None and body["op"] == "attach":
         if len(job.atts) >= b.settings.atts_per_job:

@@ -146,6 +146,7 @@ def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.answer(up.conn, re, job=job_view(job))
     else:
         job.waits.append((up.conn, re))
+        b.waiters.setdefault(up.conn, set()).add(job.id)
 
 
 # ------------------------------------------------------------------------------------- waiting jobs
@@ -193,6 +194,7 @@ def _await(b: Books, up: ConnUp, re: Any, message: Message) -> None:
             places.hold_until(b, job, b.settings.held_s)
     else:
         job.awaits[up.conn, re] = known.att
+        b.waiters.setdefault(up.conn, set()).add(job.id)
         job.abandon_at = None
         job.told = None
         ahead = list(b.queues[job.user]).index(job.id)

@@ -54,7 +54,7 @@ class Side:
             except BlockingIOError:
                 sent = 0
             except OSError:
-                self._pair.ended(other)
+                other.deaf()
                 return
             if sent != count:
                 other.pending = bytes(_view[sent:count])
@@ -82,13 +82,24 @@ class Side:
             self._loop.remove(self.fd)
             self._mask = 0
 
+    def deaf(self) -> None:
+        """It takes nothing any more. What it said before that may still wait to be read."""
+        self.pending = b""
+        other = self.other
+        if self._pair.over is other:
+            self._pair.cut()
+            return
+        other.reading = False
+        other.want()
+        self.want()
+
     def _flush(self) -> None:
         try:
             sent = self.sock.send(self.pending)
         except BlockingIOError:
             return
         except OSError:
-            self._pair.ended(self)
+            self.deaf()
             return
         self.pending = self.pending[sent:]
         if not self.pending:

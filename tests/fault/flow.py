@@ -89,7 +89,9 @@ def main(verb: str, size: int, seed: int) -> int:
             checker.feed(data)
             if verb != "check":
                 write_all(1, data)
-        write_all(2 if verb == "copy" else 1, b"\n" * (verb == "raw") + checker.verdict().encode() + b"\n")
+        write_all(
+            2 if verb == "copy" else 1, b"\n" * (verb == "raw") + checker.verdict().encode() + b"\n"
+        )
         return 0 if checker.verdict().startswith("good") else 9
     elif verb == "lines":
         for number in range(size):

@@ -19,7 +19,9 @@ from kit.faultproxy import FaultProxy
 from kit.procs import Env, until
 
 FLOW = str(Path(__file__).with_name("flow.py"))
-FULL = bool(os.environ.get("GSHELL_FAULT_FULL"))  # GSHELL_FAULT_FULL=1: the long forms, a quarter of an hour
+FULL = bool(
+    os.environ.get("GSHELL_FAULT_FULL")
+)  # GSHELL_FAULT_FULL=1: the long forms, a quarter of an hour
 SEED = int(os.environ.get("GSHELL_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
@@ -99,7 +101,9 @@ def warm(env: Env) -> None:
 class Console:
     """A terminal that a test holds the other end of, with a program in it."""
 
-    def __init__(self, env: Env, *words: str, background: bool = True, rows: int = 24, columns: int = 80) -> None:
+    def __init__(
+        self, env: Env, *words: str, background: bool = True, rows: int = 24, columns: int = 80
+    ) -> None:
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
         self.modes = termios.tcgetattr(self.slave)
@@ -141,7 +145,12 @@ class Console:
             self.read()
             return text in self.seen
 
-        until(shown, f"{text!r} on the terminal", patience_s, show=lambda: repr(bytes(self.seen[-2000:])))
+        until(
+            shown,
+            f"{text!r} on the terminal",
+            patience_s,
+            show=lambda: repr(bytes(self.seen[-2000:])),
+        )
 
     @property
     def is_raw(self) -> bool:

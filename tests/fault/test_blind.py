@@ -22,7 +22,9 @@ from kit.faultproxy import UP, Connection, FaultProxy
 from kit.procs import Env, until
 
 # Eight letters are short enough to be met whole in any buffer and too long to be met by chance.
-WORD, SHOWN, VALUE, TYPED, ERROR = (name + "kwzqjxvy" for name in ("argv", "shown", "envi", "typed", "error"))
+WORD, SHOWN, VALUE, TYPED, ERROR = (
+    name + "kwzqjxvy" for name in ("argv", "shown", "envi", "typed", "error")
+)
 CANARIES = (WORD, SHOWN, VALUE, TYPED, ERROR)
 
 PROGRAM = "read typed; printf '{shown}'; printf '{error}' >&2; read again"
@@ -71,7 +73,15 @@ def test_no_plaintext_of_a_session_reaches_the_relay_or_the_way_to_it(background
             warm(env)
         program = PROGRAM.format(shown=octal(SHOWN), error=octal(ERROR))
         client = env.popen(
-            "run", "--env", f"SECRET={VALUE}", "--", "sh", "-c", program, WORD, background=background
+            "run",
+            "--env",
+            f"SECRET={VALUE}",
+            "--",
+            "sh",
+            "-c",
+            program,
+            WORD,
+            background=background,
         )
         client.stdin.write(TYPED.encode() + b"\n")
         client.stdin.flush()
@@ -80,7 +90,9 @@ def test_no_plaintext_of_a_session_reaches_the_relay_or_the_way_to_it(background
 
         with_canaries = [line for line in processes() if any(canary in line for canary in CANARIES)]
         assert len(with_canaries) == 2, with_canaries
-        (typed,) = (line for line in with_canaries if " run --env " in line)  # by the user's own hand
+        (typed,) = (
+            line for line in with_canaries if " run --env " in line
+        )  # by the user's own hand
         (program,) = (line for line in with_canaries if line != typed)
         assert program.startswith("sh -c read typed;")
         assert VALUE not in program
@@ -345,14 +357,19 @@ def test_without_credentials_there_is_nothing_but_a_closed_connection(tmp_path: 
                 sock.sendall(sent)
                 sock.shutdown(socket.SHUT_WR)
             answer = all_of(sock)
-            assert len(answer) <= 7 and answer[:1] in (b"", b"\x15"), (sent[:20], answer)  # a TLS alert
+            assert len(answer) <= 7 and answer[:1] in (b"", b"\x15"), (
+                sent[:20],
+                answer,
+            )  # a TLS alert
         hello = control.encode({"m": "hello", "role": "client", "v": 1})
         jobs = control.encode({"m": "jobs", "id": 1, "all": True})
         nobody = context_of(None)
         assert over_tls(address, nobody, hello) == b""
         assert over_tls(address, nobody, jobs) == b""
         assert over_tls(address, nobody, hello + jobs) == b""
-        assert over_tls(address, nobody, (1 << 20).to_bytes(4, "big") + b"x" * 5000) == b"", "too long"
+        assert over_tls(address, nobody, (1 << 20).to_bytes(4, "big") + b"x" * 5000) == b"", (
+            "too long"
+        )
         wrong = control.encode({"m": "enrol", "invite": "x", "role": "client", "name": ""})
         assert b'"error"' in over_tls(address, nobody, wrong)
         other_ca = tmp_path / "other.pem"
@@ -411,5 +428,3 @@ class Liar(FaultProxy):
 
     def close(self) -> None:
         self.__exit__()
-
-

@@ -50,7 +50,9 @@ def report(lab: Lab, seed: int) -> str:
         by = Counter[object]()
         for key, count in counts.items():
             by[key[index]] += count
-        lines.append(f"  {name}: " + ", ".join(f"{value} {count}" for value, count in by.most_common()))
+        lines.append(
+            f"  {name}: " + ", ".join(f"{value} {count}" for value, count in by.most_common())
+        )
     if times:
         lines.append(
             f"  resumed: p50 {times[len(times) // 2]:.3f} s, p95 {times[len(times) * 95 // 100]:.3f} s,"
@@ -155,5 +157,10 @@ def exchange(console: Console, size: int) -> None:
         checker.feed(data[: size - checker.count])
         return checker.count == size
 
-    until(done, "all bytes to come back", PATIENCE_S, show=lambda: f"{checker.count} came, {len(left)} left")
+    until(
+        done,
+        "all bytes to come back",
+        PATIENCE_S,
+        show=lambda: f"{checker.count} came, {len(left)} left",
+    )
     assert checker.verdict().startswith("good"), checker.verdict()

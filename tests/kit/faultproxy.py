@@ -96,7 +96,8 @@ class Connection:
     opened_at: float
     kind: str = ""
     passed: int = 0
-    carrying_at: float = 0.0  # when it was past its greetings; 0.0: it never was
+    down: int = 0  # of these, towards the client
+    carrying_at: float = 0.0  # when both directions were past their greetings; 0.0: they never were
     ended_at: float = 0.0
     recorded: dict[str, bytearray] = field(default_factory=dict)
 
@@ -162,7 +163,13 @@ class _Side:
 class _Pair:
     __slots__ = ("client", "connection", "dead", "fault", "frozen", "target")
 
-    def __init__(self, client: socket.socket, target: socket.socket, connection: Connection, fault: Fault | None) -> None:
+    def __init__(
+        self,
+        client: socket.socket,
+        target: socket.socket,
+        connection: Connection,
+        fault: Fault | None,
+    ) -> None:
         self.client = _Side(client, UP)
         self.target = _Side(target, DOWN)
         self.client.other, self.target.other = self.target, self.client
@@ -182,7 +189,7 @@ class FaultProxy:
         plan: Plan | None = None,
         listen: str = "127.0.0.1:0",
         record: bool = False,
-        carrying_bytes: int = 1 << 14,
+        carrying_bytes: int = 1 << 13,
         tap: Callable[[Connection, str, bytes], None] = lambda connection, direction, data: None,
     ) -> None:
         """``tap`` sees what came before it is handed on; it may take its time."""
@@ -482,7 +489,9 @@ class FaultProxy:
             plan.left -= 1
         if fault.how == "stall":
             self._freeze(pair)
-            self._timers.append((time.monotonic() + fault.stall_s, lambda: self._break(pair, "stall")))
+            self._timers.append(
+                (time.monotonic() + fault.stall_s, lambda: self._break(pair, "stall"))
+            )
         elif fault.how == "hole":
             self._freeze(pair)
             self._note(pair, "hole")
@@ -497,7 +506,9 @@ class FaultProxy:
             side.records = _Records(side.name == UP and connection.kind == "data")
         side.records.feed(memoryview(data))
         connection.passed += len(data)
-        if connection.passed >= self._carrying and not connection.carrying_at:
+        connection.down += len(data) if side.name == DOWN else 0
+        least = min(connection.down, connection.passed - connection.down)
+        if least >= self._carrying and not connection.carrying_at:
             connection.carrying_at = time.monotonic()
         if self._record:
             connection.recorded[side.name] += data
@@ -522,7 +533,9 @@ class FaultProxy:
         if pair.dead:
             return
         self._note(pair, how)
-        self._close(pair, "rst" if how in ("rst", "mixed") else "fin", "rst" if how == "rst" else "fin")
+        self._close(
+            pair, "rst" if how in ("rst", "mixed") else "fin", "rst" if how == "rst" else "fin"
+        )
 
     def _close(self, pair: _Pair, to_client: str, to_target: str) -> None:
         pair.dead = True
@@ -543,7 +556,9 @@ class FaultProxy:
 def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
     """For each data connection that was cut while it carried: the seconds until one between client and
     door carried again, since the last of the cuts that came before that."""
-    starts = sorted(c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data")
+    starts = sorted(
+        c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data"
+    )
     moments = sorted(cut.at for cut in cuts)
     for cut in cuts:
         if cut.carrying and cut.kind == "data" and cut.how != "hole":

@@ -64,6 +64,10 @@ class Env:
 
     # -- clients
 
+    def argv(self, *words: str) -> list[str]:
+        """How a command is started."""
+        return [*gshell_argv(), *words]
+
     def gshell(self, *words: str, timeout_s: float = 60.0, background: bool = True, **more: Any) -> subprocess.CompletedProcess[bytes]:
         """Run one command to its end; stdin is empty unless ``input`` or ``stdin`` is given."""
         if "input" not in more and "stdin" not in more:
@@ -72,7 +76,7 @@ class Env:
         if not background:
             env["GSHELL_BACKGROUND"] = "0"
         return subprocess.run(
-            [*gshell_argv(), *words], env=env, capture_output=True, timeout=timeout_s, check=False, **more
+            self.argv(*words), env=env, capture_output=True, timeout=timeout_s, check=False, **more
         )
 
     def popen(self, *words: str, background: bool = True, **more: Any) -> subprocess.Popen[bytes]:
@@ -82,7 +86,7 @@ class Env:
             env["GSHELL_BACKGROUND"] = "0"
         for name in ("stdin", "stdout", "stderr"):
             more.setdefault(name, subprocess.PIPE)
-        return subprocess.Popen([*gshell_argv(), *words], env=env, **more)
+        return subprocess.Popen(self.argv(*words), env=env, **more)
 
     def jobs(self) -> list[dict[str, Any]]:
         done = self.gshell("jobs", "-a", "--json")

@@ -4,6 +4,8 @@ Agents here obey the protocol (they start only what they were told to expect, an
 have slots for) but go away, die, refuse and stay silent as they like; clients come, go and repeat.
 """
 
+import random
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -112,7 +114,7 @@ class World:
             assert (job.id in queued) == waits
             assert waits or job.state.final or all(m.agent_id or m.ended_at for m in job.members)
             if job.state.value >= JobState.HELD.value:
-                assert self.bench.journal["job"][str(job.id)] == job.record()
+                assert self.bench.journal["job"][str(job.id)] == job.record(), job
         assert {int(i) for i in self.bench.journal["job"]} <= set(books.jobs)
         for att in books.atts.values():
             assert att.att in books.jobs[att.job_id].atts
@@ -124,10 +126,6 @@ def reachable(a, b):
         seen |= news
         news = {t for s in news for t in TRANSITIONS[s]} - seen
     return b in seen
-
-
-class Stop(Exception):
-    pass
 
 
 OPS = ("hello", "goodbye", "die", "read", "begin", "end", "refuse", "unused", "open", "again", "group",
@@ -218,6 +216,19 @@ def test_promises_are_kept_and_everything_ends(steps):
         step(w, op, x, y)
         w.check()
     end_everything(w)
+
+
+@pytest.mark.parametrize("seed", range(0, 300, 10))
+def test_long_seeded_stories_end_well(seed):
+    for number in range(seed, seed + 10):
+        luck, w = random.Random(number), World()
+        for _ in range(luck.randrange(150)):
+            op = luck.choice((*OPS, "read", "begin", "hello", "hello"))
+            if op in ("restart", "die") and luck.random() < 0.7:
+                continue
+            step(w, op, luck.randrange(1 << 16), luck.randrange(1 << 16))
+            w.check()
+        end_everything(w)
 
 
 def end_everything(w):

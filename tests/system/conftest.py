@@ -54,7 +54,7 @@ def relay_env() -> Iterator[Env]:
 
 def nothing_left(env: Env) -> None:
     """No job of the test lives on."""
-    until(lambda: not _live(env), "the test's jobs to end", show=lambda: f"{_live(env)}\n{env.logs()}")
+    until(lambda: not _live(env), "the test's jobs to end", patience_s=8.0, show=lambda: f"{_live(env)}\n{env.logs()}")
 
 
 def _live(env: Env) -> list[str]:

@@ -117,7 +117,7 @@ def test_an_agent_cannot_speak_of_another_user_s_job(bench):
     assert bench.jobs("mallory") == {}
 
 
-@pytest.mark.parametrize("m", ["started", "ended", "refused", "unused", "watchers", "bye", "novelty"])
+@pytest.mark.parametrize("m", ["started", "ended", "refused", "unused", "watchers", "novelty"])
 @pytest.mark.parametrize(
     "fields",
     [{}, {"job": None, "index": None}, {"job": "1", "index": -1}, {"job": "1", "index": 10**12},
@@ -128,6 +128,14 @@ def test_nonsense_from_an_agent_harms_nothing(bench, m, fields):
     agent, _ = bench.running(A)
     bench.say(agent, m, **fields)
     assert bench.job(1)["state"] == "ACTIVE"
+
+
+def test_what_an_agent_still_had_when_it_said_goodbye_is_lost_at_once(bench):
+    agent, _ = bench.running(A)
+    bench.say(agent, "bye")
+    assert (bench.job(1)["state"], bench.job(1)["error"]) == ("FAILED", "the agent was stopped")
+    bench.gone(agent)
+    assert bench.agents() == {}
 
 
 @pytest.mark.parametrize("sessions", [7, "x", [7], [{}], [{"job": "1", "atts": 7}], None])
