@@ -140,7 +140,7 @@ def pin(state: str) -> str:
 
 def token_hash(token: str) -> str:
     """As invites are stored."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _unreadable(state: str, what: str, error: Exception) -> GshellError:

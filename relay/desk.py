@@ -107,6 +107,7 @@ class Desk:
                 uses, hours = message.get("uses", INVITE_USES), message.get("hours", INVITE_HOURS)
                 if not isinstance(uses, int) or not isinstance(hours, int | float):
                     raise UsageError("uses and hours are numbers")
+                hours = min(max(hours, 0), 2 * MAX_HOURS)  # 10**400 is a number, too
                 role = message.get("role") or "any"
                 text = self.invite(user, str(role), uses, float(hours), now)
                 return {"re": re, "ok": True, "invite": text}

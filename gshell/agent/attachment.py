@@ -35,6 +35,7 @@ class Attachment:
         self.until_end = False
         self._cursors: Dict[int, Cursor] = {}
         self._from: Dict[int, Tuple[int, int]] = {}  # stream -> where we began, where the present was
+        self._starved_at: Dict[int, int] = {}  # stream -> the limit at which we said so
         self._said_writer: Optional[bool] = None
         self._pumping = False
 
@@ -157,6 +158,14 @@ class Attachment:
                     self.peer.say({"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()})
                 if rank.exited and rank.child is None:
                     self.peer.say(session.exit_message(rank))
+
+    def starved(self, stream: int) -> None:
+        """The program waits for this reader: if for nothing but credit, say so, once for each limit."""
+        sending = self.peer.sending(stream)
+        if sending is not None and sending.sent == sending.limit != self._starved_at.get(stream):
+            self._starved_at[stream] = sending.limit
+            self.peer.say({"t": "starved", "stream": stream})
+            self.pump()
 
     def writing(self, on: bool) -> None:
         """We became, or are no more, the one who writes."""

@@ -1,7 +1,7 @@
-"""The last deed of a keeper: it tells the relay that its agent died, so that nobody waits for its jobs.
+"""The last deed of a keeper: it tells the relay that its agent died. Knows no sessions.
 
-Without it the relay gives an agent that is away the time of a network outage before what it ran counts
-as lost. Knows control messages, no sessions.
+Without it the relay gives an agent that is away the time of a network outage before what it ran
+counts as lost, and whoever is attached waits as long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def report(ticket: Ticket, patience_s: float = PATIENCE_S) -> bool:
             told.close()
             if told.refused:
                 return False
-            loop.run_until(lambda: False, RETRY_S)  # its own old connection may not be forgotten yet
+            loop.run_until(lambda: False, RETRY_S)  # the old connection may not be forgotten yet
             turn += 1
         return False
     finally:

@@ -336,6 +336,8 @@ class Session:
             self._close_output(rank, fd)
         elif not empty and self._must_pause(stream, log):
             self._pause(rank, fd, True)
+            if self.primary is not None and rank.modes is None:
+                self.primary.starved(stream)
         if empty and rank.exited and rank.drain is None and not ended:
             self._close_output(rank, fd)  # the time to drain is over and nothing is left
         return bool(parts) and not ended

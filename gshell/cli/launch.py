@@ -196,7 +196,11 @@ def background_main(argv: list[str]) -> int:
 
     if ready_fd >= 0:
         os.set_inheritable(ready_fd, False)
-    from gshell.client import background, embedded
+    from gshell.client import background, embedded, stub
+
+    def ready() -> None:
+        say("ready")
+        stub.build_later()  # the next ones start without an interpreter
 
     supervisor = None
     try:
@@ -215,7 +219,7 @@ def background_main(argv: list[str]) -> int:
             supervisor.stop()
         return error.exit_code
     config.write_private(config.background_socket() + ".pid", f"{os.getpid()}\n")
-    return background.serve(ticket, listener, plan_of, supervisor, lambda: say("ready"))
+    return background.serve(ticket, listener, plan_of, supervisor, ready)
 
 
 def _wait_private() -> bool:

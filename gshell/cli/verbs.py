@@ -139,15 +139,31 @@ def stop(parsed: Parsed) -> int:
             pid = int(file.read())
     except (OSError, ValueError):
         pid = 0
+    supervisor = None
     if not pid or not _is_ours(pid):
-        if not parsed["quiet"]:
-            print("gshell: nothing runs")
-        return 0
+        from gshell.client import embedded
+
+        supervisor = embedded.Supervisor()  # the background process may have been killed
+        if not supervisor.adopt():
+            if not parsed["quiet"]:
+                print("gshell: nothing runs")
+            return 0
     if not parsed["force"] and config.find_ticket() is None:
         live = _ask(parsed, {"m": "jobs", "all": False}).get("jobs", [])
         if live:
             names = ", ".join(job["id"] for job in live)
             raise GshellError(f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force")
+    if supervisor is not None:
+        supervisor.stop()
+    else:
+        _end(pid)
+        os.unlink(path)
+    if not parsed["quiet"]:
+        print("gshell: stopped")
+    return 0
+
+
+def _end(pid: int) -> None:
     fd = os.pidfd_open(pid)
     signal.pidfd_send_signal(fd, signal.SIGTERM)
     import select
@@ -156,10 +172,6 @@ def stop(parsed: Parsed) -> int:
     poll.register(fd, select.POLLIN)
     if not poll.poll(20_000):
         raise GshellError(f"the background process {pid} does not end", hint=f"kill -9 {pid}")
-    os.unlink(path)
-    if not parsed["quiet"]:
-        print("gshell: stopped")
-    return 0
 
 
 def _is_ours(pid: int) -> bool:

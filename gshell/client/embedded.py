@@ -1,6 +1,7 @@
 """The embedded default: a private relay and a local agent for this user, started when first needed.
 
-The background process supervises both: starts again whichever dies, ends both when it goes.
+The background process supervises both: starts again whichever dies, ends both when it goes. If it
+was killed itself they go on, with all their jobs, and the next one takes them over.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import select
 import signal
 import subprocess
 import time
-from typing import Any
+from typing import Any, Union
 
 from gshell import config, sitepath
+from gshell.client import adopted
+from gshell.client.adopted import Adopted
 from gshell.errors import GshellError
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
@@ -22,16 +25,19 @@ BACKOFF_S = (0.0, 0.2, 1.0, 5.0)
 STOP_S = 8.0  # an agent gives its steps five seconds
 
 
+Process = Union["subprocess.Popen[bytes]", Adopted]
+
+
 def relay_address() -> str:
     return f"unix:{config.runtime_dir()}/relay.sock"
 
 
 class Supervisor:
-    """Owns the two processes. Invariant: whatever of them runs was started by us."""
+    """Owns the two processes. Invariant: there is one of each at most, whoever started it."""
 
     def __init__(self) -> None:
-        self._relay: subprocess.Popen[bytes] | None = None
-        self._agent: subprocess.Popen[bytes] | None = None
+        self._relay: Process | None = None
+        self._agent: Process | None = None
         self._deaths = {"relay": 0, "agent": 0}
         self._loop: Loop | None = None
         self._stopping = False
@@ -51,20 +57,28 @@ class Supervisor:
             raise GshellError("the private relay made no ticket", hint="gshell doctor")
         return ticket
 
-    def _start_relay(self) -> subprocess.Popen[bytes]:
+    def adopt(self) -> bool:
+        """Take over what runs without starting anything; whether that was something."""
+        self._relay, self._agent = adopted.find("relay"), adopted.find("agent")
+        return self._relay is not None or self._agent is not None
+
+    def _start_relay(self) -> Process:
         import getpass
 
         script = os.path.join(sitepath.root(), "relay", "embedded.py")
         argv = [*sitepath.interpreter(), script, config.embedded_dir(), relay_address(), getpass.getuser()]
         return self._start("relay", argv, lambda fd: [str(fd)])
 
-    def _start_agent(self) -> subprocess.Popen[bytes]:
+    def _start_agent(self) -> Process:
         script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
         argv = [*sitepath.interpreter(), script, "--ticket", config.embedded_dir() + "/agent.ticket"]
         argv += ["--spool", config.private_dir(config.embedded_dir() + "/spool")]
         return self._start("agent", argv, lambda fd: ["--ready-fd", str(fd)])
 
-    def _start(self, name: str, argv: list[str], ready: Any) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, argv: list[str], ready: Any) -> Process:
+        there = adopted.find(name)
+        if there is not None:
+            return there
         reads, writes = os.pipe()
         log = os.open(f"{config.embedded_dir()}/{name}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -89,6 +103,7 @@ class Supervisor:
             with open(f"{config.embedded_dir()}/{name}.out", errors="replace") as file:
                 words = said or file.read()[-500:].strip() or "it ended without a word"
             raise GshellError(f"the private {name} did not start: {words}", hint="gshell doctor")
+        adopted.remember(name, process.pid)
         return process
 
     def attach(self, loop: Loop) -> None:
@@ -97,7 +112,7 @@ class Supervisor:
         self._watch("relay", self._relay)
         self._watch("agent", self._agent)
 
-    def _watch(self, name: str, process: subprocess.Popen[bytes] | None) -> None:
+    def _watch(self, name: str, process: Process | None) -> None:
         loop = self._loop
         if process is None or loop is None:
             return

@@ -18,6 +18,7 @@ from gshell.wire import peer as wire
 from gshell.wire.constants import (
     INPUT_WINDOW,
     INTERACTIVE_WINDOW,
+    MAX_PIPE_WINDOW,
     PIPE_WINDOW,
     stderr_of,
     stdin_of,
@@ -308,6 +309,8 @@ class Runner:
             for key, end in message.get("final", {}).items():
                 seat.finals[int(key)] = int(end)
             self._check(seat)
+        elif kind == "starved":
+            self._widen(seat, int(message.get("stream", -1)))
         elif kind == "started":
             seat.started = True
             if self._plan.detach and all(s.started for s in self._seats):
@@ -331,6 +334,13 @@ class Runner:
             from gshell.model.sanitize import sanitize
 
             self._say(f"[{sanitize(str(message.get('text', '')))}]")
+
+    def _widen(self, seat: _Seat, stream: int) -> None:
+        """The program waits for credit; more of it helps only if we are not the ones who are slow."""
+        receiving = seat.talk.peer.receiving(stream)
+        waiting = (self._out if stream % 4 == 3 else self._err).pending
+        if receiving is not None and not waiting and receiving.consumed == receiving.have:
+            seat.talk.peer.widen(stream, MAX_PIPE_WINDOW)
 
     def on_flow(self, talk: Conversation) -> None:
         source = self._stdin

@@ -13,10 +13,28 @@ fi
 gshell_bin=${gshell_self%/*}
 case $gshell_bin in /* | '') ;; *) gshell_bin=$(CDPATH='' cd -- "$gshell_bin" && pwd) ;; esac
 
-# A compiled front would be tried here: "${XDG_CACHE_HOME:-$HOME/.cache}/gshell/front-VERSION" "$@".
+# gshell_compiled ROOT VERB: sets gshell_front to the compiled front (data/front.c) that the background
+# process has made for the package in ROOT on this host, if there is one; client/stub.py says the same
+# path. Only one of our own counts: under sudo the HOME may be somebody else's.
+gshell_compiled() {
+    gshell_front=
+    case ${2-} in run | sh | attach | logs) ;; *) return ;; esac
+    [ -r /proc/sys/kernel/hostname ] && IFS= read -r gshell_host </proc/sys/kernel/hostname || return
+    if [ -n "${GSHELL_HOME-}" ]; then
+        gshell_cache=$GSHELL_HOME/cache
+    else
+        case ${XDG_CACHE_HOME-} in
+            /*) gshell_cache=$XDG_CACHE_HOME/gshell ;;
+            *) gshell_cache=${HOME-}/.cache/gshell ;;
+        esac
+    fi
+    gshell_front=$gshell_cache/front/$gshell_host$1/front-1
+    [ -x "$gshell_front" ] && [ -O "$gshell_front" ] || gshell_front=
+}
 
 # gshell_start SITE ROOT ARG...: runs ROOT/gshell/front.py with the interpreter that SITE belongs to;
 # returns if there is none. sitepath.py reads the -X option: it says where third-party packages are.
+# The compiled front is given the same words, for when it can't do it; 6 of them come before the user's.
 gshell_start() {
     gshell_site=$1 gshell_root=$2
     shift 2
@@ -27,7 +45,9 @@ gshell_start() {
     else
         command -v "$gshell_python" >/dev/null || return 0  # pip install --user: the one on PATH
     fi
-    exec "$gshell_python" -I -S -X "gshell_site=$gshell_site" "$gshell_root/gshell/front.py" "$@"
+    gshell_compiled "$gshell_root" "$@"
+    exec ${gshell_front:+"$gshell_front" 6} \
+        "$gshell_python" -I -S -X "gshell_site=$gshell_site" "$gshell_root/gshell/front.py" "$@"
 }
 
 for gshell_site in "${gshell_bin%/*}"/lib/python3*/site-packages \

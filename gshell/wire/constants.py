@@ -26,7 +26,8 @@ CONTROL_WINDOW = 1 << 20
 """Control messages; never blocked by data."""
 INTERACTIVE_WINDOW = 128 * 1024
 """Output of a pty; also what still prints after Ctrl-C (ssh: 2 MiB)."""
-PIPE_WINDOW = 4 << 20
+PIPE_WINDOW = 1 << 20  # output of a pipe in flight, at first; what a stalled client costs the agent
+MAX_PIPE_WINDOW = 8 << 20  # where the way is long: 8 MiB carry 200 MB/s over a 40 ms round trip
 """Output of a pipe: 4 MiB carry 100 MB/s over a 40 ms round trip."""
 INPUT_WINDOW = 1 << 20
 """Input to a pipe; what a program that does not read costs the agent."""

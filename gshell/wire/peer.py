@@ -153,6 +153,13 @@ class Peer:
         if stream.grant_due() and self._linked:  # else our next greeting says it
             self._granting[id] = None
 
+    def widen(self, id: int, most: int) -> None:
+        """Promise twice as much of a received stream from now on, up to ``most`` bytes in flight: its
+        sender stands still although everything here is used up, so the way is the bottleneck."""
+        stream = self._recv[id]
+        stream.window = max(stream.window, min(2 * stream.window, most))
+        self._granting[id] = None
+
     def stop(self, id: int) -> None:
         """Nobody reads this received stream any more."""
         stream = self._recv[id]

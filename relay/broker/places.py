@@ -85,7 +85,7 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
         waiting = [i for i, m in enumerate(job.members) if m.started_at is None and not m.ended_at]
         agents = [b.agents.get(job.members[i].agent_id) for i in waiting]
         if any(a is not None and a.conn is None for a in agents):
-            hold_until(b, job, delay_s)  # away, it may have started: its return or its grace decides
+            hold_until(b, job, delay_s)  # it may have started: its return decides, or its grace
         elif job.started:
             for i in waiting:
                 _unexpect(b, job.members[i])

@@ -23,6 +23,8 @@ Verb = Callable[[Books, ConnUp, Any, Message], None]
 
 def on_request(b: Books, up: ConnUp, message: Message) -> None:
     re, verb = message.get("id"), message.get("m")
+    if not isinstance(re, int | str | None):
+        re = None
     call = VERBS.get(verb) if isinstance(verb, str) else None
     if call is None:
         b.refuse_verb(

@@ -13,12 +13,13 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from gshell.errors import GshellError, ProtocolError
+from gshell.errors import GshellError, ProtocolError, RemoteProtocolError
 from gshell.net import control
 from gshell.net.link import Link
 from gshell.net.loop import Loop
 from gshell.net.tls import Tls
 from relay.auth import serial_text
+from relay.door.sane import shallow
 from relay.door.splice import Farewells
 
 Message = dict[str, Any]
@@ -68,6 +69,8 @@ class Control:
         try:
             for chunk in chunks:
                 for message in self._decoder.feed(chunk):
+                    if not shallow(message):
+                        raise RemoteProtocolError("bad-json", "nested too deep")
                     self.hub.said(self, message)
                     if link.closed:
                         return

@@ -18,6 +18,7 @@ from gshell.net import rendezvous
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
 from relay.door.nonces import Nonces
+from relay.door.sane import shallow
 from relay.door.splice import Farewells, Pair
 
 Message = dict[str, Any]
@@ -93,7 +94,7 @@ class Meeting:
     def _client(self, sock: socket.socket, preamble: Preamble, rest: bytes) -> None:
         body = preamble.body
         mac_id, nonce, att = _text(body, "k"), _text(body, "n"), _text(body, "att")
-        if not mac_id or len(nonce) != 32 or not preamble.hello:
+        if not mac_id or len(nonce) != 32 or not preamble.hello or not shallow(body):
             sock.close()
             return
         if not preamble.genuine(rendezvous.client_key(self._secret, mac_id)):
@@ -137,7 +138,9 @@ class Meeting:
     def _stale(self, at: object, nonce: str) -> str:
         """The code to refuse it with, if it is too old or not the first."""
         now = time.time()
-        if not isinstance(at, int | float) or abs(now - at) > rendezvous.SKEW_S:
+        if not isinstance(at, int | float):
+            return "time"
+        if not now - rendezvous.SKEW_S <= at <= now + rendezvous.SKEW_S:  # nor NaN, nor 10**400
             return "time"
         return "" if self._nonces.burn(nonce, now) else "used"
 
@@ -316,7 +319,7 @@ class Meeting:
 
 def _text(body: Message, key: str) -> str:
     value = body.get(key)
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and value.isascii() else ""
 
 
 def _has_news(sock: socket.socket, mask: int = IN | _LEFT) -> bool:

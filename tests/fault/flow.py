@@ -1,4 +1,4 @@
-"""Programs that make, copy and check a numbered flow of bytes. A script: ``flow.py VERB SIZE SEED``.
+"""Makes, copies and checks a numbered flow of bytes. A script: ``flow.py VERB SIZE SEED``.
 
 feed     writes SIZE bytes
 check    reads them, says on its last line how many came and whether they were the right ones

@@ -1,4 +1,4 @@
-"""What the fault tests share: a relay with an agent and clients whose connections pass through proxies."""
+"""What the fault tests share: relay, agent and clients, with proxies between them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Console:
             stdout=self.slave,
             stderr=self.slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.set_blocking(self.master, False)
         self.seen = bytearray()

@@ -1,4 +1,4 @@
-"""What the relay and those on the way learn of a session, and what who steals from them gets: nothing."""
+"""What relay and network learn of a session, and what a thief gets from them: nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from fault.lab import dial, two_legs, warm
+
 from gshell.model.ticket import Ticket
 from gshell.net import control, relaylink, rendezvous
 from gshell.net.tls import Tls, client_context
@@ -122,7 +122,7 @@ def test_no_plaintext_of_a_session_reaches_the_relay_or_the_way_to_it(background
 
 
 def processes() -> list[str]:
-    """Command lines of all there are, as ps shows them; and environments of those that serve others."""
+    """Command lines of all there are, as ps shows them; and environments of our servers."""
     ps = subprocess.run(["ps", "-eww", "-o", "args="], capture_output=True, text=True, check=True)
     lines = ps.stdout.splitlines()
     for path in Path("/proc").glob("[0-9]*"):
@@ -133,7 +133,7 @@ def processes() -> list[str]:
     return lines
 
 
-# ------------------------------------------------------------------------------------ stolen preambles
+# --------------------------------------------------------------------------------- stolen preambles
 
 
 def ticket_of(env: Env) -> Ticket:
@@ -232,7 +232,7 @@ def test_an_altered_preamble_is_answered_with_silence() -> None:
         sock.sendall(good)
         assert is_tls(sock.recv(100)), "as it should be when nothing is altered"
         sock.close()
-        for at in [*range(0, 13), *range(13, len(good), 17), len(good) - 1]:
+        for at in [*range(13), *range(13, len(good), 17), len(good) - 1]:
             one = bytearray(genuine(ticket))
             one[min(at, len(one) - 1)] ^= 0x20
             sock = connect(env.address)
@@ -283,8 +283,8 @@ class FakeAgent:
         self.ticket = relaylink.enrol(empty, token, "agent", "")
         context = client_context(self.ticket)
         self.sock = context.wrap_socket(connect(env.address))
-        self.say({"m": "hello", "role": "agent", "v": 1, "agent_id": self.ticket.agent_id, "boot": "b",
-                  "host": "fake", "cpus": 1, "memory_bytes": 1, "tags": [], "slots": 1, "pid": 1,
+        self.say({"m": "hello", "role": "agent", "v": 1, "agent_id": self.ticket.agent_id,
+                  "boot": "b", "host": "fake", "cpus": 1, "memory_bytes": 1, "tags": [], "slots": 1, "pid": 1,
                   "version": "0", "sessions": []})  # fmt: skip
         self.key = bytes.fromhex(self.hear()["park_key"])
 
@@ -342,8 +342,8 @@ def test_without_credentials_there_is_nothing_but_a_closed_connection(tmp_path: 
     try:
         env.start_agent("agent", env.start_relay())
         address = env.address
-        garbage = [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, os.urandom(20_000), b"GSHELL/2" + b"x" * 100,
-                   b"GSHELL/1C" + b"\xff" * 20_000, b"GSHELL/1A\0\x02\0\0{}" + b"\0" * 32,
+        garbage = [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, os.urandom(20_000),
+                   b"GSHELL/2" + b"x" * 100, b"GSHELL/1C" + b"\xff" * 20_000, b"GSHELL/1A\0\x02\0\0{}" + b"\0" * 32,
                    b"\x16garbage" + os.urandom(3000)]  # fmt: skip
         waiting = {}
         for sent in (b"", b"G", b"GSHELL/1C\x01\0\0\0", b"\x16", b"\x16\x03\x01\x40\0"):
@@ -357,10 +357,8 @@ def test_without_credentials_there_is_nothing_but_a_closed_connection(tmp_path: 
                 sock.sendall(sent)
                 sock.shutdown(socket.SHUT_WR)
             answer = all_of(sock)
-            assert len(answer) <= 7 and answer[:1] in (b"", b"\x15"), (
-                sent[:20],
-                answer,
-            )  # a TLS alert
+            assert len(answer) <= 7, (sent[:20], answer)
+            assert answer[:1] in (b"", b"\x15"), "at most a TLS alert"
         hello = control.encode({"m": "hello", "role": "client", "v": 1})
         jobs = control.encode({"m": "jobs", "id": 1, "all": True})
         nobody = context_of(None)
@@ -374,8 +372,8 @@ def test_without_credentials_there_is_nothing_but_a_closed_connection(tmp_path: 
         assert b'"error"' in over_tls(address, nobody, wrong)
         other_ca = tmp_path / "other.pem"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-keyout", other_ca, "-out", tmp_path / "cert.pem", "-subj", "/CN=x",
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", other_ca, "-out", tmp_path / "cert.pem", "-subj", "/CN=x",
              "-addext", "subjectAltName=URI:gshell:user:tester"],
             check=True, capture_output=True,
         )  # fmt: skip

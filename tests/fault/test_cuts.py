@@ -1,4 +1,4 @@
-"""Connections are cut at random moments while bytes flow both ways: nothing is lost, doubled or reordered.
+"""Connections are cut at random while bytes flow both ways: none is lost, doubled or reordered.
 
 The short form is the default; GSHELL_FAULT_FULL=1 makes it 200 cuts and 256 MiB in each direction.
 GSHELL_FAULT_SEED repeats a plan.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import termios
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
-
 from fault.lab import FULL, SEED, Console, Lab, flow, two_legs, wait_all, warm
+
 from kit.faultproxy import Plans, resume_times
 from kit.procs import until
 
@@ -30,7 +31,7 @@ def plans(seed: int, cuts: int, size: int) -> tuple[Plans, Plans]:
 
 
 def control_cuts(lab: Lab) -> Callable[[], None]:
-    """To be called often: cuts the agent's control connection, which few bytes pass, every ten cuts."""
+    """To be called often: every ten cuts one of the agent's control connection, with few bytes."""
     done = 0
 
     def meanwhile() -> None:
@@ -55,8 +56,8 @@ def report(lab: Lab, seed: int) -> str:
         )
     if times:
         lines.append(
-            f"  resumed: p50 {times[len(times) // 2]:.3f} s, p95 {times[len(times) * 95 // 100]:.3f} s,"
-            f" worst {times[-1]:.3f} s of {len(times)}"
+            f"  resumed: p50 {times[len(times) // 2]:.3f} s,"
+            f" p95 {times[len(times) * 95 // 100]:.3f} s, worst {times[-1]:.3f} s of {len(times)}"
         )
         if times[-1] > RESUME_S:
             lines += timeline(lab)
@@ -137,7 +138,7 @@ def test_a_raw_terminal_gets_and_gives_every_byte_once(background: bool) -> None
             console.until(b"\ngood ", PATIENCE_S)
             print(report(lab, seed))
             assert console.wait() == 0
-            assert console.modes == __import__("termios").tcgetattr(console.slave)
+            assert console.modes == termios.tcgetattr(console.slave)
 
 
 def exchange(console: Console, size: int) -> None:

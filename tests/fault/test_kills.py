@@ -1,8 +1,9 @@
-"""Somebody is killed with -9, or falls silent: sessions go on, what cannot go on ends with a word."""
+"""Somebody is killed with -9, or falls silent: sessions go on, or end with a word."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -13,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from fault.lab import Console, alive, descendants_of, flow, two_legs, warm
+
 from gshell.client.conversation import Conversation, Dialler
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
@@ -109,7 +110,7 @@ class Numbers:
         return status
 
 
-# -------------------------------------------------------------------------------------------- the relay
+# ---------------------------------------------------------------------------------------- the relay
 
 
 @BOTH
@@ -146,7 +147,8 @@ def test_the_end_of_a_job_that_ended_without_a_relay_is_told(background: bool) -
         if background:
             warm(env)
         go, gone = env.root / "go", env.root / "gone"
-        program = f"echo begun; while [ ! -e {go} ]; do sleep 0.02; done; echo end; echo $$ >{gone}; exit 6"
+        waiting = f"while [ ! -e {go} ]; do sleep 0.02; done"
+        program = f"echo begun; {waiting}; echo end; echo $$ >{gone}; exit 6"
         client = env.popen("run", "--", "sh", "-c", program, background=background)
         assert client.stdout.readline() == b"begun\n"
         facts = env.relay_facts()
@@ -162,9 +164,10 @@ def test_the_end_of_a_job_that_ended_without_a_relay_is_told(background: bool) -
         assert done[0]["state"] == "FAILED"
 
 
-# -------------------------------------------------------------------------------------------- the agent
+# ---------------------------------------------------------------------------------------- the agent
 
-STUBBORN = "trap '' TERM HUP; (sleep 1000; sleep 1) & setsid sleep 1000 & setsid setsid sleep 1000 & echo up; wait"
+STUBBORN = """trap '' TERM HUP; (sleep 1000; sleep 1) & setsid sleep 1000 &
+setsid setsid sleep 1000 & echo up; wait"""
 
 
 @BOTH
@@ -184,7 +187,7 @@ def test_a_killed_agent_takes_its_descendants_along_and_the_client_is_told(
         kill(agent)
         began = time.monotonic()
         until(lambda: not any(map(alive, below)), "its descendants to end")
-        out, err = client.communicate(timeout=PATIENCE_S)
+        _, err = client.communicate(timeout=PATIENCE_S)
         assert client.returncode == 255, err
         assert b"gshell: " in err, err
         assert time.monotonic() - began < 15
@@ -214,7 +217,7 @@ def test_a_killed_keeper_ends_the_agent_and_its_jobs() -> None:
         assert job["error"] == "the agent was stopped"
 
 
-# -------------------------------------------------------------------------------------------- the client
+# --------------------------------------------------------------------------------------- the client
 
 ECHO = 'stty -echo; i=0; while read line; do i=$((i+1)); echo "got $i $line"; done; exit 7'
 
@@ -277,7 +280,39 @@ def test_a_job_in_pipes_keeps_what_it_wrote_after_its_client_was_killed(who: str
         assert done.stdout == b"".join(b"%d\n" % n for n in range(1, 40001)), len(done.stdout)
 
 
-# ------------------------------------------------------------------------------------------ black holes
+def test_the_private_relay_and_agent_outlive_the_background_process_and_each_other() -> None:
+    env = Env()  # nothing configured: the embedded default
+    try:
+        assert env.gshell("run", "--", "true").returncode == 0
+        with Console(env, "run", "-t", "--", "sh", "-c", ECHO) as console:
+            until(lambda: console.is_raw, "the terminal to be raw")
+            console.type(b"one\r")
+            console.until(b"got 1 one\r\n")
+            kill(int((env.home / "run" / "bg.sock.pid").read_text()))
+            assert console.wait() == 255
+        before = env.agents()
+        assert env.gshell("run", "--", "sh", "-c", "exit 4").returncode == 4
+        until(lambda: (env.home / "run" / "bg.sock.pid").exists(), "the next background process")
+        (job,) = (job for job in env.jobs() if job["state"] == "ACTIVE")
+        with Console(env, "attach", job["id"]) as console:
+            console.until(b"got 1 one\r\n")
+            relay = json.loads((env.home / "state" / "private" / "relay.json").read_text())
+            kill(relay["pid"])
+            console.type(b"two\r")
+            console.until(b"got 2 two\r\n")
+            console.type(b"\x04")
+            assert console.wait() == 7
+        assert [agent["id"] for agent in env.agents()] == [agent["id"] for agent in before]
+        kill(env.agents()[0]["pid"])
+        until(lambda: env.gshell("run", "--", "sh", "-c", "exit 5").returncode == 5, "a new agent")
+        kill(int((env.home / "run" / "bg.sock.pid").read_text()))
+        assert env.gshell("stop", "--force").stdout == b"gshell: stopped\n"
+        until(lambda: not env.leftovers(), "all to end", show=env.logs)
+    finally:
+        env.close()
+
+
+# -------------------------------------------------------------------------------------- black holes
 
 
 class Listener:
@@ -382,12 +417,10 @@ def test_an_agent_notices_a_relay_that_fell_silent(tmp_path: Path) -> None:
         assert loop.run_until(lambda: agent.connected_once, PATIENCE_S)
         lab.clients.hole()
         agent.connected_once = False
-        for second in range(1, 70):
+        while agent._uplink.welcomed:
             skipped += 1.0
+            assert skipped <= 60, "a look every fifteen seconds"
             loop.once(0.001)
-            if not agent._uplink.welcomed:
-                break
-        assert second <= 60, "a look every fifteen seconds"
         assert loop.run_until(lambda: agent.connected_once, PATIENCE_S)
         agent.shut_down()
         loop.close()

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from fault.lab import FULL, warm
+
 from kit.procs import Env
 
 

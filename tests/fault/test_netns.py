@@ -1,4 +1,4 @@
-"""Relay, agent and client on three machines, as far as the network goes: the agent can only dial out.
+"""Relay, agent and client on three networks; the agent can only dial out.
 
 The agent is one file, started where nothing is installed. Needs root and iproute2.
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from fault.lab import Console
+
 from kit.procs import Env, until
 
 RELAY = "10.177.0.1"  # inside the relay's namespace only
@@ -91,7 +91,7 @@ class NetEnv(Env):
         ]
 
     def start_pyz(self, invite: str) -> subprocess.Popen[bytes]:
-        """The packed agent in a bare directory, with the system's Python and next to no environment."""
+        """The packed agent in a bare directory: the system's Python, next to no environment."""
         bare = self.root / "bare"
         bare.mkdir()
         done = self.gshell("agent", "pack", str(bare / "agent.pyz"))
@@ -100,8 +100,8 @@ class NetEnv(Env):
         (bare / "invite").chmod(0o600)
         with open(self.root / "agent.log", "ab") as log:
             process = subprocess.Popen(
-                [*self.spaces.enter("agent"), shutil.which("python3", path="/usr/bin:/bin"), "-I", "-S",
-                 "agent.pyz", "--invite", "@invite"],
+                [*self.spaces.enter("agent"), shutil.which("python3", path="/usr/bin:/bin"),
+                 "-I", "-S", "agent.pyz", "--invite", "@invite"],
                 cwd=bare,
                 env={"PATH": "/usr/bin:/bin", "GSHELL_HOME": str(self.home), "GSHELL_LOG": "info"},
                 stdin=subprocess.DEVNULL,
@@ -145,9 +145,9 @@ def listeners(pid: int) -> list[str]:
 @pytest.mark.parametrize("background", [False, True], ids=["direct", "background"])
 def test_run_sh_and_attach_across_three_networks(env: NetEnv, background: bool) -> None:
     assert listeners(env.processes["agent"].pid) == []
+    dial = "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex((%r, 22)))"
     to_agent = subprocess.run(
-        [*env.spaces.enter("client"), "python3", "-c",
-         "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(('10.177.1.2', 22)))"],
+        [*env.spaces.enter("client"), "python3", "-c", dial % f"{SIDES['agent']}.2"],
         capture_output=True, text=True, check=True, timeout=20,
     )  # fmt: skip
     assert int(to_agent.stdout) in (101, 110, 111, 113, 11)  # unreachable, however that is said

@@ -1,4 +1,6 @@
-"""A broker without its shell: feed it events, look at what it decided, live through hours at once."""
+"""A broker without its shell: feed it events, look at what it decided, live through hours at
+once.
+"""
 
 import itertools
 
@@ -10,7 +12,7 @@ T0 = 1_000_000.0
 
 
 class BrokerBench:
-    """One core, a journal in memory, and a clock. Whatever is sent or answered waits to be looked at."""
+    """One core, a journal in memory, and a clock. What is sent or answered waits for a look."""
 
     def __init__(self, **settings):
         self.settings = Settings(**settings)
@@ -26,7 +28,7 @@ class BrokerBench:
         self.closed = set()
         self.cuts = []
 
-    # ------------------------------------------------------------------------------- driving it
+    # ----------------------------------------------------------------------------------- driving it
 
     def feed(self, event):
         actions = self.core.handle(event, self.now)
@@ -71,7 +73,7 @@ class BrokerBench:
             self.now,
         )
 
-    # ------------------------------------------------------------------------------------ who is there
+    # --------------------------------------------------------------------------------- who is there
 
     def conn(self):
         return ev.Conn("door0", next(self.numbers))
@@ -91,7 +93,7 @@ class BrokerBench:
     def gone(self, conn):
         self.feed(ev.ConnDown(conn))
 
-    # --------------------------------------------------------------------------------- what they say
+    # -------------------------------------------------------------------------------- what they say
 
     def say(self, conn, m, **fields):
         self.feed(ev.Said(conn, {"m": m, **fields}))
@@ -168,6 +170,8 @@ class BrokerBench:
 
 def session(job, index=0, state="running", **fields):
     """A SESSION of an agent's hello."""
-    return {"job": str(job), "index": index, "user": "alice", "state": state, "name": "", "argv0": "true",
-            "pty": False, "tasks": 1, "started_at": T0, "ended_at": None, "code": None, "signal": None,
-            "error": None, "atts": [], **fields}  # fmt: skip
+    return {
+        "job": str(job), "index": index, "user": "alice", "state": state, "name": "",
+        "argv0": "true", "pty": False, "tasks": 1, "started_at": T0, "ended_at": None,
+        "code": None, "signal": None, "error": None, "atts": [], **fields,
+    }  # fmt: skip

@@ -1,5 +1,6 @@
-"""A TCP proxy that breaks what passes through it, by a seeded plan. Knows preambles and TLS records, to say
-where a cut fell; nothing of what is in them.
+"""A TCP proxy that breaks what passes through it, by a seeded plan or by hand.
+
+Knows preambles and TLS records, to say where a cut fell; nothing of what is in them.
 
 ::
 
@@ -50,13 +51,13 @@ Plan = Callable[[int], "Fault | None"]  # number of the connection -> what happe
 
 
 class Plans:
-    """How connections are broken: ``count`` cuts, then peace. The same seed, the same faults in order."""
+    """``count`` cuts, then peace. The same seed: the same faults, in the order of the connections."""
 
     def __init__(
         self, seed: int, count: int, mean_bytes: float, joining: float = 0.25, first: int = 0
     ) -> None:
-        """``joining``: the share of faults within the first kilobytes, where two sides are still being
-        brought together. The first ``first`` connections are left alone."""
+        """``joining``: the share of faults within the first kilobytes, where two sides are still
+        being brought together. The first ``first`` connections are left alone."""
         self._random = random.Random(seed)
         self._mean = mean_bytes
         self._joining = joining
@@ -307,7 +308,7 @@ class FaultProxy:
         self._wake.send(b"!")
         assert done.wait(10), "the proxy's thread is stuck"
 
-    # -------------------------------------------------------------------------------------- the loop
+    # ---------------------------------------------------------------------------- the loop
 
     def _run(self) -> None:
         while self._running:
@@ -349,7 +350,7 @@ class FaultProxy:
             self._epoll.unregister(fd)
 
     def _want(self, side: _Side, pair: _Pair) -> None:
-        """Read where the other side has room; write where something waits. Never both registered for
+        """Read where the other side has room; write where something waits. Not registered for
         nothing: a hang-up would be told for ever."""
         reading = not side.eof and not side.other.pending and not pair.frozen
         writing = bool(side.pending) and not pair.frozen
@@ -365,7 +366,7 @@ class FaultProxy:
             self._drop(fd)
         side.mask = mask
 
-    # --------------------------------------------------------------------------------- connections
+    # ----------------------------------------------------------------------- connections
 
     def _listen(self) -> None:
         where = self._listen_at
@@ -513,7 +514,7 @@ class FaultProxy:
         if self._record:
             connection.recorded[side.name] += data
 
-    # --------------------------------------------------------------------------------------- breaking
+    # ----------------------------------------------------------------------------- breaking
 
     def _freeze(self, pair: _Pair) -> None:
         pair.frozen = True
@@ -554,14 +555,14 @@ class FaultProxy:
 
 
 def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
-    """For each data connection that was cut while it carried: the seconds until one between client and
-    door carried again, since the last of the cuts that came before that."""
+    """For each data connection that was cut while it carried: the seconds until one between client
+    and door carried again, since the last of the cuts before that. Once one has for the first time."""
     starts = sorted(
         c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data"
     )
     moments = sorted(cut.at for cut in cuts)
     for cut in cuts:
-        if cut.carrying and cut.kind == "data" and cut.how != "hole":
+        if cut.carrying and cut.kind == "data" and cut.how != "hole" and cut.at > starts[0]:
             after = [at for at in starts if at > cut.at]
             if after:
                 yield after[0] - max(at for at in moments if at < after[0])

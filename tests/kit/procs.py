@@ -79,6 +79,13 @@ class Env:
             self.argv(*words), env=env, capture_output=True, timeout=timeout_s, check=False, **more
         )
 
+    def argv(self, *words: str) -> list[str]:
+        """A gshell command line for whoever starts it another way, with `client_env`."""
+        return [*gshell_argv(), *words]
+
+    def client_env(self, background: bool = True) -> dict[str, str]:
+        return self.env if background else {**self.env, "GSHELL_BACKGROUND": "0"}
+
     def popen(self, *words: str, background: bool = True, **more: Any) -> subprocess.Popen[bytes]:
         """Start one command; the caller waits for it. Pipes unless told otherwise."""
         env = {**self.env, **more.pop("env", {})}

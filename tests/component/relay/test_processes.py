@@ -44,7 +44,9 @@ class Cli:
         return json.loads((self.folder / "state" / "relay.json").read_text())
 
     def start(self, *more):
-        return self("start", "--listen", "127.0.0.1:0", "--state", "state", "--user", "alice", *more)
+        return self(
+            "start", "--listen", "127.0.0.1:0", "--state", "state", "--user", "alice", *more
+        )
 
 
 @pytest.fixture
@@ -146,9 +148,11 @@ def test_a_damaged_journal_stops_the_start(cli):
 
 def test_in_the_foreground_it_ends_with_the_terminal_s_interrupt(cli):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-m", "relay.cli", "start", "--listen", "127.0.0.1:0", "--state", "state",
-            "--foreground", "--user", "alice"]  # fmt: skip
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env, cwd=cli.folder) as process:
+    argv = [sys.executable, "-m", "relay.cli", "start", "--foreground"]
+    argv += ["--listen", "127.0.0.1:0", "--state", "state", "--user", "alice"]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, env=env, cwd=cli.folder
+    ) as process:
         assert "listens on" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_S) == 0
@@ -185,7 +189,7 @@ def test_nothing_secret_is_in_the_log(cli):
     assert token.encode() not in (cli.folder / "state" / "journal.sqlite").read_bytes()
 
 
-# ---------------------------------------------------------------------------------------------- embedded
+# ----------------------------------------------------------------------------------------- embedded
 
 
 class Embedded:
@@ -195,8 +199,9 @@ class Embedded:
 
     def start(self):
         reader, writer = os.pipe()
-        argv = [sys.executable, "-I", "-S", str(ROOT / "relay" / "embedded.py"),
-                str(self.folder / "state"), f"unix:{self.folder}/relay.sock", "alice", str(writer)]  # fmt: skip
+        where = [str(self.folder / "state"), f"unix:{self.folder}/relay.sock"]
+        script = str(ROOT / "relay" / "embedded.py")
+        argv = [sys.executable, "-I", "-S", script, *where, "alice", str(writer)]
         process = subprocess.Popen(argv, pass_fds=[writer])
         os.close(writer)
         with os.fdopen(reader) as pipe:
@@ -252,3 +257,21 @@ def test_what_is_wrong_is_said_to_who_started_it(embedded):
     process, said = embedded.start()
     assert process.wait(WAIT_S) == 125
     assert "is not a directory\n  try:  " in said
+
+
+def test_a_hangup_reopens_the_log_everywhere(cli):
+    cli.start()
+    facts, path = cli.facts(), cli.folder / "state" / "relay.log"
+    path.rename(path.with_suffix(".old"))
+    os.kill(facts["pid"], signal.SIGHUP)
+
+    def users():
+        return {
+            os.readlink(fd)
+            for pid in ("pid", "door_pid", "broker_pid")
+            for fd in pathlib.Path(f"/proc/{facts[pid]}/fd").glob("*")
+            if "relay." in os.readlink(fd)
+        }
+
+    until(lambda: users() == {str(path)}, users)
+    assert cli.facts() == facts

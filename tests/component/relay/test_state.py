@@ -18,7 +18,7 @@ def mode(path):
     return stat.S_IMODE(os.stat(path).st_mode)
 
 
-# --------------------------------------------------------------------------------------------- directory
+# ---------------------------------------------------------------------------------------- directory
 
 
 def test_the_directory_is_made_for_its_owner_only(tmp_path):
@@ -75,7 +75,7 @@ def test_nowhere_to_be(monkeypatch):
     assert "--state" in caught.value.hint
 
 
-# ----------------------------------------------------------------------------------------------- journal
+# ------------------------------------------------------------------------------------------ journal
 
 
 @pytest.fixture
@@ -132,7 +132,9 @@ def test_two_processes_share_it(path):
     one.close(), two.close()
 
 
-@pytest.mark.parametrize("content", [b"this is not a database, " * 100, b"SQLite format 3\0" + b"x" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"this is not a database, " * 100, b"SQLite format 3\0" + b"x" * 5000]
+)
 def test_a_damaged_journal_is_named_and_something_to_do(path, content):
     with open(path, "wb") as file:
         file.write(content)
@@ -157,7 +159,7 @@ def test_a_damaged_record_is_named(path):
     journal.close()
 
 
-# -------------------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 def test_keys_are_made_once_and_are_secret(tmp_path):
@@ -172,7 +174,7 @@ def test_keys_are_made_once_and_are_secret(tmp_path):
 def test_a_lost_file_is_named_and_never_made_again(tmp_path):
     auth.ensure(str(tmp_path))
     (tmp_path / auth.MAC_SECRET).unlink()
-    with pytest.raises(GshellError, match="lacks mac.secret"):
+    with pytest.raises(GshellError, match=r"lacks mac\.secret"):
         auth.ensure(str(tmp_path))
 
 
@@ -244,7 +246,7 @@ def test_tickets_are_written_once_and_renewed_when_the_address_changes(tmp_path)
     journal.close()
 
 
-# --------------------------------------------------------------------------------------------------- log
+# ---------------------------------------------------------------------------------------------- log
 
 
 @pytest.fixture

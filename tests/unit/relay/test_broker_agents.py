@@ -1,8 +1,8 @@
 """Agents that go away, come back, die or lie; brokers that start again."""
 
 import pytest
-from kit.broker import BrokerBench, session
 
+from kit.broker import BrokerBench, session
 from relay.broker.states import TRANSITIONS, JobState
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32

@@ -1,6 +1,7 @@
 """Openings: who gets a place, who waits, and that the same opening is never two."""
 
 import pytest
+
 from kit.broker import BrokerBench, session
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -221,7 +222,7 @@ def test_a_client_that_joined_and_never_starts_loses_its_slot(bench):
     assert bench.agents()["n1"]["free"] == 1
 
 
-# ---------------------------------------------------------------------------------------- warm openings
+# ------------------------------------------------------------------------------------ warm openings
 
 
 def test_a_warm_opening_is_shown_to_nobody_and_holds_no_slot_until_it_starts(bench):
@@ -257,7 +258,7 @@ def test_a_warm_opening_goes_when_it_is_unused(bench):
     assert bench.journal["job"] == {}
 
 
-# ----------------------------------------------------------------------------------------------- groups
+# ------------------------------------------------------------------------------------------- groups
 
 
 def group(bench, size, count=None, **body):
@@ -329,9 +330,7 @@ def test_a_group_with_a_busy_agent_finds_other_places_as_a_whole(bench):
 def test_two_groups_that_both_want_everything_do_not_block_each_other(bench):
     agents = [bench.agent(f"n{i}", slots=1) for i in range(2)]
     first = group(bench, 2)
-    others = [
-        bench.ask(f"{i + 7:032x}", group="h", size=2, index=i) for i in range(2)
-    ]
+    others = [bench.ask(f"{i + 7:032x}", group="h", size=2, index=i) for i in range(2)]
     assert [bench.verdict(a)[0] for a in first] == ["pair", "pair"]
     assert [bench.verdict(a) for a in others] == [("no", "queued")] * 2
     for i, ask in enumerate(first):
@@ -342,7 +341,7 @@ def test_two_groups_that_both_want_everything_do_not_block_each_other(bench):
     assert [bench.verdict(a)[0] for a in again] == ["pair", "pair"]
 
 
-# ------------------------------------------------------------------------------------ attach and resume
+# -------------------------------------------------------------------------------- attach and resume
 
 
 def test_attaching_and_resuming_reach_the_agent_that_has_the_step(bench):
@@ -399,3 +398,27 @@ def test_when_no_spare_came_the_agent_need_not_expect_the_client_any_longer(benc
     bench.feed(events.Unjoined(ask, "n1", A))
     assert bench.got(agent, "unexpect") == [{"m": "unexpect", "att": A}]
     assert bench.open(A) == ("pair", "n1")
+
+
+def started_half(bench):
+    """A group of two of which the first has started: {agent: connection}, in the members' order."""
+    conns = {f"n{i}": bench.agent(f"n{i}") for i in range(3)}
+    chosen = [bench.verdict(a)[1] for a in group(bench, 2)]
+    bench.started(conns[chosen[0]], 1, 0)
+    return [chosen[0], chosen[1], *(set(conns) - set(chosen))], conns
+
+
+def test_a_member_that_never_starts_does_not_keep_its_group_alive(bench):
+    (first, second, _), conns = started_half(bench)
+    bench.after(61)
+    assert bench.got(conns[second], "unexpect")
+    assert bench.agents()[second]["free"] == 2
+    bench.ended(conns[first], 1, 0)
+    assert (bench.job(1)["state"], bench.job(1)["error"]) == ("FAILED", "it did not start")
+
+
+def test_a_member_that_starts_elsewhere_is_believed_and_frees_its_place(bench):
+    (first, second, third), conns = started_half(bench)
+    bench.started(conns[third], 1, 1)
+    free = {name: agent["free"] for name, agent in bench.agents().items()}
+    assert free == {first: 1, second: 2, third: 1}
