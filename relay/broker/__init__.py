@@ -4,6 +4,7 @@
 records first. No I/O, no clock, no randomness in here: whole days are tested in milliseconds.
 
 Read in this order: `states` (a job's life), `model` (what is remembered), `events` (what comes in,
-what goes out), `core` (the dispatch), `places` (queue, slots, groups), `joins` (data connections),
-`agents` (what agents say), `verbs` (what clients ask), `views` (what they are shown).
+what goes out), `core` (the dispatch), `books` (all that one broker knows), `places` (queue, slots,
+groups, deadlines), `joins` (data connections), `reports` (what agents say), `verbs` (what clients
+ask), `views` (what they are shown).
 """

@@ -284,8 +284,8 @@ class FakeAgent:
         context = client_context(self.ticket)
         self.sock = context.wrap_socket(connect(env.address))
         self.say({"m": "hello", "role": "agent", "v": 1, "agent_id": self.ticket.agent_id,
-                  "boot": "b", "host": "fake", "cpus": 1, "memory_bytes": 1, "tags": [], "slots": 1, "pid": 1,
-                  "version": "0", "sessions": []})  # fmt: skip
+                  "boot": "b", "host": "fake", "cpus": 1, "memory_bytes": 1, "tags": [], "slots": 1,
+                  "pid": 1, "version": "0", "sessions": []})  # fmt: skip
         self.key = bytes.fromhex(self.hear()["park_key"])
 
     def say(self, message: dict) -> None:
@@ -343,8 +343,8 @@ def test_without_credentials_there_is_nothing_but_a_closed_connection(tmp_path: 
         env.start_agent("agent", env.start_relay())
         address = env.address
         garbage = [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, os.urandom(20_000),
-                   b"GSHELL/2" + b"x" * 100, b"GSHELL/1C" + b"\xff" * 20_000, b"GSHELL/1A\0\x02\0\0{}" + b"\0" * 32,
-                   b"\x16garbage" + os.urandom(3000)]  # fmt: skip
+                   b"GSHELL/2" + b"x" * 100, b"GSHELL/1C" + b"\xff" * 20_000,
+                   b"GSHELL/1A\0\x02\0\0{}" + b"\0" * 32, b"\x16nonsense" * 300]  # fmt: skip
         waiting = {}
         for sent in (b"", b"G", b"GSHELL/1C\x01\0\0\0", b"\x16", b"\x16\x03\x01\x40\0"):
             waiting[sent] = connect(address)

@@ -51,7 +51,7 @@ Plan = Callable[[int], "Fault | None"]  # number of the connection -> what happe
 
 
 class Plans:
-    """``count`` cuts, then peace. The same seed: the same faults, in the order of the connections."""
+    """``count`` cuts, then peace. The same seed: the same faults, in order of the connections."""
 
     def __init__(
         self, seed: int, count: int, mean_bytes: float, joining: float = 0.25, first: int = 0
@@ -556,7 +556,8 @@ class FaultProxy:
 
 def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
     """For each data connection that was cut while it carried: the seconds until one between client
-    and door carried again, since the last of the cuts before that. Once one has for the first time."""
+    and door carried again, since the last of the cuts before that. Cuts before the first one did
+    don't count."""
     starts = sorted(
         c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data"
     )

@@ -1,72 +1,81 @@
-"""Whatever a peer says, the broker neither breaks nor lets it near what belongs to others."""
+"""Whatever a peer says, the broker neither breaks nor lets it near what belongs to others.
 
-import hypothesis.strategies as st
-from hypothesis import given, settings
+Seeded luck rather than hypothesis: deep JSON values cost it a second for ten stories.
+"""
+
+import random
+
+import pytest
+
 from kit.broker import BrokerBench
-
 from relay.broker import events
 from relay.broker.verbs import VERBS
 
 A = "a" * 32
-plain = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=40),
-    st.sampled_from(["1", "2", A, "n1", "g", "open", "attach", "resume", "rw", "busy", "ended"]),
+PLAIN = (
+    None, True, False, 0, 1, 2, -1, 64, 1 << 40, 10**400, -(10**400), 0.5, float("nan"),
+    float("inf"), "", "1", "2", "x", "\ud800", "\0", A, "b" * 32, "n1", "m1", "g", "open",
+    "attach", "resume", "rw", "busy", "draining", "gone", "ended", "running", "9" * 15,
 )  # fmt: skip
-values = st.recursive(
-    plain, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3)
-)
 NAMES = (
-    "id", "job", "index", "att", "size", "tasks", "group", "agent", "warm", "rights", "sig", "spec",
-    "n", "ids", "all", "on", "boot", "slots", "tags", "sessions", "state", "atts", "at", "code",
-    "signal", "error", "started_at", "ended_at", "message", "attached", "watchers", "op",
+    "id", "job", "index", "att", "size", "tasks", "group", "agent", "warm", "rights", "sig",
+    "spec", "n", "ids", "all", "on", "boot", "slots", "tags", "sessions", "state", "atts", "at",
+    "code", "signal", "error", "started_at", "ended_at", "message", "attached", "watchers", "op",
 )  # fmt: skip
-SESSION = st.dictionaries(st.sampled_from(NAMES), values, max_size=8)
-FIELDS = st.dictionaries(
-    st.sampled_from(NAMES), values | st.lists(SESSION, max_size=3), max_size=10
-)
-AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "bye", "novelty")
+AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "novelty")
+STORIES = range(0, 1000, 100)
 
 
-def with_a_victim():
-    bench = BrokerBench()
-    bench.running(A, user="alice")
-    return bench
+def value(luck, depth=3):
+    kind = luck.randrange(8)
+    if kind == 0 and depth:
+        return [value(luck, depth - 1) for _ in range(luck.randrange(3))]
+    if kind == 1 and depth:
+        return fields(luck, depth - 1)
+    return luck.choice(PLAIN)
 
 
-def unharmed(bench):
-    job = bench.job(1)
-    bench.after(1)
-    return (job["state"], job["agents"], bench.agents()["n1"]["free"]) == ("ACTIVE", ["n1"], 1)
+def fields(luck, depth=3):
+    return {name: value(luck, depth) for name in luck.sample(NAMES, luck.randrange(10))}
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([*VERBS, "hello"]) | values, FIELDS), max_size=8))
-def test_a_client_s_nonsense_is_answered_and_harms_nobody(said):
-    bench = with_a_victim()
-    conn = bench.client("mallory")
-    for verb, fields in said:
-        bench.feed(events.Said(conn, {**fields, "m": verb}))
-    assert unharmed(bench)
-    assert bench.request(conn, "whoami")["user"] == "mallory"
+def stories(first):
+    for seed in range(first, first + 100):
+        bench = BrokerBench()
+        bench.running(A, user="alice")
+        yield random.Random(seed), bench
+        job = bench.job(1)
+        bench.after(1)
+        assert (job["state"], job["agents"]) == ("ACTIVE", ["n1"]), seed
+        assert bench.agents()["n1"]["free"] == 1, seed
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(AGENT), FIELDS), max_size=8))
-def test_an_agent_s_nonsense_harms_nobody(said):
-    bench = with_a_victim()
-    conn = bench.agent("m1", user="mallory")
-    for verb, fields in said:
-        bench.feed(events.Said(conn, {**fields, "m": verb}))
-    assert unharmed(bench)
+@pytest.mark.parametrize("first", STORIES)
+def test_a_client_s_nonsense_is_answered_and_harms_nobody(first):
+    for luck, bench in stories(first):
+        conn = bench.client("mallory")
+        for _ in range(10):
+            verb = luck.choice([*VERBS, *VERBS, "hello", value(luck)])
+            bench.feed(events.Said(conn, {**fields(luck), "m": verb}))
+        assert bench.request(conn, "whoami")["user"] == "mallory"
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(FIELDS, max_size=8))
-def test_a_preamble_s_nonsense_is_answered_and_harms_nobody(bodies):
-    bench = with_a_victim()
-    for body in bodies:
-        ask = events.AskId("door0", next(bench.numbers))
-        bench.feed(events.Asked(ask, "mallory", body))
+@pytest.mark.parametrize("first", STORIES)
+def test_an_agent_s_nonsense_harms_nobody(first):
+    for luck, bench in stories(first):
+        conn = bench.agent("m1", user="mallory")
+        for _ in range(10):
+            bench.feed(events.Said(conn, {**fields(luck), "m": luck.choice(AGENT)}))
+
+
+@pytest.mark.parametrize("first", STORIES)
+def test_a_preamble_s_nonsense_is_answered_and_harms_nobody(first):
+    for luck, bench in stories(first):
+        bench.agent("m1", user="mallory")
+        asks = [events.AskId("door0", next(bench.numbers)) for _ in range(10)]
+        for ask in asks:
+            body = fields(luck) | ({"att": luck.choice((A, "b" * 32))} if luck.randrange(4) else {})
+            body |= {"op": luck.choice(("open", "open", "attach", "resume", value(luck)))}
+            bench.feed(events.Asked(ask, "mallory", body))
         bench.after(25)
-        assert bench.verdict(ask) is not None
-    assert unharmed(bench)
+        assert all(bench.verdict(ask) for ask in asks)

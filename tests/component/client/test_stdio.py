@@ -354,10 +354,10 @@ def test_what_a_slow_reader_does_not_take_waits_in_order(loop, fds, kind, reques
         theirs, ours = terminal(fds)
     else:
         theirs, ours = fds(*os.pipe())
-    data = os.urandom(700_000)
+    data = os.urandom(2_000_000)  # more than a pipe that was widened holds
     writing = Writing(loop, ours)
     at = 0
-    for size in (1, 2, 3, 300_000, 10, 40_000, 70_000, 5, 1, 1, 699_999):
+    for size in (1, 2, 3, 1_300_000, 10, 40_000, 70_000, 5, 1, 1, 1_999_999):
         writing.sink.write(data[at : at + size])
         at += size
     assert writing.sink.pending == len(data) - writing.written > 100_000
@@ -400,7 +400,7 @@ def test_a_reader_that_goes_breaks_it_once(loop, fds, slowly, request):
         request.getfixturevalue("slow")
     r, w = fds(*os.pipe())
     writing = Writing(loop, w)
-    writing.sink.write(b"x" * 200_000)
+    writing.sink.write(b"x" * 2_000_000)
     os.close(r)
     assert loop.run_until(lambda: writing.broken, PATIENCE_S)
     writing.sink.write(b"more")
@@ -460,13 +460,13 @@ def test_flush_blocking_writes_all_that_is_read_in_time(loop, fds, slowly, reque
         request.getfixturevalue("slow")
     r, w = fds(*os.pipe())
     sinks = [Writing(loop, w), Writing(loop, CLOSED)]
-    sinks[0].sink.write(b"z" * 200_000)
+    sinks[0].sink.write(b"z" * 2_000_000)
     assert not flush_all([each.sink for each in sinks], 0.01)
-    reader = threading.Thread(target=read_all, args=(r, 200_000), daemon=True)
+    reader = threading.Thread(target=read_all, args=(r, 2_000_000), daemon=True)
     reader.start()
     assert flush_all([each.sink for each in sinks], PATIENCE_S)
     reader.join(PATIENCE_S)
-    assert sinks[0].written == 200_000
+    assert sinks[0].written == 2_000_000
     sinks[0].sink.close()
 
 

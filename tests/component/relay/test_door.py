@@ -551,3 +551,37 @@ def test_descriptors_are_not_leaked(relay):
     relay.until(lambda: not relay.door.meeting.pairs and not relay.door.meeting.farewells._socks)
     relay.until(lambda: count() == before, lambda: f"{before} -> {count()}")
     assert isinstance(visit, socket.socket)
+
+
+# ----------------------------------------------------------------------------- well-formed nonsense
+
+
+def deep(levels):
+    return [deep(levels - 1)] if levels else []
+
+
+def test_what_would_break_the_door_is_answered_with_silence(relay):
+    client = relay.client()
+    mac_id = client.welcome["mac_id"]
+    client.welcome["mac_id"] = "\ud800"
+    silent(relay, client.come(att=A))
+    client.welcome["mac_id"] = mac_id
+    silent(relay, client.come(att=A, nonce="\ud800" * 32))
+    silent(relay, client.come(att=A, more=deep(200)))
+    assert rendezvous.parse_refusal(relay.ended(client.come(att=A, at=10**400)))[0] == "time"
+    assert rendezvous.parse_refusal(relay.ended(client.come(att=A, at=float("nan"))))[0] == "time"
+    assert client.control.ask("whoami")["ok"]
+
+
+def test_what_would_break_the_broker_ends_one_connection_at_most(relay, make_control):
+    client = relay.client()
+    for invite in ("\ud800", "", 7, deep(3)):
+        assert enrol(relay, make_control, invite)["m"] == "error"
+    assert not client.control.ask("invite", uses=1, hours=10**400)["ok"]
+    assert not client.control.ask("invite", uses=True, hours=float("nan"))["ok"]
+    assert not client.control.ask("ticket", agent_id="\ud800")["ok"]
+    client.control.say({"m": "jobs", "id": deep(3)})
+    assert client.control.ask("whoami")["ok"]
+    client.control.say({"m": "jobs", "id": 1, "ids": deep(400)})
+    relay.until(lambda: client.control.error)
+    assert relay.client().control.ask("whoami")["ok"]
