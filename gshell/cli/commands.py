@@ -116,8 +116,9 @@ ATTACH = Command(
         Option("--since", "T", "history from T ago (10m), or from the start", _since),
         _ESCAPE,
     ),
-    words="ID",
+    words="[ID]",
     examples=(
+        ("gshell attach", "the newest one that runs"),
         ("gshell attach 42", "its screen, then live"),
         ("gshell attach 42 --read-only", "beside the one who types"),
     ),
@@ -152,7 +153,7 @@ LOGS = Command(
         Option("-f --follow", help="go on until the job ends"),
         Option("--since", "T", "from T ago (10m), or from the start", _since),
     ),
-    words="ID",
+    words="[ID]",
     examples=(("gshell logs 42", "what it printed"), ("gshell logs -f 42", "and goes on printing")),
     common=GLOBAL,
 )

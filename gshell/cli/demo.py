@@ -300,7 +300,10 @@ def run_demo(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    print(f"\n{comparison_table(comparisons)}")
+    print(f"\n{comparison_table(comparisons)}\n")
+    for comparison in comparisons:
+        outcome = "Verification Successful" if comparison.good else "Verification FAILED"
+        print(f"LU class {comparison.cls} on a waiting agent: {outcome}")
     return 0 if all(comparison.good for comparison in comparisons) else 1
 
 

@@ -8,7 +8,7 @@ import sys
 from gshell import config
 from gshell.cli import plan as plans
 from gshell.client.run import Plan, Surroundings
-from gshell.errors import GshellError
+from gshell.errors import GshellError, UsageError
 from gshell.net.machine import machine_id
 from gshell.model.ticket import Ticket
 
@@ -50,12 +50,33 @@ def session(parsed: Parsed) -> int:
     Raises:
         GshellError: it could not even begin.
     """
-    plan = plans.make(parsed, surroundings())
     from gshell.client.direct import run_here
     from gshell.client.stdio import standard_descriptors
 
+    here = surroundings()
     descriptors = standard_descriptors()  # before anything else gets the number of a closed one
-    return run_here(plan, ticket_for(parsed), descriptors)
+    attaching = parsed.command.name in ("attach", "logs")
+    if attaching and not parsed.words:
+        parsed.words = [_newest_job(ticket_for(parsed, start=False), parsed.command.name)]
+    plan = plans.make(parsed, here)
+    return run_here(plan, ticket_for(parsed, start=not attaching), descriptors)
+
+
+def _newest_job(ticket: Ticket, verb: str) -> str:
+    """Which job is meant by none: the newest (to attach: that runs, with a terminal if there is one).
+
+    Raises:
+        UsageError: none lives.
+    """
+    from gshell.net.relaylink import ask
+
+    jobs = ask(ticket, {"m": "jobs", "all": verb == "logs"})["jobs"]
+    found = [job for job in jobs if job["started_at"]]
+    if verb == "attach":
+        found = [job for job in found if job["pty"]] or found
+    if not found:
+        raise UsageError("no job of yours runs", hint=f"gshell jobs -a    then    gshell {verb} ID")
+    return str(max(found, key=lambda job: int(job["id"]))["id"])
 
 
 def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:
@@ -176,7 +197,10 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     from gshell.cli import commands
 
     parsed = commands.read(argv)
-    if parsed.command.name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
+    name = parsed.command.name
+    if name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
+        return None
+    if name in ("attach", "logs") and not parsed.words:
         return None
     return plans.make(parsed, here)
 

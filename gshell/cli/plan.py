@@ -91,7 +91,7 @@ def _directory(named: str | None, cwd: str) -> str | None:
 
 
 def _attachment(parsed: Parsed, name: str, on_terminal: bool, inside_ssh: bool, quiet: bool) -> Plan:
-    if len(parsed.words) != 1:
+    if len(parsed.words) != 1:  # none at all was resolved before: see launch.session
         raise UsageError(f"gshell {name} takes one job id", hint="gshell jobs")
     job, _, index = parsed.words[0].partition(".")
     if not job.isdigit() or (index and not index.isdigit()):

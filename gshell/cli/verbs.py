@@ -187,6 +187,7 @@ def _is_ours(pid: int) -> bool:
 def whoami(parsed: Parsed) -> int:
     answer = _ask(parsed, {"m": "whoami"})
     fields = {key: answer.get(key) for key in ("user", "role", "relay")}
+    fields["relay"] = fields["relay"] or launch.ticket_for(parsed, start=False).relays[0]
     if parsed["json"]:
         _print_json("whoami", fields)
     else:

@@ -20,7 +20,7 @@ from types import TracebackType
 
 import pyte
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 READ_BYTES = 1 << 16
 SIZE = (24, 80)  # rows, columns
 

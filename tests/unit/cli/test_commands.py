@@ -99,7 +99,7 @@ def test_every_way_to_ask_for_the_version():
          "gshell agent start"),
         ("run -n lu x", "run: -n: 'lu' is not a number of tasks; a job's name is given with -J",
          "gshell run --help"),
-        ("attach", "attach: ID is missing", "gshell attach 42"),
+        ("kill", "kill: ID is missing", "gshell kill -s USR1 42"),
         ("run -e xx ls", "run: -e: 'xx' is not one character, ^X or none", "gshell run --help"),
         ("--nope", "unknown option '--nope'", "gshell --help"),
         ("--color=blue jobs", "--color: 'blue' is not one of auto, always, never", "gshell --help"),
