@@ -24,7 +24,7 @@ from gshell.net.rendezvous import public_id
 from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, stdin_of
 
-EXPECT_WAIT_S = 5.0  # a client may be joined before the broker's word about it arrives
+EXPECT_WAIT_S = 2.0  # a client may be joined before the broker's word about it arrives
 NEW_GRACE_S = 30.0  # an opening that lost its link before it said what to start
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
 SWEEP_S = 5.0
@@ -158,6 +158,8 @@ class Agent:
 
     def on_away(self, error: GshellError) -> None:
         log.info("relay away: %s", error)
+        for waiting in list(self._waiting.values()):
+            waiting.give_up()  # what was announced may be lost with the connection
 
     def on_refused(self, error: AuthError) -> None:
         log.error("%s", error)
@@ -355,7 +357,7 @@ class _Greeter:
         assert self.link is not None
         self.link.pause(True)
         self._agent.expect_later(att, self)
-        self._timer = self._agent.loop.later(EXPECT_WAIT_S, self._give_up)
+        self._timer = self._agent.loop.later(EXPECT_WAIT_S, self.give_up)
 
     def go_on(self) -> None:
         assert self._hello is not None and self.link is not None
@@ -367,9 +369,11 @@ class _Greeter:
         except RemoteProtocolError as error:
             self.refuse("denied", error.message)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         self._agent.expect_no_more(self._att)
-        self.refuse("denied", "nobody announced this attachment")
+        if self._timer is not None:
+            self._timer.cancel()
+        self.refuse("again", "nobody announced this attachment")
 
     def refuse(self, code: str, reason: str) -> None:
         link = self.link

@@ -196,6 +196,10 @@ class Conversation:
             self.joined = False
             self._owner.on_refused(self, "again")
             return
+        if code == "again":  # the relay's word about us was lost on its way: it is said anew
+            self._drop()
+            self._broken(LinkLost("the agent was not told of us"))
+            return
         reasons = {
             "gone": LinkLost("the session is not there any more", transient=False),
             "denied": AuthError(f"the agent refused: {event.reason}"),

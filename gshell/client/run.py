@@ -348,6 +348,7 @@ class Runner:
             source is not None
             and self._stdin_started
             and not source.ended
+            and not self._input_paused
             and self._room_for_input()
         ):
             source.resume()
