@@ -13,7 +13,8 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from gshell.agent.attachment import Attachment
-from gshell.agent.session import Session, StepSpec
+from gshell.agent.session import Session
+from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.uplink import Uplink
 from gshell.errors import AuthError, GshellError, RemoteProtocolError
@@ -187,7 +188,7 @@ class Agent:
             self.done = GshellError("stopped by request")
         elif kind == "error":
             log.error("relay: %s", message.get("message"))
-            if message.get("code") in ("auth", "revoked", "duplicate"):
+            if message.get("code") in ("auth", "revoked"):  # "duplicate" may pass: it dials again
                 self.done = AuthError(str(message.get("message")))
 
     def _of_job(self, message: Dict[str, Any]) -> List[Session]:
@@ -265,8 +266,9 @@ class Agent:
     def expect_later(self, att: str, greeter: _Greeter) -> None:
         self._waiting[att] = greeter
 
-    def expect_no_more(self, att: str) -> None:
-        self._waiting.pop(att, None)
+    def expect_no_more(self, att: str, greeter: "_Greeter") -> None:
+        if self._waiting.get(att) is greeter:  # not a newer link of the same client
+            del self._waiting[att]
 
     # -- time
 
@@ -370,7 +372,7 @@ class _Greeter:
             self.refuse("denied", error.message)
 
     def give_up(self) -> None:
-        self._agent.expect_no_more(self._att)
+        self._agent.expect_no_more(self._att, self)
         if self._timer is not None:
             self._timer.cancel()
         self.refuse("again", "nobody announced this attachment")
@@ -386,6 +388,6 @@ class _Greeter:
         pass
 
     def link_closed(self, link: Link, error: GshellError) -> None:
-        self._agent.expect_no_more(self._att)
+        self._agent.expect_no_more(self._att, self)
         if self._timer is not None:
             self._timer.cancel()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 from gshell.net.machine import machine_id
 
 if TYPE_CHECKING:
-    from gshell.agent.session import Session, StepSpec
+    from gshell.agent.session import Session
+from gshell.agent.spec import StepSpec
 
 OF_THE_TERMINAL = ("TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ", "NO_COLOR", "FORCE_COLOR")
 # Of the client's own session: wrong or harmful inside another one.

@@ -9,8 +9,8 @@ import time
 from typing import Any, NamedTuple
 
 from gshell import __version__, config
-from gshell.cli.options import Parsed
 from gshell.cli import launch
+from gshell.cli.options import Parsed
 from gshell.errors import GshellError
 
 CLOCK_S = 60.0  # more than this between here and the relay is worth a word; 120 s are refused

@@ -7,10 +7,10 @@ import sys
 
 from gshell import config
 from gshell.cli import plan as plans
-from gshell.client.run import Plan, Surroundings
+from gshell.client.plan import Plan, Surroundings
 from gshell.errors import GshellError, UsageError
-from gshell.net.machine import machine_id
 from gshell.model.ticket import Ticket
+from gshell.net.machine import machine_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

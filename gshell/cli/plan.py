@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gshell.client.run import Plan, Surroundings
+from gshell.client.plan import Plan, Surroundings
 from gshell.errors import UsageError
-from gshell.model.record import Record
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell import config
-from gshell.cli.options import Parsed
 from gshell.cli import launch
+from gshell.cli.options import Parsed
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net.relaylink import ask, enrol, parse_invite

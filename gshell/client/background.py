@@ -15,16 +15,17 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell import config
-from gshell.client.embedded import Supervisor
 from gshell.client.conversation import Conversation, Dialler
+from gshell.client.embedded import Supervisor
 from gshell.client.modes import SeenModes
-from gshell.client.run import Plan, Runner, Surroundings
+from gshell.client.plan import Plan, Surroundings
+from gshell.client.run import Runner
 from gshell.client.terminal import DEFAULT_SIZE, rescue
 from gshell.errors import GshellError, UsageError
-from gshell.net.machine import machine_id
 from gshell.model.ticket import Ticket
 from gshell.net import address
 from gshell.net.loop import IN, Loop
+from gshell.net.machine import machine_id
 from gshell.wire import peer as wire
 
 PlanOf = Callable[[list[str], Surroundings], "Plan | None"]  # a command line, read

@@ -160,7 +160,8 @@ class Conversation:
         hello = dict(self._hello)
         hello["op"] = "resume" if self.joined else self._request.get("op", "open")
         hello["secret"] = self._secret.hex()
-        self.peer.link_up(hello, early_data=not self.joined and hello["op"] == "open")
+        first = not self.joined and not self._attempts  # a link that breaks would waste it each time
+        self.peer.link_up(hello, early_data=first and hello["op"] == "open")
         self.pump()
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:

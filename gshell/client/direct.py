@@ -7,11 +7,13 @@ import signal
 import socket
 
 from gshell.client.conversation import Dialler
-from gshell.client.run import Plan, Runner
-from gshell.client.terminal import DEFAULT_SIZE, Terminal
+from gshell.client.plan import Plan
+from gshell.client.run import Runner
+from gshell.client.terminal import DEFAULT_SIZE, Terminal, in_foreground
 from gshell.model.ticket import Ticket
-from gshell.net.loop import IN, Loop
+from gshell.net.loop import IN, Loop, Timer
 
+LOOK_AGAIN_S = 0.25  # in the background: nothing tells us of `fg`
 FORWARDED = ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2")
 
 
@@ -64,7 +66,10 @@ def run_here(plan: Plan, ticket: Ticket, descriptors: tuple[int, int, int]) -> i
     try:
         runner = Runner(Dialler(loop, ticket), plan, descriptors, port, codes.append)
         port.runner = runner
-        with _Signals(loop, runner):
+        turn = None
+        if not plan.pty and descriptors[0] >= 0 and os.isatty(descriptors[0]):
+            turn = _Turn(loop, runner, descriptors[0])
+        with _Signals(loop, runner, turn):
             runner.start()
             while not codes:
                 loop.once()
@@ -74,12 +79,36 @@ def run_here(plan: Plan, ticket: Ticket, descriptors: tuple[int, int, int]) -> i
     return codes[0]
 
 
+class _Turn:
+    """Reads the terminal only while we are in its foreground: else the kernel would stop us, as it does
+    any program in the background that reads what is typed for the shell."""
+
+    def __init__(self, loop: Loop, runner: Runner, fd: int) -> None:
+        self._loop = loop
+        self._runner = runner
+        self._fd = fd
+        self._away = False
+        self._timer: Timer | None = None
+        self.look()
+
+    def look(self) -> None:
+        """Is it ours? Asked again while it is not, and after each SIGCONT."""
+        away = not in_foreground(self._fd)
+        if away != self._away:
+            self._away = away
+            self._runner.pause_input(away)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.later(LOOK_AGAIN_S, self.look) if away else None
+
+
 class _Signals:
     """Turns signals into calls from the loop, for the time of a ``with``."""
 
-    def __init__(self, loop: Loop, runner: Runner) -> None:
+    def __init__(self, loop: Loop, runner: Runner, turn: _Turn | None) -> None:
         self._loop = loop
         self._runner = runner
+        self._turn = turn
         self._names = {getattr(signal, "SIG" + name): name for name in FORWARDED}
         self._before: dict[int, object] = {}
 
@@ -91,6 +120,8 @@ class _Signals:
         for number in (*self._names, signal.SIGWINCH):
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGWINCH:
                 self._before[number] = signal.signal(number, lambda number, frame: None)
+        if self._turn is not None:
+            self._before[signal.SIGCONT] = signal.signal(signal.SIGCONT, lambda number, frame: None)
         self._loop.add(self._read.fileno(), IN, self._came)
         return self
 
@@ -98,6 +129,8 @@ class _Signals:
         for number in self._read.recv(64):
             if number == signal.SIGWINCH:
                 self._runner.resized()
+            elif number == signal.SIGCONT and self._turn is not None:
+                self._turn.look()
             elif number in self._names:
                 self._runner.signalled(self._names[number])
 

@@ -75,6 +75,8 @@ class _Front:
         self.terminal: "Terminal | None" = None
         self.reset = b""  # what undoes the modes that output has set, should nobody else be left
         self.tty = False
+        self.away = False  # in the background, when we handed over
+        self.stopped = False  # and so the terminal is not raw
 
     def hand_over(self, argv: "list[str]", environ: "dict[bytes, bytes]") -> bool:
         """Send what we are: words, directory, environment and the three descriptors."""
@@ -87,7 +89,9 @@ class _Front:
         umask = posix.umask(0)
         posix.umask(umask)
         self.tty = posix.isatty(0)
-        words = [b"1", cwd, b"%o" % umask, b"%d" % posix.getpid(), b"%d" % self._foreground(), b"%d" % len(argv)]
+        front = self._foreground()
+        self.away = not front  # asked once: what we say and what we watch for must agree
+        words = [b"1", cwd, b"%o" % umask, b"%d" % posix.getpid(), b"%d" % front, b"%d" % len(argv)]
         words += [word.encode("utf-8", "surrogateescape") for word in argv]
         words += [key + b"=" + value for key, value in environ.items()]
         body = b"\0".join(words)
@@ -121,7 +125,7 @@ class _Front:
             number = getattr(_signal, "SIG" + name)
             if _signal.getsignal(number) != _signal.SIG_IGN or name == "WINCH":
                 _signal.signal(number, self._on_signal)
-        if self.tty and not self._foreground():
+        if self.away:
             _signal.signal(_signal.SIGALRM, self._look_again)
             _signal.setitimer(_signal.ITIMER_REAL, 0.25, 0.25)
         status: "int | None" = None
@@ -208,7 +212,11 @@ class _Front:
             import _signal
 
             _signal.setitimer(_signal.ITIMER_REAL, 0)
-            self._say(b"F 1")
+            if self.stopped:
+                self._size(b"C")
+            else:
+                self._say(b"F 1")
+            self.stopped = False
 
     def _stop(self) -> None:
         """Stop as a program does for Ctrl-Z, but not before our typing is left alone."""
@@ -233,6 +241,7 @@ class _Front:
         posix.kill(0, _signal.SIGTSTP)
         _signal.signal(_signal.SIGTSTP, before)
         if self.tty and not self._foreground():
+            self.stopped = True
             self._say(b"F 0")
             _signal.signal(_signal.SIGALRM, self._look_again)
             _signal.setitimer(_signal.ITIMER_REAL, 0.25, 0.25)

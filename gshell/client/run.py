@@ -10,9 +10,10 @@ import os
 
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.escape import EscapeKeys, detach_key, help_text
+from gshell.client.outlet import Outlet
+from gshell.client.plan import Plan, Port
 from gshell.client.stdio import Sink, Source
 from gshell.errors import AuthError, BrokerError, GshellError, LinkLost
-from gshell.model.record import Record
 from gshell.net.loop import Loop, Timer
 from gshell.wire import peer as wire
 from gshell.wire.constants import (
@@ -40,63 +41,6 @@ HAMMER_S = 2.0  # Ctrl-C three times within this ends a program that does not li
 PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
 ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
-
-
-class Surroundings(Record):
-    """The user's side: taken from this process, or sent by the front process."""
-
-    env: dict[str, str]
-    cwd: str
-    umask: int
-    where: str
-    """The machine, see :func:`gshell.net.machine.machine_id`."""
-    stdin_tty: bool
-    stdout_tty: bool
-
-
-class Plan(Record):
-    """What to do."""
-
-    verb: str
-    """"run" or "attach" or "logs"."""
-    spec: dict[str, Any]
-    pty: bool
-    tasks: int = 1
-    agents: int = 1
-    agent: str | None = None
-    label: bool = False
-    detach: bool = False
-    timeout_s: float | None = None
-    escape: str | None = "~"
-    job: str = ""
-    part: int = 0
-    """Which of the job's steps, where it has several."""
-    rights: str = "rw"
-    steal: bool = False
-    since: Any = None
-    follow: bool = True
-    quiet: bool = False
-    inside_ssh: bool = False
-
-
-class Port(Protocol):
-    """Who has the terminal: this process, or the front process at the other end of a socket."""
-
-    def raw(self) -> bool:
-        """Whether it is raw now; if not yet, ``Runner.is_raw()`` when it is."""
-
-    def cooked(self) -> None: ...
-
-    def size(self) -> tuple[int, int]: ...
-
-    def suspend(self) -> None:
-        """Stop the front process; ``Runner.resumed()`` when it goes on."""
-
-    def seen(self, data: bytes) -> None:
-        """Output on its way to the terminal."""
-
-    def reset(self) -> bytes:
-        """What puts the terminal's modes back."""
 
 
 class _Seat:
@@ -142,8 +86,8 @@ class Runner:
         self._stdin_started = False
         self._input_paused = False
         self._input = SendBuffer()
-        self._out = _Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
-        self._err = _Outlet(
+        self._out = Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
+        self._err = Outlet(
             Sink(self._loop, descriptors[2], self._err_written, self._err_broken)
         )
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
@@ -564,7 +508,7 @@ class Runner:
     def _err_written(self, count: int) -> None:
         self._settle(self._err, count)
 
-    def _settle(self, outlet: _Outlet, count: int) -> None:
+    def _settle(self, outlet: Outlet, count: int) -> None:
         for seat, stream, raw in outlet.written(count):
             seat.talk.peer.consume(stream, raw)
             if seat.finals or seat.live:
@@ -578,7 +522,7 @@ class Runner:
     def _err_broken(self, number: int) -> None:
         self._reader_gone(self._err, stderr_of)
 
-    def _reader_gone(self, outlet: "_Outlet", stream_of: Callable[[int], int]) -> None:
+    def _reader_gone(self, outlet: "Outlet", stream_of: Callable[[int], int]) -> None:
         """The reader of our stdout or stderr is gone: so is the program's."""
         for seat in self._seats:
             for rank in range(max(1, seat.tasks)):
@@ -862,50 +806,3 @@ class Runner:
         self._out.sink.close()
         self._err.sink.close()
         self._on_done(code)
-
-
-class _Outlet:
-    """A Sink that remembers whose bytes wait in it, so that they are acknowledged when written."""
-
-    __slots__ = ("_queue", "_surplus", "sink", "writing")
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.writing = False
-        self._queue: list[list[Any]] = []  # [bytes left, seat or None, stream, raw bytes]
-        self._surplus = 0
-
-    @property
-    def pending(self) -> int:
-        return self.sink.pending
-
-    @property
-    def broken(self) -> bool:
-        return bool(self.sink.broken)
-
-    def write(self, data: bytes, seat: Any, stream: int, raw: int) -> None:
-        self._queue.append([len(data), seat, stream, raw])
-        self.writing = True
-        self.sink.write(data)
-        self.writing = False
-
-    def written(self, count: int) -> list[tuple[_Seat, int, int]]:
-        """``count`` bytes have reached the descriptor: which raw bytes does that settle?"""
-        settled = []
-        queue = self._queue
-        while queue:
-            head = queue[0]
-            if head[0] > count:
-                head[0] -= count
-                break
-            count -= head[0]
-            queue.pop(0)
-            if head[1] is not None:
-                settled.append((head[1], head[2], head[3]))
-        return settled
-
-    def drop(self) -> list[tuple[_Seat, int, int]]:
-        """Nothing will be written any more."""
-        dropped = [(seat, stream, raw) for _, seat, stream, raw in self._queue if seat is not None]
-        self._queue.clear()
-        return dropped

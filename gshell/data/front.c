@@ -196,11 +196,12 @@ static size_t describe(char *list, int argc, char **argv)
     size_t used = 4;                /* for the length */
     mode_t mask = umask(0);
     umask(mask);
+    away = !in_foreground();        /* asked once: what we say and what we watch for must agree */
     if (!getcwd(folder, sizeof folder))
         strcpy(folder, "/");
     if (!add_word(list, &used, "1") || !add_word(list, &used, folder) ||
         !add_number(list, &used, "%o", mask) || !add_number(list, &used, "%u", (unsigned)getpid()) ||
-        !add_number(list, &used, "%u", in_foreground()) || !add_number(list, &used, "%u", (unsigned)argc))
+        !add_number(list, &used, "%u", !away) || !add_number(list, &used, "%u", (unsigned)argc))
         return 0;
     for (int i = 0; i < argc; i++)
         if (!add_word(list, &used, argv[i]))
@@ -484,7 +485,6 @@ static void take_signals(int signals)
 /* Until it says that we are done, or says nothing any more. */
 static void serve(int signals)
 {
-    away = !in_foreground();
     while (status == RUNNING) {
         struct pollfd on[2] = {{.fd = sock, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
         if (poll(on, 2, away ? LOOK_AGAIN_MS : -1) > 0) {

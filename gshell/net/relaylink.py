@@ -40,7 +40,6 @@ class RelayLink:
         self._answers: Dict[int, Answer] = {}
         self._waiting: List[Dict[str, Any]] = []
         self._count = 0
-        self._refusal: Optional[AuthError] = None
         self.welcome: Optional[Dict[str, Any]] = None
         self._link: Optional[Link] = None
 
@@ -109,9 +108,6 @@ class RelayLink:
             answer = self._answers.pop(message["re"], None)
             if answer is not None:
                 answer(message)
-        elif message.get("m") == "error" and self.welcome is None and self._ticket.cert:
-            said = str(message.get("message") or message.get("code"))
-            self._refusal = AuthError(f"the relay refuses us: {said}", hint="gshell login INVITE")
         elif message.get("m") == "welcome":
             self.welcome = message
             waiting, self._waiting = self._waiting, []

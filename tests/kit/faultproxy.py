@@ -563,7 +563,8 @@ def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
     )
     moments = sorted(cut.at for cut in cuts)
     for cut in cuts:
-        if cut.carrying and cut.kind == "data" and cut.how != "hole" and cut.at > starts[0]:
+        counts = cut.carrying and cut.kind == "data" and cut.how != "hole"
+        if counts and starts and cut.at > starts[0]:
             after = [at for at in starts if at > cut.at]
             if after:
                 yield after[0] - max(at for at in moments if at < after[0])

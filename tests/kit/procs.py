@@ -34,14 +34,25 @@ def until(condition: Callable[[], Any], what: str = "", patience_s: float = PATI
         time.sleep(0.01)
 
 
+COMPILED_FRONT = "GSHELL_TEST_FRONT"  # a variable: the compiled front that tests are to start
+
+
 def gshell_argv() -> list[str]:
     """How gshell is started: the installed launcher, or this checkout's entry file."""
+    front = os.environ.get(COMPILED_FRONT)
+    if front:
+        words = _entry()
+        return [front, str(len(words)), *words]
     named = os.environ.get("GSHELL_BIN")
     if named:
         return [named]
     launcher = Path(sys.executable).with_name("gshell")
     if launcher.exists():
         return [str(launcher)]
+    return _entry()
+
+
+def _entry() -> list[str]:
     import gshell
 
     return [sys.executable, "-I", "-S", str(Path(gshell.__file__).with_name("front.py"))]
@@ -65,7 +76,7 @@ class Env:
     # -- clients
 
     def argv(self, *words: str) -> list[str]:
-        """How a command is started."""
+        """How a command is started; its environment is `client_env`."""
         return [*gshell_argv(), *words]
 
     def gshell(self, *words: str, timeout_s: float = 60.0, background: bool = True, **more: Any) -> subprocess.CompletedProcess[bytes]:
@@ -78,10 +89,6 @@ class Env:
         return subprocess.run(
             self.argv(*words), env=env, capture_output=True, timeout=timeout_s, check=False, **more
         )
-
-    def argv(self, *words: str) -> list[str]:
-        """A gshell command line for whoever starts it another way, with `client_env`."""
-        return [*gshell_argv(), *words]
 
     def client_env(self, background: bool = True) -> dict[str, str]:
         return self.env if background else {**self.env, "GSHELL_BACKGROUND": "0"}

@@ -5,11 +5,12 @@ Starting one costs a second; each test looks afterwards that nothing of its own 
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kit.procs import Env, until
+from kit.procs import COMPILED_FRONT, Env, until
 
 RC = "PS1='ready$ '; PS2='more> '; unset PROMPT_COMMAND; bind 'set enable-bracketed-paste off'\n"
 
@@ -91,10 +92,32 @@ def env(request: pytest.FixtureRequest) -> Iterator[Env]:
     nothing_left(found)
 
 
-@pytest.fixture(params=["background", "direct"])
-def background(request: pytest.FixtureRequest) -> bool:
-    """Through the background process, or all in one process."""
-    return bool(request.param == "background")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module whose tests matter to each kind of front process has ``WAYS = ALL_WAYS``."""
+    if "background" in metafunc.fixturenames:
+        ways = getattr(metafunc.module, "WAYS", ["background", "direct"])
+        metafunc.parametrize("background", ways, indirect=True)
+
+
+@pytest.fixture
+def background(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Through the background process (its front in Python or compiled), or all in one process."""
+    if request.param == "compiled":
+        monkeypatch.setenv(COMPILED_FRONT, request.getfixturevalue("compiled_front"))
+    return bool(request.param != "direct")
+
+
+@pytest.fixture(scope="session")
+def compiled_front(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The front process that is compiled where there is a compiler."""
+    from gshell.client import stub
+
+    if not stub.compilers():
+        pytest.skip("no C compiler")
+    path = str(tmp_path_factory.mktemp("front") / stub.NAME)
+    flags = ["-Wall", "-Wextra", "-Werror", "-o", path, stub.source()]
+    subprocess.run([*stub.compilers()[-1], *flags], check=True, timeout=60)
+    return path
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 from kit.procs import Env, gshell_argv, until
 from kit.pty import Pty, Tmux, children, state_of
 
+WAYS = ["background", "compiled", "direct"]
 
-@pytest.fixture(params=["background", "direct"])
-def tmux(request: pytest.FixtureRequest, private: Env, tmp_path: Path) -> Iterator[Tmux]:
+@pytest.fixture
+def tmux(private: Env, tmp_path: Path, background: bool) -> Iterator[Tmux]:
     """bash in tmux, in which ``gshell`` is ours."""
-    environ = private.client_env(request.param == "background")
+    environ = private.client_env(background)
     with Tmux(tmp_path, environ) as found:
         found.wait_for("ready$")
         words = " ".join(gshell_argv())
@@ -79,8 +80,8 @@ def test_bg_lets_it_go_on(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("mine")
     (tmp_path / "go").touch()
     tmux.wait_for("gone")
-    tmux.keys("Enter")
-    tmux.wait_for("Done")
+    tmux.line("wait; echo wai''ted")
+    tmux.wait_for("waited")
 
 
 def test_a_run_in_the_background_takes_none_of_the_shells_typing(tmux: Tmux, tmp_path: Path) -> None:
@@ -90,8 +91,8 @@ def test_a_run_in_the_background_takes_none_of_the_shells_typing(tmux: Tmux, tmp
         tmux.wait_for(f"mine-{number + 100}")
     (tmp_path / "go").touch()
     tmux.wait_for("gone")
-    tmux.keys("Enter")
-    tmux.wait_for("Done")
+    tmux.line("wait; echo wai''ted")
+    tmux.wait_for("waited")
 
 
 def test_a_background_run_that_is_brought_forward_gets_the_typing(tmux: Tmux) -> None:

@@ -14,6 +14,7 @@ import pytest
 from kit.procs import Env, gshell_argv
 
 ALL_BYTES = bytes(range(256))
+WAYS = ["background", "compiled", "direct"]
 PY = [sys.executable, "-I", "-S", "-c"]
 
 

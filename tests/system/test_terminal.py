@@ -12,6 +12,7 @@ import pytest
 from kit.procs import Env, until
 from kit.pty import Pty, state_of
 
+WAYS = ["background", "compiled", "direct"]
 PY = [sys.executable, "-I", "-S", "-c"]
 PROMPT = "ready$ "
 

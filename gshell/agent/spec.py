@@ -1,0 +1,94 @@
+"""What a client asks to start, checked: hostile bytes become a StepSpec or an error. Pure."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from gshell.errors import RemoteProtocolError
+
+MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
+
+
+class StepSpec(NamedTuple):
+    """What a client asks to start, checked."""
+
+    argv: List[str]
+    shell: bool
+    """The user's own shell instead of ``argv[0]``."""
+    env: Dict[str, str]
+    """The client's environment; how much of it counts depends on where the client is."""
+    extra_env: Dict[str, str]
+    """What the user named; always counts."""
+    cwd: Optional[str]
+    """What the user named; must exist."""
+    home: Optional[str]
+    """Where the client stands; taken if it exists here."""
+    where: str
+    """The client's machine, see :func:`gshell.net.machine.machine_id`."""
+    pty: Optional[Tuple[int, int]]
+    """(rows, columns)"""
+    tasks: int
+    first: int
+    """Number of our first rank among all of the job's."""
+    size: int
+    """Ranks of the whole job."""
+    name: str
+    umask: Optional[int]
+    keep: bool
+    """Keep output beyond recent history even while somebody is attached."""
+    timeout_s: Optional[float]
+    announce: bool
+    """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
+
+    @classmethod
+    def parse(cls, message: Dict[str, Any]) -> StepSpec:
+        """
+        Raises:
+            RemoteProtocolError: not a spec.
+        """
+        try:
+            argv = message["argv"]
+            pty, cwd, home, umask = (message.get(key) for key in ("pty", "cwd", "home", "umask"))
+            tasks, first = message.get("tasks", 1), message.get("first", 0)
+            size, timeout_s = message.get("size", tasks), message.get("timeout_s")
+            envs = [message.get("env") or {}, message.get("extra_env") or {}]
+            _require(isinstance(argv, list) and bool(argv) and all(_word(word) for word in argv))
+            for env in envs:
+                _require(isinstance(env, dict) and all(_word(k) and _word(v) and k for k, v in env.items()))
+                _require(not any("=" in key for key in env))
+            _require((cwd is None or _word(cwd)) and (home is None or _word(home)))
+            _require(umask is None or isinstance(umask, int))
+            _require(timeout_s is None or (isinstance(timeout_s, (int, float)) and timeout_s >= 0))
+            _require(all(isinstance(number, int) for number in (tasks, first, size)))
+            _require(1 <= tasks <= MAX_TASKS and first >= 0)
+            _require(pty is None or (len(pty) == 2 and all(isinstance(side, int) for side in pty)))
+            return cls(
+                argv=argv,
+                shell=bool(message.get("shell")),
+                env=envs[0],
+                extra_env=envs[1],
+                cwd=cwd,
+                home=home,
+                where=str(message.get("where", "")),
+                pty=(pty[0], pty[1]) if pty else None,
+                tasks=tasks,
+                first=first,
+                size=size,
+                name=str(message.get("name") or os.path.basename(argv[0]))[:200],
+                umask=None if umask is None else umask & 0o777,
+                keep=bool(message.get("keep")),
+                timeout_s=timeout_s,
+                announce=bool(message.get("announce")),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise RemoteProtocolError("bad-spec", "what to start") from None
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _word(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value

@@ -1,0 +1,68 @@
+"""What a run or an attachment is to do, and who has the terminal meanwhile. Values only."""
+
+from __future__ import annotations
+
+from gshell.model.record import Record
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+else:
+    Protocol = object
+
+
+class Surroundings(Record):
+    """The user's side: taken from this process, or sent by the front process."""
+
+    env: dict[str, str]
+    cwd: str
+    umask: int
+    where: str
+    """The machine, see :func:`gshell.net.machine.machine_id`."""
+    stdin_tty: bool
+    stdout_tty: bool
+
+
+class Plan(Record):
+    """What to do."""
+
+    verb: str
+    """"run" or "attach" or "logs"."""
+    spec: dict[str, Any]
+    pty: bool
+    tasks: int = 1
+    agents: int = 1
+    agent: str | None = None
+    label: bool = False
+    detach: bool = False
+    timeout_s: float | None = None
+    escape: str | None = "~"
+    job: str = ""
+    part: int = 0
+    """Which of the job's steps, where it has several."""
+    rights: str = "rw"
+    steal: bool = False
+    since: Any = None
+    follow: bool = True
+    quiet: bool = False
+    inside_ssh: bool = False
+
+
+class Port(Protocol):
+    """Who has the terminal: this process, or the front process at the other end of a socket."""
+
+    def raw(self) -> bool:
+        """Whether it is raw now; if not yet, ``Runner.is_raw()`` when it is."""
+
+    def cooked(self) -> None: ...
+
+    def size(self) -> tuple[int, int]: ...
+
+    def suspend(self) -> None:
+        """Stop the front process; ``Runner.resumed()`` when it goes on."""
+
+    def seen(self, data: bytes) -> None:
+        """Output on its way to the terminal."""
+
+    def reset(self) -> bytes:
+        """What puts the terminal's modes back."""
