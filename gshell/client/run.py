@@ -10,6 +10,7 @@ import os
 
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.escape import EscapeKeys, detach_key, help_text
+from gshell.client.labels import LineLabels
 from gshell.client.outlet import Outlet
 from gshell.client.plan import Plan, Port
 from gshell.client.stdio import Sink, Source
@@ -92,7 +93,7 @@ class Runner:
         )
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
-        self._lines: dict[int, bytes] = {}
+        self._labels = LineLabels()
         self._lost_said = False
         self._lost_timer: Timer | None = None
         self._patience: Timer | None = None
@@ -443,7 +444,7 @@ class Runner:
         if self._plan.pty:
             self._port.seen(data)
         if self._plan.label:
-            data = self._labelled(seat, stream, data)
+            data = self._labels.feed(seat.first + (stream - 1) // 4, kind != 3, data)
         if outlet.broken or not data:
             self._dropped(seat, stream, raw)
         else:
@@ -469,24 +470,9 @@ class Runner:
             self._out.write(shown, None, 0, 0)
         return data[len(here) :]
 
-    def _labelled(self, seat: _Seat, stream: int, data: bytes) -> bytes:
-        key = (seat.first << 20) | stream
-        rank = seat.first + (stream - 1) // 4
-        data = self._lines.pop(key, b"") + data
-        whole, newline, rest = data.rpartition(b"\n")
-        if rest:
-            self._lines[key] = rest
-        if not newline:
-            return b""
-        label = b"%d: " % rank
-        return label + whole.replace(b"\n", b"\n" + label) + b"\n"
-
     def _flush_labels(self) -> None:
-        for key, rest in self._lines.items():
-            rank = (key >> 20) + ((key & 0xFFFFF) - 1) // 4
-            outlet = self._out if (key & 0xFFFFF) % 4 == 3 else self._err
-            outlet.write(b"%d: %s\n" % (rank, rest), None, 0, 0)
-        self._lines.clear()
+        for err, text in self._labels.flush():
+            (self._err if err else self._out).write(text, None, 0, 0)
 
     def _gap(self, seat: _Seat, event: wire.StreamGap) -> None:
         size = event.end - event.start

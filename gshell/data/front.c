@@ -61,7 +61,8 @@ static char heard[LONGEST_LINE];    /* not yet a whole line */
 static size_t heard_bytes;
 static bool heard_any, said_any;    /* since the hand-over */
 static bool away;                   /* in the background: look now and then whether we still are */
-static bool stopping, stopped, may_stop;
+static bool stopped;                /* and so the terminal is not raw */
+static bool stopping;               /* until it leaves our typing alone */
 
 /* The terminal at stdin. */
 static bool has_terminal, is_raw;
@@ -197,6 +198,7 @@ static size_t describe(char *list, int argc, char **argv)
     mode_t mask = umask(0);
     umask(mask);
     away = !in_foreground();        /* asked once: what we say and what we watch for must agree */
+    away = !in_foreground();        /* asked once: what we say and what we watch for must agree */
     if (!getcwd(folder, sizeof folder))
         strcpy(folder, "/");
     if (!add_word(list, &used, "1") || !add_word(list, &used, folder) ||
@@ -252,8 +254,7 @@ static int watch_signals(void)
     for (int i = 0; i < FORWARDED_COUNT; i++)
         if (sigaction(FORWARDED[i].number, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
             sigaddset(&watched, FORWARDED[i].number);
-    may_stop = sigaction(SIGTSTP, NULL, &now) == 0 && now.sa_handler != SIG_IGN;
-    if (may_stop)
+    if (sigaction(SIGTSTP, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
         sigaddset(&watched, SIGTSTP);
     sigaddset(&watched, SIGWINCH);  /* whatever was set: the program's terminal follows ours */
     sigprocmask(SIG_BLOCK, &watched, NULL);
@@ -420,11 +421,12 @@ static void stop(void)
     sigprocmask(SIG_UNBLOCK, &tstp, &mask);     /* here we stand until SIGCONT */
     sigprocmask(SIG_SETMASK, &mask, NULL);
     sigaction(SIGTSTP, &before, NULL);
-    if (in_foreground()) {
-        say_size('C');
-    } else {
-        away = stopped = true;
+    away = !in_foreground();
+    if (away) {
+        stopped = true;
         say("F 0\n");
+    } else {
+        say_size('C');
     }
 }
 
