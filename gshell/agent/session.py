@@ -29,7 +29,8 @@ from gshell.wire.constants import (
     stdout_of,
 )
 
-READ_BYTES = 1 << 16  # one round of output; a pty gives at most 4 KiB a read, so rounds are many reads
+READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
+PTY_ROUND_BYTES = 1 << 15  # of a pty in one round: eight reads; with more the other end stands idle
 PIPE_ROUND_BYTES = 1 << 18  # of a pipe in one round, sent on in one piece
 AHEAD_BYTES = 1 << 16  # output read ahead of what a primary that is attached can be sent
 DRAIN_AFTER_EXIT_S = 2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
@@ -219,7 +220,7 @@ class Session:
         stream = self._stream_of(rank, fd)
         log = rank.logs[stream]
         parts: List[bytes] = []
-        left = READ_BYTES if rank.modes is not None else PIPE_ROUND_BYTES
+        left = PTY_ROUND_BYTES if rank.modes is not None else PIPE_ROUND_BYTES
         ended = False
         empty = False
         while left > 0:

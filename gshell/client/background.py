@@ -272,14 +272,18 @@ class Front:
             if rows and columns:
                 self._window = (rows, columns)
             if kind == b"C":
+                runner.hold_output(False)
                 runner.pause_input(False)
                 runner.resumed()
             else:
                 runner.resized()
         elif kind == b"P":
             runner.pause_input(True)
+            runner.hold_output(True)
             self._tell("p")
         elif kind == b"F":
+            if not runner.in_terminal:
+                runner.hold_output(False)  # it goes on, if only in the background
             runner.pause_input(words[1] != b"1")
         elif kind == b"r" and len(words) == 3:
             self._mode, self._saved = bytes.fromhex(words[1].decode()), bytes.fromhex(words[2].decode())

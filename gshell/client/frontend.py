@@ -350,9 +350,8 @@ class _Front:
         _signal.signal(_signal.SIGTSTP, before)
         while _signal.SIGTSTP in self.noted:
             self.noted.remove(_signal.SIGTSTP)  # pressed twice: it has stopped
-        self.away = not self._foreground()
+        self.away = self.stopped = not self._foreground()
         if self.away:
-            self.stopped = True
             self._say(b"F 0")
             self._go_on_looking()
         else:

@@ -586,8 +586,19 @@ class Runner:
     def _suspend(self) -> None:
         if self._stdin is not None:
             self._stdin.pause()
+        self.hold_output(True)
         self._port.cooked()
         self._port.suspend()
+
+    @property
+    def in_terminal(self) -> bool:
+        """A terminal session, which draws on a raw terminal only."""
+        return self._raw
+
+    def hold_output(self, held: bool) -> None:
+        """While the front process is stopped nothing is written over what the shell shows."""
+        self._out.sink.hold(held)
+        self._err.sink.hold(held)
 
     def resumed(self) -> None:
         """The front process goes on (SIGCONT), in the foreground."""

@@ -421,13 +421,11 @@ static void stop(void)
     sigprocmask(SIG_UNBLOCK, &tstp, &mask);     /* here we stand until SIGCONT */
     sigprocmask(SIG_SETMASK, &mask, NULL);
     sigaction(SIGTSTP, &before, NULL);
-    away = !in_foreground();
-    if (away) {
-        stopped = true;
+    away = stopped = !in_foreground();
+    if (away)
         say("F 0\n");
-    } else {
+    else
         say_size('C');
-    }
 }
 
 static int digit(char c)

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 import gshell
+from gshell import config, sitepath
+from gshell.client import stub
 
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 FRONT = """
@@ -139,3 +141,76 @@ def test_no_process_is_spent_on_finding_it(prefix):
     # With an empty PATH nothing but builtins can run; the interpreter is beside it.
     own_interpreter(prefix)
     assert run(prefix / "bin/gshell", PATH="/nonexistent")["input"] == "typed"
+
+
+# ---------------------------------------------------------------------------------- the compiled front
+
+
+@pytest.fixture
+def compiled(prefix, tmp_path):
+    """Puts a program that reports where stub.py would put the compiled front; the package's directory."""
+    site = prefix / f"lib/{VERSION}/site-packages"
+    own_interpreter(prefix)
+
+    def put(cache=tmp_path / "me/.cache/gshell"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sitepath, "root", lambda: str(site))
+            patch.setattr(config, "cache_dir", lambda: str(cache))
+            path = pathlib.Path(stub.path())
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!{sys.executable}\n{FRONT}")
+        path.chmod(0o755)
+        return path
+
+    return put
+
+
+@pytest.mark.parametrize("verb", ["run", "sh", "attach", "logs"])
+def test_the_compiled_front_is_taken_and_told_how_python_is_started(prefix, tmp_path, compiled, verb):
+    path = compiled()
+    site = prefix / f"lib/{VERSION}/site-packages"
+    said = run(prefix / "bin/gshell", verb, "a b", "", "*", HOME=str(tmp_path / "me"))
+    python = ["6", str(prefix / f"bin/{VERSION}"), "-I", "-S", "-X", f"gshell_site={site}"]
+    assert said["argv"] == [str(path), *python, str(site / "gshell/front.py"), verb, "a b", "", "*"]
+    assert said["input"] == "typed"
+
+
+@pytest.mark.parametrize("words", [(), ("jobs",), ("run-this",), ("-q", "run")])
+def test_for_other_verbs_it_is_not(prefix, tmp_path, compiled, words):
+    compiled()
+    assert run(prefix / "bin/gshell", *words, HOME=str(tmp_path / "me"))["argv"][1:] == list(words)
+
+
+@pytest.mark.parametrize(
+    ("cache", "env"),
+    [
+        ("home/cache", {"GSHELL_HOME": "home", "XDG_CACHE_HOME": "other", "HOME": "me"}),
+        ("xdg/gshell", {"XDG_CACHE_HOME": "xdg", "HOME": "me"}),
+    ],
+)
+def test_it_is_looked_for_in_the_user_s_cache(prefix, tmp_path, compiled, cache, env):
+    path = compiled(tmp_path / cache)
+    env = {name: str(tmp_path / value) for name, value in env.items()}
+    assert run(prefix / "bin/gshell", "run", **env)["argv"][0] == str(path)
+
+
+def test_one_that_cannot_run_is_passed_over(prefix, tmp_path, compiled):
+    compiled().chmod(0o644)
+    assert run(prefix / "bin/gshell", "run", HOME=str(tmp_path / "me"))["argv"][1:] == ["run"]
+
+
+def test_one_of_somebody_else_is_passed_over(prefix, tmp_path, compiled):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    os.chown(compiled(), 65534, -1)
+    assert run(prefix / "bin/gshell", "run", HOME=str(tmp_path / "me"))["argv"][1:] == ["run"]
+
+
+def test_without_a_home_there_is_none(prefix):
+    assert run(prefix / "bin/gshell", "run")["argv"][1:] == ["run"]
+
+
+def test_no_process_is_spent_on_finding_the_compiled_one_either(prefix, tmp_path, compiled):
+    path = compiled()
+    said = run(prefix / "bin/gshell", "run", PATH="/nonexistent", HOME=str(tmp_path / "me"))
+    assert said["argv"][0] == str(path)
