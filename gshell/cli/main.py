@@ -25,7 +25,9 @@ def main(argv: list[str]) -> int:
         parsed = commands.read(argv)
         if parsed.options.get("relay"):
             os.environ["GSHELL_RELAY"] = parsed["relay"]
-        return run(parsed)
+        status = run(parsed)
+        sys.stdout.flush()
+        return status
     except GshellError as error:
         complain(error)
         return error.exit_code

@@ -189,9 +189,9 @@ class Runner:
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         seat = self._seat_of(talk)
         self._found()
-        plan = self._plan
-        if plan.verb != "run" and not seat.tasks:
+        if self._plan.verb != "run" and not seat.tasks:
             self._joined_running(seat, welcome)
+        plan = self._plan
         if plan.pty and not plan.detach and plan.verb != "logs":
             self._enter_terminal(welcome)
 
@@ -221,10 +221,11 @@ class Runner:
         if self._plan.verb == "attach" and not self._plan.quiet and self._err_is_tty:
             name = str(welcome.get("name", ""))
             key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
+            key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
             role = "" if self._writer else ", looking on"
             from gshell.model.sanitize import sanitize
 
-            self._say(f"[job {seat.talk.job} {sanitize(name)}{role} | {key_name} detaches]")
+            self._say(f"[job {seat.talk.job} {sanitize(name)}{role}{key}]")
 
     def _enter_terminal(self, welcome: dict[str, Any]) -> None:
         if not self._raw:
@@ -267,14 +268,8 @@ class Runner:
                 return
             self._port.seen(prelude)
             self._out.write(prelude, None, 0, 0)
-        elif kind == "writer" and self._plan.verb == "attach":
-            on = bool(message.get("on"))
-            if on != self._writer and self._err_is_tty and not self._plan.quiet:
-                self._say("[you type now]" if on else "[somebody else types now; you look on]")
-            self._writer = on
-            if on and self._plan.pty:
-                self._redraw()
-                self._read_stdin()
+        elif kind == "writer" and self._plan.verb != "logs":
+            self._now_writing(bool(message.get("on")))
         elif kind == "notice" and not self._plan.quiet:
             from gshell.model.sanitize import sanitize
 
@@ -286,6 +281,18 @@ class Runner:
         waiting = (self._out if stream % 4 == 3 else self._err).pending
         if receiving is not None and not waiting and receiving.consumed == receiving.have:
             seat.talk.peer.widen(stream, MAX_PIPE_WINDOW)
+
+    def _now_writing(self, on: bool) -> None:
+        """The agent says whether it is us who types."""
+        if on == self._writer:
+            return
+        self._writer = on
+        if self._err_is_tty and not self._plan.quiet:
+            self._say("[you type now]" if on else "[somebody else types now; you look on]")
+        if on:
+            if self._plan.pty:
+                self._redraw()
+            self._read_stdin()
 
     def on_flow(self, talk: Conversation) -> None:
         source = self._stdin
@@ -517,6 +524,8 @@ class Runner:
             seat.talk.pump()
         for seat, stream, raw in outlet.drop():
             self._dropped(seat, stream, raw)
+        if outlet is self._out and not self._writer:
+            self._loop.soon(lambda: self._finish(141))  # who only looks on has nobody to look for
 
     # -- input
 
