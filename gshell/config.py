@@ -1,4 +1,5 @@
-"""Where things are: directories, the ticket, the background process's socket. Imports next to nothing.
+"""Where things are: directories, the ticket, the background process's socket. Imports next to
+nothing.
 
 ``GSHELL_HOME`` puts everything below one directory; else the XDG directories count.
 """
@@ -63,7 +64,11 @@ def relay_override() -> str:
 def background_socket() -> str:
     """Of the background process for the relay that is meant; each relay has its own."""
     relay = relay_override()
-    name = "bg.sock" if not relay else "bg-" + "".join(c if c.isalnum() else "_" for c in relay) + ".sock"
+    name = (
+        "bg.sock"
+        if not relay
+        else "bg-" + "".join(c if c.isalnum() else "_" for c in relay) + ".sock"
+    )
     return runtime_dir() + "/" + name
 
 
@@ -104,7 +109,8 @@ def embedded_dir() -> str:
 
 
 def find_ticket() -> Ticket | None:
-    """The ticket of the relay that is meant; None if that is the private one and it was never started.
+    """The ticket of the relay that is meant; None if that is the private one and it was never
+    started.
 
     Raises:
         UsageError: a relay is named, and there is no ticket for any.
@@ -135,7 +141,9 @@ def _read_ticket(path: str) -> Ticket | None:
     except OSError as error:
         from gshell.errors import GshellError
 
-        raise GshellError(f"cannot read the ticket {path}: {error.strerror}", hint=f"ls -l {path}") from None
+        raise GshellError(
+            f"cannot read the ticket {path}: {error.strerror}", hint=f"ls -l {path}"
+        ) from None
     from gshell.model.ticket import Ticket
 
     return Ticket.load(text, path)
@@ -163,4 +171,6 @@ def entry() -> list[str]:
 
 def is_frozen() -> bool:
     """Are we inside a .pyz?"""
-    return not os.path.exists(os.path.join(os.path.dirname(os.path.abspath(__file__)), "front.py")) and bool(sys.argv)
+    return not os.path.exists(
+        os.path.join(os.path.dirname(os.path.abspath(__file__)), "front.py")
+    ) and bool(sys.argv)

@@ -1,7 +1,7 @@
 """The agent itself: what the broker announces, what clients open, which slots are taken.
 
-Joins the Uplink (relay) and the Sessions (steps). Knows the control messages of ``net/CONTROL.md``; an
-agent serves one user and refuses others itself.
+Joins the Uplink (relay) and the Sessions (steps). Knows the control messages of
+``net/CONTROL.md``; an agent serves one user and refuses others itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 from gshell.agent.attachment import Attachment
 from gshell.agent.session import Session
@@ -38,7 +38,7 @@ log = logging.getLogger("gshell.agent")
 class Facts:
     """What this agent offers."""
 
-    def __init__(self, slots: Optional[int], tags: List[str]) -> None:
+    def __init__(self, slots: int | None, tags: list[str]) -> None:
         self.host = os.uname().nodename
         self.cpus = len(os.sched_getaffinity(0))
         self.memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -47,10 +47,12 @@ class Facts:
 
 
 class Agent:
-    """Invariant: a step runs only for a user whose attachment was announced by the relay and who showed
-    that user's certificate."""
+    """Invariant: a step runs only for a user whose attachment was announced by the relay and who
+    showed that user's certificate."""
 
-    def __init__(self, loop: Loop, ticket: Ticket, facts: Facts, version: str, spool_dir: Optional[str] = None) -> None:
+    def __init__(
+        self, loop: Loop, ticket: Ticket, facts: Facts, version: str, spool_dir: str | None = None
+    ) -> None:
         self.loop = loop
         self._ticket = ticket
         self._facts = facts
@@ -58,13 +60,15 @@ class Agent:
         self._boot = os.urandom(16).hex()
         self._spool_dir = spool_dir
         self._uplink = Uplink(loop, ticket, self)
-        self._expects: Dict[str, Dict[str, Any]] = {}
-        self._waiting: Dict[str, _Greeter] = {}
-        self._sessions: Dict[str, Session] = {}  # by attachment id of its opener, or "job.index" if none
-        self._attachments: Dict[str, Session] = {}
-        self._unacknowledged: Dict[str, Session] = {}
+        self._expects: dict[str, dict[str, Any]] = {}
+        self._waiting: dict[str, _Greeter] = {}
+        self._sessions: dict[
+            str, Session
+        ] = {}  # by attachment id of its opener, or "job.index" if none
+        self._attachments: dict[str, Session] = {}
+        self._unacknowledged: dict[str, Session] = {}
         self.draining = False
-        self.done: Optional[GshellError] = None
+        self.done: GshellError | None = None
         self.ended = False
         self.connected_once = False
 
@@ -76,17 +80,25 @@ class Agent:
 
     @property
     def busy_slots(self) -> int:
-        return sum(len(session.ranks) for session in self._sessions.values() if session.state == "running")
+        return sum(
+            len(session.ranks) for session in self._sessions.values() if session.state == "running"
+        )
 
     def admit(self, session: Session, spec: StepSpec) -> None:
         if self.draining or self.busy_slots + spec.tasks > self._facts.slots:
             code = "draining" if self.draining else "busy"
             attachment = session.primary
+            taken = f"{self.busy_slots} of {self._facts.slots} slots are taken"
             self._uplink.say(
-                {"m": "refused", "att": attachment.id if attachment else "", "job": session.job,
-                 "index": session.index, "code": code,
-                 "message": f"{self._facts.host}: {self.busy_slots} of {self._facts.slots} slots are taken"}
-            )  # fmt: skip
+                {
+                    "m": "refused",
+                    "att": attachment.id if attachment else "",
+                    "job": session.job,
+                    "index": session.index,
+                    "code": code,
+                    "message": f"{self._facts.host}: {taken}",
+                }
+            )
             if attachment is not None:
                 attachment.end(code)
             self._drop(session)
@@ -101,7 +113,8 @@ class Agent:
         self._uplink.say(
             {"m": "started", "job": session.job, "index": session.index,
              "att": session.primary.id if session.primary else "", "spec_name": spec.name,
-             "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks, "at": session.started_at}
+             "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks,
+             "at": session.started_at}
         )  # fmt: skip
 
     def on_ended(self, session: Session) -> None:
@@ -117,7 +130,8 @@ class Agent:
         live = [a for a in session.attachments.values() if a.link is not None]
         self._uplink.say(
             {"m": "watchers", "job": session.job, "index": session.index,
-             "attached": sum(a is session.primary for a in live), "watchers": sum(a is not session.primary for a in live)}
+             "attached": sum(a is session.primary for a in live),
+             "watchers": sum(a is not session.primary for a in live)}
         )  # fmt: skip
 
     def on_left(self, session: Session) -> None:
@@ -142,13 +156,14 @@ class Agent:
 
     # -- from the relay
 
-    def hello(self) -> Dict[str, Any]:
+    def hello(self) -> dict[str, Any]:
         facts = self._facts
         sessions = {id(s): s for s in self._sessions.values() if s.state == "running"}
         sessions.update({id(s): s for s in self._unacknowledged.values()})
         return {
-            "m": "hello", "role": "agent", "v": 1, "agent_id": self._ticket.agent_id, "boot": self._boot,
-            "host": facts.host, "cpus": facts.cpus, "memory_bytes": facts.memory_bytes, "tags": facts.tags,
+            "m": "hello", "role": "agent", "v": 1, "agent_id": self._ticket.agent_id,
+            "boot": self._boot, "host": facts.host, "cpus": facts.cpus,
+            "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "pid": os.getpid(), "version": self._version,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
@@ -166,7 +181,7 @@ class Agent:
         log.error("%s", error)
         self.done = error
 
-    def on_control(self, message: Dict[str, Any]) -> None:
+    def on_control(self, message: dict[str, Any]) -> None:
         kind = message.get("m")
         if kind == "expect":
             self._expect(message)
@@ -191,13 +206,15 @@ class Agent:
             if message.get("code") in ("auth", "revoked"):  # "duplicate" may pass: it dials again
                 self.done = AuthError(str(message.get("message")))
 
-    def _of_job(self, message: Dict[str, Any]) -> List[Session]:
+    def _of_job(self, message: dict[str, Any]) -> list[Session]:
         job, index = str(message.get("job")), message.get("index")
         return [
-            s for s in set(self._sessions.values()) if s.job == job and (index is None or s.index == index)
+            s
+            for s in set(self._sessions.values())
+            if s.job == job and (index is None or s.index == index)
         ]
 
-    def _expect(self, message: Dict[str, Any]) -> None:
+    def _expect(self, message: dict[str, Any]) -> None:
         att = str(message.get("att"))
         message["_at"] = self.loop.clock()
         self._expects[att] = message
@@ -206,11 +223,17 @@ class Agent:
         if waiting is not None:
             waiting.go_on()
 
-    def _start_detached(self, message: Dict[str, Any]) -> None:
+    def _start_detached(self, message: dict[str, Any]) -> None:
         key = f"{message['job']}.{message['index']}"
         if key in self._sessions:
             return
-        session = Session(self, str(message["job"]), int(message["index"]), int(message["size"]), str(message["user"]))
+        session = Session(
+            self,
+            str(message["job"]),
+            int(message["index"]),
+            int(message["size"]),
+            str(message["user"]),
+        )
         self._sessions[key] = session
         try:
             spec = StepSpec.parse(message.get("spec") or {})
@@ -225,7 +248,7 @@ class Agent:
     def data_owner(self, link_user: Callable[[], str]) -> _Greeter:
         return _Greeter(self, link_user())
 
-    def welcome(self, greeter: _Greeter, att: str, hello: Dict[str, Any], probe: wire.Peer) -> None:
+    def welcome(self, greeter: _Greeter, att: str, hello: dict[str, Any], probe: wire.Peer) -> None:
         """A client named its attachment; put its link where it belongs."""
         link = greeter.link
         assert link is not None
@@ -247,7 +270,9 @@ class Agent:
             raise RemoteProtocolError("denied", "another user's attachment")
         del self._expects[att]
         if expect.get("op") == "open":
-            session = Session(self, str(expect["job"]), int(expect["index"]), int(expect["size"]), greeter.user)
+            session = Session(
+                self, str(expect["job"]), int(expect["index"]), int(expect["size"]), greeter.user
+            )
             self._sessions[att] = session
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:
@@ -266,7 +291,7 @@ class Agent:
     def expect_later(self, att: str, greeter: _Greeter) -> None:
         self._waiting[att] = greeter
 
-    def expect_no_more(self, att: str, greeter: "_Greeter") -> None:
+    def expect_no_more(self, att: str, greeter: _Greeter) -> None:
         if self._waiting.get(att) is greeter:  # not a newer link of the same client
             del self._waiting[att]
 
@@ -288,12 +313,16 @@ class Agent:
                         self.on_left(session)
                 elif now - lost_at > LOST_PRIMARY_S:
                     session.remove(attachment)
-        ended = [s for s in set(self._sessions.values()) if s.state == "ended" and not s.attachments]
+        ended = [
+            s for s in set(self._sessions.values()) if s.state == "ended" and not s.attachments
+        ]
         ended.sort(key=lambda s: s.ended_at)
         too_many = len(ended) - KEEP_ENDED
         for number, session in enumerate(ended):
             old = time.time() - session.ended_at > KEEP_ENDED_S
-            if (number < too_many or old) and f"{session.job}.{session.index}" not in self._unacknowledged:
+            if (
+                number < too_many or old
+            ) and f"{session.job}.{session.index}" not in self._unacknowledged:
                 self._drop(session)
         self.loop.later(SWEEP_S, self._sweep)
 
@@ -322,18 +351,18 @@ class _Greeter:
     def __init__(self, agent: Agent, user: str) -> None:
         self._agent = agent
         self.user = user
-        self.link: Optional[Link] = None
+        self.link: Link | None = None
         self._probe = wire.Peer(client=False)
-        self._hello: Optional[Dict[str, Any]] = None
+        self._hello: dict[str, Any] | None = None
         self._att = ""
-        self._timer: Optional[Timer] = None
+        self._timer: Timer | None = None
 
     def link_ready(self, link: Link) -> None:
         self.link = link
         if not self.user:
             raise RemoteProtocolError("denied", "no user's certificate")
 
-    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
         for chunk in chunks:
             for event in self._probe.receive(chunk):
                 if isinstance(event, wire.Greeted):
@@ -362,7 +391,8 @@ class _Greeter:
         self._timer = self._agent.loop.later(EXPECT_WAIT_S, self.give_up)
 
     def go_on(self) -> None:
-        assert self._hello is not None and self.link is not None
+        assert self._hello is not None
+        assert self.link is not None
         if self._timer is not None:
             self._timer.cancel()
         self.link.pause(False)

@@ -6,7 +6,7 @@ Detached is an attachment whose cursor stopped. Knows the session it belongs to,
 from __future__ import annotations
 
 import signal as signals
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any
 
 from gshell.net.link import Link
 from gshell.wire import peer as wire
@@ -29,19 +29,21 @@ class Attachment:
         self.user = user
         self.rights = rights
         self.peer = hello
-        self.link: Optional[Link] = None
-        self.lost_at: Optional[float] = None
+        self.link: Link | None = None
+        self.lost_at: float | None = None
         self.since: Any = None
         self.until_end = False
-        self._cursors: Dict[int, Cursor] = {}
-        self._from: Dict[int, Tuple[int, int]] = {}  # stream -> where we began, where the present was
-        self._starved_at: Dict[int, int] = {}  # stream -> the limit at which we said so
-        self._said_writer: Optional[bool] = None
+        self._cursors: dict[int, Cursor] = {}
+        self._from: dict[
+            int, tuple[int, int]
+        ] = {}  # stream -> where we began, where the present was
+        self._starved_at: dict[int, int] = {}  # stream -> the limit at which we said so
+        self._said_writer: bool | None = None
         self._pumping = False
 
     # -- links
 
-    def join(self, link: Link, greeting: Dict[str, Any], probe: wire.Peer) -> None:
+    def join(self, link: Link, greeting: dict[str, Any], probe: wire.Peer) -> None:
         """A link for us: greet, go on from where the other side is."""
         if self.link is not None and self.link is not link:
             self.link.close()
@@ -56,10 +58,10 @@ class Attachment:
             self.session.reader_changed()
         self.pump()
 
-    def _welcome(self) -> Dict[str, Any]:
+    def _welcome(self) -> dict[str, Any]:
         session = self.session
         spec = session.spec
-        message: Dict[str, Any] = {
+        message: dict[str, Any] = {
             "job": session.job,
             "index": session.index,
             "size": session.size,
@@ -77,7 +79,7 @@ class Attachment:
     def link_ready(self, link: Link) -> None:
         pass
 
-    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
         receive = self.peer.receive
         for chunk in chunks:
             for event in receive(chunk):
@@ -130,7 +132,8 @@ class Attachment:
     # -- streams
 
     def open_streams(self, from_start: bool) -> None:
-        """Give every output stream of the session a cursor; from its start, or from recent history."""
+        """Give every output stream of the session a cursor; from its start, or from recent
+        history."""
         session = self.session
         spec = session.spec
         assert spec is not None
@@ -155,12 +158,15 @@ class Attachment:
         if not from_start:
             for rank in session.ranks:
                 if rank.modes is not None:
-                    self.peer.say({"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()})
+                    self.peer.say(
+                        {"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()}
+                    )
                 if rank.exited and rank.child is None:
                     self.peer.say(session.exit_message(rank))
 
     def starved(self, stream: int) -> None:
-        """The program waits for this reader: if for nothing but credit, say so, once for each limit."""
+        """The program waits for this reader: if for nothing but credit, say so, once for each
+        limit."""
         sending = self.peer.sending(stream)
         if sending is not None and sending.sent == sending.limit != self._starved_at.get(stream):
             self._starved_at[stream] = sending.limit
@@ -203,7 +209,7 @@ class Attachment:
         elif isinstance(event, wire.Ended):
             session.left(self, event.code)
 
-    def _control(self, message: Dict[str, Any]) -> None:
+    def _control(self, message: dict[str, Any]) -> None:
         session = self.session
         kind = message.get("t")
         if kind == "open":
@@ -214,7 +220,9 @@ class Attachment:
         elif kind == "redraw":
             for rank in session.ranks:
                 if rank.modes is not None:
-                    self.peer.say({"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()})
+                    self.peer.say(
+                        {"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()}
+                    )
             if session.primary is self:
                 rows, columns = _size(message.get("rows")), _size(message.get("cols"))
                 session.resize(max(1, rows - 1), columns)  # the same size again would be no news

@@ -1,14 +1,15 @@
 """What a program is started with: argv, environment, working directory. Knows no processes.
 
-A client on this very machine (the embedded default, a login node) gets its own environment and directory,
-as a shell would; one from elsewhere gets the agent's, plus what belongs to its terminal and what it named.
+A client on this very machine (the embedded default, a login node) gets its own environment and
+directory, as a shell would; one from elsewhere gets the agent's, plus what belongs to its terminal
+and what it named.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING
 
 from gshell.net.machine import machine_id
 
@@ -27,7 +28,7 @@ NOT_FORWARDED = frozenset(
 )  # fmt: skip
 
 
-def of_rank(spec: StepSpec, session: Session, rank: int) -> Tuple[Dict[str, str], Optional[str]]:
+def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str], str | None]:
     """(environment, working directory) of a rank."""
     here = spec.where == machine_id()
     if here:
@@ -55,14 +56,14 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> Tuple[Dict[str, str]
     return env, cwd
 
 
-def argv_of(spec: StepSpec, env: Dict[str, str]) -> List[str]:
+def argv_of(spec: StepSpec, env: dict[str, str]) -> list[str]:
     """The words to execute; a request for "a shell" becomes the user's own."""
     if not spec.shell:
         return spec.argv
     return [user_shell(env), *spec.argv[1:]]
 
 
-def user_shell(env: Dict[str, str]) -> str:
+def user_shell(env: dict[str, str]) -> str:
     shell = env.get("SHELL") or ""
     if not os.access(shell, os.X_OK):
         try:

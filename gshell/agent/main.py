@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-from typing import List, Optional
 
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
@@ -26,7 +25,18 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
   --version
 """
-_LONG = ["ticket=", "invite=", "relay=", "slots=", "tag=", "spool=", "ready-fd=", "keeper-fd=", "help", "version"]
+_LONG = [
+    "ticket=",
+    "invite=",
+    "relay=",
+    "slots=",
+    "tag=",
+    "spool=",
+    "ready-fd=",
+    "keeper-fd=",
+    "help",
+    "version",
+]
 
 log = logging.getLogger("gshell.agent")
 
@@ -34,13 +44,13 @@ log = logging.getLogger("gshell.agent")
 class Settings:
     """What the command line said."""
 
-    def __init__(self, argv: List[str]) -> None:
-        self.ticket: Optional[str] = None
-        self.invite: Optional[str] = None
-        self.relay: Optional[str] = None
-        self.slots: Optional[int] = None
-        self.tags: List[str] = []
-        self.spool: Optional[str] = None
+    def __init__(self, argv: list[str]) -> None:
+        self.ticket: str | None = None
+        self.invite: str | None = None
+        self.relay: str | None = None
+        self.slots: int | None = None
+        self.tags: list[str] = []
+        self.spool: str | None = None
         self.ready_fd = -1
         self.keeper_fd = -1
         self.word = ""
@@ -87,7 +97,9 @@ def read_ticket(settings: Settings) -> Ticket:
         text = sys.stdin.read() if settings.ticket == "-" else _read(settings.ticket)
         ticket = Ticket.load(text, settings.ticket)
     else:
-        raise UsageError("an agent needs a ticket or an invite", hint="python3 agent.pyz --ticket FILE")
+        raise UsageError(
+            "an agent needs a ticket or an invite", hint="python3 agent.pyz --ticket FILE"
+        )
     if ticket.kind != "agent":
         raise UsageError("this ticket is a client's", hint="gshell agent ticket FILE")
     return ticket._replace(relays=[settings.relay]) if settings.relay else ticket
@@ -103,7 +115,7 @@ def _read(path: str) -> str:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """Parse, enrol, keep; the exit status."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=_level())
     try:
@@ -115,7 +127,9 @@ def main(argv: List[str]) -> int:
             return run(settings)
         return _keep(settings)
     except GshellError as error:
-        sys.stderr.write("gshell: " + error.message + "\n" + (f"  try:  {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(
+            "gshell: " + error.message + "\n" + (f"  try:  {error.hint}\n" if error.hint else "")
+        )
         return error.exit_code
 
 
@@ -145,14 +159,16 @@ def _keep(settings: Settings) -> int:
     os.write(writes, text)  # a ticket is smaller than a pipe
     os.close(writes)
     status = keeper.run([*_again(), *words])
-    if status == 1 or 128 < status < 255:  # it crashed, or was killed; else it has said goodbye itself
+    if (
+        status == 1 or 128 < status < 255
+    ):  # it crashed, or was killed; else it has said goodbye itself
         from gshell.agent import obituary
 
         obituary.report(ticket)
     return status
 
 
-def _again() -> List[str]:
+def _again() -> list[str]:
     """An argv that runs this very program once more."""
     from gshell import sitepath
 
@@ -169,7 +185,7 @@ def run(settings: Settings) -> int:
     ticket = read_ticket(settings)
     loop = Loop()
     agent = Agent(loop, ticket, Facts(settings.slots, settings.tags), __version__, settings.spool)
-    stop: List[int] = []
+    stop: list[int] = []
     reads, writes = socket.socketpair()
     for end in (reads, writes):
         end.setblocking(False)
@@ -207,4 +223,3 @@ def _say_ready(fd: int, text: str) -> None:
         os.close(fd)
     except OSError:
         pass
-

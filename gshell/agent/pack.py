@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
-from typing import Tuple
 
 CLOSURE = ("agent", "net", "wire", "model", "mpi", "lrms")  # packages; plus the files below
 FILES = ("__init__.py", "errors.py", "sitepath.py")
@@ -17,7 +16,7 @@ sys.exit(main(sys.argv[1:]))
 _DATE = (2020, 1, 1, 0, 0, 0)  # the same sources make the same file
 
 
-def members() -> Iterator[Tuple[str, bytes]]:
+def members() -> Iterator[tuple[str, bytes]]:
     """(name, content) of everything in the file, in order."""
     top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for name in FILES:
@@ -39,7 +38,7 @@ def pack(path: str) -> int:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members():
                 archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
-    os.chmod(new, 0o755)
+    os.chmod(new, 0o755)  # noqa: S103 - a program, to be started by whoever may read it
     os.rename(new, path)
     return os.path.getsize(path)
 

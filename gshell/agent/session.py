@@ -11,7 +11,7 @@ import os
 import signal as signals
 import termios
 import time
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from typing import Any, Callable, Protocol
 
 from gshell.agent import environment
 from gshell.agent.attachment import Attachment
@@ -33,7 +33,9 @@ READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
 PTY_ROUND_BYTES = 1 << 15  # of a pty in one round: eight reads; with more the other end stands idle
 PIPE_ROUND_BYTES = 1 << 18  # of a pipe in one round, sent on in one piece
 AHEAD_BYTES = 1 << 16  # output read ahead of what a primary that is attached can be sent
-DRAIN_AFTER_EXIT_S = 2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
+DRAIN_AFTER_EXIT_S = (
+    2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
+)
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
 FEW_TASKS = 8
@@ -63,29 +65,30 @@ class Rank:
     """A process of the step, with its two logs and what its stdin has not taken yet."""
 
     __slots__ = (
-        "child", "code", "core", "drain", "error", "exited", "input", "input_bytes", "input_end", "logs",
-        "modes", "number", "paused", "signal",
+        "child", "code", "core", "drain", "error", "exited", "input", "input_bytes", "input_end",
+        "logs", "modes", "number", "paused", "signal",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.child: Optional[Child] = None
-        self.logs: Dict[int, StreamLog] = {}  # by stream number
-        self.input: List[bytes] = []
+        self.child: Child | None = None
+        self.logs: dict[int, StreamLog] = {}  # by stream number
+        self.input: list[bytes] = []
         self.input_bytes = 0
         self.input_end = False
-        self.paused: Dict[int, bool] = {}  # fd -> not read now
-        self.modes: Optional[ModeTracker] = None
-        self.drain: Optional[Timer] = None
+        self.paused: dict[int, bool] = {}  # fd -> not read now
+        self.modes: ModeTracker | None = None
+        self.drain: Timer | None = None
         self.exited = False
         self.code = 0
-        self.signal: Optional[int] = None
+        self.signal: int | None = None
         self.core = False
-        self.error: Optional[str] = None
+        self.error: str | None = None
 
 
 class Session:
-    """A step and its attachments. Invariant: ended means every rank was reaped and its output drained."""
+    """A step and its attachments. Invariant: ended means every rank was reaped and its output
+    drained."""
 
     def __init__(self, owner: SessionOwner, job: str, index: int, size: int, user: str) -> None:
         self._owner = owner
@@ -95,25 +98,26 @@ class Session:
         self.size = size
         self.user = user
         self.state = "new"
-        self.spec: Optional[StepSpec] = None
-        self.ranks: List[Rank] = []
-        self.attachments: Dict[str, Attachment] = {}
-        self.primary: Optional[Attachment] = None
+        self.spec: StepSpec | None = None
+        self.ranks: list[Rank] = []
+        self.attachments: dict[str, Attachment] = {}
+        self.primary: Attachment | None = None
         self.started_at = 0.0
         self.ended_at = 0.0
         self.code = 0
-        self.signal: Optional[int] = None
-        self.error: Optional[str] = None
+        self.signal: int | None = None
+        self.error: str | None = None
         self._typed_ends = 0
         self.timed_out = False
-        self._timeout: Optional[Timer] = None
-        self._killing: Optional[Timer] = None
+        self._timeout: Timer | None = None
+        self._killing: Timer | None = None
         self.input_accepted = 0  # bytes of the last writer's input that the program has taken
 
     # -- starting
 
     def start(self, spec: StepSpec) -> None:
-        """Start all ranks; what cannot be started ends the step with an error, not with an exception."""
+        """Start all ranks; what cannot be started ends the step with an error, not with an
+        exception."""
         self.spec = spec
         self.state = "running"
         self.started_at = time.time()
@@ -145,15 +149,15 @@ class Session:
         self.timed_out = True
         self.cancel()
 
-    def open(self, attachment: Attachment, message: Dict[str, Any]) -> None:
+    def open(self, attachment: Attachment, message: dict[str, Any]) -> None:
         """A client says what to start; said again, it means the same start."""
         if self.state == "new" and attachment is self.primary:
             spec = StepSpec.parse(message)
             self._owner.admit(self, spec)
 
     def _retention(self) -> Retention:
-        """What the logs keep now. A primary's bytes are kept until it has them, at the price of stopping
-        the program; without one the newest output is kept and the program never waits."""
+        """What the logs keep now. A primary's bytes are kept until it has them, at the price of
+        stopping the program; without one the newest output is kept and the program never waits."""
         assert self.spec is not None
         if self.primary is None:
             return Retention(keep=True, block=False)
@@ -219,7 +223,7 @@ class Session:
         """One round; returns whether there may be more at once."""
         stream = self._stream_of(rank, fd)
         log = rank.logs[stream]
-        parts: List[bytes] = []
+        parts: list[bytes] = []
         left = PTY_ROUND_BYTES if rank.modes is not None else PIPE_ROUND_BYTES
         ended = False
         empty = False
@@ -423,7 +427,9 @@ class Session:
         rank.exited = True
         rank.code, rank.signal, rank.core = status.code, status.signal, status.core_dumped
         for fd in list(rank.paused):
-            if fd >= 0 and not rank.paused[fd]:  # what it wrote last is there already: no round trip of epoll
+            if (
+                fd >= 0 and not rank.paused[fd]
+            ):  # what it wrote last is there already: no round trip of epoll
                 while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
                     pass
         if any(fd >= 0 for fd in rank.paused):
@@ -457,9 +463,9 @@ class Session:
         for attachment in self.attachments.values():
             attachment.peer.say(self.exit_message(rank))
 
-    def exit_message(self, rank: Rank) -> Dict[str, Any]:
+    def exit_message(self, rank: Rank) -> dict[str, Any]:
         assert self.spec is not None
-        message: Dict[str, Any] = {
+        message: dict[str, Any] = {
             "t": "exit",
             "rank": rank.number,
             "code": rank.code,
@@ -474,7 +480,9 @@ class Session:
         return message
 
     def _check_ended(self) -> None:
-        if self.state != "running" or not all(rank.exited and rank.child is None for rank in self.ranks):
+        if self.state != "running" or not all(
+            rank.exited and rank.child is None for rank in self.ranks
+        ):
             return
         self.state = "ended"
         self.ended_at = time.time()
@@ -492,7 +500,8 @@ class Session:
                 rank.child.signal(number)
 
     def cancel(self) -> None:
-        """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up too."""
+        """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up
+        too."""
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(signals.SIGTERM)
@@ -518,7 +527,7 @@ class Session:
             attachment.open_streams(from_start=False)
         self._owner.on_watchers(self)
 
-    def _make_primary(self, attachment: Optional[Attachment]) -> None:
+    def _make_primary(self, attachment: Attachment | None) -> None:
         before = self.primary
         if before is attachment:
             return
@@ -536,7 +545,9 @@ class Session:
             return
         attachment.close()
         if self.primary is attachment:
-            others = [other for other in self.attachments.values() if other.rights == "rw" and other.link]
+            others = [
+                other for other in self.attachments.values() if other.rights == "rw" and other.link
+            ]
             self._make_primary(others[0] if others else None)
         self.resume_reading()
         self._owner.on_watchers(self)
@@ -559,7 +570,7 @@ class Session:
             for log in rank.logs.values():
                 log.delete()
 
-    def summary(self) -> Dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """SESSION of the control protocol."""
         spec = self.spec
         return {
@@ -583,7 +594,7 @@ class Session:
             ],
         }
 
-    def streams(self) -> List[int]:
+    def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from gshell.errors import RemoteProtocolError
 
@@ -13,20 +13,20 @@ MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
 class StepSpec(NamedTuple):
     """What a client asks to start, checked."""
 
-    argv: List[str]
+    argv: list[str]
     shell: bool
     """The user's own shell instead of ``argv[0]``."""
-    env: Dict[str, str]
+    env: dict[str, str]
     """The client's environment; how much of it counts depends on where the client is."""
-    extra_env: Dict[str, str]
+    extra_env: dict[str, str]
     """What the user named; always counts."""
-    cwd: Optional[str]
+    cwd: str | None
     """What the user named; must exist."""
-    home: Optional[str]
+    home: str | None
     """Where the client stands; taken if it exists here."""
     where: str
     """The client's machine, see :func:`gshell.net.machine.machine_id`."""
-    pty: Optional[Tuple[int, int]]
+    pty: tuple[int, int] | None
     """(rows, columns)"""
     tasks: int
     first: int
@@ -34,15 +34,15 @@ class StepSpec(NamedTuple):
     size: int
     """Ranks of the whole job."""
     name: str
-    umask: Optional[int]
+    umask: int | None
     keep: bool
     """Keep output beyond recent history even while somebody is attached."""
-    timeout_s: Optional[float]
+    timeout_s: float | None
     announce: bool
     """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
 
     @classmethod
-    def parse(cls, message: Dict[str, Any]) -> StepSpec:
+    def parse(cls, message: dict[str, Any]) -> StepSpec:
         """
         Raises:
             RemoteProtocolError: not a spec.
@@ -55,7 +55,10 @@ class StepSpec(NamedTuple):
             envs = [message.get("env") or {}, message.get("extra_env") or {}]
             _require(isinstance(argv, list) and bool(argv) and all(_word(word) for word in argv))
             for env in envs:
-                _require(isinstance(env, dict) and all(_word(k) and _word(v) and k for k, v in env.items()))
+                _require(
+                    isinstance(env, dict)
+                    and all(_word(k) and _word(v) and k for k, v in env.items())
+                )
                 _require(not any("=" in key for key in env))
             _require((cwd is None or _word(cwd)) and (home is None or _word(home)))
             _require(umask is None or isinstance(umask, int))

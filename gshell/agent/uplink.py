@@ -1,14 +1,14 @@
 """The agent's connections to its relay: one for control, a few spares parked for data.
 
-Reconnects for ever with jittered back-off. Knows no sessions; whoever owns it gets the messages and the
-data links.
+Reconnects for ever with jittered back-off. Knows no sessions; whoever owns it gets the messages
+and the data links.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, List, Protocol
+from typing import Any, Callable, Protocol
 
 from gshell.errors import AuthError, GshellError
 from gshell.model.ticket import Ticket
@@ -33,10 +33,10 @@ def jitter() -> float:
 class Uplinked(Protocol):
     """Who owns an Uplink."""
 
-    def hello(self) -> Dict[str, Any]:
+    def hello(self) -> dict[str, Any]:
         """What to register with."""
 
-    def on_control(self, message: Dict[str, Any]) -> None:
+    def on_control(self, message: dict[str, Any]) -> None:
         """A message from the broker (but for ``welcome``)."""
 
     def on_welcome(self) -> None:
@@ -53,8 +53,8 @@ class Uplinked(Protocol):
 
 
 class Uplink:
-    """Owns the control link and the parked spares. Invariant: spares exist only under the ``park_key``
-    of the present control connection."""
+    """Owns the control link and the parked spares. Invariant: spares exist only under the
+    ``park_key`` of the present control connection."""
 
     def __init__(self, loop: Loop, ticket: Ticket, owner: Uplinked) -> None:
         self._loop = loop
@@ -68,7 +68,7 @@ class Uplink:
         self._failures = 0
         self._relay = 0
         self._park_key = b""
-        self._spares: Dict[Link, _Spare] = {}
+        self._spares: dict[Link, _Spare] = {}
         self._wanted = 2
         self._heard_at = 0.0
         self._closed = False
@@ -85,8 +85,9 @@ class Uplink:
             self._link.close()
             self._link = None
 
-    def say(self, message: Dict[str, Any]) -> None:
-        """Send to the broker if registered; else it is dropped: what matters is in the next hello."""
+    def say(self, message: dict[str, Any]) -> None:
+        """Send to the broker if registered; else it is dropped: what matters is in the next
+        hello."""
         if self._link is not None and self.welcomed:
             self._link.send(control.encode(message))
 
@@ -137,7 +138,7 @@ class Uplink:
             return
         link.send(control.encode(self._owner.hello()))
 
-    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
         self._heard_at = self._loop.clock()
         for chunk in chunks:
             for message in self._decoder.feed(chunk):
@@ -161,7 +162,7 @@ class Uplink:
             else:
                 self._lost(error)
 
-    def _welcome(self, message: Dict[str, Any]) -> None:
+    def _welcome(self, message: dict[str, Any]) -> None:
         self._drop_spares()
         self._park_key = bytes.fromhex(str(message["park_key"]))
         self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
@@ -222,7 +223,9 @@ class Uplink:
     def _spare_joined(self, link: Link) -> None:
         self._spare_paired(link)
         uris = link.tls.peer_uris() if link.tls is not None else []
-        user = next((uri[len("gshell:user:") :] for uri in uris if uri.startswith("gshell:user:")), "")
+        user = next(
+            (uri[len("gshell:user:") :] for uri in uris if uri.startswith("gshell:user:")), ""
+        )
         link.owner = self._owner.data_owner(lambda: user)
         link.owner.link_ready(link)
 
@@ -238,7 +241,7 @@ class _Spare:
     def link_ready(self, link: Link) -> None:
         self._uplink._spare_joined(link)
 
-    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
         link.owner.link_data(link, chunks)  # ours no more: link_ready came first
 
     def link_first(self, link: Link) -> None:

@@ -1,4 +1,5 @@
-"""``gshell doctor``: looks at everything a session needs and says what to do about what is wrong."""
+"""``gshell doctor``: looks at everything a session needs and says what to do about what is
+wrong."""
 
 from __future__ import annotations
 
@@ -35,7 +36,11 @@ def examine(parsed: Parsed) -> int:
             findings.append(Finding("bad", error.message, error.hint or ""))
     bad = [finding for finding in findings if finding.level == "bad"]
     if parsed["json"]:
-        print(json.dumps({"schema": 1, "findings": [finding._asdict() for finding in findings]}, indent=1))
+        print(
+            json.dumps(
+                {"schema": 1, "findings": [finding._asdict() for finding in findings]}, indent=1
+            )
+        )
         return 1 if bad else 0
     signs = _signs()
     for finding in findings:
@@ -43,7 +48,9 @@ def examine(parsed: Parsed) -> int:
         if finding.fix:
             print(f"    try:  {finding.fix}")
     if not parsed["quiet"]:
-        print("everything is fine" if not bad else f"{len(bad)} problem{'s' if len(bad) > 1 else ''}")
+        print(
+            "everything is fine" if not bad else f"{len(bad)} problem{'s' if len(bad) > 1 else ''}"
+        )
     return 1 if bad else 0
 
 
@@ -56,20 +63,22 @@ def _signs() -> dict[str, str]:
 
 def _python() -> list[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info < (3, 11):
-        return [Finding("bad", f"python {version} is too old", "use python 3.11 or later")]
     found = [Finding("ok", f"python {version}, gshell {__version__}")]
-    missing = []
     from gshell import sitepath
 
     sitepath.enable()
     import importlib.util
 
-    for name in ("zmq", "cryptography", "asyncssh", "rich", "prompt_toolkit"):
-        if importlib.util.find_spec(name) is None:
-            missing.append(name)
+    needed = ("zmq", "cryptography", "asyncssh", "rich", "prompt_toolkit")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        found.append(Finding("bad", f"missing packages: {', '.join(missing)}", "pip install --force-reinstall gshell"))
+        found.append(
+            Finding(
+                "bad",
+                f"missing packages: {', '.join(missing)}",
+                "pip install --force-reinstall gshell",
+            )
+        )
     return found
 
 
@@ -83,7 +92,13 @@ def _directories() -> list[Finding]:
         if os.path.isdir(path):
             status = os.stat(path)
             if status.st_uid != os.getuid():
-                found.append(Finding("bad", f"{path} belongs to somebody else", "export GSHELL_HOME=/a/directory/you/own"))
+                found.append(
+                    Finding(
+                        "bad",
+                        f"{path} belongs to somebody else",
+                        "export GSHELL_HOME=/a/directory/you/own",
+                    )
+                )
             elif status.st_mode & 0o077:
                 found.append(Finding("bad", f"others may look into {path}", f"chmod 700 {path}"))
             continue
@@ -92,13 +107,21 @@ def _directories() -> list[Finding]:
             parent = os.path.dirname(parent)
         if not os.access(parent, os.W_OK):
             found.append(
-                Finding("bad", f"the {name} directory {path} cannot be made", "export GSHELL_HOME=/a/directory/you/own")
+                Finding(
+                    "bad",
+                    f"the {name} directory {path} cannot be made",
+                    "export GSHELL_HOME=/a/directory/you/own",
+                )
             )
     try:
-        room = os.statvfs(config.state_dir() if os.path.isdir(config.state_dir()) else config.home())
+        room = os.statvfs(
+            config.state_dir() if os.path.isdir(config.state_dir()) else config.home()
+        )
         free = room.f_bavail * room.f_frsize
         if free < 64 << 20:
-            found.append(Finding("bad", f"only {free >> 20} MiB are free where output is kept", "df -h ~"))
+            found.append(
+                Finding("bad", f"only {free >> 20} MiB are free where output is kept", "df -h ~")
+            )
     except OSError:
         pass
     if not any(finding.level == "bad" for finding in found):
@@ -112,13 +135,24 @@ def _ticket() -> list[Finding]:
         return [Finding("ok", "no relay is configured: a private one is started when needed")]
     path = config.client_ticket_path()
     if os.stat(path).st_mode & 0o077:
-        return [Finding("bad", f"others can read the ticket {path}", f"chmod 600 {path}; then ask for a new invite")]
+        return [
+            Finding(
+                "bad",
+                f"others can read the ticket {path}",
+                f"chmod 600 {path}; then ask for a new invite",
+            )
+        ]
     return [Finding("ok", f"ticket of {ticket.user} for {', '.join(ticket.relays)}")]
 
 
 def _background() -> list[Finding]:
     if not config.background_allowed():
-        return [Finding("note", "the background process is switched off (GSHELL_BACKGROUND=0): starts are slower")]
+        return [
+            Finding(
+                "note",
+                "the background process is switched off (GSHELL_BACKGROUND=0): starts are slower",
+            )
+        ]
     if launch.answers(config.background_socket()):
         return [Finding("ok", "the background process answers")]
     return [Finding("note", "no background process yet: the first gshell run starts it")]
@@ -136,7 +170,13 @@ def _relay() -> list[Finding]:
     found = [Finding("ok", f"relay {ticket.relays[0]} answers in {took:.0f} ms")]
     now = answer.get("now") or answer.get("relay", {}).get("now")
     if isinstance(now, (int, float)) and abs(now - time.time()) > CLOCK_S:
-        found.append(Finding("bad", f"the relay's clock is {now - time.time():+.0f} s off ours", "timedatectl status"))
+        found.append(
+            Finding(
+                "bad",
+                f"the relay's clock is {now - time.time():+.0f} s off ours",
+                "timedatectl status",
+            )
+        )
     return found
 
 
@@ -147,10 +187,17 @@ def _agents() -> list[Finding]:
     from gshell.net.relaylink import ask
 
     agents = ask(ticket, {"m": "agents"}).get("agents", [])
-    waiting = [agent for agent in agents if agent.get("state") in ("waiting", "busy") and agent.get("free")]
+    waiting = [
+        agent for agent in agents if agent.get("state") in ("waiting", "busy") and agent.get("free")
+    ]
     if waiting:
         free = sum(int(agent["free"]) for agent in waiting)
-        return [Finding("ok", f"{len(waiting)} agent{'s' if len(waiting) > 1 else ''} with {free} free slots")]
+        return [
+            Finding(
+                "ok",
+                f"{len(waiting)} agent{'s' if len(waiting) > 1 else ''} with {free} free slots",
+            )
+        ]
     if agents:
         return [Finding("note", "no agent has a free slot: jobs queue", "gshell agents")]
     return [Finding("bad", "no agent is registered: nothing can run", "gshell agent start")]
@@ -162,5 +209,6 @@ def _mpi() -> list[Finding]:
     launcher = shutil.which("mpirun")
     if launcher:
         return [Finding("ok", f"mpirun: {launcher}")]
-    return [Finding("note", "no mpirun on PATH (gshell demo wants one)", "pip install 'gshell[mpi]'")]
-
+    return [
+        Finding("note", "no mpirun on PATH (gshell demo wants one)", "pip install 'gshell[mpi]'")
+    ]

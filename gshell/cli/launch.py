@@ -1,4 +1,5 @@
-"""From a command to a running session: which relay, through the background process or not, started or not."""
+"""From a command to a running session: which relay, through the background process or not, started
+or not."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def session(parsed: Parsed) -> int:
 
 
 def _newest_job(ticket: Ticket, verb: str) -> str:
-    """Which job is meant by none: the newest (to attach: that runs, with a terminal if there is one).
+    """Which job is meant by none: the newest (to attach: that runs, with a terminal if there is
+    one).
 
     Raises:
         UsageError: none lives.
@@ -80,13 +82,16 @@ def _newest_job(ticket: Ticket, verb: str) -> str:
 
 
 def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:
-    """The ticket of the relay that is meant; starts the private one where none is configured, and the
-    background process unless told not to.
+    """The ticket of the relay that is meant; starts the private one where none is configured, and
+    the background process unless told not to.
 
     Raises:
-        GshellError: no relay is configured and the private one does not run (``start`` False) or cannot.
+        GshellError: no relay is configured and the private one does not run (``start`` False) or
+        cannot.
     """
-    background = config.background_allowed() and not (parsed is not None and parsed["no_background"])
+    background = config.background_allowed() and not (
+        parsed is not None and parsed["no_background"]
+    )
     ticket = config.find_ticket()
     if ticket is not None:
         if start and background and not answers(config.background_socket()):
@@ -98,7 +103,10 @@ def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:
             start_background(wait=False)
         return ticket
     if not start:
-        raise GshellError("nothing runs: no relay is configured and the private one is not started", hint="gshell run -- CMD")
+        raise GshellError(
+            "nothing runs: no relay is configured and the private one is not started",
+            hint="gshell run -- CMD",
+        )
     start_background(wait=True)
     ticket = config.embedded_ticket()
     if ticket is None:
@@ -141,7 +149,11 @@ def start_background(wait: bool) -> None:
     reads, writes = os.pipe()
     argv = [*config.entry(), "bg", "--ready-fd", str(writes)]
     os.set_inheritable(writes, True)
-    log = os.open(config.state_dir() + "/background.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(
+        config.state_dir() + "/background.log",
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+        0o600,
+    )
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         pid = os.posix_spawn(
@@ -185,7 +197,10 @@ def start_background(wait: bool) -> None:
         except OSError:
             pass
         message, _, hint = text.partition("\n  try:  ")
-        raise GshellError(message.removeprefix("gshell: ") or "the background process did not start", hint=hint or "gshell doctor")
+        raise GshellError(
+            message.removeprefix("gshell: ") or "the background process did not start",
+            hint=hint or "gshell doctor",
+        )
 
 
 def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
@@ -252,7 +267,9 @@ def _wait_private() -> bool:
 
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        if config.find_ticket() is not None or (config.embedded_ticket() is not None and answers(relay_socket())):
+        if config.find_ticket() is not None or (
+            config.embedded_ticket() is not None and answers(relay_socket())
+        ):
             return True
         time.sleep(0.02)  # another process's start: nothing tells us of it
     return False

@@ -1,4 +1,5 @@
-"""The command line: which command it is, and who does it. Turns our errors into words and statuses."""
+"""The command line: which command it is, and who does it. Turns our errors into words and
+statuses."""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
     shell = name == "sh"
     words = list(parsed.words)
     if shell and words:
-        raise UsageError(f"gshell sh takes no command (got {words[0]!r})", hint="gshell run -t -- CMD...")
+        raise UsageError(
+            f"gshell sh takes no command (got {words[0]!r})", hint="gshell run -t -- CMD..."
+        )
     if not shell and not words:
         raise UsageError("no command to run", hint="gshell run -- CMD...")
     options = parsed.options
@@ -89,7 +91,9 @@ def _directory(named: str | None, cwd: str) -> str | None:
     return named if named.startswith("/") else os.path.normpath(os.path.join(cwd, named))
 
 
-def _attachment(parsed: Parsed, name: str, on_terminal: bool, inside_ssh: bool, quiet: bool) -> Plan:
+def _attachment(
+    parsed: Parsed, name: str, on_terminal: bool, inside_ssh: bool, quiet: bool
+) -> Plan:
     if len(parsed.words) != 1:  # none at all was resolved before: see launch.session
         raise UsageError(f"gshell {name} takes one job id", hint="gshell jobs")
     job, _, index = parsed.words[0].partition(".")

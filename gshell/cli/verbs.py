@@ -152,7 +152,9 @@ def stop(parsed: Parsed) -> int:
         live = _ask(parsed, {"m": "jobs", "all": False}).get("jobs", [])
         if live:
             names = ", ".join(job["id"] for job in live)
-            raise GshellError(f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force")
+            raise GshellError(
+                f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force"
+            )
     if supervisor is not None:
         supervisor.stop()
     else:
@@ -246,14 +248,22 @@ def _agent_behind(argv: list[str]) -> int:
     script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
     words = [*sitepath.interpreter(), script, *argv, "--ready-fd", str(writes)]
     config.private_dir(config.state_dir())
-    log = os.open(config.state_dir() + "/agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(
+        config.state_dir() + "/agent.log",
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+        0o600,
+    )
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     start = os.lseek(log, 0, os.SEEK_END)
     pid = os.posix_spawn(
         words[0],
         words,
         os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, log, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+        ],
         setsid=True,
     )
     os.close(writes)
@@ -266,7 +276,9 @@ def _agent_behind(argv: list[str]) -> int:
         with open(config.state_dir() + "/agent.log", errors="replace") as file:
             file.seek(start)
             words_said = said.decode(errors="replace").strip() or file.read()[-600:].strip()
-        raise GshellError("the agent did not start: " + words_said.removeprefix("gshell: "), hint="gshell doctor")
+        raise GshellError(
+            "the agent did not start: " + words_said.removeprefix("gshell: "), hint="gshell doctor"
+        )
     print(f"gshell: an agent waits (process {pid})")
     return 0
 
@@ -296,7 +308,8 @@ def agent_pack(parsed: Parsed) -> int:
     except OSError as error:
         raise GshellError(f"cannot write {path}: {error.strerror}") from None
     if not parsed["quiet"]:
-        print(f"gshell: {path}, {size // 1024} KiB; there: python3 {os.path.basename(path)} --ticket FILE")
+        there = f"python3 {os.path.basename(path)} --ticket FILE"
+        print(f"gshell: {path}, {size // 1024} KiB; there: {there}")
     return 0
 
 
@@ -305,7 +318,9 @@ def _one_file(parsed: Parsed) -> str:
         raise UsageError(f"gshell {parsed.command.name} takes one FILE")
     path: str = parsed.words[0]
     if os.path.exists(path) and not parsed["force"]:
-        raise GshellError(f"{path} is there already", hint=f"gshell {parsed.command.name} --force {path}")
+        raise GshellError(
+            f"{path} is there already", hint=f"gshell {parsed.command.name} --force {path}"
+        )
     return path
 
 

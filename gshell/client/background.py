@@ -1,8 +1,8 @@
 """The per-user background process: keeps links warm and runs sessions for front processes.
 
-A front process hands over its descriptors, words, directory and environment on a unix socket (0600, peer's
-uid checked) and waits for the status; the lines they exchange are listed in ``gshell/front.py``. In the
-embedded default it also supervises the private relay and its agent.
+A front process hands over its descriptors, words, directory and environment on a unix socket
+(0600, peer's uid checked) and waits for the status; the lines they exchange are listed in
+``gshell/front.py``. In the embedded default it also supervises the private relay and its agent.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class WarmPool:
 class Background:
     """Owns the socket, the pool and all running fronts."""
 
-    def __init__(self, loop: Loop, ticket: Ticket, listener: socket.socket, plan_of: PlanOf) -> None:
+    def __init__(
+        self, loop: Loop, ticket: Ticket, listener: socket.socket, plan_of: PlanOf
+    ) -> None:
         self.loop = loop
         self.dialler = Dialler(loop, ticket)
         self.pool = WarmPool(self.dialler)
@@ -171,7 +173,9 @@ class Front:
 
     def _on_event(self, mask: int) -> None:
         try:
-            data, anc, _, _ = self._sock.recvmsg(1 << 16, socket.CMSG_SPACE(12) if not self._fds else 0)
+            data, anc, _, _ = self._sock.recvmsg(
+                1 << 16, socket.CMSG_SPACE(12) if not self._fds else 0
+            )
         except BlockingIOError:
             return
         except OSError:
@@ -286,7 +290,10 @@ class Front:
                 runner.hold_output(False)  # it goes on, if only in the background
             runner.pause_input(words[1] != b"1")
         elif kind == b"r" and len(words) == 3:
-            self._mode, self._saved = bytes.fromhex(words[1].decode()), bytes.fromhex(words[2].decode())
+            self._mode, self._saved = (
+                bytes.fromhex(words[1].decode()),
+                bytes.fromhex(words[2].decode()),
+            )
             runner.is_raw()
             runner.pause_input(False)
 
@@ -344,7 +351,8 @@ class Front:
             self._close()
 
     def _front_died(self) -> None:
-        """Killed, most likely: at once stop reading its terminal, put that in order, let the job live."""
+        """Killed, most likely: at once stop reading its terminal, put that in order, let the job
+        live."""
         runner = self._runner
         if runner is not None:
             if self._raw and self._mode and self._fds:
@@ -386,11 +394,19 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: stopping.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    loop.add(reads.fileno(), IN, lambda mask: None if reads.recv(64) else None)
+
+    def woken(mask: int) -> None:
+        reads.recv(64)
+
+    loop.add(reads.fileno(), IN, woken)
 
     def look() -> None:
         idle = loop.clock() - background.used_at
-        if not background.fronts and idle > IDLE_S and (supervisor is None or supervisor.nothing_lives()):
+        if (
+            not background.fronts
+            and idle > IDLE_S
+            and (supervisor is None or supervisor.nothing_lives())
+        ):
             stopping.append(0)
         loop.later(30.0, look)
 
@@ -416,4 +432,6 @@ def listen_socket() -> socket.socket:
     try:
         return address.listen("unix:" + config.background_socket(), 64)
     except OSError as error:
-        raise GshellError(f"cannot listen on {config.background_socket()}: {error.strerror}") from None
+        raise GshellError(
+            f"cannot listen on {config.background_socket()}: {error.strerror}"
+        ) from None

@@ -31,7 +31,9 @@ BACKOFF_GROWTH = 1.6  # five breaks in a row cost 0.2 s, not 0.5: somebody waits
 REACH_S = 10.0  # of being cut off before we were ever joined: no passing thing
 UNREACHED = 6  # dials that nobody took, within a second: no relay there
 JOIN_S = 15.0  # from dialling to the agent's greeting: longer than a door waits for a spare
-TYPED_DEAD_S = 10.0  # a key was typed, and since then not a byte came: no need to wait for DEAD_AFTER_S
+TYPED_DEAD_S = (
+    10.0  # a key was typed, and since then not a byte came: no need to wait for DEAD_AFTER_S
+)
 SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: ask who we are
 
 
@@ -160,7 +162,9 @@ class Conversation:
         hello = dict(self._hello)
         hello["op"] = "resume" if self.joined else self._request.get("op", "open")
         hello["secret"] = self._secret.hex()
-        first = not self.joined and not self._attempts  # a link that breaks would waste it each time
+        first = (
+            not self.joined and not self._attempts
+        )  # a link that breaks would waste it each time
         self.peer.link_up(hello, early_data=first and hello["op"] == "open")
         self.pump()
 

@@ -80,8 +80,8 @@ def run_here(plan: Plan, ticket: Ticket, descriptors: tuple[int, int, int]) -> i
 
 
 class _Turn:
-    """Reads the terminal only while we are in its foreground: else the kernel would stop us, as it does
-    any program in the background that reads what is typed for the shell."""
+    """Reads the terminal only while we are in its foreground: else the kernel would stop us, as it
+    does any program in the background that reads what is typed for the shell."""
 
     def __init__(self, loop: Loop, runner: Runner, fd: int) -> None:
         self._loop = loop

@@ -66,12 +66,23 @@ class Supervisor:
         import getpass
 
         script = os.path.join(sitepath.root(), "relay", "embedded.py")
-        argv = [*sitepath.interpreter(), script, config.embedded_dir(), relay_address(), getpass.getuser()]
+        argv = [
+            *sitepath.interpreter(),
+            script,
+            config.embedded_dir(),
+            relay_address(),
+            getpass.getuser(),
+        ]
         return self._start("relay", argv, lambda fd: [str(fd)])
 
     def _start_agent(self) -> Process:
         script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
-        argv = [*sitepath.interpreter(), script, "--ticket", config.embedded_dir() + "/agent.ticket"]
+        argv = [
+            *sitepath.interpreter(),
+            script,
+            "--ticket",
+            config.embedded_dir() + "/agent.ticket",
+        ]
         argv += ["--spool", config.private_dir(config.embedded_dir() + "/spool")]
         return self._start("agent", argv, lambda fd: ["--ready-fd", str(fd)])
 
@@ -80,7 +91,11 @@ class Supervisor:
         if there is not None:
             return there
         reads, writes = os.pipe()
-        log = os.open(f"{config.embedded_dir()}/{name}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        log = os.open(
+            f"{config.embedded_dir()}/{name}.out",
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+            0o600,
+        )
         try:
             process = subprocess.Popen(
                 argv + ready(writes),

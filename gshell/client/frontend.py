@@ -1,19 +1,27 @@
 """The front process of a session, in front of the background process that does the work.
 
-What a background process can do for us is handed to it with our descriptors, and we wait for the status:
-this file then imports nothing but what is compiled into the interpreter. Else the command line runs here.
+What a background process can do for us is handed to it with our descriptors, and we wait for the
+status: this file then imports nothing but what is compiled into the interpreter. Else the command
+line runs here.
 
-The two processes talk in lines over a unix socket (see ``client/background.py`` for the other end)::
+The two processes talk in lines over a unix socket (see ``client/background.py`` for the other
+end)::
 
-    to it    S NAME   a signal for the program        from it   R        make the terminal raw
-             W R C    the terminal's size                       K        and back
-             P        we are about to stop                      O HEX    what would reset its modes now
-             C R C    we go on, in the foreground               Z        suspend yourself
-             r HEX HEX  raw now: these modes, those before      p        not reading: go ahead and stop
-             F N      may you read our stdin (0/1)              X N      done, exit status N
+    to it    S NAME     a signal for the program
+             W R C      the terminal's size
+             P          we are about to stop
+             C R C      we go on, in the foreground
+             r HEX HEX  raw now: these modes, those before
+             F N        may you read our stdin (0/1)
+    from it  R          make the terminal raw
+             K          and back
+             O HEX      what would reset its modes now
+             Z          suspend yourself
+             p          not reading: go ahead and stop
+             X N        done, exit status N
 
-``data/front.c`` is the same in C, for where a compiler is found; ``tests/component/test_stub.py`` holds the
-two side by side.
+``data/front.c`` is the same in C, for where a compiler is found; ``tests/component/test_stub.py``
+holds the two side by side.
 """
 
 import sys
@@ -54,7 +62,8 @@ def through_background(argv: "list[str]") -> "int | None":
 
 
 def _dial(path: bytes) -> "Socket | None":
-    """To the background process, if one listens there that is ours: not another user's, after ``su``."""
+    """To the background process, if one listens there that is ours: not another user's, after
+    ``su``."""
     import _socket
     import posix
 
@@ -108,17 +117,17 @@ class _Front:
         self.heard_any = False
         self.silent = True  # nothing was said since the hand-over
         self.unread = False  # it went without having read all of that: it has begun nothing
-        self.status: "int | None" = None
-        self.terminal: "Terminal | None" = None
+        self.status: int | None = None
+        self.terminal: Terminal | None = None
         self.reset = b""  # what undoes the modes that output has set, should nobody else be left
         self.tty = False
         self.stopping = False  # until it leaves our typing alone
         self.away = False  # in the background: look now and then whether we still are
         self.stopped = False  # and so the terminal is not raw
-        self.noted: "list[int]" = []  # signals, by their handler
+        self.noted: list[int] = []  # signals, by their handler
         self.waiting = False
-        self.before: "dict[int, object]" = {}  # the handlers we replace
-        self.mask: "set[int]" = set()
+        self.before: dict[int, object] = {}  # the handlers we replace
+        self.mask: set[int] = set()
 
     # -- signals
 
@@ -218,7 +227,8 @@ class _Front:
     # -- doing what it says
 
     def wait(self) -> "int | None":
-        """Do what the background process says until it says we are done; None: it is for us to do."""
+        """Do what the background process says until it says we are done; None: it is for us to
+        do."""
         import _signal
 
         for number in self.before:
@@ -238,7 +248,9 @@ class _Front:
         if self.status is None and self.unread:
             return None
         if self.status is None:
-            sys.stderr.write("gshell: the background process ended; the job goes on\n  try:  gshell jobs\n")
+            sys.stderr.write(
+                "gshell: the background process ended; the job goes on\n  try:  gshell jobs\n"
+            )
             return 255
         return None if self.status == -1 else self.status
 
@@ -252,7 +264,9 @@ class _Front:
                     self.sock.recv(1, _MSG_PEEK)  # a signal may end this, nothing is lost by it
             except OSError as error:
                 gone = True
-                self.unread = isinstance(error, ConnectionResetError) and self.silent and not self.heard_any
+                self.unread = (
+                    isinstance(error, ConnectionResetError) and self.silent and not self.heard_any
+                )
             self.waiting = False
         except _Woken:
             return True
@@ -304,7 +318,9 @@ class _Front:
                 self.terminal = Terminal(0)
             self.terminal.raw()
             saved = self.terminal.saved
-            self._say(b"r " + packed(raw_of(saved)).hex().encode() + b" " + packed(saved).hex().encode())
+            self._say(
+                b"r " + packed(raw_of(saved)).hex().encode() + b" " + packed(saved).hex().encode()
+            )
         except termios.error:  # `run -t </dev/null`, or hung up: nothing to put in order later
             self._say(b"r  ")
         self._size(b"W")

@@ -1,4 +1,5 @@
-"""Output on its way to a descriptor, and whose it is: acknowledged is what was written. Knows no protocol."""
+"""Output on its way to a descriptor, and whose it is: acknowledged is what was written. Knows no
+protocol."""
 
 from __future__ import annotations
 

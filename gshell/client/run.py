@@ -47,7 +47,17 @@ REPLACE_S = 0.05  # before asking for another agent when one turned out to be fu
 class _Seat:
     """One conversation and how far its ranks are."""
 
-    __slots__ = ("exits", "finals", "finished", "first", "history", "live", "started", "talk", "tasks")
+    __slots__ = (
+        "exits",
+        "finals",
+        "finished",
+        "first",
+        "history",
+        "live",
+        "started",
+        "talk",
+        "tasks",
+    )
 
     def __init__(self, talk: Conversation, first: int, tasks: int) -> None:
         self.talk = talk
@@ -64,7 +74,8 @@ class _Seat:
 
 
 class Runner:
-    """Invariant: ``on_done`` is called once, after the terminal is as it was and all output is written."""
+    """Invariant: ``on_done`` is called once, after the terminal is as it was and all output is
+    written."""
 
     def __init__(
         self,
@@ -88,9 +99,7 @@ class Runner:
         self._input_paused = False
         self._input = SendBuffer()
         self._out = Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
-        self._err = Outlet(
-            Sink(self._loop, descriptors[2], self._err_written, self._err_broken)
-        )
+        self._err = Outlet(Sink(self._loop, descriptors[2], self._err_written, self._err_broken))
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
         self._labels = LineLabels()
@@ -244,9 +253,8 @@ class Runner:
             self._gap(seat, event)
         elif isinstance(event, wire.StreamEnded):
             self._check(seat)
-        elif isinstance(event, wire.StreamStopped) and event.stream == STDIN:
-            if self._stdin is not None:
-                self._stdin.close()
+        elif isinstance(event, wire.StreamStopped) and self._stdin is not None:
+            self._stdin.close()  # we send no other stream
 
     def _control(self, seat: _Seat, message: dict[str, Any]) -> None:
         kind = message.get("t")
@@ -276,7 +284,8 @@ class Runner:
             self._say(f"[{sanitize(str(message.get('text', '')))}]")
 
     def _widen(self, seat: _Seat, stream: int) -> None:
-        """The program waits for credit; more of it helps only if we are not the ones who are slow."""
+        """The program waits for credit; more of it helps only if we are not the ones who are
+        slow."""
         receiving = seat.talk.peer.receiving(stream)
         waiting = (self._out if stream % 4 == 3 else self._err).pending
         if receiving is not None and not waiting and receiving.consumed == receiving.have:
@@ -515,7 +524,7 @@ class Runner:
     def _err_broken(self, number: int) -> None:
         self._reader_gone(self._err, stderr_of)
 
-    def _reader_gone(self, outlet: "Outlet", stream_of: Callable[[int], int]) -> None:
+    def _reader_gone(self, outlet: Outlet, stream_of: Callable[[int], int]) -> None:
         """The reader of our stdout or stderr is gone: so is the program's."""
         for seat in self._seats:
             for rank in range(max(1, seat.tasks)):
@@ -620,7 +629,8 @@ class Runner:
             self.pause_input(False)
 
     def pause_input(self, paused: bool) -> None:
-        """The front process is about to stop, or not in the foreground: leave the user's typing alone."""
+        """The front process is about to stop, or not in the foreground: leave the user's typing
+        alone."""
         self._input_paused = paused
         if self._stdin is None:
             return

@@ -1,18 +1,18 @@
 """Compiles the front process where there is a compiler. Knows nothing of what it does.
 
-``data/front.c`` replaces the interpreter's start, most of what a ``run`` through the background process
-costs. The background process compiles it once it serves; the launcher takes it if it is there. Nobody
-depends on it: without a compiler everything works, only slower, and nothing is said.
+``data/front.c`` replaces the interpreter's start, most of what a ``run`` through the background
+process costs. The background process compiles it once it serves; the launcher takes it if it is
+there. Nobody depends on it: without a compiler everything works, only slower, and nothing is said.
 
 Where it is must be found by a shell that starts no process::
 
     CACHE/front/HOST/path/of/site-packages/front-1
 
-HOST, since a home directory may be shared by machines of other kinds. The package's directory, since a
-user may have several gshells: each finds its own. 1 is the order of its arguments together with the
-first word of the hand-over. Whether it is up to date is asked here only: it says which source it was
-compiled from. One that is older than the package around it still speaks hand-over 1, or is refused by
-the background process and execs Python.
+HOST, since a home directory may be shared by machines of other kinds. The package's directory,
+since a user may have several gshells: each finds its own. 1 is the order of its arguments together
+with the first word of the hand-over. Whether it is up to date is asked here only: it says which
+source it was compiled from. One that is older than the package around it still speaks hand-over 1,
+or is refused by the background process and execs Python.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _build() -> bool:
     try:
         for compiler in compilers():
             if _compile([*compiler, f'-DGSHELL_FRONT_SOURCE="{mark}"', "-o", new, source()]):
-                os.chmod(new, 0o755)
+                os.chmod(new, 0o755)  # noqa: S103 - a program, to be started by whoever may read it
                 if _mark_of(new) == mark:  # it runs here: the right kind of machine, no noexec
                     os.rename(new, target)
                     break

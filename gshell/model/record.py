@@ -1,7 +1,8 @@
-"""Named tuples without the price of :mod:`typing`: importing that costs a client more than its handshake.
+"""Named tuples without the price of :mod:`typing`: importing that costs a client more than its
+handshake.
 
-A type checker sees ``typing.NamedTuple``; at run time the same class statement makes a tuple with named
-fields, defaults, ``_replace`` and ``_asdict``.
+A type checker sees ``typing.NamedTuple``; at run time the same class statement makes a tuple with
+named fields, defaults, ``_replace`` and ``_asdict``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ else:
             for number, field in enumerate(fields):
                 namespace[field] = _tuplegetter(number, field)
             namespace.update(
-                __slots__=(), _fields=fields, _field_defaults=defaults, __match_args__=fields, __new__=_new
+                __slots__=(),
+                _fields=fields,
+                _field_defaults=defaults,
+                __match_args__=fields,
+                __new__=_new,
             )
             for method in (_asdict, _replace, __repr__, __getnewargs__):
                 namespace.setdefault(method.__name__, method)
@@ -52,7 +57,9 @@ else:
     def _replace(self, **named):
         values = dict(zip(self._fields, self))
         if not named.keys() <= values.keys():
-            raise TypeError(f"{type(self).__name__}: unknown fields {sorted(named.keys() - values.keys())}")
+            raise TypeError(
+                f"{type(self).__name__}: unknown fields {sorted(named.keys() - values.keys())}"
+            )
         values.update(named)
         return _tuple(type(self), values.values())
 

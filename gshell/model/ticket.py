@@ -9,7 +9,7 @@ from gshell.model.record import Record
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any
 
 _STRINGS = ("kind", "user", "agent_id", "ca", "cert", "key", "mac_id", "mac_key", "pin")
 
@@ -22,7 +22,7 @@ class Ticket(Record):
     user: str
     agent_id: str
     """Of an agent's ticket, else empty."""
-    relays: List[str]
+    relays: list[str]
     """Addresses, ``host:port`` or ``unix:/path``, tried in order."""
     pin: str
     """SHA-256 of the relay's certificate, hex."""
@@ -48,7 +48,7 @@ class Ticket(Record):
             UsageError: not a ticket; says where from.
         """
         try:
-            fields: Dict[str, Any] = json.loads(text)
+            fields: dict[str, Any] = json.loads(text)
             if fields.pop("gshell_ticket") != 1:
                 raise ValueError
             relays = fields.pop("relays")

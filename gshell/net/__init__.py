@@ -1,4 +1,5 @@
-"""Sockets: the event loop, TLS, links, the rendezvous preamble, control messages. Standard library only.
+"""Sockets: the event loop, TLS, links, the rendezvous preamble, control messages. Standard library
+only.
 
 Knows nothing of sessions, jobs or terminals. The clock lives here and nowhere below.
 """

@@ -10,12 +10,12 @@ from gshell.errors import UsageError
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import Tuple, Union
+    pass
 
 _UNIX_PATH_MAX = 107  # bytes that fit into sockaddr_un
 
 
-def split(address: str) -> Tuple[int, Union[str, Tuple[str, int]]]:
+def split(address: str) -> tuple[int, str | tuple[str, int]]:
     """(family hint, what the socket module wants) of an address.
 
     Raises:
@@ -26,7 +26,9 @@ def split(address: str) -> Tuple[int, Union[str, Tuple[str, int]]]:
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
     if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise UsageError(f"{address!r} is not an address", hint="write HOST:PORT, [IPV6]:PORT or unix:/PATH")
+        raise UsageError(
+            f"{address!r} is not an address", hint="write HOST:PORT, [IPV6]:PORT or unix:/PATH"
+        )
     return socket.AF_UNSPEC, (host, int(port))
 
 
@@ -40,7 +42,7 @@ def tune(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
-def start_connect(address: str) -> Tuple[socket.socket, bool]:
+def start_connect(address: str) -> tuple[socket.socket, bool]:
     """A non-blocking socket on its way to ``address``, and whether it is connected already.
 
     Raises:

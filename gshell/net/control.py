@@ -9,14 +9,14 @@ from gshell.errors import RemoteProtocolError
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any
 
 _HEAD = struct.Struct("!I")
 MAX_FROM_PEER_BYTES = 1 << 18  # what a relay accepts: an argv and an environment fit
 MAX_FROM_RELAY_BYTES = 1 << 24  # what a client accepts: ten thousand jobs fit
 
 
-def encode(message: Dict[str, Any]) -> bytes:
+def encode(message: dict[str, Any]) -> bytes:
     body = json.dumps(message, separators=(",", ":")).encode()
     return _HEAD.pack(len(body)) + body
 
@@ -30,14 +30,14 @@ class ControlDecoder:
         self._buffer = bytearray()
         self._limit = limit
 
-    def feed(self, data: bytes) -> List[Dict[str, Any]]:
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
         """
         Raises:
             RemoteProtocolError: not a message, or a longer one than we take.
         """
         buffer = self._buffer
         buffer += data
-        out: List[Dict[str, Any]] = []
+        out: list[dict[str, Any]] = []
         at = 0
         while len(buffer) - at >= _HEAD.size:
             (size,) = _HEAD.unpack_from(buffer, at)

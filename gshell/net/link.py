@@ -15,14 +15,16 @@ from gshell.net.tls import Tls
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import List, Optional, Protocol
+    from typing import Protocol
 else:
     Protocol = object
 
 READ_BYTES = 1 << 18  # one recv; feeds up to sixteen TLS records
 HIGH_WATER_BYTES = 1 << 18  # encrypted bytes that may wait for the socket; more is not asked for
 
-_buffer = bytearray(READ_BYTES)  # one thread, one loop: what is read is handed on before the next read
+_buffer = bytearray(
+    READ_BYTES
+)  # one thread, one loop: what is read is handed on before the next read
 _view = memoryview(_buffer)
 
 
@@ -34,7 +36,7 @@ class Owner(Protocol):
 
     # An owner may also have link_first(link): the first bytes on a connection with TLS arrived.
 
-    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
         """Bytes arrived (decrypted, if there is TLS)."""
 
     def link_room(self, link: Link) -> None:
@@ -47,15 +49,28 @@ class Owner(Protocol):
 class Link:
     """Owns its socket: closed by ``close()`` or when ``link_closed`` is called."""
 
-    __slots__ = ("_connecting", "_loop", "_mask", "_out", "_paused", "closed", "first", "owner", "sock", "tls")
+    __slots__ = (
+        "_connecting",
+        "_loop",
+        "_mask",
+        "_out",
+        "_paused",
+        "closed",
+        "first",
+        "owner",
+        "sock",
+        "tls",
+    )
 
-    def __init__(self, loop: Loop, sock: socket.socket, owner: Owner, tls: Optional[Tls] = None) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, owner: Owner, tls: Tls | None = None
+    ) -> None:
         self._loop = loop
         self.sock = sock
         self.owner = owner
         self.tls = tls
         self.closed = False
-        self.first: Optional[bytes] = None  # clear bytes a door may answer with instead of TLS
+        self.first: bytes | None = None  # clear bytes a door may answer with instead of TLS
         self._out = bytearray()
         self._paused = False
         self._connecting = False

@@ -1,7 +1,7 @@
 """One thread's event loop over epoll: descriptors, timers, nothing else. Knows no protocol.
 
-asyncio costs 80..100 ms of start-up and several microseconds an event more; a keystroke passes three
-of these loops.
+asyncio costs 80..100 ms of start-up and several microseconds an event more; a keystroke passes
+three of these loops.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import time
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Optional, Set, Tuple
+    from typing import Callable
 
     Handler = Callable[[int], None]  # gets the event mask
 
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR
-
 
 
 class Timer:
@@ -31,7 +30,7 @@ class Timer:
 
     def __init__(self, when: float, call: Callable[[], None]) -> None:
         self.when = when
-        self.call: Optional[Callable[[], None]] = call
+        self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
         self.call = None
@@ -42,11 +41,13 @@ class Loop:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._epoll = select.epoll()
-        self._handlers: Dict[int, Handler] = {}
-        self._always: Dict[int, int] = {}  # regular files: epoll refuses them, they are always ready
-        self._dormant: Set[int] = set()  # mask 0: epoll would go on reporting a hang-up, for ever
-        self._timers: List[Tuple[float, int, Timer]] = []
-        self._soon: List[Callable[[], None]] = []
+        self._handlers: dict[int, Handler] = {}
+        self._always: dict[
+            int, int
+        ] = {}  # regular files: epoll refuses them, they are always ready
+        self._dormant: set[int] = set()  # mask 0: epoll would go on reporting a hang-up, for ever
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._soon: list[Callable[[], None]] = []
         self._count = itertools.count()
         self._running = False
         self.clock = clock
@@ -58,8 +59,8 @@ class Loop:
         return self._epoll.fileno()
 
     def add(self, fd: int, mask: int, handler: Handler) -> None:
-        """Call ``handler(mask)`` when ``fd`` is ready; a hang-up or error comes as IN or OUT, whichever
-        is asked for."""
+        """Call ``handler(mask)`` when ``fd`` is ready; a hang-up or error comes as IN or OUT,
+        whichever is asked for."""
         self._handlers[fd] = handler
         if not mask:
             self._dormant.add(fd)
@@ -125,7 +126,7 @@ class Loop:
             self.once(left)
         return True
 
-    def once(self, at_most_s: Optional[float] = None) -> None:
+    def once(self, at_most_s: float | None = None) -> None:
         """One round: wait, then handle what came."""
         timers = self._timers
         while timers and timers[0][2].call is None:

@@ -1,4 +1,5 @@
-"""A control connection to the relay for requests and their answers, and for enrolment. Knows no sessions."""
+"""A control connection to the relay for requests and their answers, and for enrolment. Knows no
+sessions."""
 
 from __future__ import annotations
 
@@ -13,35 +14,34 @@ from gshell.net.tls import Tls, client_context
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional
+    from typing import Any, Callable
 
-    Answer = Callable[[Dict[str, Any]], None]
+    Answer = Callable[[dict[str, Any]], None]
 
 ANSWER_S = 20.0  # for requests that do not wait for something to happen
 
 
-
 class RelayLink:
-    """One connection; ends with the first error. Invariant: nothing is sent to a relay whose certificate
-    is not the pinned one."""
+    """One connection; ends with the first error. Invariant: nothing is sent to a relay whose
+    certificate is not the pinned one."""
 
     def __init__(
         self,
         loop: Loop,
         ticket: Ticket,
         on_lost: Callable[[GshellError], None],
-        on_message: Callable[[Dict[str, Any]], None] = lambda message: None,
+        on_message: Callable[[dict[str, Any]], None] = lambda message: None,
     ) -> None:
         self._loop = loop
         self._ticket = ticket
         self._on_lost = on_lost
         self._on_message = on_message
         self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
-        self._answers: Dict[int, Answer] = {}
-        self._waiting: List[Dict[str, Any]] = []
+        self._answers: dict[int, Answer] = {}
+        self._waiting: list[dict[str, Any]] = []
         self._count = 0
-        self.welcome: Optional[Dict[str, Any]] = None
-        self._link: Optional[Link] = None
+        self.welcome: dict[str, Any] | None = None
+        self._link: Link | None = None
 
     def open(self) -> None:
         """Dial.
@@ -49,7 +49,7 @@ class RelayLink:
         Raises:
             LinkLost: at once impossible.
         """
-        error: Optional[OSError] = None
+        error: OSError | None = None
         for relay in self._ticket.relays:
             try:
                 sock, connected = address.start_connect(relay)
@@ -67,7 +67,7 @@ class RelayLink:
             self._link.close()
             self._link = None
 
-    def request(self, message: Dict[str, Any], answer: Answer) -> None:
+    def request(self, message: dict[str, Any], answer: Answer) -> None:
         """Send it when registered; ``answer`` gets the reply, ok or not."""
         self._count += 1
         message["id"] = self._count
@@ -77,7 +77,7 @@ class RelayLink:
         elif self._link is not None:
             self._link.send(control.encode(message))
 
-    def send_first(self, message: Dict[str, Any]) -> None:
+    def send_first(self, message: dict[str, Any]) -> None:
         """Instead of a client's hello (enrolment)."""
         self._waiting = [message]
 
@@ -96,14 +96,14 @@ class RelayLink:
             for message in self._waiting:
                 link.send(control.encode(message))
 
-    def link_data(self, link: Link, chunks: List[bytes]) -> None:
+    def link_data(self, link: Link, chunks: list[bytes]) -> None:
         for chunk in chunks:
             for message in self._decoder.feed(chunk):
                 self._message(link, message)
                 if link.closed:
                     return
 
-    def _message(self, link: Link, message: Dict[str, Any]) -> None:
+    def _message(self, link: Link, message: dict[str, Any]) -> None:
         if "re" in message:
             answer = self._answers.pop(message["re"], None)
             if answer is not None:
@@ -114,7 +114,9 @@ class RelayLink:
             for request in waiting:
                 link.send(control.encode(request))
         elif message.get("m") == "error" and self._ticket.cert and self.welcome is None:
-            self._lost(AuthError(f"the relay: {message.get('message')}", hint="gshell login INVITE"))
+            self._lost(
+                AuthError(f"the relay: {message.get('message')}", hint="gshell login INVITE")
+            )
         else:
             self._on_message(message)
 
@@ -135,7 +137,7 @@ def unreachable(relay: str, why: str) -> LinkLost:
     return LinkLost(f"cannot reach the relay {relay}: {why}", hint="gshell doctor")
 
 
-def ask(ticket: Ticket, message: Dict[str, Any], wait: bool = False) -> Dict[str, Any]:
+def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str, Any]:
     """One request, one answer, and goodbye. ``wait``: the answer may take as long as it takes.
 
     Raises:
@@ -143,8 +145,8 @@ def ask(ticket: Ticket, message: Dict[str, Any], wait: bool = False) -> Dict[str
         LinkLost, AuthError: it could not be asked.
     """
     loop = Loop()
-    got: List[Dict[str, Any]] = []
-    errors: List[GshellError] = []
+    got: list[dict[str, Any]] = []
+    errors: list[GshellError] = []
     link = RelayLink(loop, ticket, errors.append)
     try:
         link.open()
@@ -164,7 +166,8 @@ def ask(ticket: Ticket, message: Dict[str, Any], wait: bool = False) -> Dict[str
 
 
 def parse_invite(text: str) -> tuple[Ticket, str]:
-    """What an invite (``gshell://HOST:PORT/PIN#TOKEN``) says: a ticket with address and pin, the token.
+    """What an invite (``gshell://HOST:PORT/PIN#TOKEN``) says: a ticket with address and pin, the
+    token.
 
     Raises:
         UsageError: it is none.
@@ -173,7 +176,10 @@ def parse_invite(text: str) -> tuple[Ticket, str]:
     where, hash_sign, token = rest.partition("#")
     relay, slash, pin = where.rpartition("/")
     if scheme != "gshell" or not hash_sign or not slash or not token or len(pin) != 64:
-        raise UsageError("that is not an invite", hint="gshell relay invite    prints one: gshell://HOST:PORT/PIN#TOKEN")
+        raise UsageError(
+            "that is not an invite",
+            hint="gshell relay invite    prints one: gshell://HOST:PORT/PIN#TOKEN",
+        )
     address.split(relay)
     return Ticket("", "", "", [relay], pin, "", "", "", "", ""), token
 
@@ -185,8 +191,8 @@ def enrol(ticket: Ticket, invite: str, role: str, name: str) -> Ticket:
         BrokerError, LinkLost, AuthError: as above.
     """
     loop = Loop()
-    got: List[Dict[str, Any]] = []
-    errors: List[GshellError] = []
+    got: list[dict[str, Any]] = []
+    errors: list[GshellError] = []
     link = RelayLink(loop, ticket, errors.append, got.append)
     try:
         link.send_first({"m": "enrol", "invite": invite, "role": role, "name": name})

@@ -1,8 +1,8 @@
 """TLS 1.3 over memory buffers: bytes in, bytes out. Knows nothing of sockets.
 
 A memory BIO instead of the ssl module's sockets: one recv feeds many records, one send carries them
-(measured equal or better in MB/s and CPU), the same code serves any transport, and a ClientHello can be
-had before there is a connection, so that the rendezvous preamble's MAC can cover it.
+(measured equal or better in MB/s and CPU), the same code serves any transport, and a ClientHello
+can be had before there is a connection, so that the rendezvous preamble's MAC can cover it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gshell.model.ticket import Ticket
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any
 
 _READ = 1 << 16
 
 
-def _context(protocol: int, ticket: Optional[Ticket]) -> ssl.SSLContext:
+def _context(protocol: int, ticket: Ticket | None) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -29,23 +29,26 @@ def _context(protocol: int, ticket: Optional[Ticket]) -> ssl.SSLContext:
         context.load_verify_locations(cadata=ticket.ca)
         context.verify_mode = ssl.CERT_REQUIRED
         if ticket.cert:
-            fd = os.memfd_create("gshell-key")  # the ssl module loads keys from files only; none is written
+            fd = os.memfd_create(
+                "gshell-key"
+            )  # the ssl module loads keys from files only; none is written
             try:
                 os.write(fd, (ticket.cert + "\n" + ticket.key).encode())
-                context.load_cert_chain("/proc/self/fd/%d" % fd)
+                context.load_cert_chain(f"/proc/self/fd/{fd}")
             finally:
                 os.close(fd)
     return context
 
 
-def client_context(ticket: Optional[Ticket]) -> ssl.SSLContext:
-    """For dialling, with the ticket's certificate; without a ticket nothing is verified and the caller
-    compares :func:`pin_of` before it sends anything."""
+def client_context(ticket: Ticket | None) -> ssl.SSLContext:
+    """For dialling, with the ticket's certificate; without a ticket nothing is verified and the
+    caller compares :func:`pin_of` before it sends anything."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, ticket)
 
 
 def server_context(ticket: Ticket) -> ssl.SSLContext:
-    """For the agent's end of a data connection: clients must show a certificate of the relay's CA."""
+    """For the agent's end of a data connection: clients must show a certificate of the relay's
+    CA."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, ticket)
     context.num_tickets = 0  # no session resumption: nothing but our own bytes after the handshake
     return context
@@ -71,7 +74,7 @@ class Tls:
         self._handshake()
         return self._out.read()
 
-    def feed(self, data: bytes) -> List[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:
         """Decrypt; ``outgoing()`` may have something to send afterwards.
 
         Returns the decrypted chunks, ``b""`` last if the other side closed properly.
@@ -81,7 +84,7 @@ class Tls:
             LinkLost: the bytes are not what the other side sent (or nonsense).
         """
         self._in.write(data)
-        chunks: List[bytes] = []
+        chunks: list[bytes] = []
         try:
             if not self.ready:
                 self._object.do_handshake()
@@ -120,13 +123,14 @@ class Tls:
     def outgoing(self) -> bytes:
         return self._out.read() if self._out.pending else b""
 
-    def peer_uris(self) -> List[str]:
+    def peer_uris(self) -> list[str]:
         """The URIs in the verified peer certificate's subject alternative name."""
         cert: dict[str, Any] = self._object.getpeercert() or {}
         return [str(name[1]) for name in cert.get("subjectAltName", ()) if name[0] == "URI"]
 
     def peer_serial(self) -> str:
-        """The serial number of the verified peer certificate, in hex as the ssl module writes it."""
+        """The serial number of the verified peer certificate, in hex as the ssl module writes
+        it."""
         cert = self._object.getpeercert() or {}
         return str(cert.get("serialNumber", ""))
 
@@ -145,7 +149,11 @@ def pin_of(der: bytes) -> str:
 def _translated(error: ssl.SSLError) -> Exception:
     reason = error.reason or "TLS error"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return AuthError(f"the certificate of the other side is not valid here: {error.verify_message}")
-    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason or "ACCESS" in reason):
+        return AuthError(
+            f"the certificate of the other side is not valid here: {error.verify_message}"
+        )
+    if "ALERT" in reason and (
+        "CERTIFICATE" in reason or "UNKNOWN_CA" in reason or "ACCESS" in reason
+    ):
         return AuthError(f"the other side refused our certificate ({reason.lower()})")
     return LinkLost(f"TLS: {reason.lower()}")

@@ -26,6 +26,7 @@ TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Any, Union
 
+
 class StreamData(Record):
     """New bytes of a stream, in order, never twice."""
 
@@ -79,7 +80,14 @@ class Ended(Record):
 
 if TYPE_CHECKING:
     Event = Union[
-        StreamData, StreamEnded, StreamGap, StreamStopped, ControlReceived, Greeted, PongReceived, Ended
+        StreamData,
+        StreamEnded,
+        StreamGap,
+        StreamStopped,
+        ControlReceived,
+        Greeted,
+        PongReceived,
+        Ended,
     ]
 else:
     Event = tuple
@@ -154,8 +162,9 @@ class Peer:
             self._granting[id] = None
 
     def widen(self, id: int, most: int) -> None:
-        """Promise twice as much of a received stream from now on, up to ``most`` bytes in flight: its
-        sender stands still although everything here is used up, so the way is the bottleneck."""
+        """Promise twice as much of a received stream from now on, up to ``most`` bytes in flight:
+        its sender stands still although everything here is used up, so the way is the
+        bottleneck."""
         stream = self._recv[id]
         stream.window = max(stream.window, min(2 * stream.window, most))
         self._granting[id] = None

@@ -166,7 +166,9 @@ def compiled(prefix, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["run", "sh", "attach", "logs"])
-def test_the_compiled_front_is_taken_and_told_how_python_is_started(prefix, tmp_path, compiled, verb):
+def test_the_compiled_front_is_taken_and_told_how_python_is_started(
+    prefix, tmp_path, compiled, verb
+):
     path = compiled()
     site = prefix / f"lib/{VERSION}/site-packages"
     said = run(prefix / "bin/gshell", verb, "a b", "", "*", HOME=str(tmp_path / "me"))

@@ -14,14 +14,14 @@ import termios
 import types
 
 import pytest
-from kit.procs import until
-from kit.pty import Pty, state_of
 
 import gshell
 from gshell import config, sitepath
 from gshell.client import stub
 from gshell.client.terminal import packed, raw_of
 from gshell.net.address import unix_path
+from kit.procs import until
+from kit.pty import Pty, state_of
 
 PATIENCE_S = 20.0
 FRONT = pathlib.Path(gshell.__file__).with_name("front.py")
@@ -76,7 +76,16 @@ def compiled(tmp_path_factory):
     if shutil.which("cc") is None:
         pytest.skip("no C compiler: cc")
     program = tmp_path_factory.mktemp("stub") / "front-1"
-    argv = ["cc", "-std=c99", "-O2", *WARNINGS, '-DGSHELL_FRONT_SOURCE="ours"', "-o", program, SOURCE]
+    argv = [
+        "cc",
+        "-std=c99",
+        "-O2",
+        *WARNINGS,
+        '-DGSHELL_FRONT_SOURCE="ours"',
+        "-o",
+        program,
+        SOURCE,
+    ]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return str(program)
@@ -159,7 +168,11 @@ class Fake:
         self.home = root / "home"
         (self.home / "run").mkdir(parents=True)
         self.stack = contextlib.ExitStack()
-        self.env = {"GSHELL_HOME": str(self.home), "PATH": os.environ["PATH"], "REPORT": str(root / "report")}
+        self.env = {
+            "GSHELL_HOME": str(self.home),
+            "PATH": os.environ["PATH"],
+            "REPORT": str(root / "report"),
+        }
         self.listener = self.listen(str(self.home / "run/bg.sock"))
 
     def listen(self, path):
@@ -204,9 +217,18 @@ class Fake:
         os.mkfifo(fifo)
         script = self.root / "shell.py"
         script.write_text(SHELL)
-        words = [sys.executable, "-I", str(script), str(fifo), str(int(foreground)), *argv, "run", "true"]
+        words = [
+            sys.executable,
+            "-I",
+            str(script),
+            str(fifo),
+            str(int(foreground)),
+            *argv,
+            "run",
+            "true",
+        ]
         screen = self.stack.enter_context(Pty(words, self.env, **more))
-        control = self.stack.enter_context(open(fifo, "w", buffering=1))
+        control = self.stack.enter_context(open(fifo, "w", buffering=1))  # noqa: SIM115 - the stack closes it
         talk = self.meet()
         return screen, control, talk
 
@@ -241,7 +263,15 @@ def test_both_hand_over_the_same_bytes(fake, stub_front, folder):
     there = os.path.join(os.fsencode(fake.root), os.fsencode(folder))
     os.mkdir(there)
     gone = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh"] if folder == "gone" else []
-    env = {**fake.env, "EMPTY": "", "B": "=", "C": "line\nbreak", "D": b"\xff", "é": "1", "LC_ALL": "C"}
+    env = {
+        **fake.env,
+        "EMPTY": "",
+        "B": "=",
+        "C": "line\nbreak",
+        "D": b"\xff",
+        "é": "1",
+        "LC_ALL": "C",
+    }
     said = []
     for front in (stub_front, python_of(FRONT)):
         os.makedirs(there, exist_ok=True)
@@ -299,7 +329,9 @@ def test_it_is_looked_for_where_it_listens(fake, front, env, monkeypatch):
     if "é" in str(env) and front[0].endswith("front-1"):
         pytest.skip("left to Python: which letters count as such")
     (fake.root / "runtime").mkdir()
-    settings = {k: v if k in ("GSHELL_HOME", "GSHELL_RELAY") else str(fake.root / v) for k, v in env.items()}
+    settings = {
+        k: v if k in ("GSHELL_HOME", "GSHELL_RELAY") else str(fake.root / v) for k, v in env.items()
+    }
     monkeypatch.chdir(fake.root)
     for name in ("GSHELL_HOME", "GSHELL_RELAY", "XDG_RUNTIME_DIR", "HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -582,7 +614,9 @@ def test_without_the_user_s_leave_python_does_it(fake, stub_front, value):
 
 
 def test_with_the_option_python_does_it(fake, stub_front):
-    assert_python_ran(fake, fake.start(stub_front, "sh", "--no-background"), "sh", "--no-background")
+    assert_python_ran(
+        fake, fake.start(stub_front, "sh", "--no-background"), "sh", "--no-background"
+    )
 
 
 @pytest.mark.parametrize("how", ["missing", "stale", "relay", "no home"])

@@ -22,7 +22,12 @@ from typing import Any
 PATIENCE_S = 20.0  # a loaded machine of two cores; nothing waits this long when all is well
 
 
-def until(condition: Callable[[], Any], what: str = "", patience_s: float = PATIENCE_S, show: Callable[[], str] = str) -> Any:
+def until(
+    condition: Callable[[], Any],
+    what: str = "",
+    patience_s: float = PATIENCE_S,
+    show: Callable[[], str] = str,
+) -> Any:
     """Wait for ``condition`` to be true and return its value; else fail with what was seen last."""
     end = time.monotonic() + patience_s
     while True:
@@ -30,7 +35,9 @@ def until(condition: Callable[[], Any], what: str = "", patience_s: float = PATI
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {patience_s:.0f} s for {what or condition}; last: {value!r}\n{show()}")
+            raise AssertionError(
+                f"waited {patience_s:.0f} s for {what or condition}; last: {value!r}\n{show()}"
+            )
         time.sleep(0.01)
 
 
@@ -79,7 +86,9 @@ class Env:
         """How a command is started; its environment is `client_env`."""
         return [*gshell_argv(), *words]
 
-    def gshell(self, *words: str, timeout_s: float = 60.0, background: bool = True, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    def gshell(
+        self, *words: str, timeout_s: float = 60.0, background: bool = True, **more: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run one command to its end; stdin is empty unless ``input`` or ``stdin`` is given."""
         if "input" not in more and "stdin" not in more:
             more["stdin"] = subprocess.DEVNULL
@@ -116,7 +125,9 @@ class Env:
 
     def start_relay(self, listen: str = "127.0.0.1:0", user: str = "tester") -> str:
         """A real relay, enrolled by this Env's client; returns an invite for agents."""
-        done = self.gshell("relay", "start", "--listen", listen, "--state", str(self.state), "--user", user)
+        done = self.gshell(
+            "relay", "start", "--listen", listen, "--state", str(self.state), "--user", user
+        )
         assert done.returncode == 0, done.stderr.decode() + self.logs()
         self.address = self.relay_facts()["listen"]
         invite = self.invite()
@@ -133,7 +144,9 @@ class Env:
     def relay_facts(self) -> dict[str, Any]:
         return dict(json.loads((self.state / "relay.json").read_text()))
 
-    def start_agent(self, name: str, invite: str, *words: str, wait: bool = True) -> subprocess.Popen[bytes]:
+    def start_agent(
+        self, name: str, invite: str, *words: str, wait: bool = True
+    ) -> subprocess.Popen[bytes]:
         """An agent process, ended with the Env."""
         before = len(self.agents()) if wait else 0
         path = self.root / f"{name}.invite"
@@ -146,7 +159,17 @@ class Env:
         spool.mkdir(mode=0o700, exist_ok=True)
         with open(self.root / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(main), "--invite", f"@{path}", "--spool", str(spool), *words],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    str(main),
+                    "--invite",
+                    f"@{path}",
+                    "--spool",
+                    str(spool),
+                    *words,
+                ],
                 env={**self.env, "GSHELL_LOG": "info"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -160,11 +183,12 @@ class Env:
 
     def logs(self) -> str:
         """The ends of all logs, for a failure's message."""
-        parts = []
-        for path in sorted(self.root.rglob("*")):
-            if path.suffix in (".log", ".out") and path.is_file():
-                parts.append(f"--- {path.relative_to(self.root)}\n{path.read_text(errors='replace')[-3000:]}")
-        return "\n".join(parts)
+        paths = [path for path in sorted(self.root.rglob("*")) if path.suffix in (".log", ".out")]
+        return "\n".join(
+            f"--- {path.relative_to(self.root)}\n{path.read_text(errors='replace')[-3000:]}"
+            for path in paths
+            if path.is_file()
+        )
 
     # -- the end
 
@@ -182,7 +206,11 @@ class Env:
         self.gshell("stop", "--force", "-q")
         if self.state.exists():
             self.gshell("relay", "stop", "--state", str(self.state))
-        until(lambda: not self.leftovers(), "our processes to end", show=lambda: f"{self.leftovers()}\n{self.logs()}")
+        until(
+            lambda: not self.leftovers(),
+            "our processes to end",
+            show=lambda: f"{self.leftovers()}\n{self.logs()}",
+        )
         if self._made:
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -195,7 +223,9 @@ class Env:
                 try:
                     environ = Path(f"/proc/{name}/environ").read_bytes()
                     if mark in environ.split(b"\0"):
-                        found.append(Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode())
+                        found.append(
+                            Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                        )
                 except OSError:
                     continue
         return found

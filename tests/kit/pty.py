@@ -168,7 +168,9 @@ class Pty:
         """Until the terminal is raw, or as it was at the start."""
         end = time.monotonic() + patience_s
         while self.is_raw() if not raw else not self.is_raw():
-            assert time.monotonic() < end, f"the terminal is {'not ' if raw else ''}raw\n{self.tail()}"
+            assert time.monotonic() < end, (
+                f"the terminal is {'not ' if raw else ''}raw\n{self.tail()}"
+            )
             self._pump(0.01)
 
     def is_raw(self) -> bool:
@@ -221,18 +223,26 @@ class Tmux:
         self._socket = str(folder / "tmux.sock")
         self._env = {**env, "PS1": "ready$ ", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
         rows, columns = size
-        self.do("-f", "/dev/null", "-u", "new-session", "-d", "-x", str(columns), "-y", str(rows), *argv)
+        self.do(
+            "-f", "/dev/null", "-u", "new-session", "-d", "-x", str(columns), "-y", str(rows), *argv
+        )
 
     def __enter__(self) -> Tmux:
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False)
+        subprocess.run(
+            ["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False
+        )
 
     def do(self, *words: str) -> str:
         """A tmux command; what it prints."""
         done = subprocess.run(
-            ["tmux", "-S", self._socket, *words], env=self._env, capture_output=True, text=True, check=False
+            ["tmux", "-S", self._socket, *words],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"tmux {words}: {done.stderr}"
         return done.stdout

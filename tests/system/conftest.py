@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from kit.procs import COMPILED_FRONT, Env, until
 
 RC = "PS1='ready$ '; PS2='more> '; unset PROMPT_COMMAND; bind 'set enable-bracketed-paste off'\n"
@@ -21,9 +22,19 @@ def furnish(env: Env) -> Env:
     home.mkdir()
     (home / ".bashrc").write_text(RC)
     (home / ".bash_profile").write_text(RC)
-    (home / ".vimrc").write_text("set nocompatible noswapfile nomodeline shortmess+=I laststatus=2\n")
+    (home / ".vimrc").write_text(
+        "set nocompatible noswapfile nomodeline shortmess+=I laststatus=2\n"
+    )
     env.env.update(HOME=str(home), SHELL="/bin/bash", TERM="xterm-256color", LC_ALL="C.UTF-8")
-    for name in ("TMUX", "TMUX_PANE", "SSH_TTY", "SSH_CONNECTION", "PROMPT_COMMAND", "BASH_ENV", "ENV"):
+    for name in (
+        "TMUX",
+        "TMUX_PANE",
+        "SSH_TTY",
+        "SSH_CONNECTION",
+        "PROMPT_COMMAND",
+        "BASH_ENV",
+        "ENV",
+    ):
         env.env.pop(name, None)
     return env
 
@@ -56,7 +67,12 @@ def relay_env() -> Iterator[Env]:
 def nothing_left(env: Env) -> None:
     """No job of the test lives on."""
     try:
-        until(lambda: not _live(env), "the test's jobs to end", 8.0, lambda: f"{_live(env)}\n{env.logs()}")
+        until(
+            lambda: not _live(env),
+            "the test's jobs to end",
+            8.0,
+            lambda: f"{_live(env)}\n{env.logs()}",
+        )
     finally:
         left = [job.split()[0] for job in _live(env)]
         if left:  # the next test shall have a chance

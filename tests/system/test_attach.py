@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from kit.procs import Env, until
 from kit.pty import Pty, Tmux, draw
 
@@ -20,7 +21,9 @@ def shell(env: Env, background: bool = True, size: tuple[int, int] = (24, 80)) -
     return pty
 
 
-def attach(env: Env, job: str, *options: str, background: bool = True, size: tuple[int, int] = (24, 80)) -> Pty:
+def attach(
+    env: Env, job: str, *options: str, background: bool = True, size: tuple[int, int] = (24, 80)
+) -> Pty:
     return Pty(env.argv("attach", *options, job), env.client_env(background), size)
 
 
@@ -88,10 +91,18 @@ def test_vim_looks_the_same_from_a_terminal_of_another_size(
         until(lambda: not _alive(here), "gshell to end")
         with Tmux(second, environ, private.argv("attach", job), size=(30, 100)) as there:
             there.wait_for("INSERTED line 11 of the text")
-            until(lambda: there.screen().rstrip() == before.rstrip(), "the same screen", show=lambda: f"{before}\n{there.screen()}")
+            until(
+                lambda: there.screen().rstrip() == before.rstrip(),
+                "the same screen",
+                show=lambda: f"{before}\n{there.screen()}",
+            )
             assert there.do("display", "-p", "#{alternate_on}").strip() == "1"
             there.resize(12, 60)
-            until(lambda: "line 28" not in there.screen() and "INSERTED" in there.screen(), "vim to fit", show=there.screen)
+            until(
+                lambda: "line 28" not in there.screen() and "INSERTED" in there.screen(),
+                "vim to fit",
+                show=there.screen,
+            )
             there.line(":q!")
             there.wait_for("ready$")
             there.line("exit")
@@ -107,7 +118,9 @@ def _alive(tmux: Tmux) -> bool:
 
 def test_modes_are_set_again_and_put_back(private: Env, background: bool) -> None:
     script = "printf '\\033[?1049h\\033[?2004h\\033[?1006h\\033[?25l\\033]0;title\\007screen'; read x; exit 4"
-    with Pty(private.argv("run", "--", "bash", "-c", script), private.client_env(background)) as pty:
+    with Pty(
+        private.argv("run", "--", "bash", "-c", script), private.client_env(background)
+    ) as pty:
         pty.wait_for("screen")
         job = detach_anywhere(pty)
         assert b"\x1b[?1049l" in pty.seen
@@ -132,7 +145,9 @@ def detach_anywhere(pty: Pty) -> str:
 
 def test_questions_of_the_past_are_not_asked_again(private: Env, background: bool) -> None:
     script = "printf 'before\\033[6n\\033[c\\033]11;?\\007after\\n'; read x"
-    with Pty(private.argv("run", "--", "bash", "-c", script), private.client_env(background)) as pty:
+    with Pty(
+        private.argv("run", "--", "bash", "-c", script), private.client_env(background)
+    ) as pty:
         pty.wait_for("after")
         assert b"\x1b[6n" in pty.seen
         job = detach_anywhere(pty)
@@ -148,14 +163,19 @@ def test_questions_of_the_past_are_not_asked_again(private: Env, background: boo
 def test_an_ended_job_shows_its_output_and_gives_its_status(env: Env, background: bool) -> None:
     with Pty(env.argv("run", "--", "sh", "-c", "echo to be seen; exit 5"), env.client_env()) as pty:
         assert pty.wait() == 5
-    job = max((job for job in env.jobs() if job["code"] == 5 and job["pty"]), key=lambda job: job["ended_at"])["id"]
+    job = max(
+        (job for job in env.jobs() if job["code"] == 5 and job["pty"]),
+        key=lambda job: job["ended_at"],
+    )["id"]
     with attach(env, job, background=background) as pty:
         assert pty.wait() == 5
         assert b"to be seen\r\n" in pty.seen
         assert pty.modes() == pty.modes_at_start
 
 
-def test_a_job_without_a_terminal_can_be_attached_too(env: Env, tmp_path: Path, background: bool) -> None:
+def test_a_job_without_a_terminal_can_be_attached_too(
+    env: Env, tmp_path: Path, background: bool
+) -> None:
     script = f"echo one; until test -e {tmp_path}/go; do sleep 0.02; done; echo two; echo err >&2; exit 6"
     job = env.gshell("run", "--detach", "--", "sh", "-c", script).stdout.decode().strip()
     run = env.popen("attach", job, background=background)
@@ -166,8 +186,14 @@ def test_a_job_without_a_terminal_can_be_attached_too(env: Env, tmp_path: Path, 
     assert (out, err, run.returncode) == (b"two\n", b"err\n", 6)
 
 
-def test_a_pipe_job_attached_from_a_terminal_keeps_it_as_it_is(private: Env, background: bool) -> None:
-    job = private.gshell("run", "--detach", "--", "sh", "-c", "echo one; sleep 600").stdout.decode().strip()
+def test_a_pipe_job_attached_from_a_terminal_keeps_it_as_it_is(
+    private: Env, background: bool
+) -> None:
+    job = (
+        private.gshell("run", "--detach", "--", "sh", "-c", "echo one; sleep 600")
+        .stdout.decode()
+        .strip()
+    )
     with attach(private, job, background=background) as pty:
         pty.wait_for("one\r\n")
         assert pty.modes() == pty.modes_at_start
@@ -260,7 +286,9 @@ def test_the_size_is_the_writers(private: Env, background: bool) -> None:
             first.wait_for("24 80")
             detach(first)
             second.wait_for("you type now")
-            second.line("clear; until [ \"$(stty size)\" = '41 121' ]; do sleep 0.02; done; echo it' 'is; exit")
+            second.line(
+                "clear; until [ \"$(stty size)\" = '41 121' ]; do sleep 0.02; done; echo it' 'is; exit"
+            )
             second.wait_for("it is")
             second.wait()
 
@@ -286,12 +314,20 @@ def test_what_is_drawn_after_an_attach_is_what_was_there(private: Env) -> None:
     with shell(private) as pty:
         pty.line("clear; seq 1 15; printf '\\033[5;3Hhere'; printf '\\033[18;1H'")
         pty.wait_for("here")
-        until(lambda: pty.screen()[17].startswith("ready$"), "the prompt below", show=lambda: "\n".join(pty.screen()))
+        until(
+            lambda: pty.screen()[17].startswith("ready$"),
+            "the prompt below",
+            show=lambda: "\n".join(pty.screen()),
+        )
         before = pty.screen()[:17]
         job = detach_anywhere(pty)
     with attach(private, job) as pty:
         pty.wait_for("here")
-        until(lambda: any(row.startswith("ready$") for row in pty.screen()[17:]), "the prompt", show=lambda: "\n".join(pty.screen()))
+        until(
+            lambda: any(row.startswith("ready$") for row in pty.screen()[17:]),
+            "the prompt",
+            show=lambda: "\n".join(pty.screen()),
+        )
         assert draw(bytes(pty.seen))[1:17] == before[1:17]
         pty.line("exit")
         pty.wait()

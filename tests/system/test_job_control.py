@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from kit.procs import Env, gshell_argv, until
 from kit.pty import Pty, Tmux, children, state_of
 
 WAYS = ["background", "compiled", "direct"]
+
 
 @pytest.fixture
 def tmux(private: Env, tmp_path: Path, background: bool) -> Iterator[Tmux]:
@@ -24,7 +26,11 @@ def tmux(private: Env, tmp_path: Path, background: bool) -> Iterator[Tmux]:
         found.wait_for("fresh")
         yield found
         found.keys("C-c")
-        private.gshell("cancel", "-q", *[job["id"] for job in private.jobs() if job["state"] == "ACTIVE"] or ["0"])
+        private.gshell(
+            "cancel",
+            "-q",
+            *[job["id"] for job in private.jobs() if job["state"] == "ACTIVE"] or ["0"],
+        )
 
 
 def test_ctrl_z_stops_gshell_and_the_shell_has_the_typing(tmux: Tmux) -> None:
@@ -71,7 +77,9 @@ def test_in_pipe_mode_ctrl_c_ends_the_program(tmux: Tmux) -> None:
 
 
 def test_bg_lets_it_go_on(tmux: Tmux, tmp_path: Path) -> None:
-    tmux.line("gshell run -T -- sh -c 'echo st''arted; until test -e go; do sleep 0.05; done; echo go''ne'")
+    tmux.line(
+        "gshell run -T -- sh -c 'echo st''arted; until test -e go; do sleep 0.05; done; echo go''ne'"
+    )
     tmux.wait_for("started")
     tmux.keys("C-z")
     tmux.wait_for("Stopped")
@@ -84,7 +92,9 @@ def test_bg_lets_it_go_on(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("waited")
 
 
-def test_a_run_in_the_background_takes_none_of_the_shells_typing(tmux: Tmux, tmp_path: Path) -> None:
+def test_a_run_in_the_background_takes_none_of_the_shells_typing(
+    tmux: Tmux, tmp_path: Path
+) -> None:
     tmux.line("gshell run -T -- sh -c 'until test -e go; do sleep 0.05; done; echo go''ne' &")
     for number in range(20):
         tmux.line(f"echo mine-$(({number}+100))")
@@ -131,7 +141,9 @@ def test_a_stopped_gshell_holds_no_program(private: Env, background: bool) -> No
 
 def test_no_job_control_no_suspending(private: Env, background: bool) -> None:
     """Nobody is there who could continue us: the program goes on at once."""
-    with Pty(private.argv("run", "--", "sed", "-u", "s/^/got_/"), private.client_env(background)) as pty:
+    with Pty(
+        private.argv("run", "--", "sed", "-u", "s/^/got_/"), private.client_env(background)
+    ) as pty:
         pty.send("one\n")
         pty.wait_for("got_one")
         pty.send("\n~\x1a")

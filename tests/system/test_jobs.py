@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from kit.procs import Env, until
 
 
@@ -27,7 +28,11 @@ def job(env: Env, ident: str) -> dict[str, object]:
 
 
 def wait_state(env: Env, ident: str, state: str) -> dict[str, object]:
-    until(lambda: job(env, ident)["state"] == state, f"job {ident} to be {state}", show=lambda: str(job(env, ident)))
+    until(
+        lambda: job(env, ident)["state"] == state,
+        f"job {ident} to be {state}",
+        show=lambda: str(job(env, ident)),
+    )
     return job(env, ident)
 
 
@@ -35,15 +40,21 @@ def wait_logs(env: Env, ident: str, text: bytes) -> None:
     until(lambda: text in env.gshell("logs", ident).stdout, f"{text!r} in the log")
 
 
-def test_detach_prints_the_id_and_the_job_goes_on(env: Env, tmp_path: Path, background: bool) -> None:
-    ident = detach(env, f"until test -e {tmp_path}/go; do sleep 0.05; done; exit 3", background=background)
+def test_detach_prints_the_id_and_the_job_goes_on(
+    env: Env, tmp_path: Path, background: bool
+) -> None:
+    ident = detach(
+        env, f"until test -e {tmp_path}/go; do sleep 0.05; done; exit 3", background=background
+    )
     assert wait_state(env, ident, "ACTIVE")["code"] is None
     (tmp_path / "go").touch()
     assert wait_state(env, ident, "FAILED")["code"] == 3
 
 
 def test_a_detached_job_outlives_everything_of_the_client(relay: Env, tmp_path: Path) -> None:
-    ident = detach(relay, f"echo first; until test -e {tmp_path}/go; do sleep 0.05; done; echo last")
+    ident = detach(
+        relay, f"echo first; until test -e {tmp_path}/go; do sleep 0.05; done; echo last"
+    )
     assert relay.gshell("stop", "--force", "-q").returncode == 0
     (tmp_path / "go").touch()
     wait_state(relay, ident, "COMPLETED")
@@ -74,7 +85,9 @@ def test_logs_of_an_ended_job(env: Env, background: bool) -> None:
 
 
 def test_logs_follow_to_the_end(env: Env, tmp_path: Path, background: bool) -> None:
-    ident = detach(env, f"echo one; until test -e {tmp_path}/go; do sleep 0.05; done; echo two; exit 4")
+    ident = detach(
+        env, f"echo one; until test -e {tmp_path}/go; do sleep 0.05; done; echo two; exit 4"
+    )
     run = env.popen("logs", "-f", ident, background=background)
     assert run.stdout is not None
     assert run.stdout.readline() == b"one\n"
@@ -111,7 +124,10 @@ def test_a_reader_of_logs_that_leaves_ends_only_the_logs(private: Env, backgroun
 
 
 def test_a_detached_job_has_no_input_and_never_waits_for_a_reader(private: Env) -> None:
-    ident = detach(private, "wc -c; seq 2000000 > /dev/null; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end")
+    ident = detach(
+        private,
+        "wc -c; seq 2000000 > /dev/null; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end",
+    )
     wait_state(private, ident, "COMPLETED")
     out = private.gshell("logs", ident).stdout
     assert out.startswith(b"0\n")
@@ -127,7 +143,10 @@ def test_cancel_ends_it_and_says_so_in_the_list(env: Env) -> None:
 
 
 def test_kill_sends_one_signal(private: Env) -> None:
-    ident = detach(private, "trap 'echo got' USR1; trap 'exit 6' USR2; echo ready; while :; do sleep 0.02; done")
+    ident = detach(
+        private,
+        "trap 'echo got' USR1; trap 'exit 6' USR2; echo ready; while :; do sleep 0.02; done",
+    )
     wait_logs(private, ident, b"ready\n")
     assert private.gshell("kill", "-s", "USR1", ident).returncode == 0
     wait_logs(private, ident, b"got\n")
@@ -153,7 +172,9 @@ def test_a_job_that_ignores_term_is_killed(private: Env) -> None:
 
 def test_what_a_killed_job_left_behind_is_ended_too(private: Env, tmp_path: Path) -> None:
     ident = detach(private, f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 600' & wait")
-    pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the child"))
+    pid = int(
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the child")
+    )
     private.gshell("cancel", ident)
     until(lambda: not Path(f"/proc/{pid}").exists(), "the child to end")
 
@@ -214,7 +235,12 @@ def test_json_is_versioned_and_complete(private: Env) -> None:
     listed = json.loads(private.gshell("jobs", ident, "--json").stdout)
     assert listed["schema"] == 1
     (found,) = listed["jobs"]
-    assert (found["id"], found["name"], found["code"], found["argv0"]) == (ident, "ein Näme", 9, "sh")
+    assert (found["id"], found["name"], found["code"], found["argv0"]) == (
+        ident,
+        "ein Näme",
+        9,
+        "sh",
+    )
     agents = json.loads(private.gshell("agents", "--json").stdout)["agents"]
     assert [agent["state"] for agent in agents] == ["waiting"]
     assert agents[0]["free"] == agents[0]["slots"]
@@ -247,7 +273,11 @@ def test_a_job_waits_while_all_is_full_and_then_runs(relay: Env) -> None:
     slots = sum(agent["slots"] for agent in relay.agents())
     full = [detach(relay, "sleep 600", "-n", str(slots // 2)) for _ in range(2)]
     run = relay.popen("run", "--", "echo", "at last")
-    until(lambda: [j for j in relay.jobs() if j["state"] == "QUEUED"], "a queued job", show=lambda: str(relay.jobs()))
+    until(
+        lambda: [j for j in relay.jobs() if j["state"] == "QUEUED"],
+        "a queued job",
+        show=lambda: str(relay.jobs()),
+    )
     relay.gshell("cancel", full[0])
     out, err = run.communicate(timeout=20)
     assert out == b"at last\n", err

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from kit.procs import Env, gshell_argv
 
 ALL_BYTES = bytes(range(256))
@@ -18,7 +19,9 @@ WAYS = ["background", "compiled", "direct"]
 PY = [sys.executable, "-I", "-S", "-c"]
 
 
-def shell(env: Env, script: str, background: bool = True, **more: object) -> subprocess.CompletedProcess[bytes]:
+def shell(
+    env: Env, script: str, background: bool = True, **more: object
+) -> subprocess.CompletedProcess[bytes]:
     """A line of sh in which ``gshell`` is ours."""
     words = " ".join(f"'{word}'" for word in gshell_argv())
     environ = {**env.env, "GSHELL_BACKGROUND": "1" if background else "0"}
@@ -60,7 +63,9 @@ def test_thirty_megabytes_each_way_at_once(env: Env, background: bool) -> None:
 # -------------------------------------------------------------------------------------------- input
 
 
-def test_the_end_of_input_reaches_the_program_and_output_still_flows(env: Env, background: bool) -> None:
+def test_the_end_of_input_reaches_the_program_and_output_still_flows(
+    env: Env, background: bool
+) -> None:
     script = "wc -c; seq 100000 | tail -n 1; echo done"
     done = env.gshell("run", "--", "sh", "-c", script, input=b"12345", background=background)
     assert done.stdout == b"5\n100000\ndone\n"
@@ -71,7 +76,9 @@ def test_no_input_is_an_end_at_once(private: Env, background: bool) -> None:
 
 
 def test_input_that_nobody_reads_holds_up_nothing(private: Env, background: bool) -> None:
-    done = private.gshell("run", "--", "sh", "-c", "exec <&-; echo ok", input=b"x" * 3_000_000, background=background)
+    done = private.gshell(
+        "run", "--", "sh", "-c", "exec <&-; echo ok", input=b"x" * 3_000_000, background=background
+    )
     assert (done.stdout, done.returncode) == (b"ok\n", 0)
 
 
@@ -88,25 +95,36 @@ def test_a_writer_that_stays_does_not_keep_us(private: Env, background: bool) ->
 def test_what_the_program_left_unread_is_not_lost_for_the_next(
     private: Env, tmp_path: Path, background: bool
 ) -> None:
-    done = shell(private, "printf 'a\\nb\\n' | { gshell run -- true < /dev/null; cat; }", background)
+    done = shell(
+        private, "printf 'a\\nb\\n' | { gshell run -- true < /dev/null; cat; }", background
+    )
     assert done.stdout == b"a\nb\n"
 
 
-def test_input_comes_from_a_file_at_its_offset(private: Env, tmp_path: Path, background: bool) -> None:
+def test_input_comes_from_a_file_at_its_offset(
+    private: Env, tmp_path: Path, background: bool
+) -> None:
     (tmp_path / "f").write_bytes(b"first\nsecond\nthird\n")
     done = shell(private, "{ read x; gshell run -- cat; } < f", background, cwd=tmp_path)
     assert done.stdout == b"second\nthird\n"
 
 
 def test_a_fifo_is_input(private: Env, tmp_path: Path, background: bool) -> None:
-    done = shell(private, "mkfifo p; (sleep 0.1; echo through) > p & gshell run -- cat < p", background, cwd=tmp_path)
+    done = shell(
+        private,
+        "mkfifo p; (sleep 0.1; echo through) > p & gshell run -- cat < p",
+        background,
+        cwd=tmp_path,
+    )
     assert done.stdout == b"through\n"
 
 
 def test_a_socket_is_input_and_output(private: Env, background: bool) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        run = private.popen("run", "--", "tr", "a-z", "A-Z", stdin=theirs, stdout=theirs, background=background)
+        run = private.popen(
+            "run", "--", "tr", "a-z", "A-Z", stdin=theirs, stdout=theirs, background=background
+        )
         theirs.close()
         ours.sendall(b"over a socket")
         ours.shutdown(socket.SHUT_WR)
@@ -141,14 +159,28 @@ def test_closed_and_odd_descriptors(
 # ------------------------------------------------------------------------------------------- output
 
 
-def test_two_runs_append_to_one_file_through_one_offset(private: Env, tmp_path: Path, background: bool) -> None:
-    shell(private, "(gshell run -- seq 3; echo mine; gshell run -- seq 4 6) > f", background, cwd=tmp_path)
+def test_two_runs_append_to_one_file_through_one_offset(
+    private: Env, tmp_path: Path, background: bool
+) -> None:
+    shell(
+        private,
+        "(gshell run -- seq 3; echo mine; gshell run -- seq 4 6) > f",
+        background,
+        cwd=tmp_path,
+    )
     assert (tmp_path / "f").read_bytes() == b"1\n2\n3\nmine\n4\n5\n6\n"
 
 
-def test_appending_goes_to_the_end_whatever_others_write(private: Env, tmp_path: Path, background: bool) -> None:
+def test_appending_goes_to_the_end_whatever_others_write(
+    private: Env, tmp_path: Path, background: bool
+) -> None:
     (tmp_path / "f").write_bytes(b"0\n")
-    shell(private, "gshell run -- sh -c 'seq 3; echo err >&2' >> f 2>> f; echo 9 >> f", background, cwd=tmp_path)
+    shell(
+        private,
+        "gshell run -- sh -c 'seq 3; echo err >&2' >> f 2>> f; echo 9 >> f",
+        background,
+        cwd=tmp_path,
+    )
     lines = (tmp_path / "f").read_bytes().split()
     assert lines[0] == b"0"
     assert lines[-1] == b"9"
@@ -156,48 +188,74 @@ def test_appending_goes_to_the_end_whatever_others_write(private: Env, tmp_path:
 
 
 def test_stdout_and_stderr_may_be_one_pipe(private: Env, background: bool) -> None:
-    done = shell(private, "gshell run -- sh -c 'echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c' 2>&1", background)
+    done = shell(
+        private,
+        "gshell run -- sh -c 'echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c' 2>&1",
+        background,
+    )
     assert done.stdout == b"a\nb\nc\n"
 
 
 def test_the_descriptor_stays_blocking_for_others(private: Env, background: bool) -> None:
     script = "import fcntl,os,sys; sys.exit(int(any(fcntl.fcntl(f, fcntl.F_GETFL) & os.O_NONBLOCK for f in (0, 1, 2))))"
     show = f"'{sys.executable}' -c '{script}'"
-    done = shell(private, f"gshell run -- sleep 0.2 & sleep 0.1; {show}; a=$?; wait; {show}; exit $((a + $?))", background)
+    done = shell(
+        private,
+        f"gshell run -- sleep 0.2 & sleep 0.1; {show}; a=$?; wait; {show}; exit $((a + $?))",
+        background,
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("program", ["yes", "seq 1 100000000"])
-def test_a_reader_that_leaves_ends_the_program(private: Env, program: str, background: bool) -> None:
-    done = shell(private, f"gshell run -- {program} | head -n 1; exit ${{PIPESTATUS[0]}}", background)
+def test_a_reader_that_leaves_ends_the_program(
+    private: Env, program: str, background: bool
+) -> None:
+    done = shell(
+        private, f"gshell run -- {program} | head -n 1; exit ${{PIPESTATUS[0]}}", background
+    )
     assert done.stdout in (b"y\n", b"1\n")
     assert done.returncode == 141, done.stderr
 
 
-def test_it_is_sigpipe_that_the_program_gets(private: Env, tmp_path: Path, background: bool) -> None:
+def test_it_is_sigpipe_that_the_program_gets(
+    private: Env, tmp_path: Path, background: bool
+) -> None:
     script = f"trap 'echo PIPE > {tmp_path}/got; exit 3' PIPE; while :; do echo y; done"
-    done = shell(private, f'gshell run -- bash -c "{script}" | head -n 1; exit ${{PIPESTATUS[0]}}', background)
+    done = shell(
+        private,
+        f'gshell run -- bash -c "{script}" | head -n 1; exit ${{PIPESTATUS[0]}}',
+        background,
+    )
     assert (tmp_path / "got").read_text() == "PIPE\n"
     assert done.returncode == 3
 
 
 def test_a_reader_that_leaves_early_of_a_quiet_program(private: Env, background: bool) -> None:
-    done = shell(private, "gshell run -- sh -c 'echo 1; sleep 0.3; exit 4' | head -n 1; exit ${PIPESTATUS[0]}", background)
+    done = shell(
+        private,
+        "gshell run -- sh -c 'echo 1; sleep 0.3; exit 4' | head -n 1; exit ${PIPESTATUS[0]}",
+        background,
+    )
     assert (done.stdout, done.returncode) == (b"1\n", 4)
 
 
 def test_a_slow_reader_loses_nothing(private: Env, background: bool) -> None:
     done = shell(private, "gshell run -- seq 500000 | (sleep 0.5; sha256sum)", background)
-    assert done.stdout.split()[0].decode() == hashlib.sha256(
-        b"".join(b"%d\n" % n for n in range(1, 500001))
-    ).hexdigest()
+    assert (
+        done.stdout.split()[0].decode()
+        == hashlib.sha256(b"".join(b"%d\n" % n for n in range(1, 500001))).hexdigest()
+    )
 
 
 def test_a_reader_that_never_reads_slows_no_other_run(private: Env, background: bool) -> None:
     stuck = private.popen("run", "--", "cat", "/dev/zero", background=background)
     try:
         for _ in range(3):
-            assert private.gshell("run", "--", "echo", "quick", background=background).stdout == b"quick\n"
+            assert (
+                private.gshell("run", "--", "echo", "quick", background=background).stdout
+                == b"quick\n"
+            )
     finally:
         stuck.send_signal(signal.SIGTERM)
         stuck.communicate(timeout=20)

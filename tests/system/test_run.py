@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from kit.procs import Env, until
 
 PY = [sys.executable, "-I", "-S", "-c"]
@@ -27,10 +28,10 @@ def test_every_exit_status_comes_through(private: Env, code: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV", "USR1", "PIPE"])
-def test_death_by_a_signal_is_128_and_its_number(
-    private: Env, name: str, background: bool
-) -> None:
-    done = private.gshell("run", "--", "sh", "-c", f"ulimit -c 0; kill -{name} $$", background=background)
+def test_death_by_a_signal_is_128_and_its_number(private: Env, name: str, background: bool) -> None:
+    done = private.gshell(
+        "run", "--", "sh", "-c", f"ulimit -c 0; kill -{name} $$", background=background
+    )
     assert done.returncode == 128 + getattr(signal, "SIG" + name)
     assert done.stderr == b""
 
@@ -38,7 +39,9 @@ def test_death_by_a_signal_is_128_and_its_number(
 def test_a_hundred_runs_are_all_complete(private: Env) -> None:
     for number in range(100):
         code = number % 250
-        done = private.gshell("run", "--", "sh", "-c", f"echo out{number}; echo err{number} >&2; exit {code}")
+        done = private.gshell(
+            "run", "--", "sh", "-c", f"echo out{number}; echo err{number} >&2; exit {code}"
+        )
         assert done.stdout == b"out%d\n" % number
         assert done.stderr == b"err%d\n" % number
         assert done.returncode == code
@@ -74,7 +77,9 @@ def test_our_time_out_is_124_and_the_program_is_gone(private: Env, background: b
 
 
 def test_a_time_out_lets_a_quicker_program_alone(private: Env, background: bool) -> None:
-    done = private.gshell("run", "--timeout", "30", "--", "sh", "-c", "exit 3", background=background)
+    done = private.gshell(
+        "run", "--timeout", "30", "--", "sh", "-c", "exit 3", background=background
+    )
     assert done.returncode == 3
 
 
@@ -121,7 +126,9 @@ def test_options_of_the_program_are_not_ours_without_a_dash_dash_either(private:
 
 
 def test_here_the_program_has_the_users_environment(private: Env, background: bool) -> None:
-    done = private.gshell("run", "--", "sh", "-c", "echo $FRUIT", env={"FRUIT": "kiwi"}, background=background)
+    done = private.gshell(
+        "run", "--", "sh", "-c", "echo $FRUIT", env={"FRUIT": "kiwi"}, background=background
+    )
     assert done.stdout == b"kiwi\n"
 
 
@@ -142,16 +149,23 @@ def test_a_variable_that_is_not_utf8_arrives(private: Env, background: bool) -> 
 
 def test_an_environment_of_hundred_kilobytes_arrives(private: Env, background: bool) -> None:
     env = {f"BIG_{number}": str(number) * 4 + "x" * 1000 for number in range(100)}
-    script = "import os,sys; print(sum(len(v) for k, v in os.environ.items() if k.startswith('BIG_')))"
+    script = (
+        "import os,sys; print(sum(len(v) for k, v in os.environ.items() if k.startswith('BIG_')))"
+    )
     done = private.gshell("run", "--", *PY, script, env=env, background=background)
     assert int(done.stdout) == sum(map(len, env.values())), done.stderr
 
 
-def test_nothing_of_ours_but_job_rank_and_size_is_in_the_environment(private: Env, background: bool) -> None:
+def test_nothing_of_ours_but_job_rank_and_size_is_in_the_environment(
+    private: Env, background: bool
+) -> None:
     show = "import os, json; print(json.dumps(dict(os.environ)))"
     done = private.gshell("run", "--", *PY, show, background=background)
     env = json.loads(done.stdout)
-    ours = {name for name in env if name.startswith("GSHELL_")} - {"GSHELL_HOME", "GSHELL_BACKGROUND"}
+    ours = {name for name in env if name.startswith("GSHELL_")} - {
+        "GSHELL_HOME",
+        "GSHELL_BACKGROUND",
+    }
     assert ours == {"GSHELL_JOB", "GSHELL_RANK", "GSHELL_SIZE"}
     assert not any(re.fullmatch("[0-9a-f]{32,}", value) for value in env.values())
 
@@ -161,7 +175,9 @@ def test_it_runs_in_the_directory_where_gshell_was_typed(
 ) -> None:
     there = tmp_path / "a dir\nwith a name"
     there.mkdir()
-    done = private.gshell("run", "--", *PY, "import os; print(os.getcwd())", cwd=there, background=background)
+    done = private.gshell(
+        "run", "--", *PY, "import os; print(os.getcwd())", cwd=there, background=background
+    )
     assert done.stdout.decode() == f"{there}\n"
 
 
@@ -173,7 +189,9 @@ def test_cwd_may_be_relative_to_where_gshell_was_typed(
     assert done.stdout.decode() == f"{tmp_path}/sub\n"
 
 
-def test_a_directory_that_was_deleted_is_said_or_left(private: Env, tmp_path: Path, background: bool) -> None:
+def test_a_directory_that_was_deleted_is_said_or_left(
+    private: Env, tmp_path: Path, background: bool
+) -> None:
     there = tmp_path / "gone"
     there.mkdir()
     done = private.gshell(
@@ -200,7 +218,9 @@ def test_signals_are_as_in_a_fresh_process(private: Env, background: bool) -> No
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
-    done = private.gshell("run", "--", "cat", "/proc/self/status", background=background, preexec_fn=ignore)
+    done = private.gshell(
+        "run", "--", "cat", "/proc/self/status", background=background, preexec_fn=ignore
+    )
     lines = dict(line.split(":\t") for line in done.stdout.decode().splitlines() if ":\t" in line)
     assert int(lines["SigIgn"], 16) & OURS == 0
     assert int(lines["SigBlk"], 16) & OURS == 0
@@ -252,20 +272,34 @@ def test_labels_keep_lines_whole(env: Env, background: bool) -> None:
 
 def test_several_agents_share_one_numbering(relay: Env, background: bool) -> None:
     done = relay.gshell(
-        "run", "-N", "2", "-n", "2", "-l", "--", "sh", "-c", "echo $GSHELL_RANK/$GSHELL_SIZE", background=background
+        "run",
+        "-N",
+        "2",
+        "-n",
+        "2",
+        "-l",
+        "--",
+        "sh",
+        "-c",
+        "echo $GSHELL_RANK/$GSHELL_SIZE",
+        background=background,
     )
-    assert sorted(done.stdout.split(b"\n")) == [b"", b"0: 0/4", b"1: 1/4", b"2: 2/4", b"3: 3/4"], done.stderr
+    assert sorted(done.stdout.split(b"\n")) == [b"", b"0: 0/4", b"1: 1/4", b"2: 2/4", b"3: 3/4"], (
+        done.stderr
+    )
     assert done.returncode == 0
 
 
 def test_stdin_goes_to_rank_0(private: Env, background: bool) -> None:
-    done = private.gshell("run", "-n", "3", "-l", "--", "wc", "-c", input=b"twelve bytes", background=background)
+    done = private.gshell(
+        "run", "-n", "3", "-l", "--", "wc", "-c", input=b"twelve bytes", background=background
+    )
     assert sorted(done.stdout.split(b"\n")) == [b"", b"0: 12", b"1: 0", b"2: 0"]
 
 
 def test_more_agents_than_there_are_is_said(private: Env) -> None:
     run = private.popen("run", "-N", "3", "--timeout", "1", "--", "true")
-    out, err = run.communicate(timeout=60)
+    _out, err = run.communicate(timeout=60)
     assert run.returncode in (124, 125), err
     assert err
 
@@ -284,8 +318,12 @@ def test_a_signal_to_gshell_reaches_the_program(private: Env, name: str, backgro
     assert (out, run.returncode) == (f"got {name}\n".encode(), 9), err
 
 
-def test_three_interrupts_end_a_program_that_does_not_listen(private: Env, background: bool) -> None:
-    run = private.popen("run", "--", "sh", "-c", "trap '' INT; echo ready; sleep 600", background=background)
+def test_three_interrupts_end_a_program_that_does_not_listen(
+    private: Env, background: bool
+) -> None:
+    run = private.popen(
+        "run", "--", "sh", "-c", "trap '' INT; echo ready; sleep 600", background=background
+    )
     assert run.stdout is not None
     assert run.stdout.readline() == b"ready\n"
     for _ in range(3):
@@ -301,7 +339,9 @@ def _pending(pid: int, number: int) -> bool:
     return bool(bits[0] & (1 << (number - 1)))
 
 
-def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_end(private: Env, background: bool) -> None:
+def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_end(
+    private: Env, background: bool
+) -> None:
     script = "(sleep 30) & echo $!; exit 5"
     done = private.gshell("run", "--", "sh", "-c", script, background=background, timeout_s=20)
     try:

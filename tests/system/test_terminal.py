@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+
 from kit.procs import Env, until
 from kit.pty import Pty, state_of
 
@@ -74,7 +75,9 @@ def test_without_term_the_program_has_one(private: Env, background: bool) -> Non
 
 
 def test_stderr_elsewhere_stays_the_terminals_one_stream(private: Env, background: bool) -> None:
-    with run(private, "--", "sh", "-c", "echo out; echo err >&2; exit 3", background=background) as pty:
+    with run(
+        private, "--", "sh", "-c", "echo out; echo err >&2; exit 3", background=background
+    ) as pty:
         assert pty.wait() == 3
         assert pty.rest() == b"out\r\nerr\r\n"
 
@@ -269,7 +272,9 @@ def test_another_escape_character(private: Env, background: bool) -> None:
 
 
 @pytest.mark.parametrize("marks", [(b"\x1b[200~", b"\x1b[201~"), (b"", b"")])
-def test_a_paste_detaches_nothing(private: Env, marks: tuple[bytes, bytes], background: bool) -> None:
+def test_a_paste_detaches_nothing(
+    private: Env, marks: tuple[bytes, bytes], background: bool
+) -> None:
     script = "stty raw -echo; printf 'ready\\r\\n'; head -c 70 | od -An -c; stty sane; exit 4"
     text = marks[0] + b"line\r~.\rmore of a paste\r~.\r" + marks[1]
     with run(private, "--", "sh", "-c", script, background=background) as pty:
@@ -305,7 +310,11 @@ def test_a_killed_gshell_leaves_a_sane_terminal_and_a_living_job(
         pty.wait_modes(raw=False)
         assert pty.modes() == pty.modes_at_start
         after = pty.seen.rpartition(b"altered")[2]
-        until(lambda: pty._pump(0.05) or b"\x1b[?1049l" in pty.seen, "the modes to be reset", show=pty.tail)
+        until(
+            lambda: pty._pump(0.05) or b"\x1b[?1049l" in pty.seen,
+            "the modes to be reset",
+            show=pty.tail,
+        )
         assert b"\x1b[?25h" in pty.seen, after
         assert b"\x1b[?2004l" in pty.seen
     live = [job["id"] for job in private.jobs() if job["state"] == "ACTIVE"]

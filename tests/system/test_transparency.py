@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from kit.procs import Env
 from kit.pty import Pty
 
@@ -91,7 +92,9 @@ def test_every_byte_value_reaches_a_raw_program(private: Env, size: int, backgro
 
 def test_a_paste_of_a_mebibyte_arrives_whole(env: Env, background: bool) -> None:
     data = (bytes(range(32, 127)) * 12000)[: 1 << 20]
-    with Pty(env.argv("run", "--", *PY, READ_RAW, str(len(data))), env.client_env(background)) as pty:
+    with Pty(
+        env.argv("run", "--", *PY, READ_RAW, str(len(data))), env.client_env(background)
+    ) as pty:
         pty.wait_for("ready")
         pty.send(data)
         pty.wait_for(hashlib.sha256(data).hexdigest())
@@ -110,6 +113,9 @@ def test_a_raw_echo_of_random_bytes(env: Env, background: bool) -> None:
 
 def test_last_words_are_never_lost(env: Env, tmp_path: Path, background: bool) -> None:
     for number in range(20):
-        with Pty(env.argv("run", "--", "sh", "-c", f"echo last {number}; exit 3"), env.client_env(background)) as pty:
+        with Pty(
+            env.argv("run", "--", "sh", "-c", f"echo last {number}; exit 3"),
+            env.client_env(background),
+        ) as pty:
             assert pty.wait() == 3
             assert pty.seen == b"last %d\r\n" % number

@@ -21,7 +21,12 @@ def test_each_line_begins_with_its_rank_however_it_was_cut():
 
 def test_streams_and_ranks_are_apart():
     labels = LineLabels()
-    assert labels.feed(0, False, b"a") == labels.feed(0, True, b"b") == labels.feed(1, False, b"c") == b""
+    assert (
+        labels.feed(0, False, b"a")
+        == labels.feed(0, True, b"b")
+        == labels.feed(1, False, b"c")
+        == b""
+    )
     assert labels.feed(0, True, b"\n") == b"0: b\n"
     assert sorted(labels.flush()) == [(False, b"0: a\n"), (False, b"1: c\n")]
 
