@@ -37,6 +37,14 @@ def _dir(kind: str, xdg: str, fallback: str) -> str:
     return home() + "/" + fallback
 
 
+def absolute_environment() -> dict[str, str]:
+    """Our environment for a process that works elsewhere: GSHELL_HOME means the same there."""
+    env = dict(os.environ)
+    if env.get("GSHELL_HOME"):
+        env["GSHELL_HOME"] = os.path.abspath(env["GSHELL_HOME"])
+    return env
+
+
 def runtime_dir() -> str:
     """Sockets: the background process, the private relay."""
     base = os.environ.get("XDG_RUNTIME_DIR")

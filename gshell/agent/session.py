@@ -129,6 +129,7 @@ class Session:
                 rank.logs[stream] = StreamLog(self._spool_maker(stream), self._retention())
             if spec.pty:
                 rank.modes = ModeTracker()
+                rank.modes.resized(spec.pty[0])
         for attachment in self.attachments.values():
             attachment.open_streams(from_start=True)
         for rank in self.ranks:
@@ -514,6 +515,8 @@ class Session:
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.resize(rows, columns)
+            if rank.modes is not None:
+                rank.modes.resized(rows)
 
     # -- attachments
 

@@ -159,7 +159,7 @@ def start_background(wait: bool) -> None:
         pid = os.posix_spawn(
             argv[0],
             argv,
-            os.environ,
+            config.absolute_environment(),  # it does not stay in this directory
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
@@ -258,7 +258,20 @@ def background_main(argv: list[str]) -> int:
             supervisor.stop()
         return error.exit_code
     config.write_private(config.background_socket() + ".pid", f"{os.getpid()}\n")
-    return background.serve(ticket, listener, plan_of, supervisor, ready)
+    return background.serve(ticket, listener, plan_of, supervisor, ready, idle_s)
+
+
+def _idle_s(default: float) -> float:
+    """After how long without work the background process ends; ``GSHELL_IDLE``: ``600``, ``1h``."""
+    text = os.environ.get("GSHELL_IDLE", "")
+    if not text:
+        return default
+    from gshell.cli.values import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"GSHELL_IDLE: {error}") from None
 
 
 def _wait_private() -> bool:

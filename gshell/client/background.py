@@ -382,6 +382,7 @@ def serve(
     plan_of: PlanOf,
     supervisor: Supervisor | None,
     ready: Callable[[], None],
+    idle_s: float = IDLE_S,
 ) -> int:
     """The process's life: until told to stop, or idle for long."""
     loop = Loop()
@@ -404,13 +405,14 @@ def serve(
         idle = loop.clock() - background.used_at
         if (
             not background.fronts
-            and idle > IDLE_S
+            and idle > idle_s
             and (supervisor is None or supervisor.nothing_lives())
         ):
             stopping.append(0)
-        loop.later(30.0, look)
+        loop.later(look_s, look)
 
-    loop.later(30.0, look)
+    look_s = min(30.0, idle_s / 2)
+    loop.later(look_s, look)
     if supervisor is not None:
         supervisor.attach(loop)
     ready()

@@ -47,6 +47,8 @@ def through_background(argv: "list[str]") -> "int | None":
     if environ.get(b"GSHELL_BACKGROUND") in (b"0", b"no", b"off") or "--no-background" in argv:
         return None
     try:
+        for fd in (0, 1, 2):
+            posix.fstat(fd)  # a closed one: our socket would get its number. The slow way knows
         sock = _dial(_socket_path(environ))
     except OSError:
         return None
@@ -182,13 +184,7 @@ class _Front:
         """Send what we are: words, directory, environment and the three descriptors."""
         import posix
 
-        fds = []
-        for fd in (0, 1, 2):
-            try:
-                posix.fstat(fd)
-            except OSError:
-                return False  # closed ones are rare: the slow way knows what to do
-            fds.append(fd)
+        fds = (0, 1, 2)
         try:
             cwd = posix.getcwdb()
         except OSError:

@@ -93,6 +93,8 @@ class Runner:
         self._on_done = on_done
         self._done = False
         self._raw = False
+        self._awaiting_raw = False
+        self._ending: int | None = None  # the status, once the terminal is raw
         self._was_raw = False  # the terminal may still be raw for a moment: its lines need CR
         self._stdin: Source | None = Source(self._loop, descriptors[0])
         self._stdin_started = False
@@ -591,15 +593,18 @@ class Runner:
 
     def _make_raw(self) -> None:
         """Nothing is shown before the terminal is raw: it would be edited on its way."""
-        held = not self._port.raw()
+        self._awaiting_raw = held = not self._port.raw()
         self._out.sink.hold(held)
         if self._err_is_tty:
             self._err.sink.hold(held)
 
     def is_raw(self) -> None:
         """The front process has made the terminal raw."""
+        self._awaiting_raw = False
         self._out.sink.hold(False)
         self._err.sink.hold(False)
+        if self._ending is not None:
+            self._end(self._ending)
 
     def _suspend(self) -> None:
         if self._stdin is not None:
@@ -759,8 +764,15 @@ class Runner:
                 code = 0
             elif self._timed_out or any(message.get("timed_out") for message in exits):
                 code = 124
-            self._leave_terminal()
-            self._finish(code)
+            self._end(code)
+
+    def _end(self, code: int) -> None:
+        """All is here; what was printed before we came may still wait for a raw terminal."""
+        if self._awaiting_raw:
+            self._ending = code
+            return
+        self._leave_terminal()
+        self._finish(code)
 
     def _fail(self, error: GshellError) -> None:
         if self._done:

@@ -48,6 +48,7 @@ class ModeTracker:
     def __init__(self) -> None:
         self.offset = 0
         """Bytes seen."""
+        self._rows = 0  # of the terminal that the output is for; 0: nobody said
         self.alternate_at: int | None = None
         """Where the alternate screen was entered, if it is shown."""
         self._cleared: list[int | None] = [
@@ -79,6 +80,11 @@ class ModeTracker:
         self._region = b""
         self._charsets: dict[bytes, bytes] = {}
         self._shifted = False
+
+    def resized(self, rows: int) -> None:
+        """The terminal has so many rows from here on; with its size it forgets the scroll region."""
+        self._rows = rows
+        self._region = b""
 
     # -------------------------------------------------------------------------------------- feeding
 
@@ -143,7 +149,7 @@ class ModeTracker:
             elif final == b"J":
                 self._erased(sequence, data, at, base)
             elif final == b"r":
-                self._region = sequence[2:-1]
+                self._region = b"" if self._is_whole(sequence[2:-1]) else sequence[2:-1]
             elif final in b"hl" and private not in b"<=>!":
                 if b"4" in sequence[2:-1].split(b";"):
                     self._insert = final == b"h"
@@ -158,6 +164,13 @@ class ModeTracker:
                 self._leave(base + at)
             self._full_reset()
             self._cleared[0] = base + at
+
+    def _is_whole(self, region: bytes) -> bool:
+        """All rows scroll, as in a fresh terminal: a number would be wrong in one of another size."""
+        top, _, bottom = region.partition(b";")
+        if top not in (b"", b"0", b"1"):
+            return False
+        return bottom in (b"", b"0") or (bottom.isdigit() and 0 < self._rows <= int(bottom[:9]))
 
     def _private(self, mode: bytes, on: bool, start: int, end: int) -> None:
         if mode in _ALTERNATE:

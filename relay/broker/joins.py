@@ -228,8 +228,8 @@ def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
     index = body.get("index", 0)
     if known is not None and known.user == user:
         job, index = b.jobs[known.job_id], known.index
-    elif known is not None:
-        job = None
+    elif known is not None or (job is not None and not job.shown):
+        job = None  # another's, or an opening ahead of use: nothing there to look at
     if job is None or job.user != user or not isinstance(index, int) or not 0 <= index < job.size:
         b.refuse(ask, user, att, "none", "there is no such job of yours")
         return

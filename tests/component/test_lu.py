@@ -149,8 +149,10 @@ def test_the_demo_compares_and_verifies(mpi, cache_home, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
     assert demo.run_demo(["--class", "s"]) == 0
     out = capfd.readouterr().out
-    assert out.count(" Verification Successful") == 1  # live: the run through gshell
-    assert out.splitlines()[-1].split()[-1] == "yes"
+    lines = out.splitlines()
+    assert lines.count(" Verification Successful") == 1  # live: the run through gshell
+    assert lines[-3].split()[-1] == "yes"
+    assert lines[-1] == "LU class S on a waiting agent: Verification Successful"
 
 
 def test_the_demo_says_why_when_gshell_does_not_work(mpi, cache_home, monkeypatch, capfd):

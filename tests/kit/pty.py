@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -203,10 +204,13 @@ def make_raw(fd: int) -> None:
     termios.tcsetattr(fd, termios.TCSANOW, modes)
 
 
+_PRIVATE_SGR = re.compile(rb"\x1b\[[>?][0-9;]*m")  # key modes, not colours; pyte breaks on them
+
+
 def draw(data: bytes, size: tuple[int, int] = SIZE) -> list[str]:
     """What a terminal of this size shows after ``data``."""
     screen = pyte.Screen(size[1], size[0])
-    pyte.ByteStream(screen).feed(data)
+    pyte.ByteStream(screen).feed(_PRIVATE_SGR.sub(b"", data))
     return [row.rstrip() for row in screen.display]
 
 

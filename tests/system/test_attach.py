@@ -48,13 +48,13 @@ def live_job(env: Env) -> str:
 
 def test_a_shell_comes_back_without_a_seam(env: Env, background: bool) -> None:
     with shell(env, background) as pty:
-        pty.line("for i in $(seq 1 3000); do echo n$i; sleep 0.001; done; echo al'l'")
-        pty.wait_for("n500\r\n")
+        pty.line("for i in $(seq 1 1200); do echo n$i; sleep 0.002; done; echo al'l'")
+        pty.wait_for("n300\r\n")
         job = detach(pty)
     with attach(env, job, background=background) as pty:
         pty.wait_for("all\r\n")
         numbers = [int(word) for word in re.findall(rb"n(\d+)\r\n", bytes(pty.seen))]
-        assert numbers == list(range(numbers[0], 3001))
+        assert numbers == list(range(numbers[0], 1201))
         assert numbers[0] == 1
         pty.line("exit 3")
         assert pty.wait() == 3
@@ -199,6 +199,15 @@ def test_a_pipe_job_attached_from_a_terminal_keeps_it_as_it_is(
         assert pty.modes() == pty.modes_at_start
         private.gshell("kill", "-9", job)
         assert pty.wait() == 137
+
+
+def test_an_opening_ahead_of_use_is_no_job(private: Env) -> None:
+    private.gshell("run", "true")
+    newest = max(int(job["id"]) for job in private.jobs())
+    for number in range(newest + 1, newest + 4):  # those the background process keeps ready
+        done = private.gshell("attach", str(number))
+        assert done.returncode == 125
+        assert b"no job" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------- several

@@ -126,6 +126,17 @@ def test_random_modes_do_not_depend_on_the_cuts():
             pytest.fail(f"seed {seed}")
 
 
+def test_a_scroll_region_is_the_terminals_of_that_size():
+    tracker = ModeTracker()
+    tracker.resized(24)
+    tracker.feed(b"\x1b[1;24r")
+    assert tracker.prelude() == b""  # all rows scroll: in a larger terminal too
+    tracker.feed(b"\x1b[2;24r")
+    assert tracker.prelude() == b"\x1b[2;24r"
+    tracker.resized(30)
+    assert tracker.prelude() == b""
+
+
 def test_what_a_tracker_remembers_is_bounded():
     tracker = ModeTracker()
     for _ in range(200):
