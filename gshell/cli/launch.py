@@ -243,6 +243,7 @@ def background_main(argv: list[str]) -> int:
 
     supervisor = None
     try:
+        idle_s = _idle_s(background.IDLE_S)
         try:
             listener = background.listen_socket()
         except GshellError:

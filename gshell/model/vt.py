@@ -82,7 +82,7 @@ class ModeTracker:
         self._shifted = False
 
     def resized(self, rows: int) -> None:
-        """The terminal has so many rows from here on; with its size it forgets the scroll region."""
+        """The terminal has so many rows from here on, and has forgotten the scroll region."""
         self._rows = rows
         self._region = b""
 
@@ -166,7 +166,7 @@ class ModeTracker:
             self._cleared[0] = base + at
 
     def _is_whole(self, region: bytes) -> bool:
-        """All rows scroll, as in a fresh terminal: a number would be wrong in one of another size."""
+        """All rows scroll, as in a fresh terminal: a number were wrong in one of another size."""
         top, _, bottom = region.partition(b";")
         if top not in (b"", b"0", b"1"):
             return False

@@ -22,7 +22,8 @@ def imported(env: Env, *words: str, background: bool) -> set[str]:
         env=env.client_env(background), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=True,
     )  # fmt: skip
     lines = done.stderr.decode().splitlines()
-    return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    names = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    return names - {"imported package"}  # the heading
 
 
 THIRD_PARTY = {"zmq", "cryptography", "asyncssh", "rich", "prompt_toolkit", "site"}
