@@ -150,7 +150,7 @@ def _read_ticket(path: str) -> Ticket | None:
         from gshell.errors import GshellError
 
         raise GshellError(
-            f"cannot read the ticket {path}: {error.strerror}", hint=f"ls -l {path}"
+            f"cannot read the ticket {path}: {error.strerror}", hint="export GSHELL_HOME=/a/directory/you/own"
         ) from None
     from gshell.model.ticket import Ticket
 
