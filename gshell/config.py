@@ -150,7 +150,8 @@ def _read_ticket(path: str) -> Ticket | None:
         from gshell.errors import GshellError
 
         raise GshellError(
-            f"cannot read the ticket {path}: {error.strerror}", hint="export GSHELL_HOME=/a/directory/you/own"
+            f"cannot read the ticket {path}: {error.strerror}",
+            hint=f"ls -l {path}    or    export GSHELL_HOME=/a/directory/you/own",
         ) from None
     from gshell.model.ticket import Ticket
 

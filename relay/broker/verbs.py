@@ -15,7 +15,7 @@ from relay.broker.reports import number, text
 from relay.broker.states import JobState
 from relay.broker.views import agent_view, job_view
 
-_TERM, _KILL = 15, 9
+_HUP, _KILL, _TERM, _CONT = 1, 9, 15, 18
 _SIGNALS = range(1, 65)
 
 Verb = Callable[[Books, ConnUp, Any, Message], None]
@@ -127,6 +127,9 @@ def _cancel(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         return
     b.keep(job)
     _tell_members(b, job, _TERM)
+    if job.pty:  # an interactive shell ignores TERM
+        _tell_members(b, job, _HUP)
+    _tell_members(b, job, _CONT)  # a stopped one would never know
     kill_later(b, job)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,51 +180,54 @@ def test_a_relative_home(alone: Env) -> None:
 # ------------------------------------------------------------------------------------ other users
 
 
+FRONT = str(Path(gshell.__file__).with_name("front.py"))
+
+
 class Nobody:
     """Another user, with a Python that he can run."""
 
-    def __init__(self, uid: int, gid: int, python: str, root: Path) -> None:
-        self.ids = {"user": uid, "group": gid, "extra_groups": []}
+    def __init__(self, ids: dict[str, Any], python: list[str], root: Path) -> None:
+        self.ids = ids
         self._python = python
         self.root = root
         root.mkdir()
-        os.chown(root, uid, gid)
+        os.chown(root, ids["user"], ids["group"])
         root.parent.chmod(0o755)
 
     def gshell(self, *words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
-        front = str(Path(gshell.__file__).with_name("front.py"))
         return subprocess.run(
-            [self._python, "-I", "-S", front, *words],
+            [*self._python, FRONT, *words],
             env={"PATH": os.environ["PATH"], "HOME": str(self.root), **env},
             stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False, cwd="/", **self.ids,
-        )  # type: ignore[call-overload]  # fmt: skip
+        )  # fmt: skip
 
 
-def _python_of(ids: dict[str, object], needs: str) -> str:
-    """An interpreter that this user can run and that can import ``needs``; empty if there is none."""
-    front = str(Path(gshell.__file__).with_name("front.py"))
-    for python in (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin") or ""):
-        try:
-            argvs = [
-                [python, "-I", "-S", front, "version"],
-                [python, "-I", "-c", f"import {needs}"],
-            ]
-            if all(subprocess.run(argv, capture_output=True, check=False, cwd="/", **ids).returncode == 0  # type: ignore[call-overload]
-                   for argv in argvs):  # fmt: skip
-                return python
-        except OSError:
-            continue
-    return ""
-
-
-def become_nobody(root: Path, needs: str) -> Nobody:
+def become_nobody(root: Path, needs: str = "") -> Nobody:
+    """``needs``: third-party packages, by name."""
     if os.getuid() != 0:
         pytest.skip("needs root, to become somebody else")
     entry = pwd.getpwnam("nobody")
-    python = _python_of({"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}, needs)
-    if not python:
-        pytest.skip(f"no Python that nobody can run with {needs}")
-    return Nobody(entry.pw_uid, entry.pw_gid, python, root)
+    ids: dict[str, Any] = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    packages = str(Path(pytest.__file__).parents[1])
+    for python in (
+        sys.executable,
+        shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable,
+    ):
+        words = [python, "-I", "-S", "-X", f"gshell_site={packages}"]
+        tries = [[*words, FRONT, "version"]]
+        if needs:
+            tries.append(
+                [python, "-I", "-c", f"import sys; sys.path.append({packages!r}); import {needs}"]
+            )
+        try:
+            if all(
+                subprocess.run(t, capture_output=True, check=False, cwd="/", **ids).returncode == 0
+                for t in tries
+            ):
+                return Nobody(ids, words, root)
+        except OSError:
+            continue
+    pytest.skip(f"no Python that nobody can run ({needs})")
 
 
 def test_two_users_have_each_their_own(alone: Env, private: Env) -> None:
@@ -237,7 +241,7 @@ def test_two_users_have_each_their_own(alone: Env, private: Env) -> None:
 
 
 def test_somebody_elses_directory_is_refused(alone: Env, private: Env) -> None:
-    nobody = become_nobody(alone.root / "nobody", "ssl")
+    nobody = become_nobody(alone.root / "nobody")
     private.home.parent.chmod(0o755)
     done = nobody.gshell("run", "true", GSHELL_HOME=str(private.home))
     assert done.returncode == 125, done.stderr
@@ -247,7 +251,7 @@ def test_somebody_elses_directory_is_refused(alone: Env, private: Env) -> None:
 
 @pytest.mark.parametrize("home", ["/nonexistent", "/", "/root"])
 def test_a_home_that_cannot_be_written_says_what_to_set(alone: Env, home: str) -> None:
-    nobody = become_nobody(alone.root / "nobody", "ssl")
+    nobody = become_nobody(alone.root / "nobody")
     for words in (["run", "true"], ["sh"], ["doctor"]):
         done = nobody.gshell(*words, HOME=home)
         assert done.returncode in (1, 125), done.stderr

@@ -142,6 +142,20 @@ def test_cancel_ends_it_and_says_so_in_the_list(env: Env) -> None:
     assert env.gshell("logs", ident).stdout == b"bye\n"
 
 
+@pytest.mark.parametrize("script", ["exec bash -i", "kill -STOP $$"])
+def test_a_shell_and_a_stopped_job_end_at_once(private: Env, script: str) -> None:
+    options = ["-t"] if "bash" in script else []
+    run = private.popen("run", *options, "--", "sh", "-c", f"echo ready; {script}")
+    assert run.stdout is not None
+    assert run.stdout.readline().strip() == b"ready"
+    ident = next(found["id"] for found in private.jobs() if found["state"] == "ACTIVE")
+    begin = time.monotonic()
+    private.gshell("cancel", ident)
+    run.communicate(timeout=20)
+    assert time.monotonic() - begin < 4
+    assert run.returncode in (129, 143)
+
+
 def test_kill_sends_one_signal(private: Env) -> None:
     ident = detach(
         private,
