@@ -322,7 +322,7 @@ def test_three_interrupts_end_a_program_that_does_not_listen(
     private: Env, background: bool
 ) -> None:
     run = private.popen(
-        "run", "--", "sh", "-c", "trap '' INT; echo ready; sleep 600", background=background
+        "run", "--", "sh", "-c", "trap '' INT; echo ready; exec sleep 600", background=background
     )
     assert run.stdout is not None
     assert run.stdout.readline() == b"ready\n"

@@ -127,7 +127,7 @@ def test_after_a_thousand_resizes_the_last_one_counts(private: Env, background: 
 
 
 def test_ctrl_c_interrupts_a_program(env: Env, background: bool) -> None:
-    with run(env, "--", "sh", "-c", "echo ready; sleep 600", background=background) as pty:
+    with run(env, "--", "sh", "-c", "echo ready; exec sleep 600", background=background) as pty:
         pty.wait_for("ready")
         pty.send(b"\x03")
         assert pty.wait() == 130
@@ -284,7 +284,7 @@ def test_a_paste_detaches_nothing(
 
 
 def test_kill_from_the_keyboard(private: Env, background: bool) -> None:
-    with run(private, "--", "sh", "-c", "echo ready; sleep 600", background=background) as pty:
+    with run(private, "--", "sh", "-c", "echo ready; exec sleep 600", background=background) as pty:
         pty.wait_for("ready")
         pty.send("\r~K")
         assert pty.wait() in (129, 143)

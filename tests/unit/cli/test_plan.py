@@ -1,0 +1,124 @@
+"""From words to a plan: when there is a terminal, whose environment, which job."""
+
+import pytest
+
+from gshell.cli import commands, plan
+from gshell.client.plan import Plan, Surroundings
+from gshell.errors import UsageError
+
+ON_TERMINAL = {"stdin_tty": True, "stdout_tty": True}
+
+
+def surroundings(**more: object) -> Surroundings:
+    fields: dict[str, object] = {
+        "env": {"HOME": "/home/me", "LANG": "C"}, "cwd": "/work/here", "umask": 0o022, "where": "this machine",
+        "stdin_tty": False, "stdout_tty": False,
+    }  # fmt: skip
+    return Surroundings(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def made(line: str, **more: object) -> Plan:
+    return plan.make(commands.read(line.split()), surroundings(**more))
+
+
+@pytest.mark.parametrize(
+    ("line", "stdin_tty", "stdout_tty", "pty"),
+    [
+        ("run -- top", True, True, True),
+        ("run -- top", True, False, False),
+        ("run -- top", False, True, False),
+        ("run -t -- top", False, False, True),
+        ("run -T -- top", True, True, False),
+        ("run -t -T -- top", True, True, False),
+        ("run --detach -- top", True, True, False),
+        ("run -n 2 -- top", True, True, False),
+        ("run -N 2 -- top", True, True, False),
+        ("sh", True, True, True),
+        ("sh", False, False, False),
+        ("attach 1", True, True, True),
+        ("attach 1", True, False, False),
+        ("logs 1", True, True, False),
+    ],
+)
+def test_there_is_a_terminal_where_a_person_is(
+    line: str, stdin_tty: bool, stdout_tty: bool, pty: bool
+) -> None:
+    assert made(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty).pty is pty
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run -t -n 2 -- top", "a terminal has one task"),
+        ("run -t -N 2 -- top", "a terminal has one task"),
+        ("attach x", "not a job id"),
+        ("attach 1.x", "not a job id"),
+        ("logs 1 2", "one word too many"),
+        ("sh ls", "'ls'"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(line: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        made(line)
+
+
+def test_the_program_and_its_surroundings_go_along() -> None:
+    spec = made(
+        "run -J name --cwd sub/../other --env A=1 --env LANG --env NOT_HERE -- prog -n --x"
+    ).spec
+    assert spec["argv"] == ["prog", "-n", "--x"]
+    assert (spec["cwd"], spec["home"]) == ("/work/here/other", "/work/here")
+    assert spec["extra_env"] == {"A": "1", "LANG": "C"}
+    assert (spec["name"], spec["umask"], spec["shell"], spec["keep"]) == (
+        "name",
+        0o022,
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "name"), [("run /usr/bin/prog x", "prog"), ("sh", "sh"), ("run -J mine prog", "mine")]
+)
+def test_a_job_has_a_name_anyway(line: str, name: str) -> None:
+    assert made(line).spec["name"] == name
+
+
+def test_no_directory_named_is_none_and_an_absolute_one_itself() -> None:
+    assert made("run true").spec["cwd"] is None
+    assert (
+        made("run --cwd /a/../b true").spec["cwd"] == "/a/../b"
+    )  # the machine over there resolves it
+
+
+def test_a_detached_job_keeps_its_output() -> None:
+    detached = made("run --detach -- true", **ON_TERMINAL)
+    assert detached.detach
+    assert detached.spec["keep"]
+
+
+def test_a_part_of_a_job_can_be_named() -> None:
+    whole, part = made("attach 42"), made("attach 42.3")
+    assert (whole.job, whole.part) == ("42", 0)
+    assert (part.job, part.part) == ("42", 3)
+
+
+def test_attaching_may_write_unless_told_otherwise_and_logs_never() -> None:
+    assert made("attach 1").rights == "rw"
+    assert made("attach -r 1").rights == "r"
+    assert made("attach --steal 1").steal
+    logs = made("logs 1")
+    assert (logs.rights, logs.follow, logs.since, logs.escape) == ("r", False, "start", None)
+    assert made("logs -f 1").follow
+
+
+@pytest.mark.parametrize(
+    ("typed", "escape"), [("", "~"), ("-e ^] ", "\x1d"), ("-e none ", None), ("-e % ", "%")]
+)
+def test_the_escape_character(typed: str, escape: str | None) -> None:
+    assert made(f"run {typed}true").escape == escape
+
+
+def test_inside_ssh_is_known() -> None:
+    assert not made("run true").inside_ssh
+    assert made("run true", env={"SSH_TTY": "/dev/pts/1"}).inside_ssh
