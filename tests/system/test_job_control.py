@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def tmux(private: Env, tmp_path: Path, background: bool) -> Iterator[Tmux]:
         )
 
 
+def back_at_the_shell(tmux: Tmux) -> None:
+    """What is typed before the program has ended is still its own."""
+    until(
+        lambda: tmux.do("display", "-p", "#{pane_current_command}").strip() == "bash",
+        "the shell to be in front",
+    )
+    tmux.line("echo e''nd")
+    tmux.wait_for("end")
+
+
 def test_ctrl_z_stops_gshell_and_the_shell_has_the_typing(tmux: Tmux) -> None:
     tmux.line("gshell run -- sh -c 'echo st''arted; cat'")
     tmux.wait_for("started")
@@ -49,8 +60,35 @@ def test_ctrl_z_stops_gshell_and_the_shell_has_the_typing(tmux: Tmux) -> None:
     screen = tmux.wait_for("to the 'program'\nto the 'program'")
     assert "not found" not in screen
     tmux.keys("C-d")
-    tmux.line("echo e''nd")
-    tmux.wait_for("end")
+    back_at_the_shell(tmux)
+
+
+def test_a_suspended_gshell_in_bg_is_raw_again_after_fg(tmux: Tmux) -> None:
+    tmux.line("gshell run -- sh -c 'echo st''arted; stty -echo; sed -u s/^/got_/'")
+    tmux.wait_for("started")
+    tmux.keys("Enter", "~", "C-z")
+    tmux.wait_for("Stopped")
+    tmux.line("bg")
+    tmux.line("echo mi''ne")
+    tmux.wait_for("mine")
+    tmux.line("fg")
+    until(
+        lambda: "-icanon" in _modes(tmux),
+        "a raw terminal",
+        show=lambda: _modes(tmux) + tmux.screen(),
+    )
+    tmux.line("to it")
+    tmux.wait_for("got_to it")
+    tmux.keys("C-d")
+    back_at_the_shell(tmux)
+
+
+def _modes(tmux: Tmux) -> str:
+    """What ``stty -a`` says of the pane's terminal, seen from outside."""
+    terminal = tmux.do("display", "-p", "#{pane_tty}").strip()
+    return subprocess.run(
+        ["stty", "-a", "-F", terminal], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_in_pipe_mode_ctrl_z_is_the_kernels(tmux: Tmux, tmp_path: Path) -> None:
@@ -65,8 +103,7 @@ def test_in_pipe_mode_ctrl_z_is_the_kernels(tmux: Tmux, tmp_path: Path) -> None:
     tmux.line("for the program")
     tmux.wait_for("for the program\nfor the program")
     tmux.keys("C-d")
-    tmux.line("echo e''nd")
-    tmux.wait_for("end")
+    back_at_the_shell(tmux)
 
 
 def test_in_pipe_mode_ctrl_c_ends_the_program(tmux: Tmux) -> None:
@@ -112,8 +149,7 @@ def test_a_background_run_that_is_brought_forward_gets_the_typing(tmux: Tmux) ->
     tmux.line("for the program")
     tmux.wait_for("for the program\nfor the program")
     tmux.keys("C-d")
-    tmux.line("echo e''nd")
-    tmux.wait_for("end")
+    back_at_the_shell(tmux)
 
 
 def test_a_killed_gshell_gives_the_shell_its_typing(tmux: Tmux, private: Env) -> None:

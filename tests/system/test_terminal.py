@@ -333,6 +333,17 @@ def test_a_killed_background_process_is_told_and_the_terminal_sane(alone: Env) -
     until(lambda: state_of(pid) in ("", "Z"), "it to be gone")
 
 
+def test_without_a_terminal_the_end_of_the_background_process_is_255_too(alone: Env) -> None:
+    assert alone.gshell("run", "true").returncode == 0
+    run = alone.popen("run", "--", "sh", "-c", "echo on; sleep 600")
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"on\n"
+    os.kill(int((alone.home / "run" / "bg.sock.pid").read_text()), signal.SIGKILL)
+    _, err = run.communicate(timeout=20)
+    assert run.returncode == 255
+    assert b"the job goes on" in err
+
+
 def test_a_hung_up_terminal_detaches(private: Env, background: bool) -> None:
     pty = shell(private, background)
     front = pty.process.pid
