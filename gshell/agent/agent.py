@@ -28,6 +28,7 @@ from gshell.wire.constants import INPUT_WINDOW, stdin_of
 EXPECT_WAIT_S = 2.0  # a client may be joined before the broker's word about it arrives
 NEW_GRACE_S = 30.0  # an opening that lost its link before it said what to start
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
+AWAY_WRITER_S = 20.0  # a writer whose link is lost keeps the typing so long from those present
 SWEEP_S = 5.0
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_ENDED_S = 3600.0
@@ -313,6 +314,8 @@ class Agent:
                         self.on_left(session)
                 elif now - lost_at > LOST_PRIMARY_S:
                     session.remove(attachment)
+                elif now - lost_at > AWAY_WRITER_S and attachment is session.primary:
+                    session.hand_on()
         ended = [
             s for s in set(self._sessions.values()) if s.state == "ended" and not s.attachments
         ]

@@ -13,8 +13,8 @@ from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, INTERACTIVE_WINDOW, PIPE_WINDOW, stdin_of
 
 if TYPE_CHECKING:
-    from gshell.agent.session import Session
-    from gshell.agent.sessionlog import Cursor
+    from gshell.agent.session import Rank, Session
+    from gshell.agent.sessionlog import Cursor, StreamLog
 
 PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each
 HISTORY_BYTES = 1 << 18  # what a terminal that joins is shown of the past
@@ -95,7 +95,7 @@ class Attachment:
     def link_closed(self, link: Link, error: Exception) -> None:
         if link is self.link:
             self.link = None
-            self.lost_at = self.session._loop.clock()
+            self.lost_at = self.session.clock()
             self.peer.link_lost()
             self.session.reader_changed()
 
@@ -142,14 +142,8 @@ class Attachment:
         for rank in session.ranks:
             for stream, log in rank.logs.items():
                 live = log.end
-                start = log.start
-                if not from_start and self.since != "start":
-                    start = max(start, live - HISTORY_BYTES)
-                    if self.since == "now":
-                        start = live
-                    elif rank.modes is not None:
-                        start = max(start, rank.modes.redraw_from(live - HISTORY_BYTES))
-                cursor = log.cursor(start, needed)
+                start = 0 if from_start else self._begin(rank, stream, log)
+                cursor = log.cursor(max(start, log.start), needed)
                 self._from[stream] = (start, live)
                 self._cursors[stream] = cursor
                 self.peer.add_send(stream, cursor, start + window, start)
@@ -163,6 +157,18 @@ class Attachment:
                     )
                 if rank.exited and rank.child is None:
                     self.peer.say(session.exit_message(rank))
+
+    def _begin(self, rank: Rank, stream: int, log: StreamLog) -> int:
+        """Where this reader's history begins. What was asked for and is not kept becomes a gap."""
+        since = self.since
+        if since == "start":
+            return 0
+        if isinstance(since, (int, float)) and not isinstance(since, bool):
+            return rank.times[stream].at(self.session.clock() - since, log.end)
+        recent = max(log.start, log.end - HISTORY_BYTES)
+        if rank.modes is not None:
+            recent = max(recent, rank.modes.redraw_from(log.end - HISTORY_BYTES))
+        return recent
 
     def starved(self, stream: int) -> None:
         """The program waits for this reader: if for nothing but credit, say so, once for each

@@ -19,6 +19,7 @@ from gshell.agent.sessionlog import Retention, StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
+from gshell.agent.timeline import Timeline
 from gshell.errors import GshellError, SpawnFailed
 from gshell.model.vt import ModeTracker
 from gshell.net.loop import IN, OUT, Loop, Timer
@@ -66,12 +67,13 @@ class Rank:
 
     __slots__ = (
         "child", "code", "core", "drain", "error", "exited", "input", "input_bytes", "input_end",
-        "logs", "modes", "number", "paused", "signal",
+        "logs", "modes", "number", "paused", "signal", "times",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.child: Child | None = None
+        self.times: dict[int, Timeline] = {}
         self.logs: dict[int, StreamLog] = {}  # by stream number
         self.input: list[bytes] = []
         self.input_bytes = 0
@@ -127,6 +129,7 @@ class Session:
             streams = (stdout_of(number),) if spec.pty else (stdout_of(number), stderr_of(number))
             for stream in streams:
                 rank.logs[stream] = StreamLog(self._spool_maker(stream), self._retention())
+                rank.times[stream] = Timeline()
             if spec.pty:
                 rank.modes = ModeTracker()
                 rank.modes.resized(spec.pty[0])
@@ -246,6 +249,7 @@ class Session:
             if rank.modes is None and len(data) < READ_BYTES:
                 break  # that was all: epoll tells of more
         if parts:
+            rank.times[stream].mark(self._loop.clock(), log.end)
             if rank.modes is not None:
                 data = parts[0] if len(parts) == 1 else b"".join(parts)
                 rank.modes.feed(data)
@@ -548,12 +552,26 @@ class Session:
             return
         attachment.close()
         if self.primary is attachment:
-            others = [
-                other for other in self.attachments.values() if other.rights == "rw" and other.link
-            ]
-            self._make_primary(others[0] if others else None)
+            self._make_primary(self._present_writer())
         self.resume_reading()
         self._owner.on_watchers(self)
+
+    def _present_writer(self) -> Attachment | None:
+        """Somebody who may write and whose link lives, if there is anybody."""
+        for other in self.attachments.values():
+            if other.rights == "rw" and other.link is not None:
+                return other
+        return None
+
+    def hand_on(self) -> None:
+        """The one who writes has been away for long: one who is present takes over."""
+        successor = self._present_writer()
+        if successor is not None:
+            self._make_primary(successor)
+
+    def clock(self) -> float:
+        """The loop's time."""
+        return self._loop.clock()
 
     def left(self, attachment: Attachment, code: str) -> None:
         """A client said BYE."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from abc import ABC, abstractmethod
 
 from gshell.net.loop import IN
 
@@ -24,7 +25,7 @@ WRITE_CHUNK = 4096  # bytes that a pipe takes at once when poll() says it is wri
 STUCK_S = 0.05  # the loop waits so long for a thread in a call: somebody else emptied the pipe
 
 
-class _Slow:
+class _Slow(ABC):
     """A thread and the loop, with an eventfd as a bell in each direction.
 
     A bell once rung is heard, however late; the lock is only for `pause` to know that no read is
@@ -82,14 +83,17 @@ class _Slow:
             return  # heard already, by `SlowWriter.wait` in the same round of the loop
         self._report()
 
+    @abstractmethod
     def _report(self) -> None:
-        raise NotImplementedError
+        """In the loop: tell what the thread did."""
 
+    @abstractmethod
     def _wanted(self) -> bool:
-        raise NotImplementedError
+        """Whether the thread shall act when the descriptor is ready."""
 
+    @abstractmethod
     def _act(self) -> None:
-        raise NotImplementedError
+        """In the thread: one read or write."""
 
 
 class SlowReader(_Slow):

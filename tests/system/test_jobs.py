@@ -84,6 +84,22 @@ def test_logs_of_an_ended_job(env: Env, background: bool) -> None:
     assert done.returncode == 0
 
 
+def test_logs_since_a_time(env: Env, tmp_path: Path, background: bool) -> None:
+    many = 60_000  # more than what a terminal would be shown
+    ident = detach(env, f"seq {many}; until test -e {tmp_path}/go; do sleep 0.05; done; echo late")
+    wait_logs(env, ident, b"\n%d\n" % many)
+    everything = env.gshell("logs", "--since", "1h", ident, background=background)
+    assert everything.stdout.startswith(b"1\n2\n")
+    assert everything.stdout.endswith(b"%d\n" % many)
+    until(
+        lambda: not env.gshell("logs", "--since", "1s", ident, background=background).stdout,
+        "a second of silence",
+    )
+    (tmp_path / "go").touch()
+    wait_state(env, ident, "COMPLETED")
+    assert env.gshell("logs", "--since", "1s", ident).stdout in (b"late\n", b"")
+
+
 def test_logs_follow_to_the_end(env: Env, tmp_path: Path, background: bool) -> None:
     ident = detach(
         env, f"echo one; until test -e {tmp_path}/go; do sleep 0.05; done; echo two; exit 4"

@@ -11,7 +11,7 @@ ON_TERMINAL = {"stdin_tty": True, "stdout_tty": True}
 
 def surroundings(**more: object) -> Surroundings:
     fields: dict[str, object] = {
-        "env": {"HOME": "/home/me", "LANG": "C"}, "cwd": "/work/here", "umask": 0o022, "where": "this machine",
+        "env": {"HOME": "/home/me", "LANG": "C"}, "cwd": "/proj/here", "umask": 0o022, "where": "this machine",
         "stdin_tty": False, "stdout_tty": False,
     }  # fmt: skip
     return Surroundings(**{**fields, **more})  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_the_program_and_its_surroundings_go_along() -> None:
         "run -J name --cwd sub/../other --env A=1 --env LANG --env NOT_HERE -- prog -n --x"
     ).spec
     assert spec["argv"] == ["prog", "-n", "--x"]
-    assert (spec["cwd"], spec["home"]) == ("/work/here/other", "/work/here")
+    assert (spec["cwd"], spec["home"]) == ("/proj/here/other", "/proj/here")
     assert spec["extra_env"] == {"A": "1", "LANG": "C"}
     assert (spec["name"], spec["umask"], spec["shell"], spec["keep"]) == (
         "name",
