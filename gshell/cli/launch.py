@@ -78,7 +78,7 @@ def _newest_job(ticket: Ticket, verb: str) -> str:
         found = [job for job in found if job["pty"]] or found
     if not found:
         raise UsageError("no job of yours runs", hint=f"gshell jobs -a    then    gshell {verb} ID")
-    return str(max(found, key=lambda job: int(job["id"]))["id"])
+    return str(max(found, key=lambda job: job["started_at"])["id"])
 
 
 def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:

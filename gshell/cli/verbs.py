@@ -49,6 +49,7 @@ def jobs(parsed: Parsed) -> int:
                 found = []  # nothing was ever started: that is no error
             else:
                 raise
+        found.sort(key=lambda job: job["started_at"] or job["created_at"])  # ids may be ahead
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
         if parsed["quiet"]:
