@@ -2,7 +2,7 @@
 
 A front process hands over its descriptors, words, directory and environment on a unix socket
 (0600, peer's uid checked) and waits for the status; the lines they exchange are listed in
-``gshell/front.py``. In the embedded default it also supervises the private relay and its agent.
+``client/frontend.py``. In the embedded default it also supervises the private relay and its agent.
 """
 
 from __future__ import annotations
