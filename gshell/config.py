@@ -7,7 +7,6 @@ nothing.
 from __future__ import annotations
 
 import os
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,10 +175,3 @@ def entry() -> list[str]:
     from gshell import sitepath
 
     return [*sitepath.interpreter(), os.path.join(sitepath.root(), "gshell", "front.py")]
-
-
-def is_frozen() -> bool:
-    """Are we inside a .pyz?"""
-    return not os.path.exists(
-        os.path.join(os.path.dirname(os.path.abspath(__file__)), "front.py")
-    ) and bool(sys.argv)

@@ -165,7 +165,8 @@ class Agent:
             "m": "hello", "role": "agent", "v": 1, "agent_id": self._ticket.agent_id,
             "boot": self._boot, "host": facts.host, "cpus": facts.cpus,
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
-            "slots": facts.slots, "pid": os.getpid(), "version": self._version,
+            "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
+            "version": self._version,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
 
@@ -284,7 +285,6 @@ class Agent:
             session = found[0]
         attachment = Attachment(session, att, greeter.user, str(expect["rights"]), probe)
         attachment.since = hello.get("since")
-        attachment.until_end = bool(hello.get("until_end"))
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))
         attachment.join(link, hello, probe)
@@ -329,8 +329,22 @@ class Agent:
                 self._drop(session)
         self.loop.later(SWEEP_S, self._sweep)
 
+    def end_steps(self) -> None:
+        """TERM for every step, KILL soon after; ``idle`` when they have ended."""
+        self.draining = True
+        for session in set(self._sessions.values()):
+            session.cancel()
+
+    def signal_steps(self, number: int) -> None:
+        for session in set(self._sessions.values()):
+            session.signal_all(number)
+
+    @property
+    def idle(self) -> bool:
+        return not any(session.state == "running" for session in self._sessions.values())
+
     def shut_down(self) -> None:
-        """End everything: steps get HUP and TERM, clients a BYE."""
+        """The last word: a BYE to clients and relay, and what would not end counts as ended."""
         why = "the agent was stopped"
         for session in set(self._sessions.values()):
             if session.state == "running":
@@ -338,7 +352,6 @@ class Agent:
                     {"m": "ended", "job": session.job, "index": session.index, "code": 143,
                      "signal": 15, "at": time.time(), "error": why}
                 )  # fmt: skip
-            session.cancel()
             for attachment in list(session.attachments.values()):
                 attachment.end("shutdown", why)
         self._uplink.say({"m": "bye"})

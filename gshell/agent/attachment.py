@@ -32,7 +32,6 @@ class Attachment:
         self.link: Link | None = None
         self.lost_at: float | None = None
         self.since: Any = None
-        self.until_end = False
         self._cursors: dict[int, Cursor] = {}
         self._from: dict[
             int, tuple[int, int]
@@ -163,7 +162,7 @@ class Attachment:
         since = self.since
         if since == "start":
             return 0
-        if isinstance(since, (int, float)) and not isinstance(since, bool):
+        if isinstance(since, (int, float)) and 0 <= since < 1e9:
             return rank.times[stream].at(self.session.clock() - since, log.end)
         recent = max(log.start, log.end - HISTORY_BYTES)
         if rank.modes is not None:
@@ -199,7 +198,7 @@ class Attachment:
         session = self.session
         if isinstance(event, wire.StreamData):
             if session.primary is self:
-                session.take_input((event.stream - 2) // 4, event.data)
+                session.take_input((event.stream - 2) // 4, event.data, self)
             else:
                 self.peer.consume(event.stream, len(event.data))  # a watcher's keys reach nobody
         elif isinstance(event, wire.StreamEnded):

@@ -38,6 +38,8 @@ _LONG = [
     "version",
 ]
 
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # what Slurm and Grid Engine send ahead of the end
+
 log = logging.getLogger("gshell.agent")
 
 
@@ -181,6 +183,7 @@ def _again() -> list[str]:
 def run(settings: Settings) -> int:
     """The agent's life."""
     from gshell.agent.agent import Agent, Facts
+    from gshell.agent.session import KILL_AFTER_S
 
     ticket = read_ticket(settings)
     loop = Loop()
@@ -190,11 +193,16 @@ def run(settings: Settings) -> int:
     for end in (reads, writes):
         end.setblocking(False)
     signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, frame: stop.append(number))
+    for number in WARNINGS:
+        signal.signal(number, lambda number, frame: None)
 
     def woken(mask: int) -> None:
-        reads.recv(64)
+        for number in reads.recv(64):
+            if number in WARNINGS:  # the batch system: the time is nearly up
+                agent.draining = True
+                agent.signal_steps(number)
 
     loop.add(reads.fileno(), IN, woken)
     if settings.keeper_fd > 0:
@@ -210,6 +218,8 @@ def run(settings: Settings) -> int:
             ready_fd = -1
     if agent.done is not None and ready_fd >= 0:
         _say_ready(ready_fd, agent.done.message + "\n")
+    agent.end_steps()
+    loop.run_until(lambda: agent.idle, KILL_AFTER_S + 0.5)
     agent.shut_down()
     if agent.done is not None and agent.done.message != "stopped by request":
         sys.stderr.write(f"gshell agent: {agent.done.message}\n")

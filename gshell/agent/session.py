@@ -20,7 +20,7 @@ from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.timeline import Timeline
-from gshell.errors import GshellError, SpawnFailed
+from gshell.errors import SpawnFailed
 from gshell.model.vt import ModeTracker
 from gshell.net.loop import IN, OUT, Loop, Timer
 from gshell.wire.constants import (
@@ -66,8 +66,8 @@ class Rank:
     """A process of the step, with its two logs and what its stdin has not taken yet."""
 
     __slots__ = (
-        "child", "code", "core", "drain", "error", "exited", "input", "input_bytes", "input_end",
-        "logs", "modes", "number", "paused", "signal", "times",
+        "child", "code", "core", "drain", "error", "exited", "input", "input_end", "input_waits",
+        "logs", "modes", "number", "overdue", "paused", "signal", "times",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -75,8 +75,9 @@ class Rank:
         self.child: Child | None = None
         self.times: dict[int, Timeline] = {}
         self.logs: dict[int, StreamLog] = {}  # by stream number
-        self.input: list[bytes] = []
-        self.input_bytes = 0
+        self.input: list[tuple[Attachment | None, bytes]] = []  # whose, what
+        self.input_waits = False  # the stdin pipe is in the loop
+        self.overdue = False  # it ended a while ago: whoever holds its output is not waited for
         self.input_end = False
         self.paused: dict[int, bool] = {}  # fd -> not read now
         self.modes: ModeTracker | None = None
@@ -109,11 +110,9 @@ class Session:
         self.code = 0
         self.signal: int | None = None
         self.error: str | None = None
-        self._typed_ends = 0
         self.timed_out = False
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
-        self.input_accepted = 0  # bytes of the last writer's input that the program has taken
 
     # -- starting
 
@@ -246,7 +245,7 @@ class Session:
                 break
             parts.append(data)
             left -= len(data)
-            if rank.modes is None and len(data) < READ_BYTES:
+            if rank.modes is None and len(data) < READ_BYTES and not rank.overdue:
                 break  # that was all: epoll tells of more
         if parts:
             rank.times[stream].mark(self._loop.clock(), log.end)
@@ -264,7 +263,7 @@ class Session:
             self._pause(rank, fd, True)
             if self.primary is not None and rank.modes is None:
                 self.primary.starved(stream)
-        if empty and rank.exited and rank.drain is None and not ended:
+        if empty and rank.overdue and not ended:
             self._close_output(rank, fd)  # the time to drain is over and nothing is left
         return bool(parts) and not ended
 
@@ -282,6 +281,8 @@ class Session:
                     stream = self._stream_of(rank, fd)
                     if not self._must_pause(stream, rank.logs[stream]):
                         self._pause(rank, fd, False)
+                        if rank.overdue:  # an empty pipe that is held open tells epoll nothing
+                            self._loop.soon(functools.partial(self._read_overdue, rank, fd))
 
     def retry_logs(self) -> None:
         """A log that the disk refused may go on now."""
@@ -325,14 +326,13 @@ class Session:
 
     # -- input
 
-    def take_input(self, rank_number: int, data: bytes) -> None:
-        """Bytes of the writer for a rank's stdin."""
+    def take_input(self, rank_number: int, data: bytes, writer: Attachment) -> None:
+        """Bytes of ``writer`` for a rank's stdin; it is told when the program has taken them."""
         rank = self.ranks[rank_number] if rank_number < len(self.ranks) else None
         if rank is None or rank.child is None or rank.child.stdin < 0 or rank.input_end:
-            self._input_taken(rank_number, len(data))
+            writer.consumed_input(stdin_of(rank_number), len(data))
             return
-        rank.input.append(data)
-        rank.input_bytes += len(data)
+        rank.input.append((writer, data))
         if len(rank.input) == 1:
             self._write_input(rank)
 
@@ -356,62 +356,53 @@ class Session:
         except termios.error:
             return
         if modes[3] & termios.ICANON:
-            rank.input.append(modes[6][termios.VEOF])
-            self._typed_ends += 1
-            rank.input_bytes += 1
+            rank.input.append((None, modes[6][termios.VEOF]))  # nobody's byte
             self._write_input(rank)
 
     def _write_input(self, rank: Rank) -> None:
         child = rank.child
         assert child is not None
         fd = child.stdin
-        taken = 0
+        taken: list[tuple[Attachment | None, int]] = []
         while rank.input and fd >= 0:
-            data = rank.input[0]
+            writer, data = rank.input[0]
             try:
                 written = os.write(fd, data)
             except BlockingIOError:
                 break
             except OSError:  # EPIPE: it reads no more; EIO: its terminal is gone
-                taken += rank.input_bytes
+                taken += [(who, len(rest)) for who, rest in rank.input]
                 rank.input.clear()
                 rank.input_end = True
                 break
-            taken += written
+            taken.append((writer, written))
             if written == len(data):
                 rank.input.pop(0)
             else:
-                rank.input[0] = data[written:]
+                rank.input[0] = (writer, data[written:])
         waiting = bool(rank.input)
         if child.pty:
             if fd in rank.paused:
                 self._loop.modify(fd, (0 if rank.paused[fd] else IN) | (OUT if waiting else 0))
-        elif waiting and -2 not in rank.paused:
-            rank.paused[-2] = False  # marks: the stdin pipe is in the loop
+        elif waiting and not rank.input_waits:
+            rank.input_waits = True
             self._loop.add(fd, OUT, lambda mask: self._write_input(rank))
-        elif not waiting and rank.paused.pop(-2, None) is not None:
+        elif not waiting and rank.input_waits:
+            rank.input_waits = False
             self._loop.remove(fd)
         if rank.input_end and not waiting:
             self._close_input(rank)
-        if taken:
-            rank.input_bytes -= taken
-            self._input_taken(rank.number, taken)
+        for writer, count in taken:
+            if writer is not None:
+                writer.consumed_input(stdin_of(rank.number), count)
 
     def _close_input(self, rank: Rank) -> None:
         child = rank.child
         if child is not None and not child.pty and child.stdin >= 0:
-            if rank.paused.pop(-2, None) is not None:
+            if rank.input_waits:
+                rank.input_waits = False
                 self._loop.remove(child.stdin)
             child.close_stdin()
-
-    def _input_taken(self, rank_number: int, count: int) -> None:
-        primary = self.primary
-        ours = min(self._typed_ends, count)  # the end character is not the client's byte
-        self._typed_ends -= ours
-        count -= ours
-        if primary is not None and count:
-            self.input_accepted += count
-            primary.consumed_input(stdin_of(rank_number), count)
 
     # -- ends
 
@@ -431,25 +422,27 @@ class Session:
             self._loop.remove(pidfd)
         rank.exited = True
         rank.code, rank.signal, rank.core = status.code, status.signal, status.core_dumped
-        for fd in list(rank.paused):
-            if (
-                fd >= 0 and not rank.paused[fd]
-            ):  # what it wrote last is there already: no round trip of epoll
-                while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
-                    pass
-        if any(fd >= 0 for fd in rank.paused):
+        for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
+            while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
+                pass
+        if rank.paused:
             rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
         self._finish_rank(rank)
 
     def _drained(self, rank: Rank) -> None:
         rank.drain = None
+        rank.overdue = True
         for fd in list(rank.paused):
-            if fd >= 0 and not rank.paused[fd]:
-                self._read_output(rank, fd)
+            self._read_overdue(rank, fd)
+
+    def _read_overdue(self, rank: Rank, fd: int) -> None:
+        """Read what is there to the end of it: a descendant may hold the other end for ever."""
+        while rank.paused.get(fd) is False and self._read_output(rank, fd):
+            pass
 
     def _finish_rank(self, rank: Rank) -> None:
         """Reaped and drained: now the end may be told."""
-        if not rank.exited or any(fd >= 0 for fd in rank.paused) or rank.child is None:
+        if not rank.exited or rank.paused or rank.child is None:
             return
         if rank.drain is not None:
             rank.drain.cancel()
@@ -528,7 +521,9 @@ class Session:
         """Let somebody in; whoever may write does, if nobody present is writing."""
         self.attachments[attachment.id] = attachment
         present = self.primary
-        if attachment.rights == "rw" and (present is None or present.link is None or steal):
+        if attachment.rights == "rw" and (
+            present is None or steal or (present.link is None and self._typed_by_hand())
+        ):
             self._make_primary(attachment)
         if self.state != "new":
             attachment.open_streams(from_start=False)
@@ -541,7 +536,6 @@ class Session:
         if before is not None:
             before.writing(False)
         self.primary = attachment
-        self.input_accepted = 0
         if attachment is not None:
             attachment.writing(True)
         self.reader_changed()
@@ -563,10 +557,14 @@ class Session:
                 return other
         return None
 
+    def _typed_by_hand(self) -> bool:
+        """Only then may another one go on: what is piped in must come whole, or be stolen."""
+        return self.spec is not None and self.spec.pty is not None
+
     def hand_on(self) -> None:
         """The one who writes has been away for long: one who is present takes over."""
         successor = self._present_writer()
-        if successor is not None:
+        if successor is not None and self._typed_by_hand():
             self._make_primary(successor)
 
     def clock(self) -> float:
@@ -618,12 +616,6 @@ class Session:
     def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
-
-    def log_of(self, stream: int) -> StreamLog:
-        for rank in self.ranks:
-            if stream in rank.logs:
-                return rank.logs[stream]
-        raise GshellError(f"no stream {stream}")
 
 
 def stdin_rank(stream: int) -> int:

@@ -62,7 +62,9 @@ class StepSpec(NamedTuple):
                 _require(not any("=" in key for key in env))
             _require((cwd is None or _word(cwd)) and (home is None or _word(home)))
             _require(umask is None or isinstance(umask, int))
-            _require(timeout_s is None or (isinstance(timeout_s, (int, float)) and timeout_s >= 0))
+            _require(
+                timeout_s is None or (isinstance(timeout_s, (int, float)) and 0 <= timeout_s < 1e9)
+            )
             _require(all(isinstance(number, int) for number in (tasks, first, size)))
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
             _require(pty is None or (len(pty) == 2 and all(isinstance(side, int) for side in pty)))

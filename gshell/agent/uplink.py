@@ -72,6 +72,9 @@ class Uplink:
         self._wanted = 2
         self._heard_at = 0.0
         self._closed = False
+        self._ever_welcomed = False
+        self._skew_s = 0.0  # the relay's clock against ours
+        self._spares_lost = 0  # in a row, none of them used
         self.welcomed = False
 
     def start(self) -> None:
@@ -154,7 +157,9 @@ class Uplink:
 
     def link_closed(self, link: Link, error: GshellError) -> None:
         if link is self._link:
-            if isinstance(error, AuthError):
+            verified = link.tls is not None and link.tls.ready
+            # Who merely holds the relay's port for a moment must not end us: that passes.
+            if isinstance(error, AuthError) and (verified or not self._ever_welcomed):
                 self._closed = True
                 self._link = None
                 self._drop_spares()
@@ -166,7 +171,9 @@ class Uplink:
         self._drop_spares()
         self._park_key = bytes.fromhex(str(message["park_key"]))
         self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
-        self.welcomed = True
+        self.welcomed = self._ever_welcomed = True
+        now = message.get("now")
+        self._skew_s = now - time.time() if isinstance(now, (int, float)) else 0.0
         self._owner.on_welcome()
         self._top_up()
 
@@ -196,7 +203,11 @@ class Uplink:
             sock, connected = address.start_connect(relays[self._relay % len(relays)])
         except (OSError, GshellError):
             return False
-        body = {"a": self._ticket.agent_id, "t": time.time(), "n": os.urandom(16).hex()}
+        body = {
+            "a": self._ticket.agent_id,
+            "t": time.time() + self._skew_s,
+            "n": os.urandom(16).hex(),
+        }
         preamble = rendezvous.encode(rendezvous.AGENT, body, b"", self._park_key)
         tls = Tls(self._server_context, server_side=True)
         spare = _Spare(self)
@@ -213,12 +224,15 @@ class Uplink:
     def _spare_paired(self, link: Link) -> None:
         """The client's first bytes are here: this one is taken, park another."""
         if self._spares.pop(link, None) is not None:
+            self._spares_lost = 0
             self._wanted = max(2, self._wanted - 1)
             self._loop.soon(self._top_up)
 
     def _spare_lost(self, link: Link) -> None:
         if self._spares.pop(link, None) is not None:
-            self._loop.later(SPARE_RETRY_S, self._top_up)
+            self._spares_lost += 1
+            delay = min(BACKOFF_MOST_S, SPARE_RETRY_S * 1.2 ** min(self._spares_lost, 30))
+            self._loop.later(delay, self._top_up)
 
     def _spare_joined(self, link: Link) -> None:
         self._spare_paired(link)

@@ -7,6 +7,7 @@ A front process hands over its descriptors, words, directory and environment on 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -259,7 +260,13 @@ class Front:
             except OSError:
                 pass
         descriptors = (self._fds[0], self._fds[1], self._fds[2])
-        self._runner = Runner(self._background.dialler, plan, descriptors, self, self._done, warm)
+        dialler = self._background.dialler
+        try:
+            self._runner = Runner(dialler, plan, descriptors, self, self._done, warm)
+        except GshellError:
+            if warm is not None:
+                warm.close("done")
+            raise
         if not foreground:
             self._runner.pause_input(True)
         self._runner.start()
@@ -431,6 +438,15 @@ def listen_socket() -> socket.socket:
         GshellError: no directory for it, or another background process has it.
     """
     config.private_dir(config.runtime_dir())
+    # Two that start at once could each take the other's socket for a stale one.
+    lock = os.open(
+        config.background_socket() + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held as long as we live
+    except OSError:
+        os.close(lock)
+        raise GshellError("another background process runs") from None
     try:
         return address.listen("unix:" + config.background_socket(), 64)
     except OSError as error:

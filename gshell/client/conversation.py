@@ -173,7 +173,12 @@ class Conversation:
         receive = self.peer.receive
         for chunk in chunks:
             for event in receive(chunk):
-                self._event(event)
+                try:
+                    self._event(event)
+                except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+                    if isinstance(event, (wire.Greeted, wire.ControlReceived)):  # an agent's words
+                        raise RemoteProtocolError("bad-message", type(error).__name__) from error
+                    raise
                 if link.closed:
                     return
         self._owner.on_flow(self)
@@ -228,7 +233,10 @@ class Conversation:
         if link.first is not None and link.first.startswith(rendezvous.MAGIC):
             code, retry_s = rendezvous.parse_refusal(link.first)
             self._refused(code, retry_s)
-        elif isinstance(error, (AuthError, RemoteProtocolError)):
+        elif isinstance(error, RemoteProtocolError) or (
+            # Once joined, a certificate that does not fit is somebody else on the way: it passes.
+            isinstance(error, AuthError) and not self.joined
+        ):
             if isinstance(error, RemoteProtocolError):
                 error = LinkLost(f"protocol error: {error}", transient=False)
             self._fail(error)

@@ -10,8 +10,10 @@ from gshell.errors import UsageError
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    pass
+    from typing import Any
 
+
+ONE_OF_SEVERAL_S = 1.5  # for each address of a name that has several
 _UNIX_PATH_MAX = 107  # bytes that fit into sockaddr_un
 
 
@@ -61,8 +63,9 @@ def start_connect(address: str) -> tuple[socket.socket, bool]:
         return sock, True
     assert isinstance(target, tuple)
     infos = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
-    kind, proto = infos[0][1], infos[0][2]
-    sock = socket.socket(infos[0][0], kind, proto)
+    if len(infos) > 1:
+        return _connect_to_one(address, infos), True
+    sock = socket.socket(*infos[0][:3])
     sock.setblocking(False)
     tune(sock)
     code = sock.connect_ex(infos[0][4])
@@ -70,6 +73,30 @@ def start_connect(address: str) -> tuple[socket.socket, bool]:
         return sock, code == 0
     sock.close()
     raise OSError(code, os.strerror(code))
+
+
+_answered: dict[str, object] = {}  # address -> which of its several meanings worked last
+
+
+def _connect_to_one(address: str, infos: list[Any]) -> socket.socket:
+    """To the first that answers of a name's several addresses (IPv6 and IPv4, most often), the one
+    that did last time first. Waits, but for one round trip if all is well."""
+    infos = sorted(infos, key=lambda info: info[4] != _answered.get(address))
+    problem: OSError = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+    for info in infos:
+        sock = socket.socket(*info[:3])
+        try:
+            tune(sock)
+            sock.settimeout(ONE_OF_SEVERAL_S)
+            sock.connect(info[4])
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            problem = error
+            continue
+        _answered[address] = info[4]
+        return sock
+    raise problem
 
 
 def listen(address: str, backlog: int = 1024) -> socket.socket:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import select
 import time
 
@@ -160,8 +159,3 @@ class Loop:
             calls, self._soon = self._soon, []
             for call in calls:
                 call()
-
-
-def pidfd_open(pid: int) -> int:
-    """A descriptor that becomes readable when the process ends."""
-    return os.pidfd_open(pid)

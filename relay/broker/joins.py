@@ -150,9 +150,10 @@ def _wait_for_group(b: Books, job: Job) -> None:
         if job.asks_until != when or b.jobs.get(job.id) is not job:
             return
         job.asks_until = None
-        if job.joined or not job.asks:
+        if job.joined:
             return
-        _send_away(b, job, "again", "the other openings of its group did not come")
+        if job.asks:
+            _send_away(b, job, "again", "the other openings of its group did not come")
         if not job.complete:
             b.forget(job)
             places.place_all(b, job.user)

@@ -231,6 +231,12 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     agent = _own_agent(b, up, re, message)
     if agent is None:
         return
+    here = {job: b.jobs[job] for job, _ in agent.here if job in b.jobs}
+    live = [job for job, record in here.items() if record.started and not record.state.final]
+    if live and not message.get("force"):
+        why = f"jobs still run there: {', '.join(map(str, live))}"
+        b.refuse_verb(up.conn, re, "busy", why, f"gshell agent stop --force {agent.id}")
+        return
     if agent.conn is None and not agent.here:
         b.remove_agent(agent)
     agent.stopping = agent.draining = True
