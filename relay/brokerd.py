@@ -138,7 +138,10 @@ class BrokerShell:
             )
             return
         conn = Conn(door, m["c"])
-        self._feed(events.ConnUp(conn, m["role"], m["user"], m["agent"], m["serial"], m["key"]))
+        self._feed(
+            events.ConnUp(conn, m["role"], m["user"], m["agent"], m["serial"], m["key"],
+                          source=m["from"])
+        )  # fmt: skip
 
     def _on_said(self, conn: Conn, message: Message) -> None:
         up = self._core.books.conns.get(conn)
@@ -165,7 +168,8 @@ class BrokerShell:
         self._journal.begin()
         try:
             if self._journal.burn(m["n"], float(body["t"]) + 2 * SKEW_S):
-                actions = self._core.handle(events.Asked(ask, known.user, body), self.now())
+                asked = events.Asked(ask, known.user, body, known.serial, m["from"])
+                actions = self._core.handle(asked, self.now())
                 self._write(actions)
         finally:
             self._journal.commit()
@@ -211,6 +215,10 @@ class BrokerShell:
                     continue
                 case events.Log(text):
                     _log.info("%s", text)
+                    continue
+                case events.Audit():
+                    _log.info("audit: %s %s %s: %s", action.who, action.verb, action.object,
+                              action.result)  # fmt: skip
                     continue
                 case events.Journal():
                     continue

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gshell.errors import GshellError
 
-_VERSION = 1  # of the tables; another number is another relay's
+_VERSION = 2  # of the tables; another number is another relay's
 _TABLES = """
 CREATE TABLE IF NOT EXISTS job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS agent (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -23,7 +23,14 @@ CREATE TABLE IF NOT EXISTS invite (hash TEXT PRIMARY KEY, user TEXT NOT NULL, ro
     uses INTEGER NOT NULL, until REAL NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credential (serial TEXT PRIMARY KEY, kind TEXT NOT NULL,
     user TEXT NOT NULL, agent_id TEXT NOT NULL, made REAL NOT NULL, revoked REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS share (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS user (name TEXT PRIMARY KEY, role TEXT NOT NULL, groups TEXT NOT NULL,
+    made REAL NOT NULL, revoked REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claim (hash TEXT NOT NULL, node INTEGER NOT NULL,
+    restart INTEGER NOT NULL, agent_id TEXT NOT NULL, made REAL NOT NULL,
+    PRIMARY KEY (hash, node, restart)) WITHOUT ROWID;
 """
+_RECORDS = ("job", "agent", "share", "meta")
 
 
 class Credential(NamedTuple):
@@ -50,12 +57,12 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")  # a crash of ours loses nothing
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
+            if version > _VERSION:
                 raise GshellError(
                     f"{path} was written by another version of gshell ({version})",
                     hint="update gshell, or start with a new state directory: --state DIR",
                 )
-            if version == 0:
+            if version < _VERSION:  # a version only adds tables
                 self._db.executescript(_TABLES)
                 self._db.execute(f"PRAGMA user_version={_VERSION}")
         except FileExistsError:
@@ -81,7 +88,7 @@ class Journal:
     # -------------------------------------------------------------------------------------- records
 
     def put(self, table: str, key: str, value: dict[str, Any] | None) -> None:
-        assert table in ("job", "agent", "meta")
+        assert table in _RECORDS
         if value is None:
             self._db.execute(f"DELETE FROM {table} WHERE key=?", (key,))  # noqa: S608
         else:
@@ -93,7 +100,7 @@ class Journal:
         Raises:
             GshellError: damaged.
         """
-        assert table in ("job", "agent", "meta")
+        assert table in _RECORDS
         try:
             rows = self._db.execute(f"SELECT value FROM {table}")  # noqa: S608
             return [json.loads(text) for (text,) in rows]

@@ -268,7 +268,7 @@ class Agent:
         if expect is None:
             greeter.wait_for(att)
             return
-        if expect["user"] != greeter.user or greeter.user != self._ticket.user:
+        if not self._may(expect, greeter.user):
             raise RemoteProtocolError("denied", "another user's attachment")
         del self._expects[att]
         if expect.get("op") == "open":
@@ -288,6 +288,13 @@ class Agent:
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))
         attachment.join(link, hello, probe)
+
+    def _may(self, expect: dict[str, Any], user: str) -> bool:
+        """Rights are enforced here: what runs on this agent is its user's, and others come only as
+        the relay announced them."""
+        if user != expect["user"]:
+            return False
+        return user == self._ticket.user
 
     def expect_later(self, att: str, greeter: _Greeter) -> None:
         self._waiting[att] = greeter

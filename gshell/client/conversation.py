@@ -153,12 +153,11 @@ class Conversation:
 
     def link_ready(self, link: Link) -> None:
         assert link.tls is not None
-        user = self._dialler.ticket.user
-        mine = [uri for uri in link.tls.peer_uris() if uri.startswith(f"gshell:agent:{user}:")]
-        if not mine:
+        agent = self._agent_of(link.tls.peer_uris())
+        if not agent:
             self._fail(AuthError("what answered is not an agent of yours"))
             return
-        self.agent_id = mine[0].rpartition(":")[2]
+        self.agent_id = agent
         hello = dict(self._hello)
         hello["op"] = "resume" if self.joined else self._request.get("op", "open")
         hello["secret"] = self._secret.hex()
@@ -167,6 +166,12 @@ class Conversation:
         )  # a link that breaks would waste it each time
         self.peer.link_up(hello, early_data=first and hello["op"] == "open")
         self.pump()
+
+    def _agent_of(self, uris: list[str]) -> str:
+        """The id of the agent with this certificate; empty if it must not have what we send."""
+        user = self._dialler.ticket.user
+        mine = [uri for uri in uris if uri.startswith(f"gshell:agent:{user}:")]
+        return mine[0].rpartition(":")[2] if mine else ""
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
         self._heard_at = self._loop.clock()

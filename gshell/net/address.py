@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 
 from gshell.errors import UsageError
 
@@ -139,6 +140,19 @@ def listen(address: str, backlog: int = 1024) -> socket.socket:
     sock.listen(backlog)
     sock.setblocking(False)
     return sock
+
+
+def peer_name(sock: socket.socket) -> str:
+    """Where a connection comes from, for logs: ``HOST:PORT``, or ``uid N`` of a local process."""
+    try:
+        if sock.family == socket.AF_UNIX:
+            size = struct.calcsize("3i")
+            raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            return f"uid {struct.unpack('3i', raw)[1]}"
+        host, port = sock.getpeername()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    except OSError:
+        return ""
 
 
 class unix_path:

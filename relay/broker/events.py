@@ -35,6 +35,11 @@ class ConnUp(NamedTuple):
     credential: str
     park_key: str
     """Hex; drawn by the door for agents, which checks spares with it."""
+    standing: str = "user"
+    """What it may do beyond its own: "admin", "user", or "guest" (a share's link and nothing
+    else)."""
+    source: str = ""
+    """The address it came from, for the audit log."""
 
 
 class ConnDown(NamedTuple):
@@ -54,6 +59,9 @@ class Asked(NamedTuple):
     ask: AskId
     user: str
     body: Message
+    credential: str = ""
+    """Serial of the certificate that the preamble's MAC key was derived for."""
+    source: str = ""
 
 
 class AskGone(NamedTuple):
@@ -145,7 +153,7 @@ class Journal(NamedTuple):
     """A record to be safe before anything else of this round is done; None deletes it."""
 
     table: str
-    """"job", "agent" or "meta"."""
+    """"job", "agent", "share" or "meta"."""
     key: str
     value: Message | None
 
@@ -154,4 +162,17 @@ class Log(NamedTuple):
     text: str
 
 
-Action = Send | Close | WelcomeClient | ParkKey | Pair | Refuse | Cut | Journal | Log
+class Audit(NamedTuple):
+    """An entry of the audit log: who did what to what, and what came of it."""
+
+    who: str
+    """"USER", or "agent AGENT_ID of USER"; empty: nobody who is known."""
+    verb: str
+    object: str
+    result: str = "ok"
+    source: str = ""
+    detail: Message = {}  # noqa: RUF012  # never changed
+    """More facts; no payload, no secrets, no argv."""
+
+
+Action = Send | Close | WelcomeClient | ParkKey | Pair | Refuse | Cut | Journal | Log | Audit

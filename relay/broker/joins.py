@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from relay.broker import places
 from relay.broker.books import Books, job_number
-from relay.broker.events import Asked, AskGone, AskId, Message, Pair, Unjoined
+from relay.broker.events import Asked, AskGone, AskId, Pair, Unjoined
 from relay.broker.model import Attachment, Job, Member
 from relay.broker.states import JobState
 
@@ -22,9 +22,9 @@ def on_ask(b: Books, event: Asked) -> None:
     if not isinstance(att, str) or not 16 <= len(att) <= _ATT_CHARS or not att.isalnum():
         b.refuse(event.ask, event.user, "", "denied", "the request names no attachment")
     elif op == "open":
-        _open(b, event.ask, event.user, att, body)
+        _open(b, event, att)
     elif op in ("attach", "resume"):
-        _attach(b, event.ask, event.user, att, body)
+        _attach(b, event, att)
     else:
         b.refuse(event.ask, event.user, att, "denied", "this relay does not know that operation")
 
@@ -48,7 +48,8 @@ def on_unjoined(b: Books, event: Unjoined) -> None:
 # ------------------------------------------------------------------------------------------ opening
 
 
-def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
+def _open(b: Books, event: Asked, att: str) -> None:
+    ask, user = event.ask, event.user
     known = b.atts.get(att)
     if known is not None:
         if known.user != user:
@@ -57,7 +58,7 @@ def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
         job = b.jobs[known.job_id]
         index = known.index
     else:
-        opening = _new_opening(b, ask, user, att, body)
+        opening = _new_opening(b, event, att)
         if opening is None:
             return
         job, index = opening
@@ -90,9 +91,8 @@ def _open(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
             _wait_for_group(b, job)
 
 
-def _new_opening(
-    b: Books, ask: AskId, user: str, att: str, body: Message
-) -> tuple[Job, int] | None:
+def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
+    ask, user, body = event.ask, event.user, event.body
     tasks, size, index = body.get("tasks", 1), body.get("size", 1), body.get("index", 0)
     pin, group, warm = body.get("agent") or "", body.get("group") or "", bool(body.get("warm"))
     numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (tasks, size, index))
@@ -129,7 +129,7 @@ def _new_opening(
             return None
     member = job.members[index]
     member.att, member.tasks, member.pin = att, tasks, pin
-    b.add_att(job, Attachment(att, user, job.id, index))
+    b.add_att(job, Attachment(att, user, job.id, index, credential=event.credential))
     if job.complete:
         job.go(JobState.QUEUED)
     return job, index
@@ -211,10 +211,11 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None
     elif agent.conn is None:
         b.refuse(ask, job.user, att, "again", f"agent {agent.id} is away", _RETRY_S)
     else:
-        known = b.atts.get(att)
+        known = b.atts.get(att) or Attachment(att, job.user, job.id, index)
         b.send(agent.conn, {
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
-            "user": job.user, "rights": known.rights if known else "rw", "op": op,
+            "user": known.user, "owner": job.user, "rights": known.rights, "op": op,
+            "until": known.until, "share": known.share, "cred": known.credential,
         })  # fmt: skip
         b.out.append(Pair(ask, agent.id, att))
 
@@ -222,7 +223,8 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None
 # ---------------------------------------------------------------------------------------- attaching
 
 
-def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
+def _attach(b: Books, event: Asked, att: str) -> None:
+    ask, user, body = event.ask, event.user, event.body
     known = b.atts.get(att)
     number = job_number(body.get("job"))
     job = b.jobs.get(number) if number is not None else None
@@ -243,5 +245,5 @@ def _attach(b: Books, ask: AskId, user: str, att: str, body: Message) -> None:
             b.refuse(ask, user, att, "full", "too many have attached to it")
             return
         rights = "rw" if body.get("rights") == "rw" else "r"
-        b.add_att(job, Attachment(att, user, job.id, index, rights))
+        b.add_att(job, Attachment(att, user, job.id, index, rights, event.credential))
     _join(b, job, index, ask, body["op"], att)

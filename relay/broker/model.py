@@ -226,3 +226,9 @@ class Attachment:
     job_id: int
     index: int
     rights: str = "rw"
+    credential: str = ""
+    """Serial of the certificate it was made with: dead when that is withdrawn."""
+    share: str = ""
+    """Id of the share it hangs on, if it is not the owner's."""
+    until: float | None = None
+    """When the right to it ends."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from gshell.errors import GshellError, ProtocolError, RemoteProtocolError
 from gshell.net import control
+from gshell.net.address import peer_name
 from gshell.net.link import Link
 from gshell.net.loop import Loop
 from gshell.net.tls import Tls
@@ -133,6 +134,7 @@ class Controls:
         self._tell({
             "m": "up", "c": one.number, "role": one.role, "user": one.user,
             "agent": one.agent_id, "serial": serial, "key": park_key,
+            "from": peer_name(one.link.sock),
         })  # fmt: skip
 
     def said(self, one: Control, message: Message) -> None:
@@ -143,7 +145,8 @@ class Controls:
             self._tell({"m": "in", "c": one.number, "msg": message})
         elif message.get("m") == "enrol" and not one.spent:
             one.spent = True
-            self._tell({"m": "enrol", "c": one.number, "msg": message})
+            source = peer_name(one.link.sock)
+            self._tell({"m": "enrol", "c": one.number, "msg": message, "from": source})
         else:
             self.close(one)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell.net import rendezvous
+from gshell.net.address import peer_name
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
 from relay.door.nonces import Nonces
@@ -111,7 +112,10 @@ class Meeting:
         self.visits[visit.number] = visit
         self._watch(visit)
         visit.timer = self.loop.later(ANSWER_S, lambda: self._no_answer(visit))
-        self._tell({"m": "ask", "a": visit.number, "k": mac_id, "n": nonce, "body": body})
+        self._tell({
+            "m": "ask", "a": visit.number, "k": mac_id, "n": nonce, "body": body,
+            "from": peer_name(sock),
+        })  # fmt: skip
 
     def _agent(self, sock: socket.socket, preamble: Preamble, rest: bytes) -> None:
         agent_id, nonce = _text(preamble.body, "a"), _text(preamble.body, "n")

@@ -17,7 +17,8 @@ class BrokerBench:
     def __init__(self, **settings):
         self.settings = Settings(**settings)
         self.now = T0
-        self.journal = {"job": {}, "agent": {}, "meta": {}}
+        self.journal = {"job": {}, "agent": {}, "share": {}, "meta": {}}
+        self.audit = []  # (who, verb, object, result)
         self.numbers = itertools.count(1)
         self.core = Broker(self.settings)
         self._forget_connections()
@@ -48,6 +49,8 @@ class BrokerBench:
                     self.closed.add(conn)
                 case ev.Cut(att):
                     self.cuts.append(att)
+                case ev.Audit():
+                    self.audit.append(tuple(action[:4]))
                 case ev.Journal(table, key, value):
                     if value is None:
                         self.journal[table].pop(key, None)
