@@ -25,9 +25,9 @@ class Plan:
     """What a relay is started with."""
 
     state: str
-    listen: str
-    advertise: str = ""
-    """The address for tickets; empty: the one it listens on."""
+    listen: tuple[str, ...]
+    advertise: tuple[str, ...] = ()
+    """The addresses for tickets; empty: those it listens on."""
     tickets_for: str = ""
     """Embedded: the user whose tickets are put into the state directory."""
 
@@ -36,8 +36,8 @@ class Plan:
 class Place:
     """What both processes inherit; their working directory is the relay's."""
 
-    listening: socket.socket
-    listen: str
+    listening: list[socket.socket]
+    listen: list[str]
     relays: list[str]
     """Addresses for tickets."""
     only_uid: int | None
@@ -47,11 +47,12 @@ class Place:
 
 
 def run_broker(place: Place, writer: int) -> None:
-    place.listening.close()
+    for sock in place.listening:
+        sock.close()
     loop = _loop(place.life)
     journal = Journal(state.JOURNAL)
     desk = Desk(".", journal, place.relays)
-    facts = {"listen": place.listen}
+    facts = {"listen": place.listen[0], "listens": place.listen}
 
     def status() -> dict[str, Any]:
         there = state.read_relay(".")

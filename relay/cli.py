@@ -49,10 +49,14 @@ def _run(argv: list[str]) -> int:
         return one
 
     start = verb("start", "start the relay, and print an invite")
-    start.add_argument("--listen", required=True, metavar="HOST:PORT", help="or unix:PATH")
     start.add_argument(
-        "--advertise", metavar="HOST:PORT", help="the address others dial, if another"
-    )
+        "--listen", required=True, action="append", metavar="HOST:PORT",
+        help="or unix:PATH; may be repeated: one relay, several ways to it",
+    )  # fmt: skip
+    start.add_argument(
+        "--advertise", action="append", metavar="HOST:PORT",
+        help="the address others dial, if another; may be repeated, the first is tried first",
+    )  # fmt: skip
     start.add_argument("--foreground", action="store_true", help="do not go into the background")
     start.add_argument("--user", metavar="NAME", help="whom the invite is for (default: you)")
     status = verb("status", "say whether the relay runs, and what it has to do")
@@ -85,12 +89,13 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     from gshell.net import address
 
     sitepath.enable()
-    listen = args.listen
-    if listen.startswith("unix:"):
-        listen = "unix:" + os.path.abspath(listen[5:])
-    for given in (listen, args.advertise):
-        if given:
-            address.split(given)  # a wrong one is the user's error, not the system's
+    listen = tuple(
+        "unix:" + os.path.abspath(where[5:]) if where.startswith("unix:") else where
+        for where in args.listen
+    )
+    advertise = tuple(args.advertise or ())
+    for given in listen + advertise:
+        address.split(given)  # a wrong one is the user's error, not the system's
     user = _user(args.user)
     state.prepare(folder)
     folder = os.path.realpath(folder)
@@ -98,12 +103,12 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     from relay import children, log, supervise
 
     handler = log.set_up(os.path.join(folder, state.LOG))
-    relay = supervise.Relay(children.Plan(folder, listen, args.advertise or ""))
+    relay = supervise.Relay(children.Plan(folder, listen, advertise))
     relay.prepare()
     invite = _make_invite(folder, relay.relays, user, None, None, "any")
 
     def greet() -> None:
-        print(f"The relay listens on {relay.listen}; its state is in {folder}")
+        print(f"The relay listens on {', '.join(relay.listen)}; its state is in {folder}")
         _show_invite(invite, user, None, None, "any")
         sys.stdout.flush()
 
@@ -230,7 +235,8 @@ def _status(folder: str, as_json: bool) -> int:
     if as_json:
         print(json.dumps(facts, indent=1))
         return 0
-    print(f"The relay listens on {facts.get('listen')} (pid {facts.get('pid')}, state in {folder})")
+    where = ", ".join(facts.get("listens") or [str(facts.get("listen"))])
+    print(f"The relay listens on {where} (pid {facts.get('pid')}, state in {folder})")
     if "agents" in facts:
         hours = facts["uptime_s"] / 3600.0
         print(f"{facts['agents']} agents, {facts['jobs']} jobs; broker up for {hours:.1f} h")

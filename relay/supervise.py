@@ -76,8 +76,8 @@ class Relay:
         except BaseException:
             os.close(self.lock)
             raise
-        self.listen = bound(plan.listen, self.listening)
-        self.relays = [plan.advertise or reachable(self.listen)]
+        self.listen = [bound(*one) for one in zip(plan.listen, self.listening, strict=True)]
+        self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
         self._stopping = False
@@ -121,7 +121,7 @@ class Relay:
             for child in self._children:
                 self._start(child)
             self._note()
-            _log.info("listening on %s", self.listen)
+            _log.info("listening on %s", ", ".join(self.listen))
             ready()
             while not self._stopping:
                 self._watch(woken)
@@ -175,8 +175,8 @@ class Relay:
         pids = {f"{c.name}_pid": c.pid for c in self._children}
         state.write_relay(
             self.plan.state,
-            {"pid": os.getpid(), **pids, "listen": self.listen, "relays": self.relays,
-             "pin": auth.pin(self.plan.state), "version": __version__},
+            {"pid": os.getpid(), **pids, "listen": self.listen[0], "listens": self.listen,
+             "relays": self.relays, "pin": auth.pin(self.plan.state), "version": __version__},
         )  # fmt: skip
 
     def _end(self) -> None:
@@ -190,19 +190,21 @@ class Relay:
                 if not select.select([child.pidfd], [], [], left)[0]:
                     signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
                 _reap(child)
-        self.listening.close()
-        if self.listen.startswith("unix:"):
-            try:
-                os.unlink(self.listen[5:])
-            except OSError:
-                pass
+        for sock, where in zip(self.listening, self.listen, strict=True):
+            sock.close()
+            if where.startswith("unix:"):
+                try:
+                    os.unlink(where[5:])
+                except OSError:
+                    pass
         state.remove_relay(self.plan.state)
         os.close(self.lock)
         _log.info("ended")
 
     def descriptors(self) -> set[int]:
         """What it needs to keep open."""
-        return {self.lock, self.listening.fileno(), self._life_read, self._life_write}
+        sockets = {sock.fileno() for sock in self.listening}
+        return {self.lock, self._life_read, self._life_write} | sockets
 
     # ------------------------------------------------------------------------------------- children
 
@@ -242,10 +244,9 @@ class Relay:
         try:
             signal.set_wakeup_fd(-1)
             detach_stdio()
-            close_others({writer, self._life_read, self.listening.fileno()})
-            uid = (
-                os.geteuid() if self.plan.tickets_for and self.listen.startswith("unix:") else None
-            )
+            close_others({writer, self._life_read, *(sock.fileno() for sock in self.listening)})
+            local = all(where.startswith("unix:") for where in self.listen)
+            uid = os.geteuid() if self.plan.tickets_for and local else None
             place = Place(self.listening, self.listen, self.relays, uid, self._life_read)
             child.run(place, writer)
             code = 0
@@ -268,12 +269,24 @@ def _reap(child: _Child) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _listen_after(plan: Plan) -> socket.socket:
+def _listen_after(plan: Plan) -> list[socket.socket]:
     """A relay that was killed leaves its note behind, and a door that needs a moment to notice."""
     end = time.monotonic() + (STOP_S if state.read_relay(plan.state) else 0.0)
+    socks: list[socket.socket] = []
+    try:
+        for where in plan.listen:
+            socks.append(_listen_until(where, end))
+    except BaseException:
+        for sock in socks:
+            sock.close()
+        raise
+    return socks
+
+
+def _listen_until(where: str, end: float) -> socket.socket:
     while True:
         try:
-            return listen(plan.listen)
+            return listen(where)
         except GshellError:
             if time.monotonic() >= end:
                 raise

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 ONE_OF_SEVERAL_S = 1.5  # for each address of a name that has several
+RESOLVE_S = 2.0  # a name server that does not answer must not stop a loop for its own half minute
+HALF_OPEN_S = 35.0  # without an answer to what we sent; looked at every 10 s, noticed within 45
 _UNIX_PATH_MAX = 107  # bytes that fit into sockaddr_un
 
 
@@ -45,6 +47,31 @@ def tune(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
+_TCP_INFO = struct.Struct("8B13I")
+
+
+def half_open(sock: socket.socket) -> bool:
+    """Has the other side of a TCP connection stopped to answer what we send?
+
+    Keep-alive finds who is silent only while nothing is on its way to them; and TCP_USER_TIMEOUT
+    would take a program that is stopped for dead. Its kernel answers for it, which is seen here.
+    """
+    if sock.family == socket.AF_UNIX:  # no cable to pull: the kernel tells at once
+        return False
+    try:
+        return _unanswered(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+    except OSError:
+        return False
+
+
+def _unanswered(info: bytes) -> bool:
+    if len(info) < _TCP_INFO.size:
+        return False
+    fields = _TCP_INFO.unpack(info)
+    probes, unacked, last_ack_s = fields[3], fields[8 + 4], fields[8 + 12] / 1e3
+    return last_ack_s > HALF_OPEN_S and (unacked > 0 or probes > 1)
+
+
 def start_connect(address: str) -> tuple[socket.socket, bool]:
     """A non-blocking socket on its way to ``address``, and whether it is connected already.
 
@@ -63,7 +90,7 @@ def start_connect(address: str) -> tuple[socket.socket, bool]:
         sock.setblocking(False)
         return sock, True
     assert isinstance(target, tuple)
-    infos = socket.getaddrinfo(*target, type=socket.SOCK_STREAM)
+    infos = _resolve(*target)
     if len(infos) > 1:
         return _connect_to_one(address, infos), True
     sock = socket.socket(*infos[0][:3])
@@ -74,6 +101,45 @@ def start_connect(address: str) -> tuple[socket.socket, bool]:
         return sock, code == 0
     sock.close()
     raise OSError(code, os.strerror(code))
+
+
+_resolved: dict[tuple[str, int], list[Any]] = {}  # for when the name server is away
+
+
+def _resolve(host: str, port: int) -> list[Any]:
+    """What a name means, or meant last time.
+
+    Raises:
+        OSError: nothing, or nobody says.
+    """
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    import _thread
+
+    said: list[Any] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def look_up() -> None:
+        try:
+            said.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            said.append(error)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(look_up, ())
+    done.acquire(timeout=RESOLVE_S)
+    answer = said[0] if said else socket.gaierror(socket.EAI_AGAIN, "the name server is silent")
+    if isinstance(answer, list):
+        _resolved[host, port] = answer
+        return answer
+    before = _resolved.get((host, port))
+    if before is None:
+        raise answer
+    return before
 
 
 _answered: dict[str, object] = {}  # address -> which of its several meanings worked last

@@ -20,6 +20,7 @@ from gshell.net.link import Link
 from gshell.net.loop import Loop
 from gshell.net.tls import Tls
 from relay.auth import serial_text
+from relay.door import limits
 from relay.door.sane import shallow
 from relay.door.splice import Farewells
 
@@ -38,7 +39,7 @@ class Control:
     """One control connection, known to the broker from ``up`` to ``down``."""
 
     __slots__ = ("_decoder", "agent_id", "hub", "link", "number", "pings", "quiet", "role",
-                 "spent", "user")  # fmt: skip
+                 "spent", "user", "wasted")  # fmt: skip
 
     def __init__(self, hub: Controls, number: int, sock: socket.socket) -> None:
         self.hub = hub
@@ -46,6 +47,7 @@ class Control:
         self.role = ""  # until the certificate is known
         self.user = self.agent_id = ""
         self.spent = False  # a stranger has one message
+        self.wasted = limits.GARBAGE  # what its source owes, should it end as a stranger
         self.pings = False  # it promises to be heard
         self.quiet = 0  # sweeps since it was
         self._decoder = control.ControlDecoder(STRANGER_BYTES)
@@ -145,6 +147,7 @@ class Controls:
             self._tell({"m": "in", "c": one.number, "msg": message})
         elif message.get("m") == "enrol" and not one.spent:
             one.spent = True
+            one.wasted = 0.0
             source = peer_name(one.link.sock)
             self._tell({"m": "enrol", "c": one.number, "msg": message, "from": source})
         else:
@@ -154,6 +157,8 @@ class Controls:
         one = self.by_number.get(number)
         if one is None:
             return
+        if not one.role and message.get("m") == "error":
+            one.wasted = limits.REFUSED
         one.link.send(control.encode(message))
         if one.link.unsent > UNSENT_BYTES:
             _log.warning("control %d (%s) takes nothing: cut off", number, one.user)

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gshell.errors import ProtocolError
@@ -20,10 +20,10 @@ from gshell.net import rendezvous
 from gshell.net.address import tune
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
+from relay.door import limits
+from relay.door.limits import Limits, Turns
 from relay.door.splice import Farewells
 
-DEADLINE_S = 10.0  # from the connection to who it is
-STRANGERS = 1024  # connections not authenticated yet; beyond that the oldest goes
 ACCEPT_AT_ONCE = 64  # then the established sessions have their turn
 _PAUSE_S = 0.5  # with no descriptor left: something may close meanwhile
 _READ_BYTES = 16_384  # the longest preamble is 6 KiB; more than this is not taken from a stranger
@@ -41,12 +41,12 @@ class Stranger(Protocol):
 
 
 class Listener:
-    """Accepts on one socket, which it does not own; every stranger has a deadline."""
+    """Accepts on sockets which it does not own; every stranger has a deadline and a source."""
 
     def __init__(
         self,
         loop: Loop,
-        sock: socket.socket,
+        socks: Sequence[socket.socket],
         to_control: Callable[[socket.socket], Stranger],
         to_meet: Callable[[socket.socket, Preamble, bytes], None],
         farewells: Farewells,
@@ -54,65 +54,106 @@ class Listener:
     ) -> None:
         self.loop = loop
         self.farewells = farewells
-        self.sock = sock
+        self.socks = list(socks)
         self.to_control = to_control
         self.to_meet = to_meet
         self.only_uid = only_uid
-        self.strangers: dict[int, tuple[float, Stranger]] = {}  # in order of arrival
-        self._keys = 0
+        self.limits = Limits()
+        self.strangers: dict[int, Stranger] = {}
+        self._turns = Turns()  # TLS handshakes that have not begun
+        self._taking_turns = False
         self._sweeping = False
         self._open = False
+        self._said_shut = 0
 
     def open(self) -> None:
         if not self._open:
             self._open = True
-            self.loop.add(self.sock.fileno(), IN, self._accept)
+            for sock in self.socks:
+                self.loop.add(sock.fileno(), IN, lambda _, sock=sock: self._accept(sock))
 
     def close(self) -> None:
         """Accept no more; strangers that are here keep their time."""
         if self._open:
             self._open = False
-            self.loop.remove(self.sock.fileno())
+            for sock in self.socks:
+                self.loop.remove(sock.fileno())
 
     # ------------------------------------------------------------------------------------ strangers
 
-    def admit(self, stranger: Stranger) -> int:
-        """Watch it until `known`; returns its key."""
-        if len(self.strangers) >= STRANGERS:
-            oldest = next(iter(self.strangers))
-            self.strangers.pop(oldest)[1].expire()
-        self._keys += 1
-        self.strangers[self._keys] = (self.loop.clock() + DEADLINE_S, stranger)
+    def admit(self, stranger: Stranger, source: str) -> int:
+        """Watch it until `leave`; returns its key."""
+        now = self.loop.clock()
+        key = self.limits.arrive(source, now)
+        self.strangers[key] = stranger
+        victim = self.limits.too_many(source)
+        if victim:
+            self._expire(victim, limits.CROWDED)
         if not self._sweeping:
             self._sweeping = True
-            self.loop.later(DEADLINE_S, self._sweep)
-        return self._keys
+            self.loop.later(limits.DEADLINE_S, self._sweep)
+        return key
 
-    def known(self, key: int) -> None:
-        self.strangers.pop(key, None)
+    def leave(self, key: int, penalty: float = 0.0) -> None:
+        """It is none any more: known, handed on, or gone; and what that costs its source."""
+        if self.strangers.pop(key, None) is not None:
+            self.limits.gone(key, self.loop.clock(), penalty)
+
+    def vouch(self, sock: socket.socket) -> None:
+        """Somebody known is at the other end."""
+        source = source_of(sock)
+        if source:
+            self.limits.known(source, self.loop.clock())
+
+    def blame(self, sock: socket.socket, penalty: float) -> None:
+        """Who is at the other end wasted our time."""
+        source = source_of(sock)
+        if source:
+            self.limits.blame(source, penalty, self.loop.clock())
 
     def expire_all(self) -> None:
         while self.strangers:
-            self.strangers.popitem()[1][1].expire()
+            self._expire(next(iter(self.strangers)), 0.0)
+
+    def _expire(self, key: int, penalty: float) -> None:
+        stranger = self.strangers.pop(key)
+        self.limits.gone(key, self.loop.clock(), penalty)
+        stranger.expire()
 
     def _sweep(self) -> None:
         now = self.loop.clock()
-        while self.strangers:
-            key = next(iter(self.strangers))
-            when, stranger = self.strangers[key]
-            if when > now:
-                self.loop.later(when - now, self._sweep)
-                return
-            del self.strangers[key]
-            stranger.expire()
-        self._sweeping = False
+        while key := self.limits.overdue(now):
+            self._expire(key, limits.TOO_SLOW)
+        next_at = self.limits.next_deadline()
+        if next_at is not None:
+            self.loop.later(next_at - now, self._sweep)
+        else:
+            self._sweeping = False
+
+    # ----------------------------------------------------------------------------------- handshakes
+
+    def queue(self, source: str, begin: Callable[[], None]) -> None:
+        """``begin`` a TLS handshake when it is this source's turn: a few in each round, for what
+        they cost is taken from everybody's keystrokes."""
+        self._turns.add(source, begin)
+        if not self._taking_turns:
+            self._taking_turns = True
+            self.loop.soon(self._take_turns)
+
+    def _take_turns(self) -> None:
+        for begin in self._turns.take(limits.HELLOS_A_ROUND):
+            begin()
+        if self._turns:
+            self.loop.soon(self._take_turns)
+        else:
+            self._taking_turns = False
 
     # ------------------------------------------------------------------------------------ accepting
 
-    def _accept(self, _: int) -> None:
+    def _accept(self, listening: socket.socket) -> None:
         for _turn in range(ACCEPT_AT_ONCE):
             try:
-                sock, _address = self.sock.accept()
+                sock, _address = listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -126,41 +167,64 @@ class Listener:
             if self.only_uid is not None and _peer_uid(sock) not in (self.only_uid, 0):
                 sock.close()
                 continue
+            source = source_of(sock)
+            if not self.limits.may_come(source, self.loop.clock()):
+                sock.close()
+                self._say_shut(source)
+                continue
             try:
                 tune(sock)
             except OSError:
                 sock.close()
                 continue
-            _First(self, sock)
+            _First(self, sock, source)
+
+    def _say_shut(self, source: str) -> None:
+        """Into the log, at doubling intervals: a flood must not fill the disk either."""
+        if self.limits.shut_out >= 2 * self._said_shut:
+            self._said_shut = self.limits.shut_out
+            _log.warning("%s is shut out for a while: too much nonsense from there (%d refused)",
+                         source, self.limits.shut_out)  # fmt: skip
 
 
 class _First:
     """A connection of which nothing is known. Owns its socket until it is handed on."""
 
-    __slots__ = ("_data", "_key", "_listener", "_sock")
+    __slots__ = ("_data", "_gone", "_key", "_listener", "_sock", "_source")
 
-    def __init__(self, listener: Listener, sock: socket.socket) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, source: str) -> None:
         self._listener = listener
         self._sock = sock
+        self._source = source
         self._data = b""
-        self._key = listener.admit(self)
-        listener.loop.add(sock.fileno(), IN, self._on_event)
+        self._gone = False
+        self._key = listener.admit(self, source)
+        if not self._gone:
+            listener.loop.add(sock.fileno(), IN, self._on_event)
 
     def expire(self) -> None:
+        self._gone = True
         self._listener.loop.remove(self._sock.fileno())
         self._sock.close()
 
-    def _release(self) -> socket.socket:
-        self._listener.known(self._key)
+    def _release(self, penalty: float = 0.0) -> socket.socket:
+        self._gone = True
+        self._listener.leave(self._key, penalty)
         self._listener.loop.remove(self._sock.fileno())
         return self._sock
+
+    def _to_control(self) -> None:
+        """Its turn has come."""
+        if not self._gone:
+            self._listener.to_control(self._release())
 
     def _on_event(self, _: int) -> None:
         try:
             if not self._data:
                 first = self._sock.recv(1, socket.MSG_PEEK)
                 if first and first[0] == _TLS:
-                    self._listener.to_control(self._release())
+                    self._listener.loop.modify(self._sock.fileno(), 0)
+                    self._listener.queue(self._source, self._to_control)
                     return
             data = self._sock.recv(_READ_BYTES - len(self._data))
         except BlockingIOError:
@@ -172,7 +236,7 @@ class _First:
             self._release().close()
             return
         if self._data[:4] == b"SSH-":
-            sock = self._release()
+            sock = self._release(limits.GARBAGE)
             try:
                 sock.send(_NO_SSH)
             except OSError:
@@ -182,10 +246,21 @@ class _First:
         try:
             preamble = rendezvous.parse(self._data)
         except ProtocolError:
-            self._release().close()
+            self._release(limits.GARBAGE).close()
             return
         if preamble is not None:
             self._listener.to_meet(self._release(), preamble, self._data[preamble.size :])
+
+
+def source_of(sock: socket.socket) -> str:
+    """Of what a stranger's source is; empty for a process of this machine (a unix socket)."""
+    if sock.family == socket.AF_UNIX:
+        return ""
+    try:
+        host = str(sock.getpeername()[0])
+    except OSError:  # it has gone already
+        return ""
+    return limits.source_of(sock.family == socket.AF_INET6, host)
 
 
 def _peer_uid(sock: socket.socket) -> int:

@@ -9,13 +9,13 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gshell.net.loop import IN, Loop
 from relay.bus import DoorBus
 from relay.door.control import Control, Controls
-from relay.door.listener import Listener
+from relay.door.listener import Listener, source_of
 from relay.door.meet import Meeting
 
 Message = dict[str, Any]
@@ -29,7 +29,7 @@ class Door:
     def __init__(
         self,
         loop: Loop,
-        sock: socket.socket,
+        socks: Sequence[socket.socket],
         context: ssl.SSLContext,
         secret: bytes,
         bus: DoorBus,
@@ -48,8 +48,9 @@ class Door:
         farewells = self.meeting.farewells
         self.controls = Controls(loop, context, self._tell, self._known, self._left, farewells)
         self.listener = Listener(
-            loop, sock, self._control, self.meeting.arrive, farewells, only_uid
+            loop, socks, self._control, self.meeting.arrive, farewells, only_uid
         )
+        self.meeting.vouch, self.meeting.blame = self.listener.vouch, self.listener.blame
         loop.add(bus.fd, IN, lambda _: self._drain())
         self._soon()
 
@@ -67,16 +68,17 @@ class Door:
         one = self.controls.take(sock)
         stranger = _Expiring(self.controls, one)
         if one.number in self.controls.by_number:
-            self._strangers[one.number] = self.listener.admit(stranger)
+            self._strangers[one.number] = self.listener.admit(stranger, source_of(sock))
         return stranger
 
     def _known(self, one: Control, park_key: str) -> None:
-        self.listener.known(self._strangers.pop(one.number, 0))
+        self.listener.leave(self._strangers.pop(one.number, 0))
+        self.listener.vouch(one.link.sock)
         if park_key:
             self._park_keys[one.number] = park_key
 
     def _left(self, one: Control) -> None:
-        self.listener.known(self._strangers.pop(one.number, 0))
+        self.listener.leave(self._strangers.pop(one.number, 0), one.wasted)
         if one.agent_id:
             self._park_keys.pop(one.number, None)
             self.meeting.drop_key(one.agent_id, one.number)

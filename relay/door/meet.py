@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell.net import rendezvous
-from gshell.net.address import peer_name
+from gshell.net.address import half_open, peer_name
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
+from relay.door import limits
 from relay.door.nonces import Nonces
 from relay.door.sane import shallow
 from relay.door.splice import Farewells, Pair
@@ -29,6 +30,7 @@ SPARE_WAIT_S = 5.0  # an agent tops up as soon as one was used: a round trip or 
 FIRST_BYTE_S = 5.0  # a spare that does not answer the client's hello within this is taken for dead
 TRIES = 4  # spares tried for one client
 ANSWER_S = 20.0  # the broker holds a group's openings for 10 s; nothing takes longer
+LOOK_S = 10.0  # between two looks at all pairs: is somebody still there?
 RETRY_S = 0.15  # suggested to clients that are told to come again
 
 _LEFT = select.EPOLLRDHUP  # the other side closed, without reading what it sent
@@ -76,12 +78,28 @@ class Meeting:
         self.visits: dict[int, Visit] = {}
         self.spares: dict[str, deque[Spare]] = {}
         self.farewells = Farewells(loop)
+        self.vouch: Callable[[socket.socket], None] = lambda sock: None
+        self.blame: Callable[[socket.socket, float], None] = lambda sock, penalty: None
         self._secret = secret
         self._tell = tell
         self._keys: dict[str, tuple[int, bytes]] = {}  # agent -> (control connection, park key)
         self._waiting: dict[str, deque[Visit]] = {}
         self._nonces = Nonces(2 * rendezvous.SKEW_S)
         self._numbers = 0
+        self._look()
+
+    def _look(self) -> None:
+        """The kernel gives up a connection with unsent bytes after a quarter of an hour only."""
+        for pair in list(self.pairs):
+            for sock in (pair.client.sock, pair.agent.sock):
+                if sock.fileno() < 0:
+                    continue
+                if half_open(sock):
+                    _log.info("a connection of %s is half-open: cut", pair.att)
+                    pair.cut()
+                    break
+                self.vouch(sock)
+        self.loop.later(LOOK_S, self._look)
 
     # ------------------------------------------------------------------------------------ preambles
 
@@ -99,8 +117,10 @@ class Meeting:
             sock.close()
             return
         if not preamble.genuine(rendezvous.client_key(self._secret, mac_id)):
+            self.blame(sock, limits.GARBAGE)
             sock.close()
             return
+        self.vouch(sock)
         code = self._stale(body.get("t"), nonce)
         if code or not self.connected:
             if code:
@@ -127,6 +147,9 @@ class Meeting:
             and preamble.genuine(key[1])
             and not self._stale(preamble.body.get("t"), nonce)
         )
+        if key is not None and not good:
+            # Not when there is no key: after a restart of ours spares come that were good before.
+            self.blame(sock, limits.GARBAGE)
         if not good or len(self.spares.get(agent_id, ())) >= SPARES_PER_AGENT:
             sock.close()
             return

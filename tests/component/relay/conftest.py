@@ -153,7 +153,7 @@ class InProcessRelay:
         self.journal.forget_nonces = lambda now: None
 
     def start_door(self):
-        self.door = Door(self.loop, self.listening, auth.server_context(self.folder),
+        self.door = Door(self.loop, [self.listening], auth.server_context(self.folder),
                          auth.mac_secret(self.folder), DoorBus(self.bus_path, "door0"))  # fmt: skip
         self.until(lambda: self.door.meeting.connected)
 

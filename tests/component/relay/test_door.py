@@ -9,8 +9,7 @@ import pytest
 from gshell.errors import AuthError
 from gshell.net import rendezvous
 from gshell.net.tls import Tls, client_context, server_context
-from relay.door import listener as listener_module
-from relay.door import meet, splice
+from relay.door import limits, meet, splice
 
 A, B = "a" * 32, "b" * 32
 
@@ -391,7 +390,7 @@ def test_ssh_is_told_that_this_is_not_it(relay):
 
 @pytest.mark.parametrize("first", [b"", b"G", b"\x16", b"\x16\x03\x01\x02\x00\x01", b"GSHELL/1C"])
 def test_who_does_not_say_who_it_is_has_little_time(relay, monkeypatch, first):
-    monkeypatch.setattr(listener_module, "DEADLINE_S", 0.05)
+    monkeypatch.setattr(limits, "DEADLINE_S", 0.05)
     sock = relay.dial()
     if first:
         sock.send(first)
@@ -401,7 +400,7 @@ def test_who_does_not_say_who_it_is_has_little_time(relay, monkeypatch, first):
 
 
 def test_of_too_many_strangers_the_oldest_goes(relay, monkeypatch):
-    monkeypatch.setattr(listener_module, "STRANGERS", 3)
+    monkeypatch.setattr(limits, "STRANGERS", 3)
     socks = [relay.dial() for _ in range(3)]
     relay.until(lambda: len(relay.door.listener.strangers) == 3)
     socks.append(relay.dial())
