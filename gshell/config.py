@@ -130,8 +130,35 @@ def find_ticket() -> Ticket | None:
             from gshell.errors import UsageError
 
             raise UsageError(f"no ticket for the relay {override}", hint="gshell login INVITE")
-        return ticket._replace(relays=[override])
-    return ticket
+        return _best_first(ticket._replace(relays=[one for one in override.split(",") if one]))
+    return _best_first(ticket) if ticket is not None else None
+
+
+def _best_first(ticket: Ticket) -> Ticket:
+    """The address that worked last in front: nobody waits for a dead one in each new process."""
+    relays = ticket.relays
+    if len(relays) < 2:
+        return ticket
+    try:
+        with open(_remembered(), encoding="utf-8") as file:
+            best = file.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return ticket
+    if best not in relays:
+        return ticket
+    return ticket._replace(relays=[best, *(one for one in relays if one != best)])
+
+
+def remember_relay(address: str) -> None:
+    """Of several addresses this one works. Only a hint: nothing is lost if it cannot be kept."""
+    try:
+        write_private(_remembered(), address + "\n")
+    except OSError:
+        pass
+
+
+def _remembered() -> str:
+    return runtime_dir() + "/relay.last"
 
 
 def embedded_ticket() -> Ticket | None:

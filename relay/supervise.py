@@ -274,8 +274,7 @@ def _listen_after(plan: Plan) -> list[socket.socket]:
     end = time.monotonic() + (STOP_S if state.read_relay(plan.state) else 0.0)
     socks: list[socket.socket] = []
     try:
-        for where in plan.listen:
-            socks.append(_listen_until(where, end))
+        socks.extend(_listen_until(where, end) for where in plan.listen)
     except BaseException:
         for sock in socks:
             sock.close()

@@ -19,7 +19,7 @@ USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --ticket FILE    the 0600 file that says who this agent is ("-": from stdin)
   --invite INVITE  enrol with a relay's invite (better from a file: --invite @FILE)
-  --relay H:P      dial this address instead of the ticket's
+  --relay H:P      dial this address (or several, by commas) instead of the ticket's
   --slots N        tasks at the same time
   --tag WORD       what this agent offers; may be repeated
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
@@ -93,7 +93,7 @@ def read_ticket(settings: Settings) -> Ticket:
             text = _read(text[1:])
         empty, token = relaylink.parse_invite(text)
         if settings.relay:
-            empty = empty._replace(relays=[settings.relay])
+            empty = empty._replace(relays=settings.relay.split(","))
         ticket = relaylink.enrol(empty, token, "agent", "")
     elif settings.ticket is not None:
         text = sys.stdin.read() if settings.ticket == "-" else _read(settings.ticket)
@@ -104,7 +104,7 @@ def read_ticket(settings: Settings) -> Ticket:
         )
     if ticket.kind != "agent":
         raise UsageError("this ticket is a client's", hint="gshell agent ticket FILE")
-    return ticket._replace(relays=[settings.relay]) if settings.relay else ticket
+    return ticket._replace(relays=settings.relay.split(",")) if settings.relay else ticket
 
 
 def _read(path: str) -> str:

@@ -14,6 +14,7 @@ from gshell.model.ticket import Ticket
 from gshell.net import address, control
 from gshell.net.link import Link
 from gshell.net.loop import Loop
+from gshell.net.relays import relays_of
 from gshell.net.tls import Tls, client_context
 
 PATIENCE_S = 20.0  # a relay that is away longer finds out by itself
@@ -26,16 +27,17 @@ def report(ticket: Ticket, patience_s: float = PATIENCE_S) -> bool:
     loop = Loop()
     try:
         end = loop.clock() + patience_s
-        turn = 0
+        relays = relays_of(ticket.relays)
         while loop.clock() < end:
-            told = _Telling(loop, ticket, ticket.relays[turn % len(ticket.relays)])
-            if loop.run_until(lambda told=told: told.over, ANSWER_S) and told.heard:  # type: ignore[misc]
+            told = _Telling(loop, ticket, relays.address)
+            wait_s = relays.answer_s(ANSWER_S)
+            if loop.run_until(lambda told=told: told.over, wait_s) and told.heard:  # type: ignore[misc]
                 return True
+            relays.failed(relays.address)
             told.close()
             if told.refused:
                 return False
             loop.run_until(lambda: False, RETRY_S)  # the old connection may not be forgotten yet
-            turn += 1
         return False
     finally:
         loop.close()

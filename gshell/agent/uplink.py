@@ -15,14 +15,16 @@ from gshell.model.ticket import Ticket
 from gshell.net import address, control, rendezvous
 from gshell.net.link import Link, Owner
 from gshell.net.loop import Loop, Timer
+from gshell.net.relays import relays_of
 from gshell.net.tls import Tls, client_context, server_context
 
 MAX_SPARES = 16  # parked data connections; a door takes no more of one agent
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MOST_S = 5.0
 SPARE_RETRY_S = 0.1
-CONTROL_PING_S = 15.0
-CONTROL_DEAD_S = 45.0
+CONTROL_PING_S = 10.0
+CONTROL_DEAD_S = 35.0  # and looked at every CONTROL_PING_S: noticed within 45 s
+WELCOME_S = 20.0  # from dialling to being registered: five hundred may come back at once
 
 
 def jitter() -> float:
@@ -66,7 +68,9 @@ class Uplink:
         self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
         self._retry: Timer | None = None
         self._failures = 0
-        self._relay = 0
+        self._relays = relays_of(ticket.relays)
+        self._dialled = ""
+        self._joined: set[Link] = set()  # data links: whoever owns them does not look at the clock
         self._park_key = b""
         self._spares: dict[Link, _Spare] = {}
         self._wanted = 2
@@ -108,16 +112,22 @@ class Uplink:
         if self._closed:
             return
         self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
-        relays = self._ticket.relays
+        self._dialled = self._relays.address
         try:
-            sock, connected = address.start_connect(relays[self._relay % len(relays)])
+            sock, connected = address.start_connect(self._dialled)
         except (OSError, GshellError) as error:
             self._lost(GshellError(f"cannot reach the relay: {error}"))
             return
         tls = Tls(self._client_context, server_side=False)
-        self._link = Link(self._loop, sock, self, tls)
+        link = self._link = Link(self._loop, sock, self, tls)
         self._heard_at = self._loop.clock()
-        self._link.begin(connected, tls.start())
+        link.begin(connected, tls.start(), self._relays.connect_s(WELCOME_S))
+        self._loop.later(self._relays.answer_s(WELCOME_S), lambda: self._too_slow(link))
+
+    def _too_slow(self, link: Link) -> None:
+        if link is self._link and not self.welcomed and not link.closed:
+            link.close()
+            self._lost(GshellError(f"the relay at {self._dialled} does not answer"))
 
     def _lost(self, error: GshellError) -> None:
         self._link = None
@@ -127,8 +137,9 @@ class Uplink:
         self._drop_spares()
         if was_welcomed:
             self._failures = 0
+        else:
+            self._relays.failed(self._dialled)
         self._failures += 1
-        self._relay += 1
         delay = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10)) * jitter()
         self._retry = self._loop.later(delay, self._dial)
         self._owner.on_away(error)
@@ -172,6 +183,7 @@ class Uplink:
         self._park_key = bytes.fromhex(str(message["park_key"]))
         self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
         self.welcomed = self._ever_welcomed = True
+        self._relays.worked(self._dialled)
         now = message.get("now")
         self._skew_s = now - time.time() if isinstance(now, (int, float)) else 0.0
         self._owner.on_welcome()
@@ -180,10 +192,14 @@ class Uplink:
     def _heartbeat(self) -> None:
         if self._closed:
             return
+        self._joined = {one for one in self._joined if not one.closed}
+        for one in list(self._joined):
+            one.check()
         link = self._link
         if link is not None:
             if self._loop.clock() - self._heard_at > CONTROL_DEAD_S:
                 link.close()
+                self._relays.failed(self._dialled)
                 self._lost(GshellError("the relay has been silent"))
             elif self.welcomed:
                 link.send(control.encode({"m": "ping"}))
@@ -198,9 +214,8 @@ class Uplink:
                 return
 
     def _park(self) -> bool:
-        relays = self._ticket.relays
         try:
-            sock, connected = address.start_connect(relays[self._relay % len(relays)])
+            sock, connected = address.start_connect(self._dialled)  # where our control is
         except (OSError, GshellError):
             return False
         body = {
@@ -213,7 +228,7 @@ class Uplink:
         spare = _Spare(self)
         link = Link(self._loop, sock, spare, tls)
         self._spares[link] = spare
-        link.begin(connected, preamble)
+        link.begin(connected, preamble, WELCOME_S)
         return True
 
     def _drop_spares(self) -> None:
@@ -240,6 +255,7 @@ class Uplink:
         user = next(
             (uri[len("gshell:user:") :] for uri in uris if uri.startswith("gshell:user:")), ""
         )
+        self._joined.add(link)
         link.owner = self._owner.data_owner(lambda: user)
         link.owner.link_ready(link)
 

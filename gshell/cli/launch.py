@@ -94,6 +94,10 @@ def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:
     )
     ticket = config.find_ticket()
     if ticket is not None:
+        if len(ticket.relays) > 1:
+            from gshell.net import relays
+
+            relays.remember = config.remember_relay
         if start and background and not answers(config.background_socket()):
             start_background(wait=False)
         return ticket

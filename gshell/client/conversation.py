@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 
+from gshell import config
 from gshell.errors import AuthError, GshellError, LinkLost, RemoteProtocolError
 from gshell.model.ticket import Ticket
-from gshell.net import address, rendezvous
+from gshell.net import address, relays, rendezvous
 from gshell.net.link import Link
 from gshell.net.loop import Loop, Timer
 from gshell.net.tls import Tls
@@ -71,7 +72,9 @@ class Dialler:
         self.ticket = ticket
         self.context = client_context(ticket)
         self.mac_key = bytes.fromhex(ticket.mac_key)
-        self.relay = 0  # which of the relays answered last
+        self.relays = relays.relays_of(ticket.relays)
+        if self.relays.several:
+            relays.remember = config.remember_relay
 
 
 class Conversation:
@@ -102,6 +105,7 @@ class Conversation:
         self._attempts = 0
         self._silent = 0
         self._beating = False
+        self._dialled = ""  # the address of the link there is, or was last
 
     def hand_over(self, owner: Talker) -> None:
         """Somebody else is called back from now on (a warm conversation is put to use)."""
@@ -120,9 +124,9 @@ class Conversation:
             return
         self._began_at = self._began_at or self._loop.clock()
         dialler = self._dialler
-        relays = dialler.ticket.relays
+        self._dialled = dialler.relays.address
         try:
-            sock, connected = address.start_connect(relays[dialler.relay % len(relays)])
+            sock, connected = address.start_connect(self._dialled)
         except OSError as error:
             self._broken(LinkLost(f"cannot connect: {error.strerror or error}"), taken=False)
             return
@@ -130,12 +134,19 @@ class Conversation:
         hello = tls.start()
         link = self._link = Link(self._loop, sock, self, tls)
         self._heard_at = self._loop.clock()
-        link.begin(
-            connected, rendezvous.encode(rendezvous.CLIENT, self._body(), hello, dialler.mac_key)
-        )
+        preamble = rendezvous.encode(rendezvous.CLIENT, self._body(), hello, dialler.mac_key)
+        link.begin(connected, preamble, dialler.relays.connect_s(JOIN_S))
+        if dialler.relays.hurried:
+            self._loop.later(dialler.relays.answer_s(JOIN_S), lambda: self._too_slow(link))
         if not self._beating:
             self._beating = True
             self._loop.later(HEARTBEAT_S / 3, self._beat)
+
+    def _too_slow(self, link: Link) -> None:
+        """Another address may be better than this one that says nothing."""
+        if link is self._link and link.first is None:
+            self._drop()
+            self._broken(LinkLost(f"{self._dialled} does not answer"), taken=False, dead=True)
 
     def _body(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -150,6 +161,9 @@ class Conversation:
             body["job"] = self.job
             body["index"] = self.index
         return body
+
+    def link_first(self, link: Link) -> None:
+        self._dialler.relays.worked(self._dialled)
 
     def link_ready(self, link: Link) -> None:
         assert link.tls is not None
@@ -248,7 +262,7 @@ class Conversation:
         else:
             if link.first is None and not self.joined:
                 self._silent += 1
-            self._broken(error, taken=link.connected)
+            self._broken(error, taken=link.connected, dead=link.first is None)
 
     def _refused(self, code: str, retry_s: float) -> None:
         if code in ("again", "queued"):
@@ -266,14 +280,15 @@ class Conversation:
         """Is trying again still worth it? Once joined it always is."""
         return self.joined or self._loop.clock() - self._began_at < REACH_S
 
-    def _broken(self, error: GshellError, taken: bool = True) -> None:
-        """The link is no more; ``taken``: somebody had accepted it."""
-        self._dialler.relay += 1
-        if not self.joined:
+    def _broken(self, error: GshellError, taken: bool = True, dead: bool = False) -> None:
+        """The link is no more; ``taken``: somebody had accepted it; ``dead``: not a word came."""
+        every = self._dialler.relays
+        if dead or not taken:
+            every.failed(self._dialled)
+        if not self.joined and not (every.hurried and self._attempts < UNREACHED):
             if not self.patient or (not taken and self._attempts >= UNREACHED):
-                self._fail(
-                    LinkLost(f"cannot reach the relay {self._dialler.ticket.relays[0]}: {error}")
-                )
+                names = ", ".join(self._dialler.ticket.relays)
+                self._fail(LinkLost(f"cannot reach the relay {names}: {error}"))
                 return
             if self._silent >= SILENT_CLOSES:
                 self._silent = 0
@@ -327,7 +342,7 @@ class Conversation:
             patience = DEAD_AFTER_S - HEARTBEAT_S / 3  # noticed within DEAD_AFTER_S
             if silent > (patience if self.peer.greeted else JOIN_S):
                 self._drop()
-                self._broken(LinkLost("the connection has been silent"))
+                self._broken(LinkLost("the connection has been silent"), dead=True)
             elif (
                 self.peer.greeted and silent > HEARTBEAT_S and now - self._beat_at > HEARTBEAT_S / 2
             ):
@@ -347,7 +362,7 @@ class Conversation:
         self._asking = None
         if self._link is not None and self._heard_at < since and not self.over:
             self._drop()
-            self._broken(LinkLost("the connection does not answer"))
+            self._broken(LinkLost("the connection does not answer"), dead=True)
 
     # -- sending
 

@@ -69,7 +69,7 @@ def _unanswered(info: bytes) -> bool:
         return False
     fields = _TCP_INFO.unpack(info)
     probes, unacked, last_ack_s = fields[3], fields[8 + 4], fields[8 + 12] / 1e3
-    return last_ack_s > HALF_OPEN_S and (unacked > 0 or probes > 1)
+    return bool(last_ack_s > HALF_OPEN_S and (unacked > 0 or probes > 1))
 
 
 def start_connect(address: str) -> tuple[socket.socket, bool]:

@@ -10,6 +10,7 @@ import os
 import socket
 
 from gshell.errors import GshellError, LinkLost, RemoteProtocolError
+from gshell.net.address import half_open
 from gshell.net.loop import IN, OUT, Loop
 from gshell.net.tls import Tls
 
@@ -76,12 +77,17 @@ class Link:
         self._connecting = False
         self._mask = IN
 
-    def begin(self, connected: bool = True, send: bytes = b"") -> None:
-        """Start; ``send`` goes out first, in clear (a preamble, a ClientHello)."""
+    def begin(
+        self, connected: bool = True, send: bytes = b"", connect_s: float | None = None
+    ) -> None:
+        """Start; ``send`` goes out first, in clear (a preamble, a ClientHello). ``connect_s``: how
+        long connecting may take (the kernel tries for two minutes)."""
         self._out += send
         self._connecting = not connected
         self._mask = IN if connected and not send else IN | OUT
         self._loop.add(self.sock.fileno(), self._mask, self._on_event)
+        if not connected and connect_s is not None:
+            self._loop.later(connect_s, self._not_connected)
         if connected and send:
             self._flush()
         if connected and self.tls is None and not self.closed:
@@ -134,6 +140,15 @@ class Link:
             self.closed = True
             self._loop.remove(self.sock.fileno())
             self.sock.close()
+
+    def _not_connected(self) -> None:
+        if self._connecting:
+            self._lost("cannot connect: no answer")
+
+    def check(self) -> None:
+        """End it if the other side's kernel does not answer any more."""
+        if not self.closed and not self._connecting and half_open(self.sock):
+            self._lost("connection lost: no answer")
 
     def _want(self) -> None:
         if self.closed:

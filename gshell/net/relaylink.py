@@ -10,10 +10,12 @@ from gshell.model.ticket import Ticket
 from gshell.net import address, control
 from gshell.net.link import Link
 from gshell.net.loop import Loop
+from gshell.net.relays import relays_of
 from gshell.net.tls import Tls, client_context
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
+    import ssl
     from typing import Any, Callable
 
     Answer = Callable[[dict[str, Any]], None]
@@ -42,25 +44,61 @@ class RelayLink:
         self._count = 0
         self.welcome: dict[str, Any] | None = None
         self._link: Link | None = None
+        self._context: ssl.SSLContext | None = None
+        self._relays = relays_of(ticket.relays)
+        self._dialled = ""
+        self._untried = 0
+        self._heard = False  # a message came
 
     def open(self) -> None:
-        """Dial.
+        """Dial; if nobody answers there, the next address.
 
         Raises:
             LinkLost: at once impossible.
         """
-        error: OSError | None = None
-        for relay in self._ticket.relays:
+        self._untried = len(self._ticket.relays)
+        self._dial()
+
+    def _dial(self) -> None:
+        why = ""
+        while self._untried:
+            self._untried -= 1
+            self._dialled = self._relays.address
             try:
-                sock, connected = address.start_connect(relay)
-                break
+                sock, connected = address.start_connect(self._dialled)
             except OSError as problem:
-                error = problem
-        else:
-            raise unreachable(self._ticket.relays[0], str(error and error.strerror))
-        tls = Tls(client_context(self._ticket if self._ticket.cert else None), server_side=False)
-        self._link = Link(self._loop, sock, self, tls)
-        self._link.begin(connected, tls.start())
+                why = why or str(problem.strerror or problem)
+                self._relays.failed(self._dialled)
+                continue
+            if self._context is None:
+                self._context = client_context(self._ticket if self._ticket.cert else None)
+            tls = Tls(self._context, server_side=False)
+            self._link = Link(self._loop, sock, self, tls)
+            self._link.begin(connected, tls.start(), self._relays.connect_s(ANSWER_S))
+            if self._untried:
+                self._watch(self._link)
+            return
+        raise unreachable(self._ticket, why)
+
+    def _watch(self, link: Link) -> None:
+        self._loop.later(self._relays.answer_s(ANSWER_S), lambda: self._too_slow(link))
+
+    def _too_slow(self, link: Link) -> None:
+        if link is self._link and not self._heard:
+            link.close()
+            self._next(LinkLost("it does not answer"))
+
+    def _next(self, error: GshellError) -> None:
+        """Another address, if there is one that we have not tried."""
+        self._link = None
+        self._relays.failed(self._dialled)
+        if not self._untried:
+            self._lost(error)
+            return
+        try:
+            self._dial()
+        except LinkLost as last:
+            self._lost(last)
 
     def close(self) -> None:
         if self._link is not None:
@@ -84,7 +122,8 @@ class RelayLink:
     def link_ready(self, link: Link) -> None:
         assert link.tls is not None
         if link.tls.peer_pin() != self._ticket.pin:
-            self._lost(
+            link.close()
+            self._next(
                 AuthError(
                     "the relay's certificate is not the one we know", hint="gshell login INVITE"
                 )
@@ -99,6 +138,9 @@ class RelayLink:
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
         for chunk in chunks:
             for message in self._decoder.feed(chunk):
+                if not self._heard:
+                    self._heard = True
+                    self._relays.worked(self._dialled)
                 self._message(link, message)
                 if link.closed:
                     return
@@ -125,16 +167,20 @@ class RelayLink:
 
     def link_closed(self, link: Link, error: GshellError) -> None:
         if self.welcome is None and not isinstance(error, AuthError):  # who is refused is told so
-            error = unreachable(self._ticket.relays[0], error.message)
-        self._lost(error)
+            error = unreachable(self._ticket, error.message)
+        if self._heard or isinstance(error, AuthError):
+            self._lost(error)
+        else:
+            self._next(error)
 
     def _lost(self, error: GshellError) -> None:
         self.close()
         self._on_lost(error)
 
 
-def unreachable(relay: str, why: str) -> LinkLost:
-    return LinkLost(f"cannot reach the relay {relay}: {why}", hint="gshell doctor")
+def unreachable(ticket: Ticket, why: str) -> LinkLost:
+    names = ", ".join(ticket.relays)
+    return LinkLost(f"cannot reach the relay {names}: {why}", hint="gshell doctor")
 
 
 def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str, Any]:
@@ -158,7 +204,7 @@ def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str
     if errors:
         raise errors[0]
     if not got:
-        raise unreachable(ticket.relays[0], "it does not answer")
+        raise unreachable(ticket, "it does not answer")
     answer = got[0]
     if not answer.get("ok"):
         raise BrokerError(str(answer.get("message") or answer.get("code")), hint=answer.get("hint"))
@@ -213,4 +259,4 @@ def enrol(ticket: Ticket, invite: str, role: str, name: str) -> Ticket:
         )
     if errors:
         raise errors[0]
-    raise unreachable(ticket.relays[0], "it does not answer")
+    raise unreachable(ticket, "it does not answer")

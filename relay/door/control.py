@@ -27,7 +27,7 @@ from relay.door.splice import Farewells
 Message = dict[str, Any]
 
 STRANGER_BYTES = 4096  # an enrolment fits
-SILENT_S = 45.0  # nothing heard of an agent for so long (it pings every 15): half-open
+SILENT_S = 45.0  # nothing heard of an agent for so long (it pings every 10): half-open
 UNSENT_BYTES = 1 << 25  # two of the largest answers; who takes nothing more is cut off
 
 _PONG = control.encode({"m": "pong"})
@@ -121,7 +121,7 @@ class Controls:
             if one.quiet > 3:
                 _log.info("control %d (%s) has been silent: closed", one.number, one.user)
                 self.close(one)
-        self.loop.later(SILENT_S / 3, self._sweep)
+        self.loop.later(SILENT_S / 4, self._sweep)
 
     def take(self, sock: socket.socket) -> Control:
         self._numbers += 1

@@ -17,7 +17,9 @@ from collections.abc import Callable
 STRANGERS = 1024  # at once; with a TLS handshake under way each costs about 30 KiB
 PER_SOURCE = 512  # of one address; a site of 500 agents behind one fits
 DEADLINE_S = 10.0  # from the connection to who it is
-HELLOS_A_ROUND = 4  # TLS handshakes begun in one round of the loop, 2 ms each: keystrokes pass between
+HELLOS_A_ROUND = (
+    4  # TLS handshakes begun in one round of the loop, 2 ms each: keystrokes pass between
+)
 KNOWN_S = 60.0  # somebody was known there: no penalties for so long, renewed while they are there
 
 # Penalties, in seconds. They add up; shut out is who owes ENFORCED_S, until it is paid by waiting.
@@ -115,7 +117,7 @@ class Limits:
     def any_stranger(self) -> int:
         return next(iter(self._strangers), 0)
 
-    # ----------------------------------------------------------------------------- what became of it
+    # --------------------------------------------------------------------------- what became of it
 
     def gone(self, key: int, now: float, penalty: float = 0.0) -> None:
         """No stranger any more: handed on, left, or ended with that penalty."""
@@ -144,7 +146,7 @@ class Limits:
             it.owes_until = min(max(it.owes_until, now) + penalty, now + MOST_S)
             it.shut = it.shut or it.owes_until - now >= ENFORCED_S
 
-    # ---------------------------------------------------------------------------------------- memory
+    # -------------------------------------------------------------------------------------- memory
 
     def _of(self, source: str) -> _Source:
         it = self._sources.get(source)

@@ -70,7 +70,7 @@ class Listener:
         if not self._open:
             self._open = True
             for sock in self.socks:
-                self.loop.add(sock.fileno(), IN, lambda _, sock=sock: self._accept(sock))
+                self.loop.add(sock.fileno(), IN, self._accepting(sock))
 
     def close(self) -> None:
         """Accept no more; strangers that are here keep their time."""
@@ -149,6 +149,9 @@ class Listener:
             self._taking_turns = False
 
     # ------------------------------------------------------------------------------------ accepting
+
+    def _accepting(self, sock: socket.socket) -> Callable[[int], None]:
+        return lambda _: self._accept(sock)
 
     def _accept(self, listening: socket.socket) -> None:
         for _turn in range(ACCEPT_AT_ONCE):

@@ -38,7 +38,7 @@ def test_who_wastes_enough_is_shut_out_until_it_has_waited(door):
         assert door.may_come("6.6.6.6", n / 10)
         door.gone(door.arrive("6.6.6.6", n / 10), n / 10, limits.GARBAGE)
     assert door.may_come("6.6.6.6", 1.4), "15 s, less what has passed"
-    for n in range(2):
+    for _ in range(2):
         door.gone(door.arrive("6.6.6.6", 2.0), 2.0, limits.GARBAGE)
     assert not door.may_come("6.6.6.6", 2.0)
     assert door.may_come("1.1.1.1", 2.0)
