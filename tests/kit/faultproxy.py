@@ -22,7 +22,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,14 +38,18 @@ class Fault(NamedTuple):
     after: int
     how: str = "fin"
     """"fin" or "rst" on both sides, "mixed": one each; "stall": nothing moves for ``stall_s``, then
-    "fin"; "hole": nothing moves any more and nobody is told."""
+    "fin"; "hole": nothing moves any more and nobody is told, for ``stall_s`` (0: for ever), then
+    "rst"; "flip": one bit of the last byte until then is turned over, and all goes on."""
     within_head: bool = False
     """Wait for the next TLS record and cut inside its five bytes of head."""
     pieces: int = 0
     """Until then, hand on at most so many bytes at a time (for the first PIECES_BYTES)."""
     stall_s: float = 0.0
+    bit: int = 0
+    """Which one is turned over, 0 to 7."""
 
 
+STALL_S, HOLE_S = 0.05, 1.0  # a plan's longest
 PIECES_BYTES = 4096  # a greeting; bulk data in pieces of three bytes would only be slow
 
 Plan = Callable[[int], "Fault | None"]  # number of the connection -> what happens to it
@@ -54,14 +59,22 @@ class Plans:
     """``count`` cuts, then peace. The same seed: the same faults, in order of the connections."""
 
     def __init__(
-        self, seed: int, count: int, mean_bytes: float, joining: float = 0.25, first: int = 0
+        self,
+        seed: int,
+        count: int,
+        mean_bytes: float,
+        joining: float = 0.25,
+        first: int = 0,
+        hows: Sequence[str] = ("fin", "rst", "mixed", "stall"),
     ) -> None:
         """``joining``: the share of faults within the first kilobytes, where two sides are still
-        being brought together. The first ``first`` connections are left alone."""
+        being brought together. The first ``first`` connections are left alone. ``hows``: which
+        faults, each as often."""
         self._random = random.Random(seed)
         self._mean = mean_bytes
         self._joining = joining
         self._first = first
+        self._hows = list(hows)
         self.left = count
 
     def __call__(self, number: int) -> Fault | None:
@@ -70,9 +83,26 @@ class Plans:
         r = self._random
         early = r.random() < self._joining
         after = r.randrange(6000) if early else 6000 + int(r.expovariate(1 / self._mean))
-        how = r.choice(["fin", "rst", "mixed", "stall"])
+        how = r.choice(self._hows)
         pieces = r.choice([0, 0, 0, r.randrange(1, 8)])
-        return Fault(after, how, not early and r.random() < 0.3, pieces, r.random() * 0.05)
+        stall_s = r.random() * (HOLE_S if how == "hole" else STALL_S)
+        within_head = not early and r.random() < 0.3
+        return Fault(after, how, within_head, pieces, stall_s, r.randrange(8))
+
+
+class Way(NamedTuple):
+    """A long or a narrow way; what is sent arrives in order."""
+
+    delay_s: float = 0.0
+    """Each direction."""
+    jitter_s: float = 0.0
+    """Up to so much more."""
+    rate: float = 0.0
+    """Bytes a second of each connection and direction; 0: as fast as it goes."""
+    seed: int = 0
+
+
+WAY_BYTES = 1 << 20  # on the way at once; then the sender waits
 
 
 @dataclass(slots=True)
@@ -106,12 +136,14 @@ class Connection:
 class _Records:
     """Where in the TLS records of one direction we are."""
 
-    __slots__ = ("_head", "_left", "_preamble")
+    __slots__ = ("_head", "_left", "_preamble", "_type", "last")
 
     def __init__(self, preamble: bool) -> None:
         self._head = b""
         self._left = 0
         self._preamble = preamble
+        self._type = 0
+        self.last = "edge"  # what the last byte belonged to
 
     def feed(self, data: memoryview) -> None:
         at, size = 0, len(data)
@@ -120,17 +152,20 @@ class _Records:
                 step = min(self._left, size - at)
                 self._left -= step
                 at += step
+                self.last = "preamble" if not self._type else "body"
                 continue
             want = 13 if self._preamble else 5
             step = min(want - len(self._head), size - at)
             self._head += bytes(data[at : at + step])
             at += step
+            self.last = "preamble" if self._preamble else "head"
             if len(self._head) == want:
                 if self._preamble:
                     body, hello = struct.unpack_from("!HH", self._head, 9)
                     self._left = body + hello + 32
                     self._preamble = False
                 else:
+                    self._type = self._head[0]
                     self._left = int.from_bytes(self._head[3:], "big")
                 self._head = b""
 
@@ -148,7 +183,8 @@ class _Records:
 class _Side:
     """One socket of a pair, and what waits to be written to it."""
 
-    __slots__ = ("eof", "mask", "name", "other", "pending", "records", "sock")
+    __slots__ = ("due", "eof", "late", "late_bytes", "mask", "name", "other", "pending", "records",
+                 "sock")  # fmt: skip
 
     other: _Side
 
@@ -156,6 +192,9 @@ class _Side:
         self.sock = sock
         self.name = name  # of the direction that is read here
         self.pending = b""
+        self.late: deque[tuple[float, bytes]] = deque()  # on its way, with the time of arrival
+        self.late_bytes = 0
+        self.due = 0.0  # when the last of these arrives
         self.eof = False
         self.mask = 0
         self.records: _Records | None = None
@@ -192,8 +231,10 @@ class FaultProxy:
         record: bool = False,
         carrying_bytes: int = 1 << 13,
         tap: Callable[[Connection, str, bytes], None] = lambda connection, direction, data: None,
+        way: Way | None = None,
     ) -> None:
-        """``tap`` sees what came before it is handed on; it may take its time."""
+        """``tap`` sees what came before it is handed on; it may take its time. ``way``: how long
+        that takes."""
         self.leg = leg
         self.cuts: list[Cut] = []
         self.connections: list[Connection] = []
@@ -201,6 +242,8 @@ class FaultProxy:
         self._target = target
         self._record = record
         self._tap = tap
+        self._way = way
+        self._luck = random.Random(way.seed if way is not None else 0)
         self._carrying = carrying_bytes
         self._pairs: set[_Pair] = set()
         self._epoll = select.epoll()
@@ -352,7 +395,8 @@ class FaultProxy:
     def _want(self, side: _Side, pair: _Pair) -> None:
         """Read where the other side has room; write where something waits. Not registered for
         nothing: a hang-up would be told for ever."""
-        reading = not side.eof and not side.other.pending and not pair.frozen
+        room = not side.other.pending and side.other.late_bytes < WAY_BYTES
+        reading = not side.eof and room and not pair.frozen
         writing = bool(side.pending) and not pair.frozen
         mask = (select.EPOLLIN if reading else 0) | (select.EPOLLOUT if writing else 0)
         if mask == side.mask:
@@ -427,15 +471,20 @@ class FaultProxy:
             except OSError:
                 self._close(pair, "fin", "fin")
                 return
-        if not side.other.pending and not side.eof and mask & ~select.EPOLLOUT:
+        room = not side.other.pending and side.other.late_bytes < WAY_BYTES
+        if room and not side.eof and not pair.frozen and mask & ~select.EPOLLOUT:
             self._read(pair, side)
-        if pair.dead:
+        if not pair.dead:
+            self._settle(pair, side)
+
+    def _settle(self, pair: _Pair, side: _Side) -> None:
+        """Hand on an end that has nothing before it any more; read and write what can be."""
+        both = (side, side.other)
+        if all(one.eof and not one.pending and not one.late for one in both):
+            self._close(pair, "fin", "fin")
             return
-        for one in (side, side.other):
-            if one.other.eof and not one.pending:
-                if one.eof:
-                    self._close(pair, "fin", "fin")
-                    return
+        for one in both:
+            if one.other.eof and not one.pending and not one.late:
                 try:
                     one.sock.shutdown(socket.SHUT_WR)
                 except OSError:
@@ -462,17 +511,79 @@ class FaultProxy:
             side.eof = True
             return
         self._account(pair, side, data)
+        if fault is not None and fault.how == "flip" and pair.connection.passed >= fault.after:
+            data = self._flip(pair, side, fault, data)
         self._tap(pair.connection, side.name, data)
+        if self._way is not None:
+            self._delay(pair, side.other, data, self._way)
+        elif not self._deliver(pair, side.other, data):
+            return
+        if fault is not None and fault.how != "flip" and pair.connection.passed >= fault.after:
+            self._due(pair, side, fault)
+
+    def _deliver(self, pair: _Pair, to: _Side, data: bytes) -> bool:
         try:
-            sent = side.other.sock.send(data)
+            sent = 0 if to.pending else to.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
             self._close(pair, "fin", "fin")
+            return False
+        to.pending += data[sent:]
+        return True
+
+    def _delay(self, pair: _Pair, to: _Side, data: bytes, way: Way) -> None:
+        now = time.monotonic()
+        sent_at = max(now, to.due - way.delay_s) if way.rate else now  # a narrow way: one by one
+        took = len(data) / way.rate if way.rate else 0.0
+        arrives = sent_at + took + way.delay_s + self._luck.random() * way.jitter_s
+        to.due = max(to.due, arrives)
+        to.late.append((to.due, data))
+        to.late_bytes += len(data)
+        if len(to.late) == 1:
+            self._timers.append((to.due, lambda: self._arrive(pair, to)))
+
+    def _arrive(self, pair: _Pair, to: _Side) -> None:
+        if pair.dead:
             return
-        side.other.pending = data[sent:]
-        if fault is not None and pair.connection.passed >= fault.after:
-            self._due(pair, side, fault)
+        now = time.monotonic()
+        if pair.frozen:  # what is in a hole stays there until its end
+            self._timers.append((now + 0.01, lambda: self._arrive(pair, to)))
+            return
+        while to.late and to.late[0][0] <= now:
+            _, data = to.late.popleft()
+            to.late_bytes -= len(data)
+            if not self._deliver(pair, to, data):
+                return
+        if to.late:
+            self._timers.append((to.late[0][0], lambda: self._arrive(pair, to)))
+        self._settle(pair, to)
+
+    def _flip(self, pair: _Pair, side: _Side, fault: Fault, data: bytes) -> bytes:
+        """Turn one bit over, unless the plan has had its number."""
+        assert side.records is not None
+        if fault.within_head and side.records.where != "head":
+            in_body = side.records.where == "body"
+            after = pair.connection.passed + side.records.to_edge + 3
+            pair.fault = fault._replace(after=after, within_head=in_body)
+            return data
+        pair.fault = None
+        if not self._one_more():
+            return data
+        self._note(pair, "flip", side.records.last)
+        if self.plan is not None:
+            more = self.plan(pair.connection.number)  # it goes on, so there may be another
+            if more is not None:
+                pair.fault = more._replace(after=pair.connection.passed + more.after)
+        return data[:-1] + bytes([data[-1] ^ 1 << fault.bit])
+
+    def _one_more(self) -> bool:
+        plan = self.plan
+        if isinstance(plan, Plans):
+            if plan.left <= 0:
+                return False
+            plan.left -= 1
+        return True
 
     def _due(self, pair: _Pair, side: _Side, fault: Fault) -> None:
         assert side.records is not None
@@ -482,12 +593,9 @@ class FaultProxy:
                 return
             pair.fault = fault._replace(after=pair.connection.passed + 3, within_head=False)
             return
-        plan = self.plan
-        if isinstance(plan, Plans):
-            if plan.left <= 0:
-                pair.fault = None
-                return
-            plan.left -= 1
+        if not self._one_more():
+            pair.fault = None
+            return
         if fault.how == "stall":
             self._freeze(pair)
             self._timers.append(
@@ -495,7 +603,11 @@ class FaultProxy:
             )
         elif fault.how == "hole":
             self._freeze(pair)
-            self._note(pair, "hole")
+            if fault.stall_s:  # what was dropped meanwhile is asked for by nobody: the end is a RST
+                end = time.monotonic() + fault.stall_s
+                self._timers.append((end, lambda: self._break(pair, "hole")))
+            else:
+                self._note(pair, "hole")
         else:
             self._break(pair, fault.how)
 
@@ -521,10 +633,10 @@ class FaultProxy:
         self._want(pair.client, pair)
         self._want(pair.target, pair)
 
-    def _note(self, pair: _Pair, how: str) -> None:
+    def _note(self, pair: _Pair, how: str, where: str = "") -> None:
         connection = pair.connection
         wheres = [s.records.where for s in (pair.client, pair.target) if s.records is not None]
-        where = next((w for w in ("preamble", "head", "body") if w in wheres), "edge")
+        where = where or next((w for w in ("preamble", "head", "body") if w in wheres), "edge")
         self.cuts.append(
             Cut(self.leg, connection.number, how, connection.kind, where, connection.passed,
                 time.monotonic(), bool(connection.carrying_at))
@@ -535,7 +647,9 @@ class FaultProxy:
             return
         self._note(pair, how)
         self._close(
-            pair, "rst" if how in ("rst", "mixed") else "fin", "rst" if how == "rst" else "fin"
+            pair,
+            "rst" if how in ("rst", "mixed", "hole") else "fin",
+            "rst" if how in ("rst", "hole") else "fin",
         )
 
     def _close(self, pair: _Pair, to_client: str, to_target: str) -> None:
@@ -543,6 +657,7 @@ class FaultProxy:
         pair.connection.ended_at = time.monotonic()
         self._pairs.discard(pair)
         for side, how in ((pair.client, to_client), (pair.target, to_target)):
+            side.late.clear()
             self._drop(side.sock.fileno())
             try:
                 if how == "rst" and side.sock.family != socket.AF_UNIX:
@@ -563,7 +678,7 @@ def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
     )
     moments = sorted(cut.at for cut in cuts)
     for cut in cuts:
-        counts = cut.carrying and cut.kind == "data" and cut.how != "hole"
+        counts = cut.carrying and cut.kind == "data" and cut.how != "flip"
         if counts and starts and cut.at > starts[0]:
             after = [at for at in starts if at > cut.at]
             if after:
