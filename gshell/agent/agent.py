@@ -288,6 +288,7 @@ class Agent:
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))
         attachment.join(link, hello, probe)
+        self.on_watchers(session)  # counted with this one's link
 
     def _may(self, expect: dict[str, Any], user: str) -> bool:
         """Rights are enforced here: what runs on this agent is its user's, and others come only as

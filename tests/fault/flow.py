@@ -19,7 +19,9 @@ import time
 
 BLOCK = 1 << 16
 CELL = 1 << 12
-MARK = b"\xe5CELL\x9a\r\n"  # every cell begins with it and its number: so its offset is known anywhere
+MARK = (
+    b"\xe5CELL\x9a\r\n"  # every cell begins with it and its number: so its offset is known anywhere
+)
 
 
 def blocks(size: int, seed: int, first: int = 0):
@@ -137,7 +139,7 @@ class Watcher:
         self.feed(data)
 
     def verdict(self) -> str:
-        """"good COUNT gaps N missing M", or what is wrong."""
+        """ "good COUNT gaps N missing M", or what is wrong."""
         if self._lost and not self.wrong:
             self._tail()
         if self.wrong:

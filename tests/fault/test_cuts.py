@@ -9,73 +9,17 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import termios
-from collections import Counter
-from collections.abc import Callable
 
 import pytest
-from fault.lab import FULL, SEED, Console, Lab, flow, two_legs, wait_all, warm
+from fault.breaking import RESUME_S, control_cuts, plans, report
+from fault.lab import FULL, SEED, Console, flow, two_legs, wait_all, warm
 
-from kit.faultproxy import Plans, resume_times
+from kit.faultproxy import resume_times
 from kit.procs import until
 
 CUTS, MIB = (200, 256) if FULL else (40, 48)
 PATIENCE_S = 600.0 if FULL else 100.0
 PTY_CUTS, PTY_KIB = (60, 8192) if FULL else (16, 1024)
-RESUME_S = 1.0  # 95 of 100 links are carrying again within this
-
-
-def plans(seed: int, cuts: int, size: int) -> tuple[Plans, Plans]:
-    """One for each leg. Of a link's two connections the first to break counts: so half the mean."""
-    mean = size / cuts
-    return Plans(seed, cuts // 2, mean), Plans(seed + 1, cuts - cuts // 2, mean)
-
-
-def control_cuts(lab: Lab) -> Callable[[], None]:
-    """To be called often: every ten cuts one of the agent's control connection, with few bytes."""
-    done = 0
-
-    def meanwhile() -> None:
-        nonlocal done
-        if len(lab.clients.cuts) + len(lab.agents.cuts) >= 10 * (done + 1) + done:
-            done += lab.agents.cut("rst", "control")
-
-    return meanwhile
-
-
-def report(lab: Lab, seed: int) -> str:
-    cuts = [cut for leg in lab.legs for cut in leg.cuts]
-    counts = Counter((cut.leg, cut.kind, cut.where, cut.how, cut.carrying) for cut in cuts)
-    times = sorted(resume_times(cuts, lab.clients))
-    lines = [f"seed {seed}: {len(cuts)} cuts"]
-    for name, index in (("leg", 0), ("kind", 1), ("where", 2), ("how", 3), ("carrying", 4)):
-        by = Counter[object]()
-        for key, count in counts.items():
-            by[key[index]] += count
-        lines.append(
-            f"  {name}: " + ", ".join(f"{value} {count}" for value, count in by.most_common())
-        )
-    if times:
-        lines.append(
-            f"  resumed: p50 {times[len(times) // 2]:.3f} s,"
-            f" p95 {times[len(times) * 95 // 100]:.3f} s, worst {times[-1]:.3f} s of {len(times)}"
-        )
-        if times[-1] > RESUME_S:
-            lines += timeline(lab)
-    return "\n".join(lines)
-
-
-def timeline(lab: Lab) -> list[str]:
-    """Every connection's life, for who wants to know what took so long."""
-    start = lab.agents.connections[0].opened_at
-    lives = [
-        f"  {c.opened_at - start:8.3f} .. {c.ended_at - start if c.ended_at else -1:8.3f}"
-        f" {leg.leg} {c.number} {c.kind}: {c.passed} bytes"
-        + (f", carrying at {c.carrying_at - start:.3f}" if c.carrying_at else "")
-        + "".join(f", {cut.how} in {cut.where}" for cut in leg.cuts if cut.connection == c.number)
-        for leg in lab.legs
-        for c in leg.connections
-    ]
-    return sorted(lives)
 
 
 @pytest.mark.timeout(PATIENCE_S + 60)
