@@ -300,6 +300,17 @@ class FaultProxy:
 
         self._ask(do)
 
+    def arm(self, fault: Fault, kind: str = "") -> None:
+        """This to every connection (of that kind) there is, so many bytes from now; not to those
+        that have one before them already."""
+
+        def do() -> None:
+            for pair in self._pairs:
+                if pair.fault is None and (not kind or pair.connection.kind == kind):
+                    pair.fault = fault._replace(after=fault.after + pair.connection.passed)
+
+        self._ask(do)
+
     def cut(self, how: str = "fin", kind: str = "") -> int:
         """Break every connection (of that kind) now; how many."""
         done: list[int] = []
@@ -571,10 +582,6 @@ class FaultProxy:
         if not self._one_more():
             return data
         self._note(pair, "flip", side.records.last)
-        if self.plan is not None:
-            more = self.plan(pair.connection.number)  # it goes on, so there may be another
-            if more is not None:
-                pair.fault = more._replace(after=pair.connection.passed + more.after)
         return data[:-1] + bytes([data[-1] ^ 1 << fault.bit])
 
     def _one_more(self) -> bool:
