@@ -77,7 +77,7 @@ class Uplink:
         self._heard_at = 0.0
         self._closed = False
         self._ever_welcomed = False
-        self._skew_s = 0.0  # the relay's clock against ours
+        self._relay_epoch: float | None = None  # the relay's clock against ours that never jumps
         self._spares_lost = 0  # in a row, none of them used
         self.welcomed = False
 
@@ -158,7 +158,9 @@ class Uplink:
             for message in self._decoder.feed(chunk):
                 if message.get("m") == "welcome":
                     self._welcome(message)
-                elif message.get("m") != "pong":
+                elif message.get("m") == "pong":
+                    self._learn_time(message)
+                else:
                     self._owner.on_control(message)
                 if link.closed:
                     return
@@ -184,10 +186,19 @@ class Uplink:
         self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
         self.welcomed = self._ever_welcomed = True
         self._relays.worked(self._dialled)
-        now = message.get("now")
-        self._skew_s = now - time.time() if isinstance(now, (int, float)) else 0.0
+        self._learn_time(message)
         self._owner.on_welcome()
         self._top_up()
+
+    def _learn_time(self, message: dict[str, Any]) -> None:
+        """Whoever's clock is set anew, ours or theirs: our spares must not be too old for them."""
+        now = message.get("now")
+        if isinstance(now, (int, float)):
+            self._relay_epoch = now - self._loop.clock()
+
+    def _relay_time(self) -> float:
+        epoch = self._relay_epoch
+        return time.time() if epoch is None else epoch + self._loop.clock()
 
     def _heartbeat(self) -> None:
         if self._closed:
@@ -220,7 +231,7 @@ class Uplink:
             return False
         body = {
             "a": self._ticket.agent_id,
-            "t": time.time() + self._skew_s,
+            "t": self._relay_time(),
             "n": os.urandom(16).hex(),
         }
         preamble = rendezvous.encode(rendezvous.AGENT, body, b"", self._park_key)

@@ -10,6 +10,7 @@ import logging
 import secrets
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,6 @@ Message = dict[str, Any]
 STRANGER_BYTES = 4096  # an enrolment fits
 SILENT_S = 45.0  # nothing heard of an agent for so long (it pings every 10): half-open
 UNSENT_BYTES = 1 << 25  # two of the largest answers; who takes nothing more is cut off
-
-_PONG = control.encode({"m": "pong"})
 
 _log = logging.getLogger("relay.door")
 
@@ -142,7 +141,7 @@ class Controls:
     def said(self, one: Control, message: Message) -> None:
         if one.role and message.get("m") == "ping":
             one.pings = True
-            one.link.send(_PONG)
+            one.link.send(control.encode({"m": "pong", "now": time.time()}))
         elif one.role:
             self._tell({"m": "in", "c": one.number, "msg": message})
         elif message.get("m") == "enrol" and not one.spent:
