@@ -86,6 +86,7 @@ def test_nobody_types_and_the_hole_is_noticed_in_time(scene):
         scene.loop.once(0.0)
     assert scene.cat.talk._link is not before
     scene.until(lambda: scene.cat.talk.up)
+    assert scene.cat.talk._dialled == scene.relay.address
     scene.echo()
 
 

@@ -61,6 +61,7 @@ def test_where_somebody_is_known_nobody_is_shut_out(door):
     for _ in range(100):
         door.blame("1.1.1.1", limits.GARBAGE, 2.0)
     assert door.may_come("1.1.1.1", 2.0)
+    assert door.may_come("1.1.1.1", 2.0 + limits.KNOWN_S), "what was wasted meanwhile is forgiven"
 
 
 def test_a_local_process_is_never_shut_out(door):
