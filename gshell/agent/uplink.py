@@ -258,7 +258,7 @@ class Uplink:
         if self._spares.pop(link, None) is not None:
             self._spares_lost += 1
             delay = min(BACKOFF_MOST_S, SPARE_RETRY_S * 1.2 ** min(self._spares_lost, 30))
-            self._loop.later(delay, self._top_up)
+            self._loop.later(delay * jitter(), self._top_up)
 
     def _spare_joined(self, link: Link) -> None:
         self._spare_paired(link)

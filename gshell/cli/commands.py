@@ -206,7 +206,7 @@ RELAY = Command(
     "start, inspect and stop a relay",
     words="start|status|stop ...",
     opaque=True,
-    examples=(("gshell relay start --listen :4433", "prints an invite"),),
+    examples=(("gshell relay start --listen 0.0.0.0:4433", "prints an invite"),),
     common=GLOBAL,
 )
 AGENT_START = Command(

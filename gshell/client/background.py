@@ -80,7 +80,8 @@ class WarmPool:
             talk.close()
         if not self._pausing:
             self._pausing = True
-            self._dialler.loop.later(WARM_RETRY_S, self._again)
+            jitter = 0.5 + os.urandom(1)[0] / 255.0  # a relay that restarts has lost many at once
+            self._dialler.loop.later(WARM_RETRY_S * jitter, self._again)
 
     def _again(self) -> None:
         self._pausing = False

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault.lab import Console
+from fault.lab import FULL, Console
 
 from kit.procs import Env, until
 
@@ -176,3 +176,46 @@ def test_run_sh_and_attach_across_three_networks(env: NetEnv, background: bool) 
         console.type(b"echo still $mark; exit 3\r")
         console.until(b"still here")
         assert console.wait() == 3
+
+
+@pytest.mark.skipif(not FULL, reason="takes a minute: GSHELL_FAULT_FULL=1")
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_network_that_swallows_everything_is_noticed_by_all_sides(env: NetEnv, side: str) -> None:
+    door = int(env.relay_facts()["door_pid"])
+
+    def connections() -> int:
+        return sum(
+            os.readlink(f"/proc/{door}/fd/{fd}").startswith("socket:")
+            for fd in os.listdir(f"/proc/{door}/fd")
+        )
+
+    script = "while echo still here; do sleep 0.2; done"  # so there are bytes on the way
+    client = env.popen("run", "--", "sh", "-c", script, background=False)
+    idle = env.popen("run", "--", "cat", background=False)
+    try:
+        assert client.stdout.readline() == b"still here\n"
+        until(lambda: len([j for j in env.jobs() if j["state"] == "ACTIVE"]) == 2, "two jobs")
+        before = connections()
+        device = f"gv{os.getpid()}{list(SIDES).index(side)}"
+        lost = subprocess.run(  # the other end keeps its carrier: nobody is told anything
+            [*env.spaces.enter(side), "tc", "qdisc", "add", "dev", f"{device}s", "root", "netem",
+             "loss", "100%"], check=False, capture_output=True, timeout=20,
+        )  # fmt: skip
+        if lost.returncode:
+            pytest.skip(f"no netem here: {lost.stderr.decode().strip()}")
+        until(lambda: connections() <= before - 4, "the door to notice", 50.0, show=env.logs)
+        subprocess.run(
+            [*env.spaces.enter(side), "tc", "qdisc", "del", "dev", f"{device}s", "root"],
+            check=True, capture_output=True, timeout=20,
+        )  # fmt: skip
+        idle.stdin.write(b"back")
+        idle.stdin.close()
+        assert idle.stdout.read() == b"back"
+        assert idle.wait(20) == 0
+    finally:
+        for process in (client, idle):
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                pipe.close()

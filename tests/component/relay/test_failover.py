@@ -148,6 +148,17 @@ def test_an_agent_whose_way_dies_comes_by_the_other_one(relay, how):
     loop.close()
 
 
+def test_many_agents_do_not_come_back_in_the_same_instant(relay, monkeypatch):
+    waits = []
+    monkeypatch.setattr(relay.loop, "later", lambda delay_s, call: waits.append(delay_s))
+    ticket = relay.ticket("agent", agent_id="n1")._replace(relays=["unix:/nonexistent"])
+    for _ in range(100):
+        one = Uplink(relay.loop, ticket, Owner(ticket))
+        one._dial()
+    assert max(waits) / min(waits) > 2.0
+    assert len({round(wait, 4) for wait in waits}) > 30
+
+
 def test_a_wall_clock_that_jumps_does_not_make_an_agents_spares_too_old(relay, monkeypatch):
     from gshell.agent import uplink as module
 

@@ -14,7 +14,7 @@ import pytest
 
 import relay as relay_package
 from gshell.model.ticket import Ticket
-from gshell.net.relaylink import ask
+from gshell.net.relaylink import ask, enrol, parse_invite
 
 ROOT = pathlib.Path(relay_package.__file__).parents[1]
 WAIT_S = 20.0
@@ -54,6 +54,33 @@ def cli(tmp_path):
     one = Cli(tmp_path)
     yield one
     one("stop", "--state", "state")
+
+
+def test_one_relay_with_several_addresses(cli):
+    path = cli.folder / "door.sock"
+    started = cli.start("--listen", f"unix:{path}")
+    assert (started.returncode, started.stderr) == (0, "")
+    facts = cli.facts()
+    assert facts["listens"] == facts["relays"] == [facts["listen"], f"unix:{path}"]
+    text = next(word.strip("'") for word in started.stdout.split() if "gshell://" in word)
+    assert text.startswith(f"gshell://{facts['listen']}/")
+    empty, token = parse_invite(text)
+    ticket = enrol(empty, token, "client", "alice")
+    assert ticket.relays == facts["relays"]
+    for where in ticket.relays:
+        assert ask(ticket._replace(relays=[where]), {"m": "whoami"})["user"] == "alice"
+    door = facts["door_pid"]
+    os.kill(door, signal.SIGKILL)
+    until(lambda: cli.facts()["door_pid"] != door)
+    for where in ticket.relays:
+        assert ask(ticket._replace(relays=[where]), {"m": "whoami"})["user"] == "alice"
+    assert cli("stop", "--state", "state").returncode == 0
+    assert not path.exists()
+
+
+def test_others_may_be_told_other_addresses(cli):
+    cli.start("--advertise", "relay.example:4433", "--advertise", "10.0.0.1:4433")
+    assert cli.facts()["relays"] == ["relay.example:4433", "10.0.0.1:4433"]
 
 
 def test_start_status_invite_stop(cli):
