@@ -27,6 +27,7 @@ from relay.door.splice import Farewells
 ACCEPT_AT_ONCE = 64  # then the established sessions have their turn
 _PAUSE_S = 0.5  # with no descriptor left: something may close meanwhile
 _READ_BYTES = 16_384  # the longest preamble is 6 KiB; more than this is not taken from a stranger
+_CROWD = 64  # strangers at once whose memory is worth giving back
 _TLS = 0x16
 _NO_SSH = b"gshell relay: there is no SSH door here\r\n"
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -63,6 +64,7 @@ class Listener:
         self._turns = Turns()  # TLS handshakes that have not begun
         self._taking_turns = False
         self._sweeping = False
+        self._most = 0  # strangers at once, since memory was given back
         self._open = False
         self._said_shut = 0
 
@@ -86,6 +88,7 @@ class Listener:
         now = self.loop.clock()
         key = self.limits.arrive(source, now)
         self.strangers[key] = stranger
+        self._most = max(self._most, len(self.strangers))
         victim = self.limits.too_many(source)
         if victim:
             self._expire(victim, limits.CROWDED)
@@ -124,6 +127,9 @@ class Listener:
         now = self.loop.clock()
         while key := self.limits.overdue(now):
             self._expire(key, limits.TOO_SLOW)
+        if self._most > _CROWD and len(self.strangers) < self._most / 8:
+            self._most = 0
+            give_back()
         next_at = self.limits.next_deadline()
         if next_at is not None:
             self.loop.later(next_at - now, self._sweep)
@@ -253,6 +259,16 @@ class _First:
             return
         if preamble is not None:
             self._listener.to_meet(self._release(), preamble, self._data[preamble.size :])
+
+
+def give_back() -> None:
+    """What the C library keeps for later goes back to the system: OpenSSL's buffers are big."""
+    import ctypes  # hardly ever needed
+
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # not every C library has it
+        pass
 
 
 def source_of(sock: socket.socket) -> str:

@@ -176,7 +176,7 @@ class Idler:
     def hello(self) -> dict[str, Any]:
         return {"m": "hello", "role": "agent", "v": 1, "agent_id": self.ticket.agent_id,
                 "boot": self.boot, "host": "crowd", "cpus": 1, "memory_bytes": 1 << 30, "tags": ["idle"],
-                "slots": 0, "pid": os.getpid(), "version": "0", "sessions": []}  # fmt: skip
+                "slots": 1, "pid": os.getpid(), "version": "0", "sessions": []}  # fmt: skip
 
     def on_control(self, message: dict[str, Any]) -> None:
         pass

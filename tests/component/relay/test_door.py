@@ -9,7 +9,7 @@ import pytest
 from gshell.errors import AuthError
 from gshell.net import rendezvous
 from gshell.net.tls import Tls, client_context, server_context
-from relay.door import limits, meet, splice
+from relay.door import limits, listener, meet, splice
 
 A, B = "a" * 32, "b" * 32
 
@@ -442,6 +442,21 @@ def test_a_crowd_of_greetings_is_taken_a_few_at_a_time(relay, monkeypatch):
         relay.loop.once(0.5)
         rounds.append(len(begun) - before)
     assert max(rounds) <= limits.HELLOS_A_ROUND
+
+
+def test_what_a_crowd_of_strangers_took_is_given_back(relay, monkeypatch):
+    given = []
+    monkeypatch.setattr(listener, "give_back", lambda: given.append(1))
+    monkeypatch.setattr(limits, "DEADLINE_S", 0.2)
+    socks = [relay.dial() for _ in range(80)]
+    relay.until(lambda: len(relay.door.listener.strangers) == 80)
+    relay.until(lambda: not relay.door.listener.strangers)
+    relay.until(lambda: given == [1])
+    assert all(relay.ended(sock) == b"" for sock in socks)
+
+
+def test_memory_can_be_given_back():
+    listener.give_back()
 
 
 def test_a_spare_whose_client_does_not_answer_any_more_is_cut(relay, monkeypatch):

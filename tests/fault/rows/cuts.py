@@ -21,8 +21,8 @@ from fault.rows import Finding, Form, Row
 from kit.faultproxy import FaultProxy
 from kit.procs import until
 
-SHORT_MIB, FULL_MIB = 32, 256
-SHORT_CUTS, FULL_CUTS = 40, 1000
+SHORT_MIB, FULL_MIB = 48, 256
+SHORT_CUTS, FULL_CUTS = 60, 1000
 SLOW_BYTES_S = 3 << 20  # of the slow watcher: it is behind most of the time
 WATCHER_SHARE = 4  # one cut in so many is for the watchers' legs
 
@@ -169,4 +169,4 @@ def measure(form: Form) -> list[Finding]:
     ]
 
 
-ROW = Row("cuts", measure, short_s=25.0)
+ROW = Row("cuts", measure, short_s=15.0)

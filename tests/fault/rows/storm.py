@@ -37,7 +37,6 @@ SLACK_KIB = 4096
 
 def tickets(env: Env, count: int) -> list[str]:
     """Folders with agents' tickets; those of one process in each."""
-    from gshell.model.ticket import Ticket
     from relay import desk, state
     from relay.journal import Journal
 
@@ -45,12 +44,13 @@ def tickets(env: Env, count: int) -> list[str]:
     folders = []
     try:
         office = desk.Desk(str(env.state), journal, [env.address])
+        user = json.loads((env.home / "config" / "client.ticket").read_text())["user"]
         for process in range(PROCESSES):
             folder = env.root / f"crowd{process}"
             folder.mkdir()
             folders.append(str(folder))
             for number in range(process, count, PROCESSES):
-                ticket: Ticket = office.ticket("agent", "tester", f"idle{number}", time.time())
+                ticket = office.ticket("agent", user, f"idle{number}", time.time())
                 (folder / f"{number}.ticket").write_text(ticket.dump())
     finally:
         journal.close()
