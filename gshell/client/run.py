@@ -7,6 +7,7 @@ process of its own and in the background process; who owns the terminal is behin
 from __future__ import annotations
 
 import os
+import time
 
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.escape import EscapeKeys, detach_key, help_text
@@ -40,6 +41,7 @@ SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read ab
 SAY_WAITING_AFTER_S = 1.0
 HAMMER_S = 2.0  # Ctrl-C three times within this ends a program that does not listen
 PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
+SKEW_NEWS_S = 30.0  # a clock that was set by less was not why the door refused
 ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
@@ -416,6 +418,9 @@ class Runner:
         def told(answer: dict[str, Any]) -> None:
             if self._done:
                 return
+            if code == "time" and self._set_clock():
+                talk.dial()
+                return
             said = answer.get("message") if answer.get("ok") else None
             known = str(answer.get("code"))
             words = {
@@ -439,6 +444,16 @@ class Runner:
                 self._fail(error)
 
         self._with_relay().request({"m": "whynot", "att": talk.att}, told)
+
+    def _set_clock(self) -> bool:
+        """Go by the relay's clock, which it told under TLS; False if that is no news."""
+        welcome = self._relay.welcome if self._relay is not None else None
+        now = (welcome or {}).get("now")
+        if not isinstance(now, (int, float)):
+            return False
+        before = self._dialler.skew_s
+        self._dialler.skew_s = now - time.time()
+        return abs(self._dialler.skew_s - before) > SKEW_NEWS_S
 
     def _say_waiting(self) -> None:
         if (

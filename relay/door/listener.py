@@ -264,7 +264,9 @@ class _First:
 def give_back() -> None:
     """What the C library keeps for later goes back to the system: OpenSSL's buffers are big."""
     import ctypes  # hardly ever needed
+    import gc
 
+    gc.collect()  # a connection and its owner know each other
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # not every C library has it
