@@ -172,6 +172,39 @@ def test_a_wall_clock_that_jumps_does_not_make_an_agents_spares_too_old(relay, m
     until(lambda: relay.parked("n1") == 2, relay.loop)
 
 
+def test_a_client_with_a_wrong_clock_goes_by_the_relays(relay, monkeypatch):
+    from gshell.client import conversation
+    from gshell.client.run import Runner
+
+    relay.agent()
+    real = time.time
+    monkeypatch.setattr(conversation, "time", type("T", (), {"time": lambda: real() + 7200.0}))
+    ticket = relay.ticket()
+    runner = object.__new__(Runner)
+    runner._dialler = Dialler(relay.loop, ticket)
+    refused = []
+
+    class Refused(Owner):
+        def on_refused(self, talk, code):
+            refused.append(code)
+
+    request = {"op": "open", "tasks": 1}
+    talk = Conversation(runner._dialler, Refused(ticket), request, {})
+    talk.dial()
+    until(lambda: refused == ["time"], relay.loop)
+    runner._relay = RelayLink(relay.loop, ticket, refused.append)
+    runner._relay.open()
+    until(lambda: runner._relay.welcome is not None, relay.loop)
+    monkeypatch.setattr("gshell.client.run.time.time", lambda: real() + 7200.0)
+    assert runner._set_clock()
+    assert not runner._set_clock(), "a second time it is no news"
+    monkeypatch.setattr("gshell.client.run.time.time", real)
+    talk.dial()
+    until(lambda: relay.door.meeting.visits, relay.loop)
+    talk.close()
+    runner._relay.close()
+
+
 def test_a_relay_whose_clock_is_set_is_followed(relay, monkeypatch):
     one = uplink(relay, [relay.address])
     until(lambda: relay.parked("n1") == 2, relay.loop)
