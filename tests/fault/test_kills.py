@@ -418,7 +418,7 @@ def test_an_agent_notices_a_relay_that_fell_silent(tmp_path: Path) -> None:
         agent.connected_once = False
         while agent._uplink.welcomed:
             skipped += 1.0
-            assert skipped <= 60, "a look every fifteen seconds"
+            assert skipped <= 45, "a look every ten seconds"
             loop.once(0.001)
         assert loop.run_until(lambda: agent.connected_once, PATIENCE_S)
         agent.shut_down()
