@@ -96,3 +96,36 @@ def test_a_named_relay_needs_a_ticket(monkeypatch, tmp_path: pathlib.Path):
     monkeypatch.setenv("GSHELL_RELAY", "login1:4433")
     with pytest.raises(UsageError, match="login1:4433"):
         config.find_ticket()
+
+
+@pytest.fixture
+def ticket(monkeypatch, tmp_path):
+    from gshell.model.ticket import Ticket
+
+    monkeypatch.setenv("GSHELL_HOME", str(tmp_path))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "run").mkdir()
+    one = Ticket("client", "me", "", ["a:1", "b:1"], "p", "c", "c", "k", "m", "k")
+    (tmp_path / "config" / "client.ticket").write_text(one.dump())
+    return one
+
+
+def test_a_relay_can_be_named_by_several_addresses(monkeypatch, ticket):
+    assert config.find_ticket().relays == ["a:1", "b:1"]
+    monkeypatch.setenv("GSHELL_RELAY", "x:1,unix:/y")
+    assert config.find_ticket().relays == ["x:1", "unix:/y"]
+
+
+def test_the_address_that_worked_last_comes_first(ticket):
+    config.remember_relay("b:1")
+    assert config.find_ticket().relays == ["b:1", "a:1"]
+    config.remember_relay("elsewhere:1")
+    assert config.find_ticket().relays == ["a:1", "b:1"]
+
+
+def test_what_worked_last_is_a_hint_only(ticket, tmp_path):
+    (tmp_path / "run" / "relay.last").write_bytes(b"\xff\xfe")
+    assert config.find_ticket().relays == ["a:1", "b:1"]
+    (tmp_path / "run" / "relay.last").unlink()
+    (tmp_path / "run").rmdir()
+    config.remember_relay("b:1")
