@@ -76,6 +76,8 @@ class Uplink:
         self._skew_s = 0.0  # the relay's clock against ours
         self._spares_lost = 0  # in a row, none of them used
         self.welcomed = False
+        self.archive = "off"
+        """What the relay keeps of steps that have ended: "off", "on-exit" or "live"."""
 
     def start(self) -> None:
         self._dial()
@@ -172,6 +174,7 @@ class Uplink:
         self._park_key = bytes.fromhex(str(message["park_key"]))
         self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
         self.welcomed = self._ever_welcomed = True
+        self.archive = str(message.get("archive", "off"))
         now = message.get("now")
         self._skew_s = now - time.time() if isinstance(now, (int, float)) else 0.0
         self._owner.on_welcome()
