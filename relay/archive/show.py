@@ -133,8 +133,8 @@ class Shown:
     def left(self, attachment: Attachment, code: str) -> None:
         self.remove(attachment)
 
-    def exit_message(self, rank: ShownRank) -> dict[str, Any]:
-        return rank.exit
+    def say_end(self, attachment: Attachment, rank: ShownRank) -> None:
+        attachment.peer.say(rank.exit)
 
     # -- what a session does for who may write
 

@@ -16,6 +16,7 @@ def bench():
 ABOUT_ONE = {
     "signal": {"job": "1", "sig": 15},
     "cancel": {"job": "1"},
+    "forget": {"job": "1"},
     "wait": {"job": "1"},
     "await": {"att": A},
     "drain": {"agent": "n1"},
