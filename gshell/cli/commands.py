@@ -119,7 +119,7 @@ SH = Command(
 )
 ATTACH = Command(
     "attach",
-    "come back to a running job, or look on; see what an ended one did",
+    "come back to a running job, or look on; show an ended one",
     (
         Option("-r --read-only", help="look, type nothing"),
         Option("--steal", help="take over typing from whoever has it"),

@@ -81,6 +81,7 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
     assert set(bench.job(job)) == {
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
+        "archived", "archived_bytes",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {
