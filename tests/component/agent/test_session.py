@@ -24,6 +24,8 @@ MUCH = 400_000  # more than a stdin pipe takes
 class Owner:
     """The agent, as a session sees it."""
 
+    archiving = False
+
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
         self.folder = folder
