@@ -49,6 +49,7 @@ class _Seat:
     """One conversation and how far its ranks are."""
 
     __slots__ = (
+        "ended",
         "exits",
         "finals",
         "finished",
@@ -72,6 +73,7 @@ class _Seat:
         self.live: dict[int, int] = {}  # stream -> where the present was when we joined
         self.started = False
         self.finished = False
+        self.ended = False  # before we came
 
 
 class Runner:
@@ -219,6 +221,7 @@ class Runner:
             self._plan = self._plan._replace(pty=False)
         seat.tasks = int(welcome.get("tasks", 1))
         self._writer = bool(welcome.get("writer"))
+        seat.ended = welcome.get("state") == "ended"
         window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
         start, live = welcome.get("start", {}), welcome.get("live", {})
         for key, at in start.items():
@@ -242,7 +245,7 @@ class Runner:
             key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
             key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
             role = "" if self._writer else ", looking on"
-            if welcome.get("state") == "ended":
+            if seat.ended:
                 role, key = ", has ended", ""
             from gshell.model.sanitize import sanitize
 
@@ -789,7 +792,14 @@ class Runner:
                 code = 0
             elif self._timed_out or any(message.get("timed_out") for message in exits):
                 code = 124
+            if self._plan.verb == "attach" and self._seats[0].ended:
+                self._say_ended(code)
             self._end(code)
+
+    def _say_ended(self, code: int) -> None:
+        """Its output might be taken for what happens now."""
+        if not self._plan.quiet and self._err_is_tty:
+            self._say(f"[job {self._seats[0].talk.job} ended with status {code}]")
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""

@@ -38,7 +38,10 @@ class Kept(NamedTuple):
     key: Key
     user: str
     ended_at: float
-    bytes: int
+    disk: int
+    """Bytes that it takes."""
+    bytes: int = 0
+    """Bytes that the step printed and that are here."""
 
 
 class Segments:
@@ -222,12 +225,12 @@ class Store:
         kept = Kept(key, str(meta.get("owner", "")), _number(meta.get("ended_at")),
                     int(_number(meta.get("disk"))))  # fmt: skip
         self.kept[key] = kept
-        self.total += kept.bytes
+        self.total += kept.disk
 
     def _uncount(self, key: Key) -> None:
         before = self.kept.pop(key, None)
         if before is not None:
-            self.total -= before.bytes
+            self.total -= before.disk
 
     def meta(self, key: Key) -> dict[str, Any] | None:
         """What is known of an archived step; None if it is not one."""
@@ -283,15 +286,15 @@ def victims(kept: Iterable[Kept], now: float, keep_s: float, most: int) -> list[
             out.append((one.key, "it was archived too long ago"))
         else:
             of.setdefault(one.user, []).append(one)
-            sizes[one.user] = sizes.get(one.user, 0) + one.bytes
+            sizes[one.user] = sizes.get(one.user, 0) + one.disk
     total = sum(sizes.values())
     for queue in of.values():
         queue.reverse()
     while total > most and of:
         user = max(sizes, key=lambda name: sizes[name])
         one = of[user].pop()
-        total -= one.bytes
-        sizes[user] -= one.bytes
+        total -= one.disk
+        sizes[user] -= one.disk
         out.append((one.key, "the archive was full"))
         if not of[user]:
             del of[user], sizes[user]

@@ -31,7 +31,8 @@ def archived(env: Env, job: str, patience_s: float = 20.0) -> dict[str, Any]:
 
 
 def newest(env: Env) -> str:
-    return str(max(env.jobs(), key=lambda job: int(job["id"]))["id"])
+    found = [job for job in env.jobs() if job["started_at"]]
+    return str(max(found, key=lambda job: job["started_at"])["id"])
 
 
 def detached(env: Env, *words: str) -> str:
