@@ -122,17 +122,27 @@ class Fetch:
         self._check()
 
     def _write(self, event: wire.StreamData) -> bool:
-        try:
-            most = min(STEP_BYTES, 2 * STREAM_BYTES * self._tasks)
-            self._shelf.append(event.stream, event.offset, event.data, most)
-        except OSError as error:
-            if self._patient:
-                self._end(None, f"the archive's disk: {error.strerror}", False)
-                return False
-            if not self._trouble:
-                self._trouble = error.strerror or str(error)
-                _log.error("job %d.%d: what does not fit is missing: %s", *self.key, error)
-        return True
+        most = min(STEP_BYTES, 2 * STREAM_BYTES * self._tasks)
+        stream, offset, data = event
+        return self._on_disk(lambda: self._shelf.append(stream, offset, data, most))
+
+    def _on_disk(self, act: Callable[[], object]) -> bool:
+        """Do it; False: not now, this try has ended. In the last try older output makes room, and
+        what does not fit even so is missing."""
+        while True:
+            try:
+                act()
+            except OSError as error:
+                if self._patient:
+                    self._end(None, f"the archive's disk: {error.strerror}", False)
+                    return False
+                if not self._trouble:
+                    self._trouble = error.strerror or str(error)
+                    _log.error("job %d.%d: what does not fit is missing: %s", *self.key, error)
+                if not self._shelf.make_room():
+                    return True
+            else:
+                return True
 
     def _control(self, message: dict[str, Any]) -> None:
         kind = message.get("t")
@@ -174,12 +184,9 @@ class Fetch:
             "times": {str(stream): marks for stream, marks in self._times.items()},
             "trouble": self._trouble,
         }  # fmt: skip
-        try:
-            count = self._store.put(self.key, self._shelf, meta)
-        except OSError as error:
-            self._end(None, f"the archive's disk: {error.strerror}", not self._patient)
-        else:
-            self._end(count, "", True)
+        done: list[int] = []
+        if self._on_disk(lambda: done.append(self._store.put(self.key, self._shelf, meta))):
+            self._end(done[0] if done else None, f"the archive's disk: {self._trouble}", True)
 
     def on_flow(self, talk: Conversation) -> None:
         pass

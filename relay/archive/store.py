@@ -168,6 +168,14 @@ class Shelf:
             while self.bytes > most:
                 self._forget(max(self.streams.values(), key=lambda each: each.bytes))
 
+    def make_room(self) -> bool:
+        """Give up the oldest of the longest stream: the end of it matters more. Was there any?"""
+        longest = max(self.streams.values(), key=lambda each: each.bytes, default=None)
+        if longest is None or not longest.starts:
+            return False
+        self._forget(longest)
+        return True
+
     def _forget(self, segments: Segments) -> None:
         self.bytes -= segments.bytes
         segments.drop_oldest()
@@ -222,8 +230,9 @@ class Store:
 
     def _count(self, key: Key, meta: dict[str, Any]) -> None:
         self._uncount(key)
-        kept = Kept(key, str(meta.get("owner", "")), _number(meta.get("ended_at")),
-                    int(_number(meta.get("disk"))))  # fmt: skip
+        owner, ended_at = str(meta.get("owner", "")), _number(meta.get("ended_at"))
+        disk, count = int(_number(meta.get("disk"))), int(_number(meta.get("bytes")))
+        kept = Kept(key, owner, ended_at, disk, count)
         self.kept[key] = kept
         self.total += kept.disk
 

@@ -116,6 +116,17 @@ def test_a_full_disk_adds_nothing_and_is_tried_again(store, monkeypatch):
     assert shelf.bytes == 6
 
 
+def test_the_oldest_makes_room_as_long_as_there_is_any(store):
+    shelf = store.shelf(KEY)
+    assert not shelf.make_room()
+    shelf.append(3, 0, b"abc", 1 << 30)
+    shelf.append(3, 9, b"defg", 1 << 30)
+    shelf.append(4, 0, b"x", 1 << 30)
+    assert shelf.make_room()
+    assert (shelf.streams[3].starts, shelf.bytes) == ([9], 5)
+    assert [shelf.make_room() for _ in range(3)] == [True, True, False]
+
+
 def test_what_is_dropped_is_gone(store, tmp_path):
     put(store)
     store.drop(KEY)
