@@ -448,7 +448,11 @@ class Runner:
             if known == "none" and self._plan.job:
                 error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
             elif "gone" in (known, code):
-                error.hint = "gshell run --keep ...    keeps it, next time"
+                if known == "unknown":
+                    error.message = f"job {self._plan.job} has ended, and {words['gone']}"
+                error.hint = "gshell jobs -a    shows what is archived"
+                if "without --keep" in error.message:
+                    error.hint = "gshell run --keep ...    keeps it, next time"
             elif known == "unknown":  # the door's word only, or anybody's on the way
                 passing = True
                 error.message = words.get(code, error.message)

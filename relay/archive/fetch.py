@@ -51,6 +51,8 @@ class Fetch:
         self.order = order
         self.key: Key = (int(order["job"]), int(order["index"]))
         self.over = False
+        self.unreached = False
+        """It ended because the agent is away: no fault of ours, and another try may help."""
         self._dialler = dialler
         self._store = store
         self._shelf: Shelf = store.shelf(self.key)
@@ -80,6 +82,7 @@ class Fetch:
         if self._talk.up:
             self._news_at = now
         elif now - self._news_at > NEWS_S:
+            self.unreached = True
             self._end(None, "the agent cannot be reached", False)
 
     def _end(self, count: int | None, why: str, final: bool) -> None:

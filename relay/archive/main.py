@@ -212,6 +212,8 @@ class Archive:
         if order is None or order.fetch is not fetch:
             return
         order.fetch = None
+        if fetch.unreached:  # until the broker says that it is no use
+            order.tries = min(order.tries, TRIES - 1)
         if count is not None:
             del self._orders[key]
             self._say_archived(key, count)

@@ -85,7 +85,9 @@ def _of_agent(b: Books, agent: Agent) -> list[tuple[Job, int]]:
 
 def lost(b: Books, job: Job, index: int, why: str) -> None:
     """It will never be archived."""
-    b.to_archive.pop((job.id, index), None)
+    if (job.id, index) in b.to_archive:
+        del b.to_archive[job.id, index]
+        _drop(b, job.id, index)  # it need not try any more
     member = job.members[index]
     member.archived = None
     member.unarchived = why

@@ -124,7 +124,7 @@ def test_what_the_archive_lost_is_not_promised_and_what_it_has_unknown_to_us_goe
 
 @pytest.mark.parametrize(("how", "why"), [("bye", "ended before"), ("reborn", "died before")])
 def test_what_goes_with_its_agent_is_said(bench, how, why):
-    bench.archive()
+    archive = bench.archive()
     agent, job = bench.ended_job()
     if how == "bye":
         bench.say(agent, "bye")
@@ -133,6 +133,7 @@ def test_what_goes_with_its_agent_is_said(bench, how, why):
         bench.agent("n1", boot="b2")
         bench.gone(bench.agent("n1", boot="b2"))
         bench.after(700)
+    assert bench.got(archive, "drop") == [{"m": "drop", "job": job, "index": 0}]
     assert bench.verdict(bench.ask(B, "attach", job=job)) == ("no", "gone")
     assert why in bench.request(bench.client(), "whynot", att=B)["message"]
 
