@@ -16,6 +16,7 @@ from gshell.net.rendezvous import SKEW_S
 from relay.broker import events
 from relay.broker.core import Broker
 from relay.broker.events import AskId, Conn
+from relay.broker.model import ARCHIVE, Settings
 from relay.bus import BrokerBus
 from relay.desk import Desk
 from relay.journal import Journal
@@ -38,13 +39,14 @@ class BrokerShell:
         journal: Journal,
         desk: Desk,
         status: Callable[[], Message],
+        settings: Settings | None = None,
     ) -> None:
         self._loop = loop
         self._bus = bus
         self._journal = journal
         self._desk = desk
         self._status = status
-        self._core = Broker()
+        self._core = Broker(settings)
         # The core's time: seconds since the epoch that never jump, whatever is done to the clock.
         self._epoch = time.time() - time.monotonic()
         self._started = self.now()
@@ -248,6 +250,10 @@ class BrokerShell:
             "version": __version__,
             "uptime_s": round(self.now() - self._started, 1),
             "broker_pid": os.getpid(),
-            "agents": sum(1 for a in books.agents.values() if a.conn is not None),
+            "agents": sum(
+                1 for a in books.agents.values() if a.conn is not None and a.user != ARCHIVE
+            ),
+            "archive": books.settings.archive,
+            "to_archive": len(books.to_archive),
             "jobs": sum(1 for j in books.jobs.values() if j.shown and not j.state.final),
         }

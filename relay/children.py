@@ -1,4 +1,4 @@
-"""The relay's two processes, from their fork on: the broker's and the door's. Knows no protocol."""
+"""The relay's processes, from their fork on: broker, door, archive. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -9,15 +9,28 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
 from relay import auth, log, state
+from relay.broker.model import Settings
 from relay.brokerd import BrokerShell
 from relay.bus import BrokerBus, DoorBus
 from relay.desk import Desk
 from relay.door.main import Door, raise_descriptor_limit
 from relay.journal import Journal
+from relay.listening import local
 
 _log = logging.getLogger("relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What of finished steps' output is kept."""
+
+    policy: str = "on-exit"
+    """"off", "on-exit", or "live": fetched while it comes."""
+    days: float = 30.0
+    bytes: int = 10 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Plan:
     """The addresses for tickets; empty: those it listens on."""
     tickets_for: str = ""
     """Embedded: the user whose tickets are put into the state directory."""
+    archive: Rules = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,7 @@ class Place:
     """Addresses for tickets."""
     only_uid: int | None
     """Embedded: nobody else may even connect."""
+    archive: Rules
     life: int
     """A pipe that closes when the process that started us ends."""
 
@@ -59,7 +74,7 @@ def run_broker(place: Place, writer: int) -> None:
         return {**facts, "pid": there.get("pid"), "door_pid": there.get("door_pid")}
 
     bus = BrokerBus(state.BUS)
-    BrokerShell(loop, bus, journal, desk, status)
+    BrokerShell(loop, bus, journal, desk, status, Settings(archive=place.archive.policy))
     _say_ready(writer)
     loop.run()
     bus.close()
@@ -88,6 +103,28 @@ def run_door(place: Place, writer: int) -> None:
     )
     loop.run()
     door.close()
+
+
+def run_archive(place: Place, writer: int) -> None:
+    os.close(writer)  # nobody waits for it
+    for sock in place.listening:
+        sock.close()
+    os.nice(10)  # whoever runs something comes first
+    loop = _loop(place.life)
+    # Here and not above: what only this process needs, and nobody's start has to pay for.
+    from relay.archive import main as archive
+
+    client, agent = _ticket(state.ARCHIVE_CLIENT, place), _ticket(state.ARCHIVE_AGENT, place)
+    rules = place.archive
+    one = archive.begin(loop, state.ARCHIVE, client, agent, rules.days, rules.bytes)
+    loop.run()
+    one.close()
+
+
+def _ticket(name: str, place: Place) -> Ticket:
+    """One of the archive's own; it dials the door as directly as possible."""
+    with open(name, encoding="utf-8") as file:
+        return Ticket.load(file.read(), name)._replace(relays=[local(one) for one in place.listen])
 
 
 def _loop(life: int) -> Loop:

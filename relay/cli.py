@@ -5,6 +5,7 @@ nothing.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import json
 import os
@@ -18,6 +19,7 @@ from relay import state
 
 _STOP_S = 15.0
 _ASK_S = 3.0
+_RULES = {"policy": "archive", "days": "archive_days", "bytes": "archive_size"}
 _HELP = "A relay that everyone connects out to: one public port, no privileges."
 
 
@@ -59,6 +61,18 @@ def _run(argv: list[str]) -> int:
     )  # fmt: skip
     start.add_argument("--foreground", action="store_true", help="do not go into the background")
     start.add_argument("--user", metavar="NAME", help="whom the invite is for (default: you)")
+    start.add_argument(
+        "--archive",
+        choices=("off", "on-exit", "live"),
+        help="keep the output of finished jobs: never, fetched at their end (the default), or as it"
+        " comes; remembered for the next start",
+    )
+    start.add_argument(
+        "--archive-days", type=float, metavar="DAYS", help="for so long (30); remembered"
+    )
+    start.add_argument(
+        "--archive-size", type=_size, metavar="SIZE", help="at most so much, 500M, 10G; remembered"
+    )
     status = verb("status", "say whether the relay runs, and what it has to do")
     status.add_argument("--json", action="store_true")
     verb("stop", "end the relay; what runs on agents goes on")
@@ -103,7 +117,15 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     from relay import children, log, supervise
 
     handler = log.set_up(os.path.join(folder, state.LOG))
-    relay = supervise.Relay(children.Plan(folder, listen, advertise))
+    given = {
+        name: value
+        for name in ("policy", "days", "bytes")
+        if (value := getattr(args, _RULES[name])) is not None
+    }
+    rules = children.Rules(**{**state.archive_rules(folder), **given})
+    relay = supervise.Relay(children.Plan(folder, listen, advertise, archive=rules))
+    if given:
+        state.remember_archive_rules(folder, dataclasses.asdict(rules))
     relay.prepare()
     invite = _make_invite(folder, relay.relays, user, None, None, "any")
 
@@ -127,6 +149,18 @@ def _start(folder: str, args: argparse.Namespace) -> int:
         raise GshellError(said.strip() or f"the relay did not start; see {handler.path}")
     greet()
     return 0
+
+
+def _size(text: str) -> int:
+    """``500M``, ``10G``: 1024 each."""
+    unit = "KMGT".find(text[-1:].upper()) + 1
+    try:
+        size = float(text[:-1] if unit else text) * 1024**unit
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1 << 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: 500M, 10G")
+    return int(size)
 
 
 def _daemon(relay: Any, writer: int) -> NoReturn:

@@ -13,12 +13,14 @@ from typing import Any
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net.rendezvous import client_key
-from relay import auth
+from relay import auth, state
+from relay.broker.model import ARCHIVE
 from relay.journal import Credential, Journal
 
 INVITE_HOURS = 24.0  # long enough to walk over to the other machine, short enough to be forgotten
 INVITE_USES = 10
 MAX_HOURS = 24.0 * 366
+_RENEW_S = auth.ISSUED_DAYS * 86400 / 2  # the archive's own: made anew well before their end
 ROLES = ("any", "client", "agent")
 
 Message = dict[str, Any]
@@ -49,10 +51,12 @@ class Desk:
             owner = self._journal.agent_owner(agent_id)
             if owner not in (None, user):
                 raise UsageError(f"the agent name {agent_id} is taken", hint="choose another one")
-            uri = f"gshell:agent:{user}:{agent_id}"
         else:
             agent_id = ""
-            uri = f"gshell:user:{user}"
+        return self._issue(kind, user, agent_id, now)
+
+    def _issue(self, kind: str, user: str, agent_id: str, now: float) -> Ticket:
+        uri = f"gshell:agent:{user}:{agent_id}" if kind == "agent" else f"gshell:user:{user}"
         issued = auth.issue(self._state, uri, agent=kind == "agent")
         self._journal.add_credential(Credential(issued.serial, kind, user, agent_id), now)
         is_client = kind == "client"
@@ -130,7 +134,27 @@ class Desk:
                 return
         except (OSError, UsageError):
             pass
-        text = self.ticket(kind, user, agent_id, now).dump()
+        self._put(path, self.ticket(kind, user, agent_id, now))
+
+    def archive_tickets(self, now: float) -> None:
+        """The archive's two, in the state directory. Its name is nobody else's: it begins with a
+        character that `check_name` refuses."""
+        for name, kind in ((state.ARCHIVE_CLIENT, "client"), (state.ARCHIVE_AGENT, "agent")):
+            path = os.path.join(self._state, name)
+            try:
+                with open(path, encoding="utf-8") as file:
+                    there = Ticket.load(file.read(), path)
+                    made_at = os.fstat(file.fileno()).st_mtime
+                if there.pin == self.pin and abs(now - made_at) < _RENEW_S:
+                    continue
+            except (OSError, UsageError):
+                pass
+            agent_id = ARCHIVE if kind == "agent" else ""
+            self._put(path, self._issue(kind, ARCHIVE, agent_id, now))
+
+    @staticmethod
+    def _put(path: str, ticket: Ticket) -> None:
+        text = ticket.dump()
         fresh = f"{path}.{os.getpid()}"
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as out:

@@ -47,6 +47,14 @@ def bound(where: str, sock: socket.socket) -> str:
     return f"{host}:{sock.getsockname()[1]}"
 
 
+def local(listen: str) -> str:
+    """What a process on this machine dials."""
+    host, colon, port = listen.rpartition(":")
+    if listen.startswith("unix:") or host.strip("[]") not in ("0.0.0.0", "::", "*", ""):
+        return listen
+    return f"{'[::1]' if '::' in host else '127.0.0.1'}{colon}{port}"
+
+
 def reachable(listen: str) -> str:
     """What others dial: our name, if we listen on all addresses."""
     if listen.startswith("unix:"):

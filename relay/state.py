@@ -18,6 +18,9 @@ LOCK = "lock"  # held by the relay that runs; the kernel lets go of it however t
 LOG = "relay.log"
 RELAY = "relay.json"
 CLIENT_TICKET, AGENT_TICKET = "client.ticket", "agent.ticket"
+ARCHIVE = "archive"  # a directory: finished steps' output
+ARCHIVE_RULES = "archive.json"  # what of it is kept: the next start's default
+ARCHIVE_CLIENT, ARCHIVE_AGENT = "archive-client.ticket", "archive-agent.ticket"
 
 _NEW = "choose another one: --state DIR"
 
@@ -119,13 +122,30 @@ def read_relay(state: str) -> dict[str, Any]:
 
 
 def write_relay(state: str, facts: dict[str, Any]) -> None:
-    path = os.path.join(state, RELAY)
+    _write_json(os.path.join(state, RELAY), facts)
+
+
+def _write_json(path: str, facts: dict[str, Any]) -> None:
     fresh = f"{path}.{os.getpid()}"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         json.dump(facts, file, indent=1)
         file.write("\n")
     os.rename(fresh, path)
+
+
+def archive_rules(state: str) -> dict[str, Any]:
+    """What an earlier start was told of the archive: fields of `relay.children.Rules`."""
+    try:
+        with open(os.path.join(state, ARCHIVE_RULES), encoding="utf-8") as file:
+            said = json.load(file)
+        return {name: said[name] for name in ("policy", "days", "bytes")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def remember_archive_rules(state: str, rules: dict[str, Any]) -> None:
+    _write_json(os.path.join(state, ARCHIVE_RULES), rules)
 
 
 def remove_relay(state: str) -> None:

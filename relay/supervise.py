@@ -1,6 +1,6 @@
-"""Starts door and broker as two processes and starts again whichever dies. Knows no protocol.
+"""Starts door, broker and archive as processes, and again whichever dies. Knows no protocol.
 
-Both are forks of this process, which has imported all they need and holds the listening socket: a
+All are forks of this process, which has imported all they need and holds the listening socket: a
 new door is there within milliseconds, and who dials meanwhile waits in the kernel's queue. If this
 process dies, they see its pipe close and end too.
 """
@@ -27,6 +27,7 @@ from relay.children import (
     close_others,
     detach_stdio,
     reopen_log,
+    run_archive,
     run_broker,
     run_door,
 )
@@ -38,6 +39,7 @@ START_S = 20.0  # a child that is not ready by then will not be: slow disks incl
 BACKOFF_S = (0.0, 0.1, 0.5, 2.0, 5.0, 10.0)  # before the next start, by deaths in a row
 LIVED_S = 30.0  # a child that lived as long starts the count again
 STOP_S = 3.0  # from TERM to KILL
+ARCHIVE_AFTER_S = 0.5  # nobody's first need: it starts when the first ones are served
 
 _log = logging.getLogger("relay")
 
@@ -52,6 +54,8 @@ class _Child:
     started_at: float = 0.0
     deaths: int = 0
     start_at: float | None = field(default=None)
+    waited_for: bool = True
+    """Whether it says "ready", and nothing goes on before it has."""
 
 
 class Relay:
@@ -80,6 +84,8 @@ class Relay:
         self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
+        if plan.archive.policy != "off" or os.path.isdir(os.path.join(plan.state, state.ARCHIVE)):
+            self._children.append(_Child("archive", run_archive, waited_for=False))
         self._stopping = False
 
     # -------------------------------------------------------------------------------------- running
@@ -94,8 +100,9 @@ class Relay:
         try:
             journal.records("job")
             journal.records("agent")
+            desk = Desk(self.plan.state, journal, self.relays)
+            desk.archive_tickets(time.time())
             if self.plan.tickets_for:
-                desk = Desk(self.plan.state, journal, self.relays)
                 for name, kind in ((state.CLIENT_TICKET, "client"), (state.AGENT_TICKET, "agent")):
                     desk.write_ticket(name, kind, self.plan.tickets_for, "", time.time())
         finally:
@@ -119,7 +126,10 @@ class Relay:
         self._hangup = False
         try:
             for child in self._children:
-                self._start(child)
+                if child.waited_for:
+                    self._start(child)
+                else:
+                    child.start_at = time.monotonic() + ARCHIVE_AFTER_S
             self._note()
             _log.info("listening on %s", ", ".join(self.listen))
             ready()
@@ -222,6 +232,9 @@ class Relay:
             self._be(child, writer)
         os.close(writer)
         child.pidfd = os.pidfd_open(child.pid)
+        if not child.waited_for:
+            os.close(reader)
+            return
         said = b""
         end = time.monotonic() + START_S
         while not said.endswith(b"\n") and not self._stopping:
@@ -247,7 +260,8 @@ class Relay:
             close_others({writer, self._life_read, *(sock.fileno() for sock in self.listening)})
             local = all(where.startswith("unix:") for where in self.listen)
             uid = os.geteuid() if self.plan.tickets_for and local else None
-            place = Place(self.listening, self.listen, self.relays, uid, self._life_read)
+            rules = self.plan.archive
+            place = Place(self.listening, self.listen, self.relays, uid, rules, self._life_read)
             child.run(place, writer)
             code = 0
         except GshellError as error:

@@ -10,9 +10,9 @@ import logging
 import os
 import tempfile
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
-from gshell.agent.attachment import Attachment
+from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
@@ -27,10 +27,12 @@ from gshell.wire.constants import INPUT_WINDOW, stdin_of
 
 EXPECT_WAIT_S = 2.0  # a client may be joined before the broker's word about it arrives
 NEW_GRACE_S = 30.0  # an opening that lost its link before it said what to start
+EXPECT_KEPT_S = 120.0  # an announced client that never came
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
 AWAY_WRITER_S = 20.0  # a writer whose link is lost keeps the typing so long from those present
 SWEEP_S = 5.0
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
+KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
 
 log = logging.getLogger("gshell.agent")
@@ -62,7 +64,7 @@ class Agent:
         self._spool_dir = spool_dir
         self._uplink = Uplink(loop, ticket, self)
         self._expects: dict[str, dict[str, Any]] = {}
-        self._waiting: dict[str, _Greeter] = {}
+        self._waiting: dict[str, Greeter] = {}
         self._sessions: dict[
             str, Session
         ] = {}  # by attachment id of its opener, or "job.index" if none
@@ -72,6 +74,10 @@ class Agent:
         self.done: GshellError | None = None
         self.ended = False
         self.connected_once = False
+
+    @property
+    def archiving(self) -> bool:
+        return self._uplink.archive != "off"
 
     def start(self) -> None:
         self._uplink.start()
@@ -115,20 +121,22 @@ class Agent:
             {"m": "started", "job": session.job, "index": session.index,
              "att": session.primary.id if session.primary else "", "spec_name": spec.name,
              "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks,
-             "at": session.started_at}
+             "archive": spec.archivable, "at": session.started_at}
         )  # fmt: skip
 
     def on_ended(self, session: Session) -> None:
         self._unacknowledged[f"{session.job}.{session.index}"] = session
         self._uplink.say(
             {"m": "ended", "job": session.job, "index": session.index, "code": session.code,
-             "signal": session.signal, "at": session.ended_at, "error": session.error}
+             "signal": session.signal, "at": session.ended_at, "error": session.error,
+             "archive": session.spec is not None and session.spec.archivable}
         )  # fmt: skip
 
     def on_watchers(self, session: Session) -> None:
         if session.state == "new":
             return
-        live = [a for a in session.attachments.values() if a.link is not None]
+        attachments = session.attachments.values()
+        live = [a for a in attachments if a.link is not None and a.user != ARCHIVE]
         self._uplink.say(
             {"m": "watchers", "job": session.job, "index": session.index,
              "attached": sum(a is session.primary for a in live),
@@ -197,6 +205,13 @@ class Agent:
                 session.cancel()
         elif kind == "ended-ok":
             self._unacknowledged.pop(f"{message.get('job')}.{message.get('index')}", None)
+        elif kind == "archived":
+            for session in self._of_job(message):
+                session.archived = True
+        elif kind == "forget":
+            for session in self._of_job(message):
+                if session.state == "ended":
+                    self._drop(session)
         elif kind == "start":
             self._start_detached(message)
         elif kind == "drain":
@@ -247,10 +262,10 @@ class Agent:
 
     # -- from clients
 
-    def data_owner(self, link_user: Callable[[], str]) -> _Greeter:
-        return _Greeter(self, link_user())
+    def data_owner(self, link_user: Callable[[], str]) -> Greeter:
+        return Greeter(self, link_user())
 
-    def welcome(self, greeter: _Greeter, att: str, hello: dict[str, Any], probe: wire.Peer) -> None:
+    def welcome(self, greeter: Greeter, att: str, hello: dict[str, Any], probe: wire.Peer) -> None:
         """A client named its attachment; put its link where it belongs."""
         link = greeter.link
         assert link is not None
@@ -270,6 +285,9 @@ class Agent:
             return
         if not self._may(expect, greeter.user):
             raise RemoteProtocolError("denied", "another user's attachment")
+        if greeter.user == ARCHIVE and not self._may_archive(expect):
+            greeter.refuse("denied", "this step is not for the archive")
+            return
         del self._expects[att]
         if expect.get("op") == "open":
             session = Session(
@@ -295,12 +313,18 @@ class Agent:
         the relay announced them."""
         if user != expect["user"]:
             return False
-        return user == self._ticket.user
+        return user in (self._ticket.user, ARCHIVE)
 
-    def expect_later(self, att: str, greeter: _Greeter) -> None:
+    def _may_archive(self, expect: dict[str, Any]) -> bool:
+        """The relay's archive looks on, at steps that are for it, and does nothing else."""
+        if expect.get("op") not in ("attach", "resume") or expect.get("rights") != "r":
+            return False
+        return all(s.spec is not None and s.spec.archivable for s in self._of_job(expect))
+
+    def expect_later(self, att: str, greeter: Greeter) -> None:
         self._waiting[att] = greeter
 
-    def expect_no_more(self, att: str, greeter: _Greeter) -> None:
+    def expect_no_more(self, att: str, greeter: Greeter) -> None:
         if self._waiting.get(att) is greeter:  # not a newer link of the same client
             del self._waiting[att]
 
@@ -308,7 +332,7 @@ class Agent:
 
     def _sweep(self) -> None:
         now = self.loop.clock()
-        for att in [a for a, e in self._expects.items() if now - e["_at"] > 4 * NEW_GRACE_S]:
+        for att in [a for a, e in self._expects.items() if now - e["_at"] > EXPECT_KEPT_S]:
             del self._expects[att]
         for session in list(set(self._sessions.values())):
             session.retry_logs()
@@ -328,12 +352,16 @@ class Agent:
             s for s in set(self._sessions.values()) if s.state == "ended" and not s.attachments
         ]
         ended.sort(key=lambda s: s.ended_at)
-        too_many = len(ended) - KEEP_ENDED
-        for number, session in enumerate(ended):
-            old = time.time() - session.ended_at > KEEP_ENDED_S
-            if (
-                number < too_many or old
-            ) and f"{session.job}.{session.index}" not in self._unacknowledged:
+        waiting = sum(session.to_archive for session in ended)
+        too_many = len(ended) - waiting - KEEP_ENDED
+        unfetched = waiting - KEEP_UNARCHIVED
+        for session in ended:
+            go = session.archived or time.time() - session.ended_at > KEEP_ENDED_S
+            if session.to_archive:
+                go, unfetched = go or unfetched > 0, unfetched - 1
+            elif not go:
+                go, too_many = too_many > 0, too_many - 1
+            if go and f"{session.job}.{session.index}" not in self._unacknowledged:
                 self._drop(session)
         self.loop.later(SWEEP_S, self._sweep)
 
@@ -350,6 +378,18 @@ class Agent:
     @property
     def idle(self) -> bool:
         return not any(session.state == "running" for session in self._sessions.values())
+
+    @property
+    def unarchived(self) -> list[str]:
+        """Steps that have ended here and that the relay, which is there, has yet to fetch."""
+        if not self._uplink.welcomed:
+            return []
+        ended = [s for s in set(self._sessions.values()) if s.state == "ended" and s.to_archive]
+        return sorted(f"{session.job}.{session.index}" for session in ended)
+
+    def leave(self) -> None:
+        """It is about to end: who wants something of it should hurry."""
+        self._uplink.say({"m": "leaving"})
 
     def shut_down(self) -> None:
         """The last word: a BYE to clients and relay, and what would not end counts as ended."""
@@ -369,10 +409,24 @@ class Agent:
                 session.forget()
 
 
-class _Greeter:
+class Host(Protocol):
+    """Whom a greeter asks: an agent, or the relay's archive."""
+
+    loop: Loop
+
+    def welcome(
+        self, greeter: Greeter, att: str, hello: dict[str, Any], probe: wire.Peer
+    ) -> None: ...
+
+    def expect_later(self, att: str, greeter: Greeter) -> None: ...
+
+    def expect_no_more(self, att: str, greeter: Greeter) -> None: ...
+
+
+class Greeter:
     """A joined data link whose client has not yet said which attachment it is."""
 
-    def __init__(self, agent: Agent, user: str) -> None:
+    def __init__(self, agent: Host, user: str) -> None:
         self._agent = agent
         self.user = user
         self.link: Link | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each
 HISTORY_BYTES = 1 << 18  # what a terminal that joins is shown of the past
+ARCHIVE = "@archive"  # the relay's archive, as a user: no person can have this name
 
 
 class Attachment:
@@ -155,12 +156,12 @@ class Attachment:
                         {"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()}
                     )
                 if rank.exited and rank.child is None:
-                    self.peer.say(session.exit_message(rank))
+                    session.say_end(self, rank)
 
     def _begin(self, rank: Rank, stream: int, log: StreamLog) -> int:
         """Where this reader's history begins. What was asked for and is not kept becomes a gap."""
         since = self.since
-        if since == "start":
+        if since == "start" or (since is None and self.session.state == "ended"):
             return 0
         if isinstance(since, (int, float)) and 0 <= since < 1e9:
             return rank.times[stream].at(self.session.clock() - since, log.end)

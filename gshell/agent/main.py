@@ -9,11 +9,15 @@ import os
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
+
+if TYPE_CHECKING:
+    from gshell.agent.agent import Agent
 
 USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
@@ -38,6 +42,7 @@ _LONG = [
     "version",
 ]
 
+ARCHIVE_WAIT_S = 10.0  # for the relay to fetch what ended here: within a batch system's grace
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # what Slurm and Grid Engine send ahead of the end
 
 log = logging.getLogger("gshell.agent")
@@ -220,11 +225,23 @@ def run(settings: Settings) -> int:
         _say_ready(ready_fd, agent.done.message + "\n")
     agent.end_steps()
     loop.run_until(lambda: agent.idle, KILL_AFTER_S + 0.5)
+    _wait_archived(loop, agent)
     agent.shut_down()
     if agent.done is not None and agent.done.message != "stopped by request":
         sys.stderr.write(f"gshell agent: {agent.done.message}\n")
         return agent.done.exit_code
     return 0
+
+
+def _wait_archived(loop: Loop, agent: Agent) -> None:
+    """With us goes the output of what ended here: the relay may have it first."""
+    waiting = agent.unarchived
+    if waiting:
+        log.info("waiting up to %.0f s for the archive: %s", ARCHIVE_WAIT_S, ", ".join(waiting))
+        agent.leave()
+        loop.run_until(lambda: not agent.unarchived, ARCHIVE_WAIT_S)
+    if agent.unarchived:
+        log.warning("not archived, and lost with this agent: %s", ", ".join(agent.unarchived))
 
 
 def _say_ready(fd: int, text: str) -> None:

@@ -14,7 +14,7 @@ import time
 from typing import Any, Callable, Protocol
 
 from gshell.agent import environment
-from gshell.agent.attachment import Attachment
+from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.sessionlog import Retention, StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
 from gshell.agent.spec import StepSpec
@@ -39,6 +39,7 @@ DRAIN_AFTER_EXIT_S = (
 )
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
+ARCHIVE_AHEAD_BYTES = 64 << 20  # of a stream that somebody reads, kept for the archive: a spool's
 FEW_TASKS = 8
 MANY_TASKS_PIPE_BYTES = 1 << 16  # all pipes of a user together have 64 MiB; beyond, new ones shrink
 
@@ -47,6 +48,10 @@ class SessionOwner(Protocol):
     """Who has the sessions: the agent."""
 
     loop: Loop
+
+    @property
+    def archiving(self) -> bool:
+        """Does the relay keep the output of steps that have ended?"""
 
     def admit(self, session: Session, spec: StepSpec) -> None:
         """Start it if there is room, else tell the client."""
@@ -111,6 +116,9 @@ class Session:
         self.signal: int | None = None
         self.error: str | None = None
         self.timed_out = False
+        self.archived = False
+        """The relay has all of it."""
+        self._much = False  # more came out than is kept for an archive while somebody reads
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
 
@@ -164,7 +172,21 @@ class Session:
         assert self.spec is not None
         if self.primary is None:
             return Retention(keep=True, block=False)
-        return Retention(keep=self.spec.keep, block=True)
+        keep = self.spec.keep or (self.to_archive and not self._much)
+        return Retention(keep=keep, block=True)
+
+    @property
+    def to_archive(self) -> bool:
+        """Is the relay to have its output, and has it not yet?"""
+        spec = self.spec
+        return self._owner.archiving and spec is not None and spec.archivable and not self.archived
+
+    def _check_much(self, end: int) -> None:
+        """Gigabytes through a pipe to somebody who reads them are not written to a disk on the way:
+        who wants that says so (``keep``)."""
+        if end > ARCHIVE_AHEAD_BYTES and not self._much:
+            self._much = True
+            self.reader_changed()
 
     def _must_pause(self, stream: int, log: StreamLog) -> bool:
         """Is the reader who counts so far behind that the program has to wait?"""
@@ -256,6 +278,7 @@ class Session:
             else:
                 for data in parts:  # as they came: a frame each, and nothing is copied
                     log.append(data)
+            self._check_much(log.end)
             self._publish()
         if ended:
             self._close_output(rank, fd)
@@ -459,7 +482,16 @@ class Session:
             if not log.closed:
                 log.close()
         for attachment in self.attachments.values():
-            attachment.peer.say(self.exit_message(rank))
+            self.say_end(attachment, rank)
+
+    def say_end(self, attachment: Attachment, rank: Rank) -> None:
+        """Its exit; to who archives it when its output came, too."""
+        if attachment.user == ARCHIVE:
+            shift_s = time.time() - self._loop.clock()
+            for stream, line in rank.times.items():
+                marks = line.marks(shift_s)
+                attachment.peer.say({"t": "times", "stream": stream, "marks": marks})
+        attachment.peer.say(self.exit_message(rank))
 
     def exit_message(self, rank: Rank) -> dict[str, Any]:
         assert self.spec is not None
@@ -601,6 +633,7 @@ class Session:
             "name": spec.name if spec else "",
             "argv0": spec.argv[0] if spec else "",
             "pty": bool(spec and spec.pty),
+            "archive": bool(spec and spec.archivable),
             "tasks": spec.tasks if spec else 1,
             "started_at": self.started_at,
             "ended_at": self.ended_at,

@@ -40,6 +40,14 @@ class StepSpec(NamedTuple):
     timeout_s: float | None
     announce: bool
     """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
+    archive: bool = True
+    """The relay's archive may have its output, see `archivable`."""
+
+    @property
+    def archivable(self) -> bool:
+        """May the relay keep its output? What was typed and shown in a terminal is only kept if
+        that was asked for."""
+        return self.archive and (self.pty is None or self.keep)
 
     @classmethod
     def parse(cls, message: dict[str, Any]) -> StepSpec:
@@ -85,6 +93,7 @@ class StepSpec(NamedTuple):
                 keep=bool(message.get("keep")),
                 timeout_s=timeout_s,
                 announce=bool(message.get("announce")),
+                archive=message.get("archive", True) is not False,
             )
         except (KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
 
 STEP_S = 1.0  # finer than that nobody asks
 MOST = 4096  # marks; when there are more, every second one goes: an old past is known less exactly
@@ -36,6 +38,23 @@ class Timeline:
                 self._last[:] = self._last[1::2]
             del self._begun[1::2], self._offsets[1::2]
             self._step_s *= 2
+
+    def marks(self, shift_s: float) -> list[list[float]]:
+        """[begun, last, offset] of each, times moved by ``shift_s`` (to another clock), tenths."""
+        return [
+            [round(begun + shift_s, 1), round(last + shift_s, 1), offset]
+            for begun, last, offset in zip(self._begun, self._last, self._offsets)
+        ]
+
+    @classmethod
+    def of_marks(cls, marks: Iterable[Any]) -> Timeline:
+        """What `marks` said."""
+        line = cls()
+        for begun, last, offset in marks:
+            line._begun.append(float(begun))
+            line._last.append(float(last))
+            line._offsets.append(int(offset))
+        return line
 
     def at(self, when: float, end: int) -> int:
         """Where to begin so that everything since ``when`` is there, and little more; ``end`` is

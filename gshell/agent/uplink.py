@@ -80,6 +80,8 @@ class Uplink:
         self._relay_epoch: float | None = None  # the relay's clock against ours that never jumps
         self._spares_lost = 0  # in a row, none of them used
         self.welcomed = False
+        self.archive = "off"
+        """What the relay keeps of steps that have ended: "off", "on-exit" or "live"."""
 
     def start(self) -> None:
         self._dial()
@@ -185,6 +187,7 @@ class Uplink:
         self._park_key = bytes.fromhex(str(message["park_key"]))
         self._wanted = max(2, min(int(message.get("spares", 2)), MAX_SPARES))
         self.welcomed = self._ever_welcomed = True
+        self.archive = str(message.get("archive", "off"))
         self._relays.worked(self._dialled)
         self._learn_time(message)
         self._owner.on_welcome()

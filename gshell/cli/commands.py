@@ -42,6 +42,12 @@ def _agents(text: str) -> int:
         raise ValueError(f"{text!r} is not a number of agents; a job's name is given with -J")
 
 
+def _rank(text: str) -> int:
+    if not text.isdigit() or len(text) > 6:
+        raise ValueError(f"{text!r} is not a rank")
+    return int(text)
+
+
 def _since(text: str) -> float | str:
     return text if text == "start" else values.parse_duration(text)
 
@@ -65,6 +71,8 @@ _TIMEOUT = Option(
     "give up after T: 90 (seconds), 30m, 1:30:00; exit status 124",
     values.parse_duration,
 )
+_KEEP = Option("--keep", help="keep all its output, and archive it")
+_NO_ARCHIVE = Option("--no-archive", help="the relay shall not keep its output")
 _ESCAPE = Option(
     "-e --escape", "CHAR", "escape character, ^X for Ctrl-X, or none", _escape, default="~"
 )
@@ -84,6 +92,8 @@ RUN = Command(
         Option("--detach", help="print the job's id and leave it running"),
         _TIMEOUT,
         Option("-l --label", help="begin each line with the rank it comes from"),
+        _KEEP,
+        _NO_ARCHIVE,
         _ESCAPE,
     ),
     remainder="CMD...",
@@ -100,7 +110,7 @@ RUN = Command(
 SH = Command(
     "sh",
     "a shell on a waiting agent",
-    (_JOB_NAME, _ENV, _CWD, _AGENT, _ESCAPE),
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _KEEP, _ESCAPE),
     examples=(
         ("gshell sh", "~. leaves it, attach comes back"),
         ("gshell sh --agent n014", "on that one"),
@@ -109,7 +119,7 @@ SH = Command(
 )
 ATTACH = Command(
     "attach",
-    "come back to a running job, or look on",
+    "come back to a running job, or look on; show an ended one",
     (
         Option("-r --read-only", help="look, type nothing"),
         Option("--steal", help="take over typing from whoever has it"),
@@ -152,9 +162,25 @@ LOGS = Command(
     (
         Option("-f --follow", help="go on until the job ends"),
         Option("--since", "T", "from T ago (10m), or from the start", _since),
+        Option("--grep", "REGEX", "only lines that match; status 0 if there are any, else 1"),
+        Option("-i --ignore-case", help="with --grep: capitals or not"),
+        Option("--rank", "N", "only of this rank", _rank),
     ),
     words="[ID]",
-    examples=(("gshell logs 42", "what it printed"), ("gshell logs -f 42", "and goes on printing")),
+    examples=(
+        ("gshell logs 42", "what it printed"),
+        ("gshell logs -f 42", "and goes on printing"),
+        ("gshell logs 42 --grep 'error|warn'", "those lines"),
+    ),
+    about="Also of a job that has ended: the relay's archive has what it printed, unless it had a "
+    "terminal and was started without --keep.",
+    common=GLOBAL,
+)
+FORGET = Command(
+    "forget",
+    "delete finished jobs of mine, with their output in the archive",
+    words="ID [ID...]",
+    examples=(("gshell forget 42", "as if it had never been"),),
     common=GLOBAL,
 )
 _SIGNAL = Option("-s --signal", "SIG", "TERM, KILL, 15, ...", values.parse_signal)
@@ -262,7 +288,7 @@ AGENT_TICKET = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN,
+    RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, FORGET, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN,
     AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}

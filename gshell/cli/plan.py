@@ -67,8 +67,12 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         "where": here.where,
         "umask": here.umask,
         "name": options.get("name") or ("sh" if shell else os.path.basename(words[0])),
-        "keep": bool(options.get("detach")),
+        "keep": bool(options.get("detach") or options.get("keep")),
     }
+    if options.get("no_archive"):
+        if options.get("keep"):
+            raise UsageError("--keep archives the output, --no-archive does not: take one")
+        spec["archive"] = False
     return Plan(
         verb="run",
         spec=spec,
@@ -114,7 +118,20 @@ def _attachment(
         escape=None if logs else escape(parsed),
         quiet=quiet,
         inside_ssh=inside_ssh,
+        grep=_pattern(parsed["grep"], bool(parsed["ignore_case"])) if logs else None,
+        rank=parsed["rank"] if logs else None,
     )
+
+
+def _pattern(text: str | None, ignore_case: bool) -> Any:
+    if text is None:
+        return None
+    import re
+
+    try:
+        return re.compile(os.fsencode(text), re.IGNORECASE if ignore_case else 0)
+    except re.error as error:
+        raise UsageError(f"--grep {text!r} is not a regular expression: {error}") from None
 
 
 def escape(parsed: Parsed) -> str | None:

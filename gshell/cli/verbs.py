@@ -132,6 +132,10 @@ def kill(parsed: Parsed) -> int:
     return _each_job(parsed, lambda job: {"m": "signal", "job": job, "sig": int(number)})
 
 
+def forget(parsed: Parsed) -> int:
+    return _each_job(parsed, lambda job: {"m": "forget", "job": job})
+
+
 def stop(parsed: Parsed) -> int:
     """End the private relay, its agent and the background process."""
     path = config.background_socket() + ".pid"
@@ -173,7 +177,7 @@ def _end(pid: int) -> None:
 
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    if not poll.poll(20_000):
+    if not poll.poll(45_000):  # an agent and a relay, one after the other
         raise GshellError(f"the background process {pid} does not end", hint=f"kill -9 {pid}")
 
 
@@ -354,6 +358,7 @@ VERBS: dict[str, Callable[[Parsed], int]] = {
     "agents": agents,
     "cancel": cancel,
     "kill": kill,
+    "forget": forget,
     "stop": stop,
     "whoami": whoami,
     "login": login,

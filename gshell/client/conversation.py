@@ -82,9 +82,17 @@ class Conversation:
     """Invariant: at most one link; ``secret`` leaves this process only inside end-to-end TLS."""
 
     def __init__(
-        self, dialler: Dialler, owner: Talker, request: dict[str, Any], hello: dict[str, Any]
+        self,
+        dialler: Dialler,
+        owner: Talker,
+        request: dict[str, Any],
+        hello: dict[str, Any],
+        agents_of: str = "",
     ) -> None:
+        """``agents_of``: the user whose agents may answer, if it is not ours."""
         self.peer = wire.Peer(client=True)
+        self.ended = ""  # the code of the BYE that ended it
+        self._agents_of = agents_of or dialler.ticket.user
         self.joined = False  # ever
         self.job = str(request.get("job", ""))
         self.index = int(request.get("index", 0))
@@ -184,9 +192,14 @@ class Conversation:
 
     def _agent_of(self, uris: list[str]) -> str:
         """The id of the agent with this certificate; empty if it must not have what we send."""
-        user = self._dialler.ticket.user
-        mine = [uri for uri in uris if uri.startswith(f"gshell:agent:{user}:")]
-        return mine[0].rpartition(":")[2] if mine else ""
+        users = [self._agents_of]
+        if self._request.get("op", "open") != "open":
+            users.append("@archive")  # the relay's own: shows what has ended, and runs nothing
+        for uri in uris:
+            words = uri.split(":")
+            if words[:2] == ["gshell", "agent"] and len(words) == 4 and words[2] in users:
+                return words[3]
+        return ""
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
         self._heard_at = self._loop.clock()
@@ -220,7 +233,7 @@ class Conversation:
             self._owner.on_event(self, event)
 
     def _ended(self, event: wire.Ended) -> None:
-        code = event.code
+        code = self.ended = event.code
         if code in ("busy", "draining") and not self.over:
             self._drop()  # the relay did not know yet: ask again, it looks elsewhere
             self.joined = False

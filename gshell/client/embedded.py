@@ -22,7 +22,7 @@ from gshell.net.loop import Loop
 
 START_S = 30.0  # the very first time keys are made; a loaded machine takes its time
 BACKOFF_S = (0.0, 0.2, 1.0, 5.0)
-STOP_S = 8.0  # an agent gives its steps five seconds
+STOP_S = 20.0  # an agent gives its steps five seconds, and the archive ten
 
 
 Process = Union["subprocess.Popen[bytes]", Adopted]

@@ -46,6 +46,10 @@ class Plan(Record):
     follow: bool = True
     quiet: bool = False
     inside_ssh: bool = False
+    grep: Any = None
+    """A compiled regex of bytes: of ``logs``, only lines that match."""
+    rank: int | None = None
+    """Of ``logs``: of this one only."""
 
 
 class Port(Protocol):

@@ -226,6 +226,8 @@ def jobs_table(
         _Column("CREATED", 8, lambda job: _since(job, "created_at", now), right=True),
         _Column("WATCH", 7, _watch),
     ]
+    if any(job.get("archived") for job in jobs):
+        columns.append(_Column("ARCHIVED", 9, _archived, right=True))
     if len(users) > 1:
         columns.insert(2, _Column("USER", 4, lambda job: _text(job, "user")))
     return _table(jobs, columns, width, color)
@@ -283,6 +285,10 @@ def _watch(job: Mapping[str, Any]) -> str:
     if readers:
         parts.append(f"{readers} reader" + ("s" if readers != 1 else ""))
     return ", ".join(parts) or "-"
+
+
+def _archived(job: Mapping[str, Any]) -> str:
+    return bytes_text(job.get("archived_bytes") or 0) if job.get("archived") else "-"
 
 
 def _agent_state(agent: Mapping[str, Any]) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from gshell.wire.constants import (
     INTERACTIVE_WINDOW,
     MAX_PIPE_WINDOW,
     PIPE_WINDOW,
+    rank_of,
     stderr_of,
     stdin_of,
     stdout_of,
@@ -50,6 +51,7 @@ class _Seat:
     """One conversation and how far its ranks are."""
 
     __slots__ = (
+        "ended",
         "exits",
         "finals",
         "finished",
@@ -73,6 +75,7 @@ class _Seat:
         self.live: dict[int, int] = {}  # stream -> where the present was when we joined
         self.started = False
         self.finished = False
+        self.ended = False  # before we came
 
 
 class Runner:
@@ -107,6 +110,11 @@ class Runner:
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
         self._labels = LineLabels()
+        self._matching: Any = None
+        if plan.grep is not None:
+            from gshell.client.matching import Matching
+
+            self._matching = Matching(plan.grep)
         self._lost_said = False
         self._lost_timer: Timer | None = None
         self._patience: Timer | None = None
@@ -215,13 +223,16 @@ class Runner:
             self._plan = self._plan._replace(pty=False)
         seat.tasks = int(welcome.get("tasks", 1))
         self._writer = bool(welcome.get("writer"))
+        seat.ended = welcome.get("state") == "ended"
         window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
         start, live = welcome.get("start", {}), welcome.get("live", {})
         for key, at in start.items():
             stream = int(key)
             seat.talk.peer.add_recv(stream, window, int(at))
             seat.live[stream] = int(live.get(key, at))
-            if pty and int(live.get(key, at)) > int(at):
+            if self._plan.rank is not None and rank_of(stream) != self._plan.rank:
+                seat.talk.peer.stop(stream)
+            elif pty and int(live.get(key, at)) > int(at):
                 seat.history[stream] = (int(live[key]), [])
         if self._plan.verb == "logs":
             self._loop.soon(lambda: self._check(seat))
@@ -236,6 +247,8 @@ class Runner:
             key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
             key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
             role = "" if self._writer else ", looking on"
+            if seat.ended:
+                role, key = ", has ended", ""
             from gshell.model.sanitize import sanitize
 
             self._say(f"[job {seat.talk.job} {sanitize(name)}{role}{key}]")
@@ -341,7 +354,10 @@ class Runner:
             self._say("[connected again, nothing was lost]")
 
     def on_failed(self, talk: Conversation, error: GshellError) -> None:
-        self._fail(error)
+        if talk.ended == "gone" and self._plan.job and not talk.joined:
+            self._ask_why(talk, "gone")  # it has ended; the relay knows why nothing was kept
+        else:
+            self._fail(error)
 
     def on_refused(self, talk: Conversation, code: str) -> None:
         if code == "again":
@@ -428,6 +444,7 @@ class Runner:
                 "denied": "the relay does not allow it",
                 "full": "the relay is at its limits",
                 "silent": "the relay closes the connection without a word",
+                "gone": "its output is not kept any more",
             }
             error = BrokerError(
                 str(said or words.get(code, f"the relay refused: {code}")), hint="gshell doctor"
@@ -435,6 +452,12 @@ class Runner:
             passing = known in ("again", "used", "queued")
             if known == "none" and self._plan.job:
                 error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
+            elif "gone" in (known, code):
+                if known == "unknown":
+                    error.message = f"job {self._plan.job} has ended, and {words['gone']}"
+                error.hint = "gshell jobs -a    shows what is archived"
+                if "without --keep" in error.message:
+                    error.hint = "gshell run --keep ...    keeps it, next time"
             elif known == "unknown":  # the door's word only, or anybody's on the way
                 passing = True
                 error.message = words.get(code, error.message)
@@ -478,6 +501,8 @@ class Runner:
             self._port.seen(data)
         if self._plan.label:
             data = self._labels.feed(seat.first + (stream - 1) // 4, kind != 3, data)
+        if self._matching is not None:
+            data = self._matching.feed((seat, stream), data)
         if outlet.broken or not data:
             self._dropped(seat, stream, raw)
         else:
@@ -499,6 +524,8 @@ class Runner:
             if until > len(whole) and not whole.startswith(b"\x1b"):
                 whole = whole[safe_start(whole) :]  # not from the beginning: maybe amid a sequence
             shown = filter_history(whole)
+            if self._matching is not None:
+                shown = self._matching.feed((seat, stream), shown)
             self._port.seen(shown)
             self._out.write(shown, None, 0, 0)
         return data[len(here) :]
@@ -506,6 +533,9 @@ class Runner:
     def _flush_labels(self) -> None:
         for err, text in self._labels.flush():
             (self._err if err else self._out).write(text, None, 0, 0)
+        if self._matching is not None:
+            for (_, stream), line in self._matching.flush():
+                (self._out if stream % 4 == 3 else self._err).write(line, None, 0, 0)
 
     def _gap(self, seat: _Seat, event: wire.StreamGap) -> None:
         size = event.end - event.start
@@ -775,11 +805,20 @@ class Runner:
             self._flush_labels()
             exits = [message for s in self._seats for message in s.exits.values()]
             code = max((int(message.get("code", 0)) for message in exits), default=0)
-            if self._plan.verb == "logs":
+            if self._matching is not None:
+                code = 0 if self._matching.found else 1
+            elif self._plan.verb == "logs":
                 code = 0
             elif self._timed_out or any(message.get("timed_out") for message in exits):
                 code = 124
+            if self._plan.verb == "attach" and self._seats[0].ended:
+                self._say_ended(code)
             self._end(code)
+
+    def _say_ended(self, code: int) -> None:
+        """Its output might be taken for what happens now."""
+        if not self._plan.quiet and self._err_is_tty:
+            self._say(f"[job {self._seats[0].talk.job} ended with status {code}]")
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""

@@ -21,7 +21,7 @@ from relay.broker.events import (
     Refuse,
     Send,
 )
-from relay.broker.model import Agent, Attachment, Job, Settings
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Settings
 from relay.broker.states import JobState
 from relay.broker.views import job_view
 
@@ -48,6 +48,9 @@ class Books:
         self.why: dict[tuple[str, str], tuple[str, str]] = {}  # (user, att) -> (code, message)
         self.changed: set[str] = set()  # users whose queues moved since the last notice
         self.kept: dict[str, dict[int, None]] = {}  # user -> finished job ids, oldest first
+        self.shelved: dict[str, dict[int, None]] = {}  # ... of those with something in the archive
+        self.to_archive: dict[tuple[int, int], None] = {}  # (job, index): ended, to be fetched
+        self.in_archive: set[tuple[int, int]] = set()  # while the archive lists what it has
         self.waiters: dict[Conn, set[int]] = {}  # jobs that a client waits for, in either way
         self.unwritten: dict[int, Job] = {}
         self.next_id = 1
@@ -145,6 +148,11 @@ class Books:
         for att in job.atts:
             self.atts.pop(att, None)
         self.kept.get(job.user, {}).pop(job.id, None)
+        self.shelved.get(job.user, {}).pop(job.id, None)
+        for index, member in enumerate(job.members):
+            waits = self.to_archive.pop((job.id, index), 1) is None
+            if waits or member.archived is not None:
+                self.tell_agent(ARCHIVE, {"m": "drop", "job": str(job.id), "index": index})
         self.unwritten.pop(job.id, None)
         self.out.append(Journal("job", str(job.id), None))
 
@@ -215,10 +223,23 @@ class Books:
             self.forget(job)
             return
         self.keep(job)
-        kept = self.kept.setdefault(job.user, {})
-        kept[job.id] = None
-        if len(kept) > self.settings.jobs_kept:
-            self.forget(self.jobs[next(iter(kept))])
+        self.shelve(job)
+
+    def shelve(self, job: Job) -> None:
+        """Finished jobs are remembered, so many; more of those that the archive has, or will."""
+        if not job.state.final:
+            return
+        archived = any(
+            member.archived is not None or (job.id, index) in self.to_archive
+            for index, member in enumerate(job.members)
+        )
+        one, other = (self.shelved, self.kept) if archived else (self.kept, self.shelved)
+        other.get(job.user, {}).pop(job.id, None)
+        row = one.setdefault(job.user, {})
+        row[job.id] = None
+        settings = self.settings
+        if len(row) > (settings.archived_kept if archived else settings.jobs_kept):
+            self.forget(self.jobs[next(iter(row))])
 
     # --------------------------------------------------------------------------------------- agents
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import joins, places, reports, verbs
+from relay.broker import archiving, joins, places, reports, verbs
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
@@ -26,7 +26,7 @@ from relay.broker.events import (
     Unjoined,
     WelcomeClient,
 )
-from relay.broker.model import Agent, Attachment, Job, Settings
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Settings
 from relay.broker.states import JobState
 
 _NOTES = {
@@ -96,6 +96,9 @@ class Broker:
         if agent is None or agent.conn != conn:
             b.out.append(Close(conn))  # it must say hello first
             return
+        if agent.user == ARCHIVE:
+            archiving.on_said(b, agent, message)
+            return
         match message.get("m"):
             case "started":
                 reports.on_started(b, agent, message)
@@ -107,9 +110,12 @@ class Broker:
                 reports.on_watchers(b, agent, message)
             case "unused":
                 reports.on_unused(b, agent, message)
+            case "leaving":
+                archiving.on_leaving(b, agent)
             case "bye":  # the last word of its life: what is still said to be there is not
                 agent.stopping = agent.draining = True
                 reports.lose(b, agent, "the agent was stopped")
+                archiving.on_agent_gone(b, agent)
             case _:
                 pass  # of a newer agent
 
@@ -161,6 +167,8 @@ class Broker:
         b.add_job(job)
         b.next_id = max(b.next_id, job.id + 1)
         for index, member in enumerate(job.members):
+            if member.ended_at is not None and archiving.wanted(b, member):
+                b.to_archive[job.id, index] = None
             if member.att:
                 b.add_att(job, Attachment(member.att, job.user, job.id, index))
             if job.state.final or not member.agent_id or member.ended_at is not None:
@@ -173,7 +181,7 @@ class Broker:
             silent = job.warm and not job.started
             agent.put((job.id, index), 0 if silent else member.tasks)
         if job.state.final:
-            b.kept.setdefault(job.user, {})[job.id] = None
+            b.shelve(job)
         elif job.state.value < JobState.HELD.value:
             b.queue(job)
             if job.spec is None:

@@ -6,10 +6,10 @@ rest.
 
 from __future__ import annotations
 
-from relay.broker import places
+from relay.broker import archiving, places
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, AskGone, AskId, Pair, Unjoined
-from relay.broker.model import Attachment, Job, Member
+from relay.broker.model import ARCHIVE, Attachment, Job, Member
 from relay.broker.states import JobState
 
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
@@ -21,6 +21,8 @@ def on_ask(b: Books, event: Asked) -> None:
     att, op = body.get("att"), body.get("op")
     if not isinstance(att, str) or not 16 <= len(att) <= _ATT_CHARS or not att.isalnum():
         b.refuse(event.ask, event.user, "", "denied", "the request names no attachment")
+    elif op == "open" and event.user == ARCHIVE:
+        b.refuse(event.ask, event.user, att, "denied", "the archive runs nothing")
     elif op == "open":
         _open(b, event, att)
     elif op in ("attach", "resume"):
@@ -200,18 +202,23 @@ def _join_all(b: Books, job: Job) -> None:
         places.hold_until(b, job, b.settings.start_s)
 
 
-def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None:
+def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: str = "") -> None:
     """Tell the agent who comes, then join; in this order on one connection of ours to the door."""
     member = job.members[index]
-    agent = b.agents.get(member.agent_id)
+    known = b.atts.get(att) or Attachment(att, user or job.user, job.id, index)
+    agent = b.agents.get(_where(b, member, known, op))
     if job.state.final and member.started_at is None:
-        b.refuse(ask, job.user, att, "none", job.error or "it never ran")
+        b.refuse(ask, known.user, att, "none", job.error or "it never ran")
+    elif agent is None and member.ended_at is not None:
+        b.refuse(ask, known.user, att, "gone", archiving.why_not_kept(b, job, member))
     elif agent is None:
-        b.refuse(ask, job.user, att, "none", "the agent that had it is gone")
+        b.refuse(ask, known.user, att, "none", "the agent that had it is gone")
     elif agent.conn is None:
-        b.refuse(ask, job.user, att, "again", f"agent {agent.id} is away", _RETRY_S)
+        b.refuse(ask, known.user, att, "again", f"agent {agent.id} is away", _RETRY_S)
     else:
-        known = b.atts.get(att) or Attachment(att, job.user, job.id, index)
+        known.at = agent.id
+        if member.ended_at is not None and op == "attach":  # in case its agent has it no more
+            b.remember_why(known.user, att, "gone", archiving.why_not_kept(b, job, member))
         b.send(agent.conn, {
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
             "user": known.user, "owner": job.user, "rights": known.rights, "op": op,
@@ -220,7 +227,23 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str) -> None
         b.out.append(Pair(ask, agent.id, att))
 
 
+def _where(b: Books, member: Member, known: Attachment, op: str) -> str:
+    """Whom to join it with: what has ended is shown from the archive, if that has it. Who looks on
+    already stays where he is while that is there."""
+    here = known.at or member.agent_id
+    if member.archived is None or known.user == ARCHIVE:
+        return member.agent_id
+    agent = b.agents.get(here)
+    stays = op == "resume" and agent is not None and agent.conn is not None
+    return here if stays else ARCHIVE
+
+
 # ---------------------------------------------------------------------------------------- attaching
+
+
+def _may_look(job: Job, member: Member, user: str) -> bool:
+    """May this user attach there at all?"""
+    return user == job.user or (user == ARCHIVE and member.archive)
 
 
 def _attach(b: Books, event: Asked, att: str) -> None:
@@ -233,7 +256,12 @@ def _attach(b: Books, event: Asked, att: str) -> None:
         job, index = b.jobs[known.job_id], known.index
     elif known is not None or (job is not None and not job.shown):
         job = None  # another's, or an opening ahead of use: nothing there to look at
-    if job is None or job.user != user or not isinstance(index, int) or not 0 <= index < job.size:
+    if (
+        job is None
+        or not isinstance(index, int)
+        or not 0 <= index < job.size
+        or not _may_look(job, job.members[index], user)
+    ):
         b.refuse(ask, user, att, "none", "there is no such job of yours")
         return
     member = job.members[index]
@@ -244,6 +272,7 @@ def _attach(b: Books, event: Asked, att: str) -> None:
         if len(job.atts) >= b.settings.atts_per_job:
             b.refuse(ask, user, att, "full", "too many have attached to it")
             return
-        rights = "rw" if body.get("rights") == "rw" else "r"
+        shown_only = user == ARCHIVE or member.archived is not None
+        rights = "rw" if body.get("rights") == "rw" and not shown_only else "r"
         b.add_att(job, Attachment(att, user, job.id, index, rights, event.credential))
-    _join(b, job, index, ask, body["op"], att)
+    _join(b, job, index, ask, body["op"], att, user)

@@ -9,6 +9,8 @@ from typing import Any
 from relay.broker.events import AskId, Conn, Message
 from relay.broker.states import TRANSITIONS, JobState
 
+ARCHIVE = "@archive"  # the relay's archive, as a user and as an agent: no person has this name
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -34,6 +36,10 @@ class Settings:
     """Openings of one group."""
     jobs_kept: int = 1000
     """Finished jobs remembered per user."""
+    archive: str = "off"
+    """What is kept of steps that have ended: "off", "on-exit", or "live" (fetched as it comes)."""
+    archived_kept: int = 20_000
+    """Jobs of a user with something in the archive, or on its way there."""
     atts_per_job: int = 10_000
     """Attachments remembered per job."""
     queue_per_user: int = 20_000
@@ -115,13 +121,19 @@ class Member:
     """Who may write, now."""
     watchers: int = 0
     """Who looks, now."""
+    archive: bool = False
+    """Its agent says that its output may be archived."""
+    archived: int | None = None
+    """Bytes of it in the archive; None: it is not there."""
+    unarchived: str = ""
+    """Why it never will be."""
 
     def record(self) -> Message:
         return {name: value for name in _MEMBER if (value := getattr(self, name)) not in ("", None)}
 
 
 _MEMBER = ("tasks", "att", "pin", "agent_id", "host", "started_at", "ended_at", "code", "signal",
-           "error")  # fmt: skip
+           "error", "archive", "archived", "unarchived")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -232,3 +244,5 @@ class Attachment:
     """Id of the share it hangs on, if it is not the owner's."""
     until: float | None = None
     """When the right to it ends."""
+    at: str = ""
+    """The agent it was joined with last: who resumes goes there."""

@@ -4,35 +4,14 @@ steps.
 
 from __future__ import annotations
 
-from relay.broker import places
+from relay.broker import archiving, places
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Journal, Message, ParkKey
-from relay.broker.model import Agent, Attachment, Job, Member
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
+from relay.broker.said import TEXT, index_of, number, stamp, text
 from relay.broker.states import JobState
 
-_TEXT = 200  # characters kept of a name or a reason
 _KILL = 9
-
-
-def text(message: Message, key: str, limit: int = _TEXT) -> str:
-    value = message.get(key)
-    return value[:limit] if isinstance(value, str) else ""
-
-
-def number(message: Message, key: str, default: int = 0, most: int = 1 << 53) -> int:
-    value = message.get(key)
-    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-    return value if good else default  # type: ignore[return-value]
-
-
-def index_of(message: Message) -> int:
-    """-1, which is nobody's, if it is not one."""
-    return number(message, "index", 0 if "index" not in message else -1)
-
-
-def stamp(message: Message, key: str, default: float) -> float:
-    value = message.get(key)
-    return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else default
 
 
 # ------------------------------------------------------------------------------------------- agents
@@ -66,14 +45,16 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     agent.memory_bytes = number(message, "memory_bytes")
     tags = message.get("tags")
     tags = tags[:64] if isinstance(tags, list) else []
-    agent.tags = tuple(t[:_TEXT] for t in tags if isinstance(t, str))
+    agent.tags = tuple(t[:TEXT] for t in tags if isinstance(t, str))
     agent.slots = number(message, "slots", 1, 1 << 20)
     agent.pid = number(message, "pid")
     agent.version = text(message, "version")
     b.out.append(Journal("agent", agent.id, agent.record()))
     b.out.append(ParkKey(up.conn, agent.id))
-    b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now})
+    b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now,
+                     "archive": b.settings.archive})  # fmt: skip
     _reconcile(b, agent, message.get("sessions"), reborn)
+    archiving.on_agent_back(b, agent, reborn)
     b.changed.add(agent.user)
     places.place_all(b, agent.user)
 
@@ -84,6 +65,7 @@ def on_away(b: Books, agent: Agent) -> None:
     agent.since = b.now
     b.changed.add(agent.user)
     if agent.stopping and not agent.here:
+        archiving.on_agent_gone(b, agent)
         b.remove_agent(agent)
         return
     since = b.now
@@ -91,6 +73,7 @@ def on_away(b: Books, agent: Agent) -> None:
     def lost() -> None:
         if agent.conn is None and agent.since == since and b.agents.get(agent.id) is agent:
             lose(b, agent, "agent lost")
+            archiving.on_agent_gone(b, agent)
             b.remove_agent(agent)
 
     b.at(b.now + b.settings.agent_grace_s, lost)
@@ -195,6 +178,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     job.name = text(message, "spec_name") or job.name
     job.argv0 = text(message, "argv0") or job.argv0
     job.pty = bool(message.get("pty"))
+    member.archive = bool(message.get("archive"))
     job.go(JobState.ACTIVE)
     job.joined = True
     job.spec = None
@@ -208,6 +192,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     elif job.held_until is None:
         places.hold_until(b, job, b.settings.start_s)
     b.keep(job)
+    archiving.on_started(b, job, index)
     if job.canceled:
         b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
 
@@ -222,7 +207,9 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
         code, signal = message.get("code"), message.get("signal")
         member.code = code if isinstance(code, int) else None
         member.signal = signal if isinstance(signal, int) else None
+        member.archive = bool(message.get("archive"))
         b.member_over(job, index, text(message, "error") or None, stamp(message, "at", b.now))
+        archiving.on_ended(b, job, index)
     b.send(agent.conn, {
         "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip
@@ -292,6 +279,7 @@ def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> N
     if found is None:
         return
     job, member, index = found
+    atts = [att for att in atts if att.get("user") != ARCHIVE]
     live = [att for att in atts if att.get("live", True)]
     member.attached = sum(1 for att in live if att.get("rights") == "rw")
     member.watchers = len(live) - member.attached

@@ -11,7 +11,7 @@ from relay.broker import places
 from relay.broker.books import Books
 from relay.broker.events import Conn, ConnUp, Message
 from relay.broker.model import Agent, Job, Member
-from relay.broker.reports import number, text
+from relay.broker.said import number, text
 from relay.broker.states import JobState
 from relay.broker.views import agent_view, job_view
 
@@ -154,6 +154,20 @@ def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.waiters.setdefault(up.conn, set()).add(job.id)
 
 
+def _forget(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    """A finished job is as if it had never been, its output too, wherever that is."""
+    job = _own_job(b, up, re, message)
+    if job is None:
+        return
+    if not job.state.final:
+        b.refuse_verb(up.conn, re, "lives", f"job {job.id} lives", f"gshell cancel {job.id}")
+        return
+    for agent_id in {member.agent_id for member in job.members}:
+        b.tell_agent(agent_id, {"m": "forget", "job": str(job.id)})
+    b.forget(job)
+    b.answer(up.conn, re)
+
+
 # ------------------------------------------------------------------------------------- waiting jobs
 
 
@@ -251,6 +265,7 @@ VERBS: dict[str, Verb] = {
     "whoami": _whoami,
     "signal": _signal,
     "cancel": _cancel,
+    "forget": _forget,
     "wait": _wait,
     "submit": _submit,
     "await": _await,

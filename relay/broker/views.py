@@ -8,7 +8,8 @@ from relay.broker.model import Agent, Job
 
 def job_view(job: Job) -> Message:
     members = job.members
-    starts = [m.started_at for m in members if m.started_at is not None]
+    ran = [m for m in members if m.started_at is not None]
+    starts = [m.started_at for m in ran if m.started_at is not None]
     worst = max(members, key=lambda m: (m.code or 0, m.signal or 0))  # srun's rule: the highest
     return {
         "id": str(job.id),
@@ -29,6 +30,8 @@ def job_view(job: Job) -> Message:
         "error": job.error or next((m.error for m in members if m.error), None),
         "watchers": sum(m.watchers for m in members),
         "attached": sum(m.attached for m in members),
+        "archived": job.state.final and all(m.archived is not None for m in ran) and bool(ran),
+        "archived_bytes": sum(m.archived or 0 for m in members),
     }
 
 

@@ -52,7 +52,13 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "relay.door": {
         "relay.bus", "relay.auth", "gshell.model", "gshell.wire", "gshell.net",
     },
+    "relay.archive": {
+        "gshell.model", "gshell.wire", "gshell.net",
+        "gshell.client",  # it looks on at steps as a client does: the same conversation
+        "gshell.agent",  # and shows what it has as an agent does: the same uplink and attachments
+    },
     "relay": {
+        "relay.archive",
         "relay.broker", "relay.bus", "relay.auth", "relay.door", "gshell.model", "gshell.wire",
         "gshell.net", "gshell.lrms", "gshell.jdl", "gshell.cast", "gshell.config",
     },

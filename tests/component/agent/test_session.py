@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ MUCH = 400_000  # more than a stdin pipe takes
 
 class Owner:
     """The agent, as a session sees it."""
+
+    archiving = False
 
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
@@ -124,3 +128,63 @@ def test_a_pipe_that_a_descendant_holds_ends_with_its_program_all_the_same(owner
     assert session.ranks[0].logs[stdout_of(0)].end == 1_100_000
     left = session.ranks[0].logs[stderr_of(0)].read(0, 100)
     os.kill(int(left), signal.SIGKILL)
+
+
+def kept_from(owner: Owner, monkeypatch: pytest.MonkeyPatch, much: int = 64 << 20) -> int:
+    """The oldest byte kept of 5 MB that somebody has read all along."""
+    monkeypatch.setattr("gshell.agent.session.ARCHIVE_AHEAD_BYTES", much)
+    session, writer = start(owner, "head -c 5000000 /dev/zero")
+    log = session.ranks[0].logs[stdout_of(0)]
+
+    def read() -> bool:
+        for cursor in writer._cursors.values():
+            cursor.release(cursor.end)
+        return session.state == "ended"
+
+    assert owner.loop.run_until(read, PATIENCE_S)
+    return log.start
+
+
+def test_what_was_read_is_kept_if_it_is_to_be_archived(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kept_from(owner, monkeypatch) > 0
+    owner.archiving = True
+    assert kept_from(owner, monkeypatch) == 0
+
+
+def test_a_flood_through_a_pipe_is_not_written_to_the_disk_for_an_archive(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.archiving = True
+    assert kept_from(owner, monkeypatch, much=2 << 20) > 3_000_000
+
+
+def test_the_archive_is_told_when_what_came(owner: Owner) -> None:
+    session, _ = start(owner, "echo x; exit 3")
+    archive = Attachment(session, "archive", "@archive", "r", Peer(client=False))
+    archive.since = "start"
+    session.add(archive)
+    assert session.primary is not archive
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    said = archive.peer.control.read(0, 1 << 16).decode().splitlines()
+    kinds = [json.loads(line)["t"] for line in said]
+    assert kinds[-3:] == ["times", "times", "exit"]
+    (begun, last, offset), *_ = json.loads(said[-3])["marks"]
+    assert offset == 0
+    assert abs(time.time() - begun) < PATIENCE_S
+    assert last >= begun
+
+
+@pytest.mark.parametrize(
+    ("spec", "archivable"),
+    [
+        ({}, True),
+        ({"archive": False}, False),
+        ({"pty": [24, 80]}, False),
+        ({"pty": [24, 80], "keep": True}, True),
+        ({"pty": [24, 80], "keep": True, "archive": False}, False),
+    ],
+)
+def test_a_step_says_whether_it_may_be_archived(spec: dict[str, object], archivable: bool) -> None:
+    assert StepSpec.parse({"argv": ["x"], **spec}).archivable == archivable

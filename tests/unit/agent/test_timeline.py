@@ -35,3 +35,11 @@ def test_a_long_past_is_bounded_and_nothing_since_is_left_out():
     for when in (0.0, arrivals[5], arrivals[9999] + 0.005, arrivals[-1] - 0.001, arrivals[-1] + 1):
         first = next((n for n, came in enumerate(arrivals) if came > when), len(arrivals))
         assert first - 64 <= line.at(when, len(arrivals)) <= first
+
+
+def test_marks_make_the_same_line_on_another_clock():
+    line = Timeline()
+    for second in range(100):
+        line.mark(second * 2.0, second * 10)
+    other = Timeline.of_marks(line.marks(1e9))
+    assert [other.at(1e9 + t, 1000) for t in range(210)] == [line.at(t, 1000) for t in range(210)]

@@ -55,6 +55,9 @@ def test_there_is_a_terminal_where_a_person_is(
         ("attach 1.x", "not a job id"),
         ("logs 1 2", "one word too many"),
         ("sh ls", "'ls'"),
+        ("logs 1 --grep (", "not a regular expression"),
+        ("logs 1 --rank x", "not a rank"),
+        ("run --keep --no-archive -- x", "take one"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(line: str, said: str) -> None:
@@ -95,6 +98,17 @@ def test_a_detached_job_keeps_its_output() -> None:
     detached = made("run --detach -- true", **ON_TERMINAL)
     assert detached.detach
     assert detached.spec["keep"]
+
+
+def test_what_is_kept_and_archived_is_said_to_the_agent() -> None:
+    assert made("run --keep -- x").spec["keep"] is True
+    assert "archive" not in made("run -- x").spec
+    assert made("run --no-archive -- x").spec["archive"] is False
+
+
+def test_lines_are_matched_as_bytes() -> None:
+    assert made("logs 1 -i --grep Ä").grep.pattern == "Ä".encode()
+    assert made("logs 1 --rank 3").rank == 3
 
 
 def test_a_part_of_a_job_can_be_named() -> None:

@@ -16,6 +16,7 @@ def bench():
 ABOUT_ONE = {
     "signal": {"job": "1", "sig": 15},
     "cancel": {"job": "1"},
+    "forget": {"job": "1"},
     "wait": {"job": "1"},
     "await": {"att": A},
     "drain": {"agent": "n1"},
@@ -80,6 +81,7 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
     assert set(bench.job(job)) == {
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
+        "archived", "archived_bytes",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {

@@ -1,0 +1,50 @@
+"""Whom an agent lets in: its user, and the relay's archive to look on at what may be archived."""
+
+import types
+
+import pytest
+
+from gshell.agent.agent import Agent
+from gshell.agent.spec import StepSpec
+
+ATTACH = {"user": "@archive", "rights": "r", "op": "attach", "job": "1", "index": 0}
+
+
+class Step:
+    job, index, state = "1", 0, "ended"
+
+    def __init__(self, spec):
+        self.spec = spec
+
+
+def agent(**spec):
+    """One with a step of this kind; made without a relay."""
+    one = Agent.__new__(Agent)
+    one._ticket = types.SimpleNamespace(user="me")
+    one._sessions = {"a": Step(StepSpec.parse({"argv": ["x"], **spec}))}
+    return one
+
+
+@pytest.mark.parametrize(
+    ("change", "spec", "may"),
+    [
+        ({}, {}, True),
+        ({"op": "resume"}, {}, True),
+        ({"op": "open"}, {}, False),
+        ({"rights": "rw"}, {}, False),
+        ({}, {"archive": False}, False),
+        ({}, {"pty": [24, 80]}, False),
+        ({}, {"pty": [24, 80], "keep": True}, True),
+    ],
+)
+def test_the_archive_looks_on_and_nothing_else(change, spec, may):
+    assert agent(**spec)._may_archive({**ATTACH, **change}) == may
+
+
+@pytest.mark.parametrize(
+    ("announced", "user", "may"),
+    [("me", "me", True), ("@archive", "@archive", True), ("@archive", "me", False),
+     ("me", "@archive", False), ("you", "you", False)],
+)  # fmt: skip
+def test_who_comes_is_who_was_announced(announced, user, may):
+    assert agent()._may({**ATTACH, "user": announced}, user) == may
