@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gshell.net.loop import IN, Loop
-from relay import auth, log, state
+from relay import auth, log, scrape, state
 from relay.brokerd import BrokerShell
-from relay.bus import BrokerBus, DoorBus
+from relay.bus import BrokerBus, DoorBus, FeedIn, FeedOut
 from relay.desk import Desk
 from relay.door.main import Door, raise_descriptor_limit
 from relay.journal import Journal
@@ -30,6 +30,8 @@ class Plan:
     """The address for tickets; empty: the one it listens on."""
     tickets_for: str = ""
     """Embedded: the user whose tickets are put into the state directory."""
+    metrics: str = ""
+    """Where scrapers are served; empty: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Place:
     """Embedded: nobody else may even connect."""
     life: int
     """A pipe that closes when the process that started us ends."""
+    metrics: socket.socket | None = None
+    """Scrapers connect here."""
 
 
 def run_broker(place: Place, writer: int) -> None:
@@ -58,16 +62,22 @@ def run_broker(place: Place, writer: int) -> None:
         return {**facts, "pid": there.get("pid"), "door_pid": there.get("door_pid")}
 
     bus = BrokerBus(state.BUS)
-    BrokerShell(loop, bus, journal, desk, status)
+    feed = FeedOut(state.FEED)
+    shell = BrokerShell(loop, bus, journal, desk, status, feed)
+    if place.metrics is not None:
+        scrape.Scraped(loop, place.metrics, shell.page, shell.healthy)
     _say_ready(writer)
     loop.run()
     bus.close()
+    feed.close()
     journal.close()
 
 
 def run_door(place: Place, writer: int) -> None:
     loop = _loop(place.life)
     raise_descriptor_limit()
+    if place.metrics is not None:
+        place.metrics.close()
     bus = DoorBus(state.BUS, "door0")
     said: list[int] = []
 
@@ -84,6 +94,7 @@ def run_door(place: Place, writer: int) -> None:
         bus,
         place.only_uid,
         ready,
+        FeedIn(state.FEED),
     )
     loop.run()
     door.close()

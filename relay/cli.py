@@ -55,6 +55,19 @@ def _run(argv: list[str]) -> int:
     )
     start.add_argument("--foreground", action="store_true", help="do not go into the background")
     start.add_argument("--user", metavar="NAME", help="whom the invite is for (default: you)")
+    start.add_argument(
+        "--metrics", metavar="ADDRESS", help="figures for Prometheus: 127.0.0.1:9464 or unix:PATH"
+    )
+    start.add_argument(
+        "--metrics-anywhere", action="store_true", help="let --metrics be an address others reach"
+    )
+    start.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="of relay.log (text)"
+    )
+    start.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info",
+        help="what is worth a line in relay.log (info)",
+    )  # fmt: skip
     status = verb("status", "say whether the relay runs, and what it has to do")
     status.add_argument("--json", action="store_true")
     verb("stop", "end the relay; what runs on agents goes on")
@@ -91,19 +104,31 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     for given in (listen, args.advertise):
         if given:
             address.split(given)  # a wrong one is the user's error, not the system's
+    metrics = args.metrics or ""
+    if metrics:
+        from relay.listening import check_metrics
+
+        if metrics.startswith("unix:"):
+            metrics = "unix:" + os.path.abspath(metrics[5:])
+        check_metrics(metrics, args.metrics_anywhere)
     user = _user(args.user)
     state.prepare(folder)
     folder = os.path.realpath(folder)
 
     from relay import children, log, supervise
 
-    handler = log.set_up(os.path.join(folder, state.LOG))
-    relay = supervise.Relay(children.Plan(folder, listen, args.advertise or ""))
+    handler = log.set_up(
+        os.path.join(folder, state.LOG), log.level_of(args.log_level), args.log_format
+    )
+    plan = children.Plan(folder, listen, args.advertise or "", metrics=metrics)
+    relay = supervise.Relay(plan)
     relay.prepare()
     invite = _make_invite(folder, relay.relays, user, None, None, "any")
 
     def greet() -> None:
         print(f"The relay listens on {relay.listen}; its state is in {folder}")
+        if relay.scraped:
+            print(f"Its figures are at {relay.scraped} (GET /metrics)")
         _show_invite(invite, user, None, None, "any")
         sys.stdout.flush()
 

@@ -70,13 +70,17 @@ class Relay:
                 f"a relay is running from {plan.state} already",
                 hint="gshell relay status    or    gshell relay stop",
             )
+        self.metrics: socket.socket | None = None
         try:
             auth.ensure(plan.state)
             self.listening = _listen_after(plan)
+            if plan.metrics:
+                self.metrics = listen(plan.metrics)
         except BaseException:
             os.close(self.lock)
             raise
         self.listen = bound(plan.listen, self.listening)
+        self.scraped = bound(plan.metrics, self.metrics) if self.metrics is not None else ""
         self.relays = [plan.advertise or reachable(self.listen)]
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
@@ -176,7 +180,7 @@ class Relay:
         state.write_relay(
             self.plan.state,
             {"pid": os.getpid(), **pids, "listen": self.listen, "relays": self.relays,
-             "pin": auth.pin(self.plan.state), "version": __version__},
+             "pin": auth.pin(self.plan.state), "version": __version__, "metrics": self.scraped},
         )  # fmt: skip
 
     def _end(self) -> None:
@@ -190,19 +194,25 @@ class Relay:
                 if not select.select([child.pidfd], [], [], left)[0]:
                     signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
                 _reap(child)
-        self.listening.close()
-        if self.listen.startswith("unix:"):
-            try:
-                os.unlink(self.listen[5:])
-            except OSError:
-                pass
+        for where, sock in ((self.listen, self.listening), (self.scraped, self.metrics)):
+            if sock is not None:
+                sock.close()
+                if where.startswith("unix:"):
+                    try:
+                        os.unlink(where[5:])
+                    except OSError:
+                        pass
         state.remove_relay(self.plan.state)
         os.close(self.lock)
         _log.info("ended")
 
     def descriptors(self) -> set[int]:
         """What it needs to keep open."""
-        return {self.lock, self.listening.fileno(), self._life_read, self._life_write}
+        kept = {self.lock, self.listening.fileno(), self._life_read, self._life_write}
+        return kept | self._served()
+
+    def _served(self) -> set[int]:
+        return {self.metrics.fileno()} if self.metrics is not None else set()
 
     # ------------------------------------------------------------------------------------- children
 
@@ -242,11 +252,13 @@ class Relay:
         try:
             signal.set_wakeup_fd(-1)
             detach_stdio()
-            close_others({writer, self._life_read, self.listening.fileno()})
+            close_others({writer, self._life_read, self.listening.fileno(), *self._served()})
             uid = (
                 os.geteuid() if self.plan.tickets_for and self.listen.startswith("unix:") else None
             )
-            place = Place(self.listening, self.listen, self.relays, uid, self._life_read)
+            place = Place(
+                self.listening, self.listen, self.relays, uid, self._life_read, self.metrics
+            )
             child.run(place, writer)
             code = 0
         except GshellError as error:

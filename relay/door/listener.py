@@ -21,6 +21,7 @@ from gshell.net.address import tune
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import Preamble
 from relay.door.splice import Farewells
+from relay.door.tally import Tally
 
 DEADLINE_S = 10.0  # from the connection to who it is
 STRANGERS = 1024  # connections not authenticated yet; beyond that the oldest goes
@@ -51,8 +52,10 @@ class Listener:
         to_meet: Callable[[socket.socket, Preamble, bytes], None],
         farewells: Farewells,
         only_uid: int | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.loop = loop
+        self.tally = tally or Tally()
         self.farewells = farewells
         self.sock = sock
         self.to_control = to_control
@@ -80,6 +83,7 @@ class Listener:
         """Watch it until `known`; returns its key."""
         if len(self.strangers) >= STRANGERS:
             oldest = next(iter(self.strangers))
+            self.tally.silent += 1
             self.strangers.pop(oldest)[1].expire()
         self._keys += 1
         self.strangers[self._keys] = (self.loop.clock() + DEADLINE_S, stranger)
@@ -104,6 +108,7 @@ class Listener:
                 self.loop.later(when - now, self._sweep)
                 return
             del self.strangers[key]
+            self.tally.silent += 1
             stranger.expire()
         self._sweeping = False
 
@@ -116,12 +121,14 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as error:
+                self.tally.accept_errors += 1
                 if error.errno in _OUT_OF:
                     _log.error("cannot accept: %s", os.strerror(error.errno or 0))
                     self.close()
                     self.loop.later(_PAUSE_S, self.open)
                     return
                 continue  # that one connection was broken already
+            self.tally.accepted += 1
             sock.setblocking(False)
             if self.only_uid is not None and _peer_uid(sock) not in (self.only_uid, 0):
                 sock.close()
@@ -155,6 +162,10 @@ class _First:
         self._listener.loop.remove(self._sock.fileno())
         return self._sock
 
+    def _hush(self) -> None:
+        self._listener.tally.silent += 1
+        self._release().close()
+
     def _on_event(self, _: int) -> None:
         try:
             if not self._data:
@@ -169,7 +180,7 @@ class _First:
             data = b""
         self._data += data
         if not data:
-            self._release().close()
+            self._hush()
             return
         if self._data[:4] == b"SSH-":
             sock = self._release()
@@ -182,7 +193,7 @@ class _First:
         try:
             preamble = rendezvous.parse(self._data)
         except ProtocolError:
-            self._release().close()
+            self._hush()
             return
         if preamble is not None:
             self._listener.to_meet(self._release(), preamble, self._data[preamble.size :])

@@ -21,6 +21,7 @@ from gshell.net.rendezvous import Preamble
 from relay.door.nonces import Nonces
 from relay.door.sane import shallow
 from relay.door.splice import Farewells, Pair
+from relay.door.tally import Tally
 
 Message = dict[str, Any]
 
@@ -76,6 +77,7 @@ class Meeting:
         self.visits: dict[int, Visit] = {}
         self.spares: dict[str, deque[Spare]] = {}
         self.farewells = Farewells(loop)
+        self.tally = Tally()
         self._secret = secret
         self._tell = tell
         self._keys: dict[str, tuple[int, bytes]] = {}  # agent -> (control connection, park key)
@@ -96,10 +98,10 @@ class Meeting:
         body = preamble.body
         mac_id, nonce, att = _text(body, "k"), _text(body, "n"), _text(body, "att")
         if not mac_id or len(nonce) != 32 or not preamble.hello or not shallow(body):
-            sock.close()
+            self._hush(sock)
             return
         if not preamble.genuine(rendezvous.client_key(self._secret, mac_id)):
-            sock.close()
+            self._hush(sock)
             return
         code = self._stale(body.get("t"), nonce)
         if code or not self.connected:
@@ -128,7 +130,7 @@ class Meeting:
             and not self._stale(preamble.body.get("t"), nonce)
         )
         if not good or len(self.spares.get(agent_id, ())) >= SPARES_PER_AGENT:
-            sock.close()
+            self._hush(sock)
             return
         waiting = self._waiting.get(agent_id)
         if waiting:
@@ -263,9 +265,30 @@ class Meeting:
             return
         self._dismiss(visit)
         self.loop.remove(spare.fileno())
-        pair = Pair(self.loop, visit.att, visit.sock, spare, self.pairs.discard, self.farewells)
+        pair = Pair(self.loop, visit.att, visit.sock, spare, self._parted, self.farewells)
+        pair.client.got, pair.agent.got = len(visit.initial), len(first)
+        self.tally.paired += 1
         self.pairs.add(pair)
         pair.begin(first)
+
+    def _parted(self, pair: Pair) -> None:
+        if pair not in self.pairs:
+            return
+        self.pairs.discard(pair)
+        tally, up, down = self.tally, pair.client.got, pair.agent.got
+        tally.parted += 1
+        tally.up += up
+        tally.down += down
+        seconds = round(self.loop.clock() - pair.since, 3)
+        self._tell({"m": "parted", "att": pair.att, "up": up, "down": down, "seconds": seconds})
+
+    def stats(self) -> Message:
+        """What was counted and what is here now, for the broker."""
+        totals = self.tally.totals()
+        totals["up"] += sum(pair.client.got for pair in self.pairs)
+        totals["down"] += sum(pair.agent.got for pair in self.pairs)
+        parked = sum(len(spares) for spares in self.spares.values())
+        return {**totals, "pairs": len(self.pairs), "visits": len(self.visits), "spares": parked}
 
     def _give_up(self, visit: Visit) -> None:
         self._unjoined(visit)
@@ -313,7 +336,13 @@ class Meeting:
     def _unjoined(self, visit: Visit) -> None:
         self._tell({"m": "unjoined", "a": visit.number, "agent": visit.agent_id, "att": visit.att})
 
+    def _hush(self, sock: socket.socket) -> None:
+        """Nothing genuine: not a word."""
+        self.tally.silent += 1
+        sock.close()
+
     def _say_no(self, sock: socket.socket, code: str, retry_s: float) -> None:
+        self.tally.refuse(code)
         try:
             sock.send(rendezvous.refusal(code, retry_s))
         except OSError:

@@ -49,11 +49,13 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "relay.broker": {"gshell.model"},
     "relay.bus": {"gshell.model"},
     "relay.auth": {"gshell.model"},
+    "relay.vitals": {"gshell.net"},
     "relay.door": {
-        "relay.bus", "relay.auth", "gshell.model", "gshell.wire", "gshell.net",
+        "relay.bus", "relay.auth", "relay.vitals", "gshell.model", "gshell.wire", "gshell.net",
     },
     "relay": {
-        "relay.broker", "relay.bus", "relay.auth", "relay.door", "gshell.model", "gshell.wire",
+        "relay.broker", "relay.bus", "relay.auth", "relay.vitals", "relay.door", "gshell.model",
+        "gshell.wire",
         "gshell.net", "gshell.lrms", "gshell.jdl", "gshell.cast", "gshell.config",
     },
 }  # fmt: skip
