@@ -134,6 +134,8 @@ class Reporter:
 
     def watch(self, on: bool) -> None:
         self._usage.forget()
+        if on and self._timer is not None:
+            return  # the next report says it all again
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -25,12 +25,10 @@ def on_watch(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.out.append(Feed(up.conn, up.user, -1))
         b.answer(up.conn, re)
         return
-    first = up.user not in b.watched
     b.watched.setdefault(up.user, {})[up.conn] = bool(message.get("all"))
     b.answer(up.conn, re, seq=b.seqs.setdefault(up.user, 0), **_snapshot(b, up))
     b.out.append(Feed(up.conn, up.user, b.seqs[up.user]))
-    if first:
-        _tell_agents(b, up.user, True)
+    _tell_agents(b, up.user, True)  # every time: who comes later knows nothing yet
 
 
 def on_resync(b: Books, conn: Conn) -> None:

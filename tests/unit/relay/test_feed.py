@@ -112,7 +112,7 @@ def test_agents_report_use_while_somebody_looks_and_not_after(bench):
     agent = bench.agent()
     one, two = Mirror(bench), Mirror(bench)
     late = bench.agent("n2")
-    assert [m["on"] for m in bench.got(agent, "watch")] == [True]
+    assert [m["on"] for m in bench.got(agent, "watch")] == [True, True]
     assert [m["on"] for m in bench.got(late, "watch")] == [True]
     bench.gone(one.conn)
     assert bench.got(agent, "watch") == []
