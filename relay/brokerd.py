@@ -139,8 +139,8 @@ class BrokerShell:
             case "stats":
                 self.telemetry.on_door(door, m, self._loop.clock())
             case "parted":
-                _log.debug("att %.8s parted: %d bytes up, %d down, %.0f s", m["att"], m["up"],
-                           m["down"], m["seconds"])  # fmt: skip
+                _log.debug("parted: %d bytes up, %d down, %.0f s", m["up"], m["down"], m["seconds"],
+                           extra={"att": m["att"]})  # fmt: skip
 
     def _on_up(self, door: str, m: Message) -> None:
         known = self._journal.credential(m["serial"])
@@ -288,6 +288,7 @@ class BrokerShell:
             "version": __version__,
             "uptime_s": round(self.now() - self._started, 1),
             "broker_pid": os.getpid(),
+            **self.telemetry.descriptors(),
             "agents": sum(1 for a in books.agents.values() if a.conn is not None),
             "jobs": sum(1 for j in books.jobs.values() if j.shown and not j.state.final),
         }

@@ -41,7 +41,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="gshell-relay", description=_HELP)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="start|status|stop|invite")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="start|status|stop|invite|doctor"
+    )
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, help=text, description=text)
@@ -70,6 +72,8 @@ def _run(argv: list[str]) -> int:
     )  # fmt: skip
     status = verb("status", "say whether the relay runs, and what it has to do")
     status.add_argument("--json", action="store_true")
+    doctor = verb("doctor", "look for what is wrong with this relay, and say what to do")
+    doctor.add_argument("--json", action="store_true")
     verb("stop", "end the relay; what runs on agents goes on")
     invite = verb("invite", "print a new invite for a client or an agent")
     invite.add_argument("--user", metavar="NAME", help="whom it is for (default: you)")
@@ -86,6 +90,8 @@ def _run(argv: list[str]) -> int:
             return _status(folder, args.json)
         case "stop":
             return _stop(folder)
+        case "doctor":
+            return _doctor(folder, args.json)
         case _:
             return _invite(folder, args)
 
@@ -262,6 +268,31 @@ def _status(folder: str, as_json: bool) -> int:
     else:
         print("its broker does not answer; see relay.log")
     return 0
+
+
+def _doctor(folder: str, as_json: bool) -> int:
+    from gshell import sitepath
+
+    sitepath.enable()
+    from relay import doctor
+
+    try:
+        facts = state.running(folder) if os.path.isdir(folder) else None
+    except GshellError:
+        facts = None  # the directory's own check says why
+    found = doctor.examine(folder, facts, lambda: _ask(folder), time.time())
+    bad = sum(1 for _, finding in found if finding.level == "bad")
+    if as_json:
+        lines = [{"check": name, **finding._asdict()} for name, finding in found]
+        print(json.dumps({"schema": 1, "findings": lines}, indent=1))
+        return 1 if bad else 0
+    signs = {"ok": "ok ", "note": "!  ", "bad": "BAD"}
+    for _, finding in found:
+        print(f"{signs[finding.level]} {finding.text}")
+        if finding.fix:
+            print(f"    try:  {finding.fix}")
+    print("everything is fine" if not bad else f"{bad} problem{'s' if bad > 1 else ''}")
+    return 1 if bad else 0
 
 
 def _ask(folder: str) -> dict[str, Any]:

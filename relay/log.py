@@ -1,50 +1,14 @@
-"""The relay's log file: lines, 0600, kept small. Shared by its processes."""
+"""The relay's log file: lines, 0600, kept small. Shared by its processes; its format is
+`gshell.net.logline`."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 
+from gshell.net import logline
+
 MAX_BYTES = 4 << 20  # then it becomes NAME.1, and the former NAME.1 goes
-_FORMAT = "%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"
-FIELDS = ("link", "job", "att", "agent")  # given as extra=; an att is shortened
-_ATT_CHARS = 8  # enough to follow one, too little to use it
-
-
-class JsonLines(logging.Formatter):
-    """One object a line: at, level, logger, pid, message, and what it is about."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "at": round(record.created, 6),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "pid": record.process,
-            "message": record.getMessage(),
-        }
-        for name in FIELDS:
-            value = getattr(record, name, None)
-            if value is not None:
-                fields[name] = str(value)[:_ATT_CHARS] if name == "att" else value
-        if record.exc_info:
-            fields["trace"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-class TextLines(logging.Formatter):
-    """The same for people: the fields stand behind the message."""
-
-    def __init__(self) -> None:
-        super().__init__(_FORMAT)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        text = super().formatMessage(record)
-        for name in FIELDS:
-            value = getattr(record, name, None)
-            if value is not None:
-                text += f" {name}={str(value)[:_ATT_CHARS] if name == 'att' else value}"
-        return text
 
 
 class LogFile(logging.Handler):
@@ -94,7 +58,7 @@ def level_of(name: str) -> int:
 def set_up(path: str, level: int = logging.INFO, format: str = "text") -> LogFile:
     """Send everything the ``relay`` loggers say to the file."""
     handler = LogFile(path)
-    handler.setFormatter(JsonLines() if format == "json" else TextLines())
+    handler.setFormatter(logline.JsonLines() if format == "json" else logline.TextLines())
     logger = logging.getLogger("relay")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

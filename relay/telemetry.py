@@ -156,6 +156,11 @@ class Telemetry:
         self._doors[door] = {**stats, "bus_lag_s": max(0.0, clock - stats["at"])}
         self._fold()
 
+    def descriptors(self) -> Message:
+        """How many the door uses, and may; nothing if none has reported."""
+        doors = list(self._doors.values())
+        return {"fds": doors[0]["fds"], "fds_limit": doors[0]["fds_limit"]} if doors else {}
+
     def door_lost(self, door: str) -> None:
         """Its successor counts from nothing; our counters go on."""
         last = self._doors.pop(door, None)

@@ -13,6 +13,7 @@ import sys
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
+from gshell.net import logline
 from gshell.net.loop import IN, Loop
 
 USAGE = """\
@@ -119,7 +120,10 @@ def _read(path: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Parse, enrol, keep; the exit status."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=_level())
+    handler = logging.StreamHandler()
+    as_json = os.environ.get("GSHELL_LOG_FORMAT") == "json"
+    handler.setFormatter(logline.JsonLines() if as_json else logline.TextLines())
+    logging.basicConfig(handlers=[handler], level=_level())
     try:
         settings = Settings(argv)
         if settings.word:

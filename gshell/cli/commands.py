@@ -224,7 +224,7 @@ LOGIN = Command(
 RELAY = Command(
     "relay",
     "start, inspect and stop a relay",
-    words="start|status|stop ...",
+    words="start|status|stop|invite|doctor ...",
     opaque=True,
     examples=(("gshell relay start --listen :4433", "prints an invite"),),
     common=GLOBAL,

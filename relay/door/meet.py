@@ -240,7 +240,7 @@ class Meeting:
 
     def _dead_spare(self, visit: Visit) -> None:
         assert visit.spare is not None
-        _log.info("a spare of agent %s was dead", visit.agent_id)
+        _log.info("a spare was dead", extra={"agent": visit.agent_id, "att": visit.att})
         visit.timer.cancel()
         self.loop.remove(visit.spare.fileno())
         visit.spare.close()
@@ -295,7 +295,7 @@ class Meeting:
         self.refuse(visit.number, "again", RETRY_S)
 
     def _no_answer(self, visit: Visit) -> None:
-        _log.warning("the broker did not answer for %s", visit.att)
+        _log.warning("the broker did not answer", extra={"att": visit.att})
         self._tell({"m": "left", "a": visit.number})
         self.refuse(visit.number, "again", RETRY_S)
 

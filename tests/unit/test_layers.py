@@ -37,6 +37,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.jdl", "gshell.lrms", "gshell.mpi",
         "gshell.net",  # most verbs are one question to the relay
         "relay",  # the verb `relay` is the relay's own command line
+        "relay.auth",  # `doctor` reads the dates of a ticket's certificate
         "gshell.agent",  # the verb `agent` starts one
         "gshell.repl",  # no verb at all starts the prompt
     },
