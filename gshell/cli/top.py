@@ -353,11 +353,15 @@ class _Top(_Follower):
         """Leave the screen to ``gshell attach``, and come back when that ends."""
         self._leave()
         argv = [*config.entry(), "attach", job]
-        before = signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+        wakeup = signal.set_wakeup_fd(-1)  # Ctrl-C is meant for it, not for us
+        ends = (signal.SIGTERM, signal.SIGHUP)
+        before = {n: signal.signal(n, lambda n, frame: self.ended.append(n)) for n in ends}
         try:
             status = subprocess.run(argv, check=False).returncode
         finally:
-            signal.signal(signal.SIGWINCH, before)
+            signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         self.view.note = f"attach {job} ended with status {status}" if status else ""
         self._enter()
 

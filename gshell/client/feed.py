@@ -14,7 +14,8 @@ from gshell.net.relaylink import RelayLink
 Message = dict[str, Any]
 
 STALE_S = 12.0  # agents report every 5 s what has changed: who is not mentioned does nothing
-_PING_S = 5.0
+PING_S = 5.0
+SILENT_S = 15.0  # no answer for so long: half-open
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -133,6 +134,7 @@ class Live:
         self._link: RelayLink | None = None
         self._failures = 0
         self._closed = False
+        self._asked_at = float("inf")  # the oldest request of ours that waits for an answer
         self.mirror = Mirror()
         self.up = False
         self.fatal: GshellError | None = None
@@ -150,6 +152,7 @@ class Live:
         except GshellError as error:
             self._lost(error)
             return
+        self._asked_at = self._loop.clock()
         link.request({"m": "watch", "all": self._ended_too}, self._answer)
 
     def close(self) -> None:
@@ -163,6 +166,7 @@ class Live:
             self._link.request(message, answer)
 
     def _answer(self, answer: Message) -> None:
+        self._asked_at = float("inf")
         if not answer.get("ok"):
             self.fatal = BrokerError(str(answer.get("message")), hint=answer.get("hint"))
             self._changed()
@@ -184,6 +188,7 @@ class Live:
 
     def _lost(self, error: GshellError) -> None:
         self.up = False
+        self._asked_at = float("inf")
         self.latency_s = None
         self.trouble = error.message
         if self._closed:
@@ -201,15 +206,21 @@ class Live:
             self.open()
 
     def _beat(self) -> None:
-        if self.up:
+        if self._link is not None and self._loop.clock() - self._asked_at > SILENT_S:
+            self._link.close()
+            self._link = None
+            self._lost(GshellError("the relay has been silent"))
+        elif self.up:
             self._ping()
         if not self._closed:
-            self._loop.later(_PING_S, self._beat)
+            self._loop.later(PING_S, self._beat)
 
     def _ping(self) -> None:
         asked = self._loop.clock()
+        self._asked_at = min(self._asked_at, asked)
 
         def answered(_: Message) -> None:
+            self._asked_at = float("inf")
             self.latency_s = self._loop.clock() - asked
             self._changed()
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gshell.client import feed
 from gshell.client.feed import Live
 from gshell.errors import AuthError, BrokerError
 from relay.broker import verbs
@@ -73,3 +74,16 @@ def test_a_request_goes_over_the_same_connection(relay, live):
     one.request({"m": "cancel", "job": "77"}, got.append)
     relay.until(lambda: got)
     assert got[0]["code"] == "none"
+
+
+def test_a_relay_that_falls_silent_is_given_up_and_dialled_again(relay, live, monkeypatch):
+    monkeypatch.setattr(feed, "PING_S", 0.05)
+    monkeypatch.setattr(feed, "SILENT_S", 0.2)
+    one = live()
+    relay.until(lambda: one.up)
+    said = relay.door.controls.said
+    relay.door.controls.said = lambda control, message: None
+    relay.until(lambda: not one.up)
+    assert "silent" in one.trouble
+    relay.door.controls.said = said
+    relay.until(lambda: one.up)
