@@ -32,6 +32,8 @@ class Plan:
     """Embedded: the user whose tickets are put into the state directory."""
     metrics: str = ""
     """Where scrapers are served; empty: nowhere."""
+    log_format: str = "text"
+    log_level: str = "info"
 
 
 @dataclass(frozen=True, slots=True)

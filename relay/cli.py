@@ -123,10 +123,12 @@ def _start(folder: str, args: argparse.Namespace) -> int:
 
     from relay import children, log, supervise
 
-    handler = log.set_up(
-        os.path.join(folder, state.LOG), log.level_of(args.log_level), args.log_format
-    )
-    plan = children.Plan(folder, listen, args.advertise or "", metrics=metrics)
+    plan = children.Plan(
+        folder, listen, args.advertise or "", metrics=metrics, log_format=args.log_format,
+        log_level=args.log_level,
+    )  # fmt: skip
+    path = os.path.join(folder, state.LOG)
+    handler = log.set_up(path, log.level_of(plan.log_level), plan.log_format)
     relay = supervise.Relay(plan)
     relay.prepare()
     invite = _make_invite(folder, relay.relays, user, None, None, "any")

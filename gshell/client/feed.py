@@ -53,10 +53,10 @@ class Mirror:
         self.seq = message.get("seq", self.seq)
         before: Message | None = None
         if kind == "resync":
-            self.jobs = {job["id"]: job for job in message.get("jobs", ())}
+            self.jobs = {_job(job)["id"]: job for job in message.get("jobs", ())}
             self.agents = {agent["id"]: agent for agent in message.get("agents", ())}
         elif kind == "job":
-            job = message["job"]
+            job = _job(message["job"])
             before = self.jobs.get(job["id"])
             self.jobs[job["id"]] = job
         elif kind == "agent":
@@ -105,6 +105,11 @@ class Mirror:
             sum(use.cpu_rate for use in live),
             max(use.moved_at for use in found),
         )
+
+
+def _job(job: Message) -> Message:
+    int(job["id"])  # it is sorted by it
+    return job
 
 
 class Live:
@@ -182,9 +187,17 @@ class Live:
         self._changed()
 
     def _message(self, message: Message) -> None:
-        if message.get("m") == "event":
+        if message.get("m") != "event":
+            return
+        try:
             before = self.mirror.apply(message, self._wall())
-            self._heard(message, before)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            if self._link is not None:
+                self._link.close()
+                self._link = None
+            self._lost(GshellError("the relay sent an event that makes no sense"))
+            return
+        self._heard({"kind": "resync", **message}, before)
 
     def _lost(self, error: GshellError) -> None:
         self.up = False

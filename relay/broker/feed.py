@@ -114,9 +114,10 @@ def _of_agent(b: Books, agent: Agent, step: object) -> Job | None:
     if not isinstance(step, dict):
         return None
     job, index = b.jobs.get(job_number(step.get("job")) or 0), step.get("index")
-    if job is None or not isinstance(index, int) or not 0 <= index < job.size:
+    whole = isinstance(index, int) and not isinstance(index, bool)
+    if job is None or not whole or not 0 <= index < job.size:  # type: ignore[operator]
         return None
-    return job if job.members[index].agent_id == agent.id else None
+    return job if job.members[index].agent_id == agent.id else None  # type: ignore[index]
 
 
 def _cleaned(step: Message) -> Message:

@@ -52,6 +52,19 @@ def test_events_change_what_is_known_and_say_what_was_before(mirror):
     assert mirror.apply(event("novelty", 8), NOW) is None
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        event("job"), event("job", job=None), event("job", job={"id": "x"}), event("agent", agent=[]),
+        event("stats", steps=7), event("stats", steps=[{}]), event("resync", jobs=[{"id": None}]),
+        event("gone", what="job"),
+    ],
+)  # fmt: skip
+def test_an_event_that_makes_no_sense_is_an_error_of_a_known_kind(mirror, message):
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        mirror.apply(message, NOW)
+
+
 def test_a_resync_forgets_what_is_not_in_it(mirror):
     mirror.apply(event("resync", 90, jobs=[job("2")], agents=[]), NOW)
     assert (list(mirror.jobs), list(mirror.agents), mirror.seq) == (["2"], [], 90)
