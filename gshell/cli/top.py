@@ -176,18 +176,29 @@ class _Printer(_Follower):
     def __init__(self, parsed: Parsed) -> None:
         super().__init__(parsed, True)
         self._json = bool(parsed["json"])
+        self._follows = bool(parsed["follow"])
 
     def heard(self, message: Message, before: Message | None) -> None:
         now = time.time()
         if self._json:
-            line = events.json_line(message, now)
+            lines = [events.json_line(message, now)]
         else:
-            line = events.text(message, before) if message["kind"] != "stats" else ""
-            if line:
-                line = time.strftime("%H:%M:%S ", time.localtime(now)) + line
-        if line:
-            sys.stdout.write(line + "\n")
+            clock = time.strftime("%H:%M:%S ", time.localtime(now))
+            lines = [clock + line for line in self._texts(message, before) if line]
+        if lines:
+            sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
+
+    def _texts(self, message: Message, before: Message | None) -> list[str]:
+        if message["kind"] == "stats":
+            return []
+        if message["kind"] != "resync" or self._follows:
+            return [events.text(message, before)]
+        mirror = self.live.mirror  # how things are, as if each had just become so
+        return [
+            *(events.text({"kind": "agent", "agent": a}, None) for a in mirror.agents.values()),
+            *(events.text({"kind": "job", "job": j}, None) for j in mirror.jobs.values()),
+        ]
 
 
 def show_events(parsed: Parsed) -> int:
