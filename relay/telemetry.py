@@ -44,7 +44,9 @@ class Telemetry:
             "gshell_queue_wait_seconds", "From a job's coming to its place.", PATIENT_S
         )
         self._start = r.histogram(
-            "gshell_start_seconds", "From a job's coming to its start.", QUICK_S + PATIENT_S[5:]
+            "gshell_start_seconds",
+            "From a job's coming to its start, but for openings ahead of use.",
+            QUICK_S + PATIENT_S[5:],
         )
         self._agents = r.gauge("gshell_agents", "Agents, by state.", "state")
         self._slots = r.gauge("gshell_slots", "Slots of agents that are there, by use.", "use")
@@ -121,22 +123,26 @@ class Telemetry:
         if record is None:
             self._seen.pop(key, None)
             return
+        ran = any("started_at" in member for member in record["members"])
+        warm = bool(record.get("warm"))  # made ahead of use: its age says nothing
+        if warm and not ran:
+            return
         state, before = record["state"], self._seen.get(key)
         self._seen[key] = state
-        if before == state or record.get("warm"):
+        if before == state:
             return
         age = now - record["created_at"]
         was_waiting = before is None or before in _WAITING
         if before is None:
             self._submitted.inc()
-        if was_waiting and state not in _WAITING and state != "CANCELED":
+        if was_waiting and not warm and state not in _WAITING and state != "CANCELED":
             self._waited.observe(age)
         final = JobState[state].final
-        ran = any("started_at" in member for member in record["members"])
         new_to_running = before is None or JobState[before].value < JobState.ACTIVE.value
         if ran and new_to_running and JobState[state].value >= JobState.ACTIVE.value:
             self._started.inc()
-            self._start.observe(age)
+            if not warm:
+                self._start.observe(age)
         if final:
             self._ended.inc(1, state.lower())
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from typing import IO
 
 import pytest
 
@@ -30,6 +33,19 @@ def seen(alone: Env):
     return alone
 
 
+@contextlib.contextmanager
+def following(env: Env, *words: str) -> Iterator[IO[bytes]]:
+    """The lines that a command prints until it is interrupted; it ends well."""
+    process = env.popen(*words)
+    with process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(WAIT_S) == 0
+
+
 def scrape(env: Env) -> dict:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(WAIT_S)
@@ -47,7 +63,7 @@ def test_figures_count_what_was_run_and_survive_the_broker(seen: Env) -> None:
     for _ in range(3):
         assert seen.gshell("run", "true").returncode == 0
     until(lambda: scrape(seen)["gshell_jobs_ended_total"][("result", "completed"),] == 3)
-    assert scrape(seen)["gshell_start_seconds_count"][()] == 3
+    assert scrape(seen)["gshell_jobs_started_total"][()] == 3
     until(lambda: scrape(seen)["gshell_door_bytes_total"][("direction", "down"),] > 0)
     broker = seen.relay_facts()["broker_pid"]
     os.kill(broker, signal.SIGKILL)
@@ -66,61 +82,51 @@ def test_figures_are_for_this_machine_unless_asked(alone: Env) -> None:
 
 
 def test_events_follow_a_job_from_its_start_to_its_end(relay: Env) -> None:
-    process = relay.popen("events", "-f", "--json")
-    assert process.stdout is not None
-    first = json.loads(process.stdout.readline())
-    assert (first["schema"], first["kind"]) == (1, "resync")
-    assert relay.gshell("run", "-J", "seen-by-events", "--", "sh", "-c", "exit 3").returncode == 3
-    states = []
-    while "FAILED" not in states:
-        event = json.loads(process.stdout.readline())
-        if event["kind"] == "job" and event["job"]["name"] == "seen-by-events":
-            states.append(event["job"]["state"])
-    assert states == ["ACTIVE", "FAILED"]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(WAIT_S) == 0
+    with following(relay, "events", "-f", "--json") as lines:
+        first = json.loads(lines.readline())
+        assert (first["schema"], first["kind"]) == (1, "resync")
+        assert (
+            relay.gshell("run", "-J", "seen-by-events", "--", "sh", "-c", "exit 3").returncode == 3
+        )
+        states = []
+        while "FAILED" not in states:
+            event = json.loads(lines.readline())
+            if event["kind"] == "job" and event["job"]["name"] == "seen-by-events":
+                states.append(event["job"]["state"])
+        assert states == ["ACTIVE", "FAILED"]
 
 
 def test_a_watched_list_changes_when_something_does(relay: Env) -> None:
-    process = relay.popen("jobs", "-w", "-q")
-    assert process.stdout is not None
-    done = relay.gshell("run", "--detach", "--", "sleep", "60")
-    job = done.stdout.decode().strip()
-    while job not in process.stdout.readline().decode().split():
-        pass
-    relay.gshell("kill", "-9", job)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(WAIT_S) == 0
+    with following(relay, "jobs", "-w", "-q") as lines:
+        done = relay.gshell("run", "--detach", "--", "sleep", "60")
+        job = done.stdout.decode().strip()
+        while job not in lines.readline().decode().split():
+            pass
+        relay.gshell("kill", "-9", job)
 
 
 def test_events_go_on_over_a_new_broker(seen: Env) -> None:
-    process = seen.popen("events", "-f", "--json")
-    assert process.stdout is not None
-    process.stdout.readline()
-    broker = seen.relay_facts()["broker_pid"]
-    os.kill(broker, signal.SIGKILL)
-    while json.loads(process.stdout.readline())["kind"] != "resync":
-        pass
-    seen.gshell("run", "-J", "afterwards", "true")
-    while b"afterwards" not in process.stdout.readline():
-        pass
-    process.send_signal(signal.SIGINT)
-    assert process.wait(WAIT_S) == 0
+    with following(seen, "events", "-f", "--json") as lines:
+        lines.readline()
+        broker = seen.relay_facts()["broker_pid"]
+        os.kill(broker, signal.SIGKILL)
+        while json.loads(lines.readline())["kind"] != "resync":
+            pass
+        seen.gshell("run", "-J", "afterwards", "true")
+        while b"afterwards" not in lines.readline():
+            pass
 
 
 def test_what_a_step_writes_is_told_while_somebody_looks(relay: Env) -> None:
     done = relay.gshell("run", "--detach", "--", "sh", "-c", "echo 123456789; exec sleep 60")
     job = done.stdout.decode().strip()
-    process = relay.popen("events", "-f", "--json")
-    assert process.stdout is not None
-    while True:
-        event = json.loads(process.stdout.readline())
-        lines = [s for s in event.get("steps", ()) if s["job"] == job]
-        if event["kind"] == "stats" and lines:
-            break
-    assert lines[0]["out"] == 10
-    process.send_signal(signal.SIGINT)
-    process.wait(WAIT_S)
+    with following(relay, "events", "-f", "--json") as lines:
+        while True:
+            event = json.loads(lines.readline())
+            lines = [s for s in event.get("steps", ()) if s["job"] == job]
+            if event["kind"] == "stats" and lines:
+                break
+        assert lines[0]["out"] == 10
     relay.gshell("kill", "-9", job)
 
 

@@ -106,8 +106,14 @@ def test_an_opening_ahead_of_use_is_nobody_s_job_until_it_starts(bench):
     agent = bench.agent()
     assert bench.open(A, warm=True) == ("pair", "n1")
     assert bench.page()["gshell_jobs_submitted_total"][()] == 0
-    bench.started(agent, bench.got(agent, "expect")[0]["job"], att=A)
+    job = bench.got(agent, "expect")[0]["job"]
+    bench.started(agent, job, att=A)
     assert bench.page()["gshell_jobs"][("state", "active"),] == 1
+    bench.ended(agent, job)
+    page = bench.page()
+    assert page["gshell_jobs_submitted_total"][()] == page["gshell_jobs_started_total"][()] == 1
+    assert page["gshell_jobs_ended_total"][("result", "completed"),] == 1
+    assert page["gshell_start_seconds_count"][()] == 0
 
 
 def test_what_a_journal_held_is_no_news(bench):
