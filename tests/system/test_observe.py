@@ -93,7 +93,7 @@ def test_events_follow_a_job_from_its_start_to_its_end(relay: Env) -> None:
             event = json.loads(lines.readline())
             if event["kind"] == "job" and event["job"]["name"] == "seen-by-events":
                 states.append(event["job"]["state"])
-        assert states == ["ACTIVE", "FAILED"]
+        assert list(dict.fromkeys(states)) == ["ACTIVE", "FAILED"]
 
 
 def test_a_watched_list_changes_when_something_does(relay: Env) -> None:
@@ -123,10 +123,10 @@ def test_what_a_step_writes_is_told_while_somebody_looks(relay: Env) -> None:
     with following(relay, "events", "-f", "--json") as lines:
         while True:
             event = json.loads(lines.readline())
-            lines = [s for s in event.get("steps", ()) if s["job"] == job]
-            if event["kind"] == "stats" and lines:
+            steps = [s for s in event.get("steps", ()) if s["job"] == job]
+            if event["kind"] == "stats" and steps:
                 break
-        assert lines[0]["out"] == 10
+        assert steps[0]["out"] == 10
     relay.gshell("kill", "-9", job)
 
 
