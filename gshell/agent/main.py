@@ -25,6 +25,7 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --tag WORD       what this agent offers; may be repeated
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
   --version
+environment: GSHELL_LOG=debug|info|warning|error, GSHELL_LOG_FORMAT=text|json (to stderr)
 """
 _LONG = [
     "ticket=",
