@@ -138,6 +138,18 @@ def pin(state: str) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def validity(pem: str) -> tuple[float, float]:
+    """From when until when a certificate is good.
+
+    Raises:
+        ValueError: that is none.
+    """
+    from cryptography import x509
+
+    cert = x509.load_pem_x509_certificate(pem.encode())
+    return cert.not_valid_before_utc.timestamp(), cert.not_valid_after_utc.timestamp()
+
+
 def token_hash(token: str) -> str:
     """As invites are stored."""
     return hashlib.sha256(token.encode("utf-8", "backslashreplace")).hexdigest()

@@ -17,9 +17,11 @@ from relay.broker import events
 from relay.broker.core import Broker
 from relay.broker.events import AskId, Conn
 from relay.broker.model import ARCHIVE, Settings
-from relay.bus import BrokerBus
+from relay.bus import BrokerBus, FeedOut
 from relay.desk import Desk
 from relay.journal import Journal
+from relay.telemetry import Telemetry
+from relay.vitals import Vitals
 
 TICK_S = 1.0
 _FORGET_NONCES_S = 60.0
@@ -39,6 +41,7 @@ class BrokerShell:
         journal: Journal,
         desk: Desk,
         status: Callable[[], Message],
+        feed: FeedOut | None = None,
         settings: Settings | None = None,
     ) -> None:
         self._loop = loop
@@ -47,6 +50,9 @@ class BrokerShell:
         self._desk = desk
         self._status = status
         self._core = Broker(settings)
+        self._events = feed
+        self.telemetry = Telemetry()
+        self._vitals = Vitals(loop)
         # The core's time: seconds since the epoch that never jump, whatever is done to the clock.
         self._epoch = time.time() - time.monotonic()
         self._started = self.now()
@@ -55,9 +61,9 @@ class BrokerShell:
         self._doors: dict[str, str] = {}  # name -> greeting
         self._door_pids: dict[str, int] = {}
         self._clean_at = 0.0
-        self._core.restore(
-            journal.records("job"), journal.records("agent"), journal.next_id(), self.now()
-        )
+        jobs = journal.records("job")
+        self.telemetry.restored(jobs)
+        self._core.restore(jobs, journal.records("agent"), journal.next_id(), self.now())
         loop.add(bus.fd, IN, lambda _: self.drain())
         loop.soon(self.drain)
         self._tick()
@@ -80,6 +86,7 @@ class BrokerShell:
 
     def drain(self) -> None:
         while batch := self._bus.drain():  # sends may swallow the descriptor's edge
+            self.telemetry.batch(sum(len(messages) for _, messages in batch))
             for door, messages in batch:
                 if not messages:
                     self._greet(door)
@@ -99,6 +106,7 @@ class BrokerShell:
     def _lose(self, door: str) -> None:
         if self._doors.pop(door, None) is not None:
             _log.info("door %s is gone", door)
+            self.telemetry.door_lost(door)
             self._feed(events.DoorLost(door))
 
     def _on_door(self, door: str, m: Message) -> None:
@@ -128,6 +136,13 @@ class BrokerShell:
                 )
             case "door":
                 self._door_pids[door] = m["pid"]
+            case "resync":
+                self._feed(events.Lagging(Conn(door, m["c"])))
+            case "stats":
+                self.telemetry.on_door(door, m, self._loop.clock())
+            case "parted":
+                _log.debug("parted: %d bytes up, %d down, %.0f s", m["up"], m["down"], m["seconds"],
+                           extra={"att": m["att"]})  # fmt: skip
 
     def _on_up(self, door: str, m: Message) -> None:
         known = self._journal.credential(m["serial"])
@@ -174,7 +189,10 @@ class BrokerShell:
                 actions = self._core.handle(asked, self.now())
                 self._write(actions)
         finally:
-            self._journal.commit()
+            self._commit()
+        self.telemetry.on_actions(actions, self.now())
+        if body.get("op") == "resume" and any(isinstance(a, events.Pair) for a in actions):
+            self.telemetry.resumed()
         self._send(actions)
 
     # -------------------------------------------------------------------------------------- actions
@@ -185,8 +203,14 @@ class BrokerShell:
             try:
                 self._write(actions)
             finally:
-                self._journal.commit()
+                self._commit()
+        self.telemetry.on_actions(actions, self.now())
         self._send(actions)
+
+    def _commit(self) -> None:
+        begun = time.perf_counter()
+        self._journal.commit()
+        self.telemetry.committed(time.perf_counter() - begun)
 
     def _write(self, actions: list[events.Action]) -> None:
         for action in actions:
@@ -211,6 +235,13 @@ class BrokerShell:
                     to, item = action.conn.door, self._welcome(action)
                 case events.Close(conn):
                     to, item = conn.door, {"m": "close", "c": conn.number}
+                case events.Feed(conn, user, seq):
+                    to, item = conn.door, {"m": "feed", "c": conn.number, "user": user,
+                                           "seq": seq}  # fmt: skip
+                case events.Publish(user, seq, news):
+                    if self._events is not None:
+                        self._events.publish({"u": user, "s": seq, "e": news})
+                    continue
                 case events.Cut(att):
                     for door in self._doors:
                         out.setdefault(door, []).append({"m": "cut", "att": att})
@@ -243,6 +274,15 @@ class BrokerShell:
             message["re"] = action.re
         return {"m": "send", "c": action.conn.number, "msg": message}
 
+    def page(self) -> str:
+        """The figures, for a scraper."""
+        uptime = self.now() - self._started
+        return self.telemetry.page(self._core.books, uptime, self._vitals.take())
+
+    def healthy(self) -> str:
+        """What is wrong; empty if nothing is."""
+        return "" if self._doors else "no door is connected"
+
     def status(self) -> Message:
         books = self._core.books
         return {
@@ -250,6 +290,7 @@ class BrokerShell:
             "version": __version__,
             "uptime_s": round(self.now() - self._started, 1),
             "broker_pid": os.getpid(),
+            **self.telemetry.descriptors(),
             "agents": sum(
                 1 for a in books.agents.values() if a.conn is not None and a.user != ARCHIVE
             ),

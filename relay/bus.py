@@ -16,6 +16,7 @@ from gshell.errors import GshellError
 Message = dict[str, Any]
 
 _RECONNECT_MS = 20  # the broker's restart should not be waited for
+_FEED_HWM = 4096  # messages of the feed that wait for a door
 
 
 def _endpoint(path: str) -> str:
@@ -31,6 +32,7 @@ class _Socket:
         self._socket.setsockopt(zmq.LINGER, 0)
         # Nothing may be dropped silently, and nobody may block: what bounds the queues is that a
         # client has few requests under way, and a door few connections not authenticated yet.
+        # (The feed is another matter: it may be lost, and says so.)
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self.fd = int(self._socket.getsockopt(zmq.FD))
@@ -38,6 +40,50 @@ class _Socket:
     def close(self) -> None:
         self._socket.close()
         self._context.term()
+
+
+class FeedOut(_Socket):
+    """The broker's end of the event feed: to all doors at once. What a door is too slow for is
+    dropped; it sees the gap."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str) -> None:
+        """
+        Raises:
+            GshellError: the socket file cannot be made.
+        """
+        super().__init__(zmq.PUB)
+        self._socket.setsockopt(zmq.SNDHWM, _FEED_HWM)
+        try:
+            self._socket.bind(_endpoint(path))
+        except zmq.ZMQError as error:
+            self.close()
+            raise GshellError(f"cannot open the relay's feed {path}: {error}") from None
+
+    def publish(self, message: Message) -> None:
+        self._socket.send(json.dumps(message, separators=(",", ":")).encode(), zmq.DONTWAIT)
+
+
+class FeedIn(_Socket):
+    """A door's end of the event feed."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str) -> None:
+        super().__init__(zmq.SUB)
+        self._socket.setsockopt(zmq.RCVHWM, _FEED_HWM)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._socket.connect(_endpoint(path))
+
+    def drain(self) -> list[Message]:
+        out: list[Message] = []
+        while True:
+            try:
+                out.append(json.loads(self._socket.recv(zmq.DONTWAIT)))
+            except zmq.Again:
+                return out
 
 
 class BrokerBus(_Socket):

@@ -11,10 +11,10 @@ from typing import Any
 
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
-from relay import auth, log, state
+from relay import auth, log, scrape, state
 from relay.broker.model import Settings
 from relay.brokerd import BrokerShell
-from relay.bus import BrokerBus, DoorBus
+from relay.bus import BrokerBus, DoorBus, FeedIn, FeedOut
 from relay.desk import Desk
 from relay.door.main import Door, raise_descriptor_limit
 from relay.journal import Journal
@@ -44,6 +44,10 @@ class Plan:
     tickets_for: str = ""
     """Embedded: the user whose tickets are put into the state directory."""
     archive: Rules = Rules()
+    metrics: str = ""
+    """Where scrapers are served; empty: nowhere."""
+    log_format: str = "text"
+    log_level: str = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Place:
     archive: Rules
     life: int
     """A pipe that closes when the process that started us ends."""
+    metrics: socket.socket | None = None
+    """Scrapers connect here."""
 
 
 def run_broker(place: Place, writer: int) -> None:
@@ -74,16 +80,23 @@ def run_broker(place: Place, writer: int) -> None:
         return {**facts, "pid": there.get("pid"), "door_pid": there.get("door_pid")}
 
     bus = BrokerBus(state.BUS)
-    BrokerShell(loop, bus, journal, desk, status, Settings(archive=place.archive.policy))
+    feed = FeedOut(state.FEED)
+    settings = Settings(archive=place.archive.policy)
+    shell = BrokerShell(loop, bus, journal, desk, status, feed, settings)
+    if place.metrics is not None:
+        scrape.Scraped(loop, place.metrics, shell.page, shell.healthy)
     _say_ready(writer)
     loop.run()
     bus.close()
+    feed.close()
     journal.close()
 
 
 def run_door(place: Place, writer: int) -> None:
     loop = _loop(place.life)
     raise_descriptor_limit()
+    if place.metrics is not None:
+        place.metrics.close()
     bus = DoorBus(state.BUS, "door0")
     said: list[int] = []
 
@@ -100,6 +113,7 @@ def run_door(place: Place, writer: int) -> None:
         bus,
         place.only_uid,
         ready,
+        FeedIn(state.FEED),
     )
     loop.run()
     door.close()

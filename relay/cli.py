@@ -43,7 +43,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="gshell-relay", description=_HELP)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="start|status|stop|invite")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="start|status|stop|invite|doctor"
+    )
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, help=text, description=text)
@@ -73,8 +75,23 @@ def _run(argv: list[str]) -> int:
     start.add_argument(
         "--archive-size", type=_size, metavar="SIZE", help="at most so much, 500M, 10G; remembered"
     )
+    start.add_argument(
+        "--metrics", metavar="ADDRESS", help="figures for Prometheus: 127.0.0.1:9464 or unix:PATH"
+    )
+    start.add_argument(
+        "--metrics-anywhere", action="store_true", help="let --metrics be an address others reach"
+    )
+    start.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="of relay.log (text)"
+    )
+    start.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info",
+        help="what is worth a line in relay.log (info)",
+    )  # fmt: skip
     status = verb("status", "say whether the relay runs, and what it has to do")
     status.add_argument("--json", action="store_true")
+    doctor = verb("doctor", "look for what is wrong with this relay, and say what to do")
+    doctor.add_argument("--json", action="store_true")
     verb("stop", "end the relay; what runs on agents goes on")
     invite = verb("invite", "print a new invite for a client or an agent")
     invite.add_argument("--user", metavar="NAME", help="whom it is for (default: you)")
@@ -91,6 +108,8 @@ def _run(argv: list[str]) -> int:
             return _status(folder, args.json)
         case "stop":
             return _stop(folder)
+        case "doctor":
+            return _doctor(folder, args.json)
         case _:
             return _invite(folder, args)
 
@@ -110,27 +129,41 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     advertise = tuple(args.advertise or ())
     for given in listen + advertise:
         address.split(given)  # a wrong one is the user's error, not the system's
+    metrics = args.metrics or ""
+    if metrics:
+        from relay.listening import check_metrics
+
+        if metrics.startswith("unix:"):
+            metrics = "unix:" + os.path.abspath(metrics[5:])
+        check_metrics(metrics, args.metrics_anywhere)
     user = _user(args.user)
     state.prepare(folder)
     folder = os.path.realpath(folder)
 
     from relay import children, log, supervise
 
-    handler = log.set_up(os.path.join(folder, state.LOG))
-    given = {
+    ordered = {
         name: value
         for name in ("policy", "days", "bytes")
         if (value := getattr(args, _RULES[name])) is not None
     }
-    rules = children.Rules(**{**state.archive_rules(folder), **given})
-    relay = supervise.Relay(children.Plan(folder, listen, advertise, archive=rules))
-    if given:
+    rules = children.Rules(**{**state.archive_rules(folder), **ordered})
+    plan = children.Plan(
+        folder, listen, advertise, archive=rules, metrics=metrics, log_format=args.log_format,
+        log_level=args.log_level,
+    )  # fmt: skip
+    path = os.path.join(folder, state.LOG)
+    handler = log.set_up(path, log.level_of(plan.log_level), plan.log_format)
+    relay = supervise.Relay(plan)
+    if ordered:
         state.remember_archive_rules(folder, dataclasses.asdict(rules))
     relay.prepare()
     invite = _make_invite(folder, relay.relays, user, None, None, "any")
 
     def greet() -> None:
         print(f"The relay listens on {', '.join(relay.listen)}; its state is in {folder}")
+        if relay.scraped:
+            print(f"Its figures are at {relay.scraped} (GET /metrics)")
         _show_invite(invite, user, None, None, "any")
         sys.stdout.flush()
 
@@ -277,6 +310,31 @@ def _status(folder: str, as_json: bool) -> int:
     else:
         print("its broker does not answer; see relay.log")
     return 0
+
+
+def _doctor(folder: str, as_json: bool) -> int:
+    from gshell import sitepath
+
+    sitepath.enable()
+    from relay import doctor
+
+    try:
+        facts = state.running(folder) if os.path.isdir(folder) else None
+    except GshellError:
+        facts = None  # the directory's own check says why
+    found = doctor.examine(folder, facts, lambda: _ask(folder), time.time())
+    bad = sum(1 for _, finding in found if finding.level == "bad")
+    if as_json:
+        lines = [{"check": name, **finding._asdict()} for name, finding in found]
+        print(json.dumps({"schema": 1, "findings": lines}, indent=1))
+        return 1 if bad else 0
+    signs = {"ok": "ok ", "note": "!  ", "bad": "BAD"}
+    for _, finding in found:
+        print(f"{signs[finding.level]} {finding.text}")
+        if finding.fix:
+            print(f"    try:  {finding.fix}")
+    print("everything is fine" if not bad else f"{bad} problem{'s' if bad > 1 else ''}")
+    return 1 if bad else 0
 
 
 def _ask(folder: str) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
-from gshell.errors import GshellError
+from gshell.errors import GshellError, UsageError
 from gshell.net import address
 
 
@@ -63,3 +64,25 @@ def reachable(listen: str) -> str:
     if host.strip("[]") in ("0.0.0.0", "::", "*"):
         return f"{socket.getfqdn()}:{port}"
     return listen
+
+
+def check_metrics(where: str, anywhere: bool) -> str:
+    """An address for scrapers: this machine's own, as they are not asked who they are.
+
+    Raises:
+        UsageError: others could connect, or it is no address.
+    """
+    family, target = address.split(where)
+    if family == socket.AF_UNIX or anywhere:
+        return where
+    host = str(target[0])
+    try:
+        near = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        near = host == "localhost"
+    if not near:
+        raise UsageError(
+            f"--metrics {where}: others could read the figures there",
+            hint="--metrics 127.0.0.1:9464, unix:PATH, or add --metrics-anywhere",
+        )
+    return where

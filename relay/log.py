@@ -1,12 +1,14 @@
-"""The relay's log file: lines, 0600, kept small. Shared by its processes."""
+"""The relay's log file: lines, 0600, kept small. Shared by its processes; its format is
+`gshell.net.logline`."""
 
 from __future__ import annotations
 
 import logging
 import os
 
+from gshell.net import logline
+
 MAX_BYTES = 4 << 20  # then it becomes NAME.1, and the former NAME.1 goes
-_FORMAT = "%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"
 
 
 class LogFile(logging.Handler):
@@ -48,10 +50,15 @@ class LogFile(logging.Handler):
         self.reopen()
 
 
-def set_up(path: str, level: int = logging.INFO) -> LogFile:
+def level_of(name: str) -> int:
+    """``debug`` and so on."""
+    return int(getattr(logging, name.upper()))
+
+
+def set_up(path: str, level: int = logging.INFO, format: str = "text") -> LogFile:
     """Send everything the ``relay`` loggers say to the file."""
     handler = LogFile(path)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(logline.JsonLines() if format == "json" else logline.TextLines())
     logger = logging.getLogger("relay")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

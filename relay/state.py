@@ -13,6 +13,7 @@ from typing import Any
 from gshell.errors import GshellError, UsageError
 
 BUS = "bus"  # ZeroMQ's socket file
+FEED = "feed"  # the event feed's
 JOURNAL = "journal.sqlite"
 LOCK = "lock"  # held by the relay that runs; the kernel lets go of it however that ends
 LOG = "relay.log"

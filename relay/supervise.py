@@ -74,13 +74,17 @@ class Relay:
                 f"a relay is running from {plan.state} already",
                 hint="gshell relay status    or    gshell relay stop",
             )
+        self.metrics: socket.socket | None = None
         try:
             auth.ensure(plan.state)
             self.listening = _listen_after(plan)
+            if plan.metrics:
+                self.metrics = listen(plan.metrics)
         except BaseException:
             os.close(self.lock)
             raise
         self.listen = [bound(*one) for one in zip(plan.listen, self.listening, strict=True)]
+        self.scraped = bound(plan.metrics, self.metrics) if self.metrics is not None else ""
         self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
@@ -186,7 +190,8 @@ class Relay:
         state.write_relay(
             self.plan.state,
             {"pid": os.getpid(), **pids, "listen": self.listen[0], "listens": self.listen,
-             "relays": self.relays, "pin": auth.pin(self.plan.state), "version": __version__},
+             "relays": self.relays, "pin": auth.pin(self.plan.state), "version": __version__,
+             "metrics": self.scraped},
         )  # fmt: skip
 
     def _end(self) -> None:
@@ -200,7 +205,10 @@ class Relay:
                 if not select.select([child.pidfd], [], [], left)[0]:
                     signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
                 _reap(child)
-        for sock, where in zip(self.listening, self.listen, strict=True):
+        served = list(zip(self.listening, self.listen, strict=True))
+        if self.metrics is not None:
+            served.append((self.metrics, self.scraped))
+        for sock, where in served:
             sock.close()
             if where.startswith("unix:"):
                 try:
@@ -213,8 +221,11 @@ class Relay:
 
     def descriptors(self) -> set[int]:
         """What it needs to keep open."""
-        sockets = {sock.fileno() for sock in self.listening}
-        return {self.lock, self._life_read, self._life_write} | sockets
+        return {self.lock, self._life_read, self._life_write} | self._served()
+
+    def _served(self) -> set[int]:
+        sockets = self.listening if self.metrics is None else [*self.listening, self.metrics]
+        return {sock.fileno() for sock in sockets}
 
     # ------------------------------------------------------------------------------------- children
 
@@ -257,11 +268,13 @@ class Relay:
         try:
             signal.set_wakeup_fd(-1)
             detach_stdio()
-            close_others({writer, self._life_read, *(sock.fileno() for sock in self.listening)})
+            close_others({writer, self._life_read, *self._served()})
             local = all(where.startswith("unix:") for where in self.listen)
             uid = os.geteuid() if self.plan.tickets_for and local else None
-            rules = self.plan.archive
-            place = Place(self.listening, self.listen, self.relays, uid, rules, self._life_read)
+            place = Place(
+                self.listening, self.listen, self.relays, uid, self.plan.archive, self._life_read,
+                self.metrics,
+            )  # fmt: skip
             child.run(place, writer)
             code = 0
         except GshellError as error:

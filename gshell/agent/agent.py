@@ -17,6 +17,7 @@ from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.uplink import Uplink
+from gshell.agent.usage import Reporter, Step
 from gshell.errors import AuthError, GshellError, RemoteProtocolError
 from gshell.model.ticket import Ticket
 from gshell.net.link import Link
@@ -63,6 +64,7 @@ class Agent:
         self._boot = os.urandom(16).hex()
         self._spool_dir = spool_dir
         self._uplink = Uplink(loop, ticket, self)
+        self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
         self._sessions: dict[
@@ -147,6 +149,10 @@ class Agent:
         if session.state == "new" and not session.attachments:
             self._unused(session)
 
+    def _running(self) -> list[Step]:
+        live = {id(s): s for s in self._sessions.values() if s.state == "running"}
+        return [session.usage() for session in live.values()]
+
     def make_spool(self, session: Session, stream: int) -> Spool:
         if self._spool_dir is None:
             self._spool_dir = tempfile.mkdtemp(prefix="gshell-spool-")
@@ -184,6 +190,7 @@ class Agent:
 
     def on_away(self, error: GshellError) -> None:
         log.info("relay away: %s", error)
+        self._reporter.watch(False)  # the next one says whether anybody looks
         for waiting in list(self._waiting.values()):
             waiting.give_up()  # what was announced may be lost with the connection
 
@@ -216,6 +223,8 @@ class Agent:
             self._start_detached(message)
         elif kind == "drain":
             self.draining = bool(message.get("on", True))
+        elif kind == "watch":
+            self._reporter.watch(message.get("on") is True)
         elif kind == "stop":
             self.done = GshellError("stopped by request")
         elif kind == "error":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
+from gshell.net import logline
 from gshell.net.loop import IN, Loop
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --tag WORD       what this agent offers; may be repeated
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
   --version
+environment: GSHELL_LOG=debug|info|warning|error, GSHELL_LOG_FORMAT=text|json (to stderr)
 """
 _LONG = [
     "ticket=",
@@ -124,7 +126,10 @@ def _read(path: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Parse, enrol, keep; the exit status."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=_level())
+    handler = logging.StreamHandler()
+    as_json = os.environ.get("GSHELL_LOG_FORMAT") == "json"
+    handler.setFormatter(logline.JsonLines() if as_json else logline.TextLines())
+    logging.basicConfig(handlers=[handler], level=_level())
     try:
         settings = Settings(argv)
         if settings.word:

@@ -20,6 +20,7 @@ from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.timeline import Timeline
+from gshell.agent.usage import Step
 from gshell.errors import SpawnFailed
 from gshell.model.vt import ModeTracker
 from gshell.net.loop import IN, OUT, Loop, Timer
@@ -119,6 +120,7 @@ class Session:
         self.archived = False
         """The relay has all of it."""
         self._much = False  # more came out than is kept for an archive while somebody reads
+        self.taken_bytes = 0  # that its ranks have read of what was typed
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
 
@@ -399,6 +401,7 @@ class Session:
                 rank.input_end = True
                 break
             taken.append((writer, written))
+            self.taken_bytes += written
             if written == len(data):
                 rank.input.pop(0)
             else:
@@ -645,6 +648,21 @@ class Session:
                 for a in self.attachments.values()
             ],
         }
+
+    def usage(self) -> Step:
+        """What there is to look at while it runs."""
+        children = [rank.child for rank in self.ranks if rank.child is not None]
+        out = sum(log.end for rank in self.ranks for log in rank.logs.values())
+        first = children[0] if children else None
+        return Step(
+            self.job,
+            self.index,
+            out,
+            self.taken_bytes,
+            [child.pid for child in children],
+            first.foreground() if first is not None else 0,
+            first is not None and first.pty,
+        )
 
     def streams(self) -> list[int]:
         """Numbers of all output streams."""

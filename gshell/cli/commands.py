@@ -156,6 +156,26 @@ AGENTS = Command(
     examples=(("gshell agents", "where a job can start at once"),),
     common=GLOBAL,
 )
+TOP = Command(
+    "top",
+    "my jobs and agents on the whole screen, as they change",
+    (Option("--once", help="print one picture and end (as it does where there is no terminal)"),),
+    examples=(
+        ("gshell top", "j/k select, a attaches, K ends, s sorts, / filters, q leaves"),
+        ("gshell top --once", "for a script or a log"),
+    ),
+    common=GLOBAL,
+)
+EVENTS = Command(
+    "events",
+    "print what happens to my jobs and agents, a line each",
+    (Option("-f --follow", help="go on until Ctrl-C"),),
+    examples=(
+        ("gshell events -f", "as it happens"),
+        ("gshell events -f --json", "a JSON object a line: schema, at, seq, kind, ..."),
+    ),
+    common=GLOBAL,
+)
 LOGS = Command(
     "logs",
     "print a job's output so far",
@@ -230,7 +250,7 @@ LOGIN = Command(
 RELAY = Command(
     "relay",
     "start, inspect and stop a relay",
-    words="start|status|stop ...",
+    words="start|status|stop|invite|doctor ...",
     opaque=True,
     examples=(("gshell relay start --listen 0.0.0.0:4433", "prints an invite"),),
     common=GLOBAL,
@@ -288,8 +308,9 @@ AGENT_TICKET = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, FORGET, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN,
-    AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, AGENTS, AGENT_START, AGENT_STOP,
+    AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND,
+    VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

@@ -49,6 +49,17 @@ def jobs(parsed: Parsed) -> int:
                 found = []  # nothing was ever started: that is no error
             else:
                 raise
+        return text(found)
+
+    def wanted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        ended_too = request["all"]
+        return [
+            job
+            for job in found
+            if (job["id"] in ids if ids else ended_too or job["ended_at"] is None)
+        ]
+
+    def text(found: list[dict[str, Any]]) -> str:
         found.sort(key=lambda job: job["started_at"] or job["created_at"])  # ids may be ahead
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
@@ -56,28 +67,43 @@ def jobs(parsed: Parsed) -> int:
             return "".join(f"{job['id']}\n" for job in found)
         return jobs_table(found, time.time(), _width(), _color(parsed))
 
-    return _watch(show, parsed["watch"])
+    ended_too = bool(request["all"])
+    return _watch(parsed, show, lambda found, _: text(wanted(found)), ended_too)
 
 
 def agents(parsed: Parsed) -> int:
     from gshell.client.render import agents_table
 
-    def show() -> str:
-        found = _ask(parsed, {"m": "agents"})["agents"]
+    def text(found: list[dict[str, Any]]) -> str:
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
         if parsed["quiet"]:
             return "".join(f"{agent['id']}\n" for agent in found)
         return agents_table(found, time.time(), _width(), _color(parsed))
 
-    return _watch(show, parsed["watch"])
+    return _watch(
+        parsed, lambda: text(_ask(parsed, {"m": "agents"})["agents"]), lambda _, found: text(found)
+    )
 
 
-def _watch(show: Callable[[], str], again: bool) -> int:
-    """Print once, or anew each second until Ctrl-C."""
-    if not again:
+def _watch(
+    parsed: Parsed,
+    show: Callable[[], str],
+    told: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str],
+    ended_too: bool = False,
+) -> int:
+    """Print once, or anew whenever something has changed until Ctrl-C; ``told`` makes that of the
+    jobs and agents of the feed. A relay without one is asked each second."""
+    if not parsed["watch"]:
         sys.stdout.write(show())
         return 0
+    from gshell.cli.top import Unsupported, follow
+
+    if launch.ticket_or_none() is not None:
+        try:
+            return follow(parsed, ended_too, told)
+        except Unsupported:
+            pass
     try:
         while True:
             text = show()
@@ -347,6 +373,18 @@ def agent_drain(parsed: Parsed) -> int:
     return _each_agent(parsed, lambda agent: {"m": "drain", "agent": agent, "on": on})
 
 
+def top(parsed: Parsed) -> int:
+    from gshell.cli.top import top
+
+    return top(parsed)
+
+
+def show_events(parsed: Parsed) -> int:
+    from gshell.cli.top import show_events
+
+    return show_events(parsed)
+
+
 def doctor(parsed: Parsed) -> int:
     from gshell.cli.doctor import examine
 
@@ -363,6 +401,8 @@ VERBS: dict[str, Callable[[Parsed], int]] = {
     "whoami": whoami,
     "login": login,
     "doctor": doctor,
+    "top": top,
+    "events": show_events,
     "agent start": agent_start,
     "agent stop": agent_stop,
     "agent drain": agent_drain,

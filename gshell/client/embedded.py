@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import time
-from typing import Any, Union
+from typing import Union
 
 from gshell import config, sitepath
 from gshell.client import adopted
@@ -63,6 +63,16 @@ class Supervisor:
         return self._relay is not None or self._agent is not None
 
     def _start_relay(self) -> Process:
+        return self._start("relay")
+
+    def _start_agent(self) -> Process:
+        return self._start("agent")
+
+    def _argv(self, name: str) -> tuple[list[str], list[str]]:
+        """(the command, what goes before the number of the descriptor to say "ready" on)."""
+        return self._agent_argv() if name == "agent" else self._relay_argv()
+
+    def _relay_argv(self) -> tuple[list[str], list[str]]:
         import getpass
 
         script = os.path.join(sitepath.root(), "relay", "embedded.py")
@@ -73,9 +83,9 @@ class Supervisor:
             relay_address(),
             getpass.getuser(),
         ]
-        return self._start("relay", argv, lambda fd: [str(fd)])
+        return argv, []
 
-    def _start_agent(self) -> Process:
+    def _agent_argv(self) -> tuple[list[str], list[str]]:
         script = os.path.join(sitepath.root(), "gshell", "agent", "__main__.py")
         argv = [
             *sitepath.interpreter(),
@@ -84,12 +94,23 @@ class Supervisor:
             config.embedded_dir() + "/agent.ticket",
         ]
         argv += ["--spool", config.private_dir(config.embedded_dir() + "/spool")]
-        return self._start("agent", argv, lambda fd: ["--ready-fd", str(fd)])
+        return argv, ["--ready-fd"]
 
-    def _start(self, name: str, argv: list[str], ready: Any) -> Process:
+    def _start(self, name: str) -> Process:
+        """The one that runs, or a new one; waits until it serves."""
         there = adopted.find(name)
         if there is not None:
             return there
+        process, reads = self._spawn(name)
+        try:
+            said = _wait_ready(reads, time.monotonic() + START_S)
+        finally:
+            os.close(reads)
+        return self._begun(name, process, said)
+
+    def _spawn(self, name: str) -> tuple[subprocess.Popen[bytes], int]:
+        """A new process, and the pipe on which it will say that it serves."""
+        argv, ready = self._argv(name)
         reads, writes = os.pipe()
         log = os.open(
             f"{config.embedded_dir()}/{name}.out",
@@ -98,7 +119,7 @@ class Supervisor:
         )
         try:
             process = subprocess.Popen(
-                argv + ready(writes),
+                [*argv, *ready, str(writes)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -106,13 +127,16 @@ class Supervisor:
                 start_new_session=True,
                 cwd="/",
             )
+        except OSError as error:
+            os.close(reads)
+            raise GshellError(f"cannot start the private {name}: {error.strerror}") from None
         finally:
             os.close(writes)
             os.close(log)
-        try:
-            said = _wait_ready(reads, time.monotonic() + START_S)
-        finally:
-            os.close(reads)
+        return process, reads
+
+    def _begun(self, name: str, process: subprocess.Popen[bytes], said: str) -> Process:
+        """It has said what it had to say, or its time is up."""
         if said != "ready":
             process.terminate()
             with open(f"{config.embedded_dir()}/{name}.out", errors="replace") as file:
@@ -131,31 +155,74 @@ class Supervisor:
         loop = self._loop
         if process is None or loop is None:
             return
-        fd = os.pidfd_open(process.pid)
+        try:
+            fd = os.pidfd_open(process.pid)
+        except ProcessLookupError:  # it has ended, and somebody has taken its status
+            self._again(name)
+            return
 
         def ended(mask: int) -> None:
             loop.remove(fd)
             os.close(fd)
             process.wait()
-            if not self._stopping:
-                count = self._deaths[name]
-                self._deaths[name] += 1
-                loop.later(BACKOFF_S[min(count, len(BACKOFF_S) - 1)], lambda: self._restart(name))
+            self._again(name)
 
         loop.add(fd, select.EPOLLIN, ended)
 
+    def _again(self, name: str) -> None:
+        if self._loop is not None and not self._stopping:
+            count = self._deaths[name]
+            self._deaths[name] += 1
+            wait = BACKOFF_S[min(count, len(BACKOFF_S) - 1)]
+            self._loop.later(wait, lambda: self._restart(name))
+
     def _restart(self, name: str) -> None:
-        if self._stopping:
+        """Start it again without waiting: sessions of others go on meanwhile."""
+        loop = self._loop
+        if self._stopping or loop is None:
+            return
+        there = adopted.find(name)
+        if there is not None:
+            self._has(name, there)
             return
         try:
-            if name == "relay":
-                self._relay = process = self._start_relay()
-            else:
-                self._agent = process = self._start_agent()
+            process, reads = self._spawn(name)
         except GshellError:
-            if self._loop is not None:
-                self._loop.later(BACKOFF_S[-1], lambda: self._restart(name))
+            loop.later(BACKOFF_S[-1], lambda: self._restart(name))
             return
+        self._set(name, process)  # so that `stop` ends it, too
+        said: list[bytes] = []
+
+        def over() -> None:
+            loop.remove(reads)
+            os.close(reads)
+            timer.cancel()
+            text = b"".join(said).decode(errors="replace").strip()
+            if self._stopping:
+                return
+            try:
+                self._has(name, self._begun(name, process, text))
+            except GshellError:
+                process.kill()  # a second process would find the first one's lock
+                self._watch(name, process)  # its end is the next attempt
+
+        def heard(mask: int) -> None:
+            data = os.read(reads, 4096)
+            said.append(data)
+            if not data or data.endswith(b"\n"):
+                over()
+
+        loop.add(reads, select.EPOLLIN, heard)
+        timer = loop.later(START_S, over)
+
+    def _set(self, name: str, process: Process) -> None:
+        if name == "relay":
+            self._relay = process
+        else:
+            self._agent = process
+
+    def _has(self, name: str, process: Process) -> None:
+        self._set(name, process)
         self._watch(name, process)
 
     def nothing_lives(self) -> bool:

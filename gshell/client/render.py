@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GAP = 2  # blanks between columns
 NAME_AT_LEAST = 8  # columns that a name is not cut below
 _COLORS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+_IDLE_S = 7.0  # use is reported every 5 s: less is no idleness
 _WAITING = ("NEW", "QUEUED", "HELD", "STAGE_IN")
 
 
@@ -231,6 +232,54 @@ def jobs_table(
     if len(users) > 1:
         columns.insert(2, _Column("USER", 4, lambda job: _text(job, "user")))
     return _table(jobs, columns, width, color)
+
+
+def top_table(
+    jobs: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+) -> str:
+    """JOBs with a ``use`` (`gshell.client.feed.Use` or None) as the table of `gshell top`."""
+    columns = [
+        _Column("ID", 0, lambda job: _text(job, "id")),
+        _Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
+        _Column("STATE", 1, state_text),
+        _Column("NODES", 6, lambda job: _hosts(job) or "-", shrinks=True),
+        _Column("ELAPSED", 5, lambda job: _elapsed(job, now), right=True),
+        _Column("I/O", 3, _rate, right=True),
+        _Column("IDLE", 4, lambda job: _idle(job, now), right=True),
+        _Column("CPU", 7, _cpu, right=True),
+        _Column("MEMORY", 8, _rss, right=True),
+        _Column("WATCH", 9, _watch),
+    ]
+    return _table(jobs, columns, width, color)
+
+
+def _rate(job: Mapping[str, Any]) -> str:
+    use = job.get("use")
+    return "-" if use is None or _over(job) else f"{bytes_text(use.out_rate + use.in_rate)}/s"
+
+
+def _idle(job: Mapping[str, Any], now: float) -> str:
+    use = job.get("use")
+    if use is None or _over(job):
+        return "-"
+    seconds = now - use.moved_at
+    if seconds < _IDLE_S:
+        return "asks" if use.waits else "-"
+    return duration_text(seconds) + (" asks" if use.waits else "")
+
+
+def _cpu(job: Mapping[str, Any]) -> str:
+    use = job.get("use")
+    return "-" if use is None or _over(job) else f"{use.cpu_rate * 100:.0f}%"
+
+
+def _rss(job: Mapping[str, Any]) -> str:
+    use = job.get("use")
+    return "-" if use is None or _over(job) else bytes_text(use.rss_bytes, 1024)
+
+
+def _over(job: Mapping[str, Any]) -> bool:
+    return job.get("ended_at") is not None
 
 
 def agents_table(

@@ -53,6 +53,11 @@ class Books:
         self.in_archive: set[tuple[int, int]] = set()  # while the archive lists what it has
         self.waiters: dict[Conn, set[int]] = {}  # jobs that a client waits for, in either way
         self.unwritten: dict[int, Job] = {}
+        self.watched: dict[str, dict[Conn, bool]] = {}  # user -> who watches: ended jobs too?
+        self.seqs: dict[str, int] = {}  # user -> number of the last event
+        self.touched_jobs: dict[int, Job] = {}  # in this round, as are the next two
+        self.touched_agents: dict[str, Agent] = {}
+        self.gone: list[tuple[str, str, str]] = []  # what ("job", "agent"), whose, id
         self.next_id = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -132,7 +137,7 @@ class Books:
 
     def keep(self, job: Job) -> None:
         """Write the job down, as it is at the end of the round."""
-        self.unwritten[job.id] = job
+        self.unwritten[job.id] = self.touched_jobs[job.id] = job
 
     def write(self) -> None:
         for job in self.unwritten.values():
@@ -141,6 +146,8 @@ class Books:
 
     def forget(self, job: Job) -> None:
         """As if it had never been; its number stays used."""
+        if job.shown:
+            self.gone.append(("job", job.user, str(job.id)))
         self.jobs.pop(job.id, None)
         self.jobs_of.get(job.user, {}).pop(job.id, None)
         self.unqueue(job)
@@ -178,6 +185,7 @@ class Books:
         agent = self.agents.get(job.members[index].agent_id)
         if agent is not None:
             agent.drop((job.id, index))
+            self.touch(agent)
 
     def member_over(
         self, job: Job, index: int, error: str | None = None, at: float | None = None
@@ -243,6 +251,10 @@ class Books:
 
     # --------------------------------------------------------------------------------------- agents
 
+    def touch(self, agent: Agent) -> None:
+        """Something that is shown of it has changed."""
+        self.touched_agents[agent.id] = agent
+
     def add_agent(self, agent: Agent) -> None:
         self.agents[agent.id] = agent
         self.agents_of.setdefault(agent.user, {})[agent.id] = agent
@@ -250,6 +262,7 @@ class Books:
     def remove_agent(self, agent: Agent) -> None:
         self.agents.pop(agent.id, None)
         self.agents_of.get(agent.user, {}).pop(agent.id, None)
+        self.gone.append(("agent", agent.user, agent.id))
         self.out.append(Journal("agent", agent.id, None))
 
 

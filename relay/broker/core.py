@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, joins, places, reports, verbs
+from relay.broker import archiving, feed, joins, places, reports, verbs
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
@@ -19,6 +19,7 @@ from relay.broker.events import (
     ConnUp,
     DoorLost,
     Event,
+    Lagging,
     Message,
     Noted,
     Said,
@@ -51,6 +52,7 @@ class Broker:
         self._dispatch(b, event)
         b.run_timers()
         b.write()
+        feed.publish(b)
         return b.out
 
     def _dispatch(self, b: Books, event: Event) -> None:
@@ -74,8 +76,11 @@ class Broker:
                     self._on_down(b, conn)
                 for ask in [a for a in b.asks if a.door == event.door]:
                     joins.on_ask_gone(b, AskGone(ask))
+            case Lagging():
+                feed.on_resync(b, event.conn)
             case Tick():
                 places.tell_waiting(b)
+                feed.beat(b)
             case _:
                 assert_never(event)
 
@@ -112,8 +117,11 @@ class Broker:
                 reports.on_unused(b, agent, message)
             case "leaving":
                 archiving.on_leaving(b, agent)
+            case "usage":
+                feed.on_usage(b, agent, message)
             case "bye":  # the last word of its life: what is still said to be there is not
                 agent.stopping = agent.draining = True
+                b.touch(agent)
                 reports.lose(b, agent, "the agent was stopped")
                 archiving.on_agent_gone(b, agent)
             case _:
@@ -129,6 +137,7 @@ class Broker:
             if agent is not None and agent.conn == conn:
                 reports.on_away(b, agent)
             return
+        feed.forget(b, conn)
         for job_id in b.waiters.pop(conn, ()):
             job = b.jobs.get(job_id)
             if job is None:
@@ -160,6 +169,7 @@ class Broker:
         for record in sorted(jobs, key=lambda r: int(r["id"])):
             self._restore_job(b, Job.restored(record))
         b.unwritten.clear()
+        feed.publish(b)  # to nobody yet
         b.out = []
 
     @staticmethod

@@ -90,11 +90,17 @@ class DoorLost(NamedTuple):
     door: str
 
 
+class Lagging(NamedTuple):
+    """The door lost events for a connection that watches, or it reads too slowly."""
+
+    conn: Conn
+
+
 class Tick(NamedTuple):
     """Time has passed."""
 
 
-Event = ConnUp | ConnDown | Said | Asked | AskGone | Unjoined | Noted | DoorLost | Tick
+Event = ConnUp | ConnDown | Said | Asked | AskGone | Unjoined | Noted | DoorLost | Lagging | Tick
 
 
 # ------------------------------------------------------------------------------------------ actions
@@ -158,6 +164,22 @@ class Journal(NamedTuple):
     value: Message | None
 
 
+class Feed(NamedTuple):
+    """From now on the connection gets its user's events after ``seq``; -1: no more."""
+
+    conn: Conn
+    user: str
+    seq: int
+
+
+class Publish(NamedTuple):
+    """Events for who watches this user's things; ``seq`` is the last one's number."""
+
+    user: str
+    seq: int
+    events: list[Message]
+
+
 class Log(NamedTuple):
     text: str
 
@@ -175,4 +197,17 @@ class Audit(NamedTuple):
     """More facts; no payload, no secrets, no argv."""
 
 
-Action = Send | Close | WelcomeClient | ParkKey | Pair | Refuse | Cut | Journal | Log | Audit
+Action = (
+    Send
+    | Close
+    | WelcomeClient
+    | ParkKey
+    | Pair
+    | Refuse
+    | Cut
+    | Journal
+    | Feed
+    | Publish
+    | Log
+    | Audit
+)

@@ -72,6 +72,7 @@ def _hold(b: Books, job: Job, agents: list[Agent]) -> None:
         member.agent_id = agent.id
         member.host = agent.host
         agent.put((job.id, index), 0 if job.warm else member.tasks)
+        b.touch(agent)
     b.keep(job)
 
 

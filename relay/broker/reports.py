@@ -4,7 +4,7 @@ steps.
 
 from __future__ import annotations
 
-from relay.broker import archiving, places
+from relay.broker import archiving, feed, places
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
@@ -53,6 +53,8 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     b.out.append(ParkKey(up.conn, agent.id))
     b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now,
                      "archive": b.settings.archive})  # fmt: skip
+    b.touch(agent)
+    feed.greet(b, agent)
     _reconcile(b, agent, message.get("sessions"), reborn)
     archiving.on_agent_back(b, agent, reborn)
     b.changed.add(agent.user)
@@ -63,6 +65,7 @@ def on_away(b: Books, agent: Agent) -> None:
     """Its control connection is gone; what it runs goes on, for all we know."""
     agent.conn = None
     agent.since = b.now
+    b.touch(agent)
     b.changed.add(agent.user)
     if agent.stopping and not agent.here:
         archiving.on_agent_gone(b, agent)
@@ -85,6 +88,7 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
         job = b.jobs.get(key[0])
         if job is None:
             agent.drop(key)
+            b.touch(agent)
         elif not job.started:
             places.displace(b, job)
         else:
@@ -166,6 +170,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     b.unqueue(job)
     tasks = max(1, number(message, "tasks", member.tasks, 1 << 20))
     agent.put((job.id, index), tasks)
+    b.touch(agent)
     member.host = agent.host
     member.tasks = tasks
     if member.started_at is None:
@@ -221,6 +226,7 @@ def on_refused(b: Books, agent: Agent, message: Message) -> None:
     why = text(message, "message") or f"agent {agent.id} is {code}"
     if code == "draining":
         agent.draining = True
+        b.touch(agent)
     if att:
         meaning = "none" if code == "gone" else "again"
         b.remember_why(agent.user, att, meaning, why)
@@ -271,6 +277,7 @@ def on_watchers(b: Books, agent: Agent, message: Message) -> None:
     if found is not None:
         found[1].attached = number(message, "attached")
         found[1].watchers = number(message, "watchers")
+        b.touched_jobs[found[0].id] = found[0]
 
 
 def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> None:
@@ -283,6 +290,7 @@ def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> N
     live = [att for att in atts if att.get("live", True)]
     member.attached = sum(1 for att in live if att.get("rights") == "rw")
     member.watchers = len(live) - member.attached
+    b.touched_jobs[job.id] = job
     for att in atts:
         name = text(att, "att", 64)
         if name and name not in b.atts and len(job.atts) < b.settings.atts_per_job:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from relay.broker import places
+from relay.broker import feed, places
 from relay.broker.books import Books
 from relay.broker.events import Conn, ConnUp, Message
 from relay.broker.model import Agent, Job, Member
@@ -235,6 +235,7 @@ def _drain(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         return
     on = message.get("on", True) is not False
     agent.draining = on
+    b.touch(agent)
     b.tell_agent(agent.id, {"m": "drain", "on": on})
     b.answer(up.conn, re)
     b.changed.add(agent.user)
@@ -254,6 +255,7 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if agent.conn is None and not agent.here:
         b.remove_agent(agent)
     agent.stopping = agent.draining = True
+    b.touch(agent)
     b.tell_agent(agent.id, {"m": "stop"})
     b.answer(up.conn, re)
     b.changed.add(agent.user)
@@ -272,4 +274,5 @@ VERBS: dict[str, Verb] = {
     "whynot": _whynot,
     "drain": _drain,
     "stop-agent": _stop_agent,
+    "watch": feed.on_watch,
 }

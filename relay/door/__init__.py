@@ -2,6 +2,7 @@
 
 It knows no job and reads no session's byte. `listener` takes connections and looks at their first
 bytes, `control` terminates TLS for JSON messages, `meet` checks preambles and brings client and
-spare together, `splice` copies between the two, `main` ties them to the bus. It keeps nothing worth
-saving: when it dies, everybody dials again.
+spare together, `splice` copies between the two, `viewers` passes events on to who watches, `tally`
+counts, `main` ties them to the bus. It keeps nothing worth saving: when it dies, everybody dials
+again.
 """

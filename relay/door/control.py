@@ -81,7 +81,7 @@ class Control:
             self.hub.close(self)
 
     def link_room(self, link: Link) -> None:
-        pass
+        self.hub.room(self.number)
 
     def link_closed(self, link: Link, error: GshellError) -> None:
         _log.debug("control %d (%s): %s", self.number, self.user or "stranger", error)
@@ -110,6 +110,7 @@ class Controls:
         self._known = known
         self._left = left
         self._farewells = farewells
+        self.room: Callable[[int], None] = lambda number: None  # all that was sent to it has left
         self._numbers = 0
         self.by_number: dict[int, Control] = {}
         self._sweep()

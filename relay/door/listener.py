@@ -23,6 +23,7 @@ from gshell.net.rendezvous import Preamble
 from relay.door import limits
 from relay.door.limits import Limits, Turns
 from relay.door.splice import Farewells
+from relay.door.tally import Tally
 
 ACCEPT_AT_ONCE = 64  # then the established sessions have their turn
 _PAUSE_S = 0.5  # with no descriptor left: something may close meanwhile
@@ -52,8 +53,10 @@ class Listener:
         to_meet: Callable[[socket.socket, Preamble, bytes], None],
         farewells: Farewells,
         only_uid: int | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.loop = loop
+        self.tally = tally or Tally()
         self.farewells = farewells
         self.socks = list(socks)
         self.to_control = to_control
@@ -120,6 +123,7 @@ class Listener:
 
     def _expire(self, key: int, penalty: float) -> None:
         stranger = self.strangers.pop(key)
+        self.tally.silent += 1
         self.limits.gone(key, self.loop.clock(), penalty)
         stranger.expire()
 
@@ -166,12 +170,14 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as error:
+                self.tally.accept_errors += 1
                 if error.errno in _OUT_OF:
                     _log.error("cannot accept: %s", os.strerror(error.errno or 0))
                     self.close()
                     self.loop.later(_PAUSE_S, self.open)
                     return
                 continue  # that one connection was broken already
+            self.tally.accepted += 1
             sock.setblocking(False)
             if self.only_uid is not None and _peer_uid(sock) not in (self.only_uid, 0):
                 sock.close()
@@ -222,6 +228,10 @@ class _First:
         self._listener.loop.remove(self._sock.fileno())
         return self._sock
 
+    def _hush(self, penalty: float = 0.0) -> None:
+        self._listener.tally.silent += 1
+        self._release(penalty).close()
+
     def _to_control(self) -> None:
         """Its turn has come."""
         if not self._gone:
@@ -242,7 +252,7 @@ class _First:
             data = b""
         self._data += data
         if not data:
-            self._release().close()
+            self._hush()
             return
         if self._data[:4] == b"SSH-":
             sock = self._release(limits.GARBAGE)
@@ -255,7 +265,7 @@ class _First:
         try:
             preamble = rendezvous.parse(self._data)
         except ProtocolError:
-            self._release(limits.GARBAGE).close()
+            self._hush(limits.GARBAGE)
             return
         if preamble is not None:
             self._listener.to_meet(self._release(), preamble, self._data[preamble.size :])

@@ -13,12 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gshell.net.loop import IN, Loop
-from relay.bus import DoorBus
+from relay.bus import DoorBus, FeedIn
 from relay.door.control import Control, Controls
 from relay.door.listener import Listener, source_of
 from relay.door.meet import Meeting
+from relay.door.viewers import Viewers
+from relay.vitals import Vitals
 
 Message = dict[str, Any]
+
+STATS_S = 5.0  # between two reports to the broker; a scraper asks every 15 s or so
 
 _log = logging.getLogger("relay.door")
 
@@ -35,9 +39,12 @@ class Door:
         bus: DoorBus,
         only_uid: int | None = None,
         ready: Callable[[], None] = lambda: None,
+        feed: FeedIn | None = None,
     ) -> None:
         self._loop = loop
         self._bus = bus
+        self._feed = feed
+        self._vitals = Vitals(loop)
         self._ready = ready
         self._greeting = ""
         self._out: list[Message] = []
@@ -48,11 +55,17 @@ class Door:
         farewells = self.meeting.farewells
         self.controls = Controls(loop, context, self._tell, self._known, self._left, farewells)
         self.listener = Listener(
-            loop, socks, self._control, self.meeting.arrive, farewells, only_uid
-        )
+            loop, socks, self._control, self.meeting.arrive, farewells, only_uid,
+            self.meeting.tally,
+        )  # fmt: skip
         self.meeting.vouch, self.meeting.blame = self.listener.vouch, self.listener.blame
+        self.viewers = Viewers(loop, self._tell)
+        self.controls.room = self.viewers.room
         loop.add(bus.fd, IN, lambda _: self._drain())
+        if feed is not None:
+            loop.add(feed.fd, IN, lambda _: self._drain_feed())
         self._soon()
+        loop.later(STATS_S, self._report)
 
     def close(self) -> None:
         self.listener.close()
@@ -61,6 +74,9 @@ class Door:
         self.meeting.close()
         self._loop.remove(self._bus.fd)
         self._bus.close()
+        if self._feed is not None:
+            self._loop.remove(self._feed.fd)
+            self._feed.close()
 
     # ------------------------------------------------------------------------------------ strangers
 
@@ -78,6 +94,7 @@ class Door:
             self._park_keys[one.number] = park_key
 
     def _left(self, one: Control) -> None:
+        self.viewers.left(one.number)
         self.listener.leave(self._strangers.pop(one.number, 0), one.wasted)
         if one.agent_id:
             self._park_keys.pop(one.number, None)
@@ -109,6 +126,25 @@ class Door:
         if self._out:
             self._soon()
 
+    def _drain_feed(self) -> None:
+        assert self._feed is not None
+        for message in self._feed.drain():
+            self.viewers.publish(message["u"], message["s"], message["e"])
+
+    def _report(self) -> None:
+        self._tell(self.stats())
+        self._loop.later(STATS_S, self._report)
+
+    def stats(self) -> Message:
+        """What was counted and what is here now. ``at``: the machine's own clock, for the lag."""
+        roles = [one.role for one in self.controls.by_number.values()]
+        return {
+            "m": "stats", "at": self._loop.clock(), **self.meeting.stats(), **self._vitals.take(),
+            "control": {"client": roles.count("client"), "agent": roles.count("agent")},
+            "strangers": len(self.listener.strangers), "viewers": len(self.viewers),
+            "resyncs": self.viewers.resyncs,
+        }  # fmt: skip
+
     def _obey(self, message: Message) -> None:
         match message["m"]:
             case "send":
@@ -125,6 +161,10 @@ class Door:
                 self.controls.close_number(message["c"])
             case "cut":
                 self.meeting.cut(message["att"])
+            case "feed":
+                one = self.controls.by_number.get(message["c"])
+                if one is not None:
+                    self.viewers.feed(one, message["user"], message["seq"])
             case "broker":
                 self._on_broker(message["greeting"])
 
@@ -140,6 +180,7 @@ class Door:
         self._greeting = greeting
         self.meeting.connected = True
         self._tell({"m": "door", "pid": os.getpid()})
+        self._tell(self.stats())
         self.listener.open()
         self._ready()
 

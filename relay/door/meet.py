@@ -22,6 +22,7 @@ from relay.door import limits
 from relay.door.nonces import Nonces
 from relay.door.sane import shallow
 from relay.door.splice import Farewells, Pair
+from relay.door.tally import Tally
 
 Message = dict[str, Any]
 
@@ -80,6 +81,7 @@ class Meeting:
         self.farewells = Farewells(loop)
         self.vouch: Callable[[socket.socket], None] = lambda sock: None
         self.blame: Callable[[socket.socket, float], None] = lambda sock, penalty: None
+        self.tally = Tally()
         self._secret = secret
         self._tell = tell
         self._keys: dict[str, tuple[int, bytes]] = {}  # agent -> (control connection, park key)
@@ -114,11 +116,11 @@ class Meeting:
         body = preamble.body
         mac_id, nonce, att = _text(body, "k"), _text(body, "n"), _text(body, "att")
         if not mac_id or len(nonce) != 32 or not preamble.hello or not shallow(body):
-            sock.close()
+            self._hush(sock)
             return
         if not preamble.genuine(rendezvous.client_key(self._secret, mac_id)):
             self.blame(sock, limits.GARBAGE)
-            sock.close()
+            self._hush(sock)
             return
         self.vouch(sock)
         code = self._stale(body.get("t"), nonce)
@@ -151,7 +153,7 @@ class Meeting:
             # Not when there is no key: after a restart of ours spares come that were good before.
             self.blame(sock, limits.GARBAGE)
         if not good or len(self.spares.get(agent_id, ())) >= SPARES_PER_AGENT:
-            sock.close()
+            self._hush(sock)
             return
         waiting = self._waiting.get(agent_id)
         if waiting:
@@ -261,7 +263,7 @@ class Meeting:
 
     def _dead_spare(self, visit: Visit) -> None:
         assert visit.spare is not None
-        _log.info("a spare of agent %s was dead", visit.agent_id)
+        _log.info("a spare was dead", extra={"agent": visit.agent_id, "att": visit.att})
         visit.timer.cancel()
         self.loop.remove(visit.spare.fileno())
         visit.spare.close()
@@ -286,16 +288,37 @@ class Meeting:
             return
         self._dismiss(visit)
         self.loop.remove(spare.fileno())
-        pair = Pair(self.loop, visit.att, visit.sock, spare, self.pairs.discard, self.farewells)
+        pair = Pair(self.loop, visit.att, visit.sock, spare, self._parted, self.farewells)
+        pair.client.got, pair.agent.got = len(visit.initial), len(first)
+        self.tally.paired += 1
         self.pairs.add(pair)
         pair.begin(first)
+
+    def _parted(self, pair: Pair) -> None:
+        if pair not in self.pairs:
+            return
+        self.pairs.discard(pair)
+        tally, up, down = self.tally, pair.client.got, pair.agent.got
+        tally.parted += 1
+        tally.up += up
+        tally.down += down
+        seconds = round(self.loop.clock() - pair.since, 3)
+        self._tell({"m": "parted", "att": pair.att, "up": up, "down": down, "seconds": seconds})
+
+    def stats(self) -> Message:
+        """What was counted and what is here now, for the broker."""
+        totals = self.tally.totals()
+        totals["up"] += sum(pair.client.got for pair in self.pairs)
+        totals["down"] += sum(pair.agent.got for pair in self.pairs)
+        parked = sum(len(spares) for spares in self.spares.values())
+        return {**totals, "pairs": len(self.pairs), "visits": len(self.visits), "spares": parked}
 
     def _give_up(self, visit: Visit) -> None:
         self._unjoined(visit)
         self.refuse(visit.number, "again", RETRY_S)
 
     def _no_answer(self, visit: Visit) -> None:
-        _log.warning("the broker did not answer for %s", visit.att)
+        _log.warning("the broker did not answer", extra={"att": visit.att})
         self._tell({"m": "left", "a": visit.number})
         self.refuse(visit.number, "again", RETRY_S)
 
@@ -336,7 +359,13 @@ class Meeting:
     def _unjoined(self, visit: Visit) -> None:
         self._tell({"m": "unjoined", "a": visit.number, "agent": visit.agent_id, "att": visit.att})
 
+    def _hush(self, sock: socket.socket) -> None:
+        """Nothing genuine: not a word."""
+        self.tally.silent += 1
+        sock.close()
+
     def _say_no(self, sock: socket.socket, code: str, retry_s: float) -> None:
+        self.tally.refuse(code)
         try:
             sock.send(rendezvous.refusal(code, retry_s))
         except OSError:

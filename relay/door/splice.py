@@ -22,13 +22,14 @@ _view = memoryview(_buffer)
 class Side:
     """One socket of a pair. Invariant: while something is ``pending`` the other is not read."""
 
-    __slots__ = ("_loop", "_mask", "_pair", "fd", "other", "pending", "reading", "sock")
+    __slots__ = ("_loop", "_mask", "_pair", "fd", "got", "other", "pending", "reading", "sock")
 
     other: Side
 
     def __init__(self, pair: Pair, loop: Loop, sock: socket.socket) -> None:
         self.sock = sock
         self.fd = sock.fileno()
+        self.got = 0  # bytes that came from it
         self.pending = b""  # read from the other side, not taken by this one yet
         self.reading = True
         self._pair = pair
@@ -48,6 +49,7 @@ class Side:
             if not count:
                 self._pair.ended(self)
                 return
+            self.got += count
             other = self.other
             try:
                 sent = other.sock.send(_view[:count])
@@ -115,7 +117,7 @@ class Side:
 class Pair:
     """Two joined connections. Owns both sockets; says once that it is over."""
 
-    __slots__ = ("_farewells", "_gone", "agent", "att", "client", "over")
+    __slots__ = ("_farewells", "_gone", "agent", "att", "client", "over", "since")
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class Pair:
         farewells: Farewells,
     ) -> None:
         self.att = att
+        self.since = loop.clock()
         self.client = Side(self, loop, client)
         self.agent = Side(self, loop, agent)
         self.client.other, self.agent.other = self.agent, self.client

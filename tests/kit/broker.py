@@ -18,6 +18,8 @@ class BrokerBench:
         self.settings = Settings(**settings)
         self.now = T0
         self.journal = {"job": {}, "agent": {}, "share": {}, "meta": {}}
+        self.feeds = {}  # conn -> (user, seq)
+        self.published = []  # (user, seq, events)
         self.audit = []  # (who, verb, object, result)
         self.numbers = itertools.count(1)
         self.core = Broker(self.settings)
@@ -51,6 +53,10 @@ class BrokerBench:
                     self.cuts.append(att)
                 case ev.Audit():
                     self.audit.append(tuple(action[:4]))
+                case ev.Feed(conn, user, seq):
+                    self.feeds[conn] = (user, seq)
+                case ev.Publish(user, seq, events):
+                    self.published.append((user, seq, events))
                 case ev.Journal(table, key, value):
                     if value is None:
                         self.journal[table].pop(key, None)

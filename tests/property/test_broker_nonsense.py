@@ -21,8 +21,9 @@ NAMES = (
     "id", "job", "index", "att", "size", "tasks", "group", "agent", "warm", "rights", "sig",
     "spec", "n", "ids", "all", "on", "boot", "slots", "tags", "sessions", "state", "atts", "at",
     "code", "signal", "error", "started_at", "ended_at", "message", "attached", "watchers", "op",
+    "steps", "out", "in", "cpu_s", "rss_bytes", "waits",
 )  # fmt: skip
-AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "novelty")
+AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "usage", "novelty")
 STORIES = range(0, 1000, 100)
 
 
@@ -64,6 +65,7 @@ def test_a_client_s_nonsense_is_answered_and_harms_nobody(first):
 def test_an_agent_s_nonsense_harms_nobody(first):
     for luck, bench in stories(first):
         conn = bench.agent("m1", user="mallory")
+        bench.request(bench.client("mallory"), "watch")
         for _ in range(10):
             bench.feed(events.Said(conn, {**fields(luck), "m": luck.choice(AGENT)}))
 

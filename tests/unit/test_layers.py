@@ -37,6 +37,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.jdl", "gshell.lrms", "gshell.mpi",
         "gshell.net",  # most verbs are one question to the relay
         "relay",  # the verb `relay` is the relay's own command line
+        "relay.auth",  # `doctor` reads the dates of a ticket's certificate
         "gshell.agent",  # the verb `agent` starts one
         "gshell.repl",  # no verb at all starts the prompt
     },
@@ -49,8 +50,9 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "relay.broker": {"gshell.model"},
     "relay.bus": {"gshell.model"},
     "relay.auth": {"gshell.model"},
+    "relay.vitals": {"gshell.net"},
     "relay.door": {
-        "relay.bus", "relay.auth", "gshell.model", "gshell.wire", "gshell.net",
+        "relay.bus", "relay.auth", "relay.vitals", "gshell.model", "gshell.wire", "gshell.net",
     },
     "relay.archive": {
         "gshell.model", "gshell.wire", "gshell.net",
@@ -59,7 +61,8 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     },
     "relay": {
         "relay.archive",
-        "relay.broker", "relay.bus", "relay.auth", "relay.door", "gshell.model", "gshell.wire",
+        "relay.broker", "relay.bus", "relay.auth", "relay.vitals", "relay.door", "gshell.model",
+        "gshell.wire",
         "gshell.net", "gshell.lrms", "gshell.jdl", "gshell.cast", "gshell.config",
     },
 }  # fmt: skip

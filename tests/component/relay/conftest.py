@@ -16,7 +16,7 @@ from gshell.net.loop import IN, Loop
 from gshell.net.tls import Tls, client_context, server_context
 from relay import auth, listening, state
 from relay.brokerd import BrokerShell
-from relay.bus import BrokerBus, DoorBus
+from relay.bus import BrokerBus, DoorBus, FeedIn, FeedOut
 from relay.desk import Desk
 from relay.door.main import Door
 from relay.journal import Journal
@@ -143,18 +143,23 @@ class InProcessRelay:
         self.journal = Journal(os.path.join(self.folder, "journal.sqlite"))
         self.desk = Desk(self.folder, self.journal, [self.address])
         self.broker_bus = BrokerBus(self.bus_path)
-        self.broker = BrokerShell(self.loop, self.broker_bus, self.journal, self.desk, dict)
+        self.feed_out = FeedOut(self.bus_path + ".feed")
+        self.broker = BrokerShell(
+            self.loop, self.broker_bus, self.journal, self.desk, dict, self.feed_out
+        )
 
     def stop_broker(self):
         self.loop.remove(self.broker_bus.fd)
         self.broker._feed = lambda event: None  # its timers are still in the loop
         self.broker_bus.close()
+        self.feed_out.close()
         self.journal.close()
         self.journal.forget_nonces = lambda now: None
 
     def start_door(self):
         self.door = Door(self.loop, [self.listening], auth.server_context(self.folder),
-                         auth.mac_secret(self.folder), DoorBus(self.bus_path, "door0"))  # fmt: skip
+                         auth.mac_secret(self.folder), DoorBus(self.bus_path, "door0"),
+                         feed=FeedIn(self.bus_path + ".feed"))  # fmt: skip
         self.until(lambda: self.door.meeting.connected)
 
     def close(self):

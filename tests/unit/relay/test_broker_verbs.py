@@ -22,7 +22,7 @@ ABOUT_ONE = {
     "drain": {"agent": "n1"},
     "stop-agent": {"agent": "n1"},
 }
-ABOUT_NONE = {"jobs", "agents", "whoami", "submit", "whynot"}
+ABOUT_NONE = {"jobs", "agents", "whoami", "submit", "whynot", "watch"}
 
 
 def test_every_verb_is_in_the_owner_test():
