@@ -35,8 +35,10 @@ from relay.journal import Journal
 from relay.listening import bound, listen, reachable
 
 START_S = 20.0  # a child that is not ready by then will not be: slow disks included
-BACKOFF_S = (0.0, 0.1, 0.5, 2.0, 5.0, 10.0)  # before the next start, by deaths in a row
-LIVED_S = 30.0  # a child that lived as long starts the count again
+# Before the next start, by deaths in a row. A start is a fork, so it may be tried often: a relay that
+# crashes at something rare shall not be away for longer than its clients' patience.
+BACKOFF_S = (0.0, 0.1, 0.5, 2.0)
+LIVED_S = 1.0  # a child that lived as long has served: the count starts again
 STOP_S = 3.0  # from TERM to KILL
 
 _log = logging.getLogger("relay")
