@@ -65,7 +65,7 @@ def test_what_is_set_is_undone_wherever_it_is_cut(set_by, undone_by):
     [
         b"\x1b[?1049h vim \x1b[?1049l",
         b"\x1b[5;10r scrolls \x1b[r",
-        b"5r and 10;5r and [5r",
+        b"\x1b[1m5r and 10;5r and [5r \x1b[1m",
         b"\x1b[?1049h\x1b[>1u\x1b[?1049l",  # its stack went with the screen
         b"\x1b[>1u\x1b[<u",
         b"\x1b[>1u\x1b[>1u\x1b[<2u",
