@@ -189,7 +189,7 @@ def measure(form: Form) -> list[Finding]:
         Finding(
             "terminal after exit, exception, TERM, HUP, kill -9 of either client process, lost link,"
             " relay gone, agent killed",
-            f"{len(plan)} ends", f"{good}/{len(plan)} restored" + (f"; {faults[0]}" * bool(faults)),
+            f"{len(plan)} ends", f"{good}/{len(plan)} restored{f'; {faults[0]}' if faults else ''}",
             "termios and emulated state as before, each time", not faults,
             "\n".join([f"seed {form.seed}", *faults]),
         )
