@@ -4,8 +4,7 @@ The clients are `run`s of one process, cold and through openings kept warm; the 
 to 250 and by signals. Each writes its token into a file as its only deed, so a start too many is seen; the
 broker's records are read all the time, so a second end would be.
 
-Fails when: `ended` is not said again in an agent's hello, the broker forgets used nonces or the attachments of
-jobs that were placed, or an opening that was asked for twice starts twice.
+Fails when: ended steps are not said again in an agent's hello, or the journal forgets jobs.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A moment is while a client starts (connecting, joining, opening, first bytes), w
 ways, or while the exit is under way. Whoever lives must lose nothing; who attaches after a client's death sees
 all that the program wrote; a program is started once and its exit code is told once.
 
-Fails when: resumed links forget their offsets (`wire.Peer.link_up` without positions), `ended` is not said
-again in an agent's hello, the journal is written after the bus, or the keeper ends nobody.
+Fails when: a resumed link says wrong offsets, ended steps are not said again in an agent's hello, or the keeper
+ends nobody.
 """
 
 from __future__ import annotations
@@ -65,11 +65,14 @@ class Scene:
         except Exception:  # the relay is being restarted
             return []
 
-    def talk(self, count: int, background: bool) -> Talk:
+    def talk(self, count: int, background: bool, daemon: bool = False) -> Talk:
+        """``daemon``: it leaves one behind that nothing but a kill ends."""
         self.count += 1
         ledger = self.env.root / f"t{self.count}"
         self.ledgers.append(ledger)
-        program = (sys.executable, "-I", "-S", TALK, str(ledger))
+        program = [sys.executable, "-I", "-S", TALK, str(ledger)]
+        if daemon:
+            program[:0] = ["sh", "-c", 'setsid sleep 1000 <&- >&- 2>&- & exec "$@"', "sh"]
         words = ("run", "--name", ledger.name, "--", *program)
         return Talk(self.env, ledger, count, background, *words)
 
@@ -288,7 +291,7 @@ def agent(form: Form, scene: Scene, points: int) -> Finding:
     for point in range(points):
         moment = MOMENTS[point % 3]
         until(scene.has_agent, "an agent", show=scene.env.logs)
-        talk = scene.talk(LINES if moment == "flow" else 20, point % 2 == 0)
+        talk = scene.talk(LINES if moment == "flow" else 20, point % 2 == 0, daemon=True)
         with closing([talk]):
             until_moment(scene, talk, moment)
             _agent_point(scene, tally, f"agent {point} at the {moment}", talk)

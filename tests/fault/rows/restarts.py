@@ -2,8 +2,7 @@
 
 Every session writes numbered blocks as fast as it is told to; each byte that arrives is compared.
 
-Fails when: resumed links forget their offsets, a door's successor does not take the parked connections of agents
-that are back, or agents do not say their running sessions in hello.
+Fails when: a resumed link says wrong offsets, or an agent does not say its running sessions in its hello.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from fault.runners import Crowd
 from fault.lab import alive
 from fault.pace import base, block
 from fault.rows import Finding, Form, Row
-from fault.talks import kill
+from fault.talks import Known, kill
 
 from gshell.wire.constants import PIPE_WINDOW
-from kit.procs import Env
+from kit.procs import Env, until
 
 PACE = str(Path(__file__).parents[1] / "pace.py")
 WAYS = ("kill -9 broker", "kill -9 door", "kill -9 both", "stop and start", "relay restart")
@@ -89,9 +88,9 @@ def measure(form: Form) -> list[Finding]:
         with Crowd(env) as crowd:
             flows = [Flow(crowd, number, 1 << 20) for number in range(sessions)]
 
-            def carry(until, what: str, patience_s: float = 60.0) -> float:
+            def carry(done, what: str, patience_s: float = 60.0) -> float:
                 began = time.monotonic()
-                while not until():
+                while not done():
                     crowd.loop.once(0.05)
                     took = time.monotonic() - began
                     counts = [flow.count for flow in flows]
@@ -131,6 +130,13 @@ def measure(form: Form) -> list[Finding]:
         wrote = sorted(int(line) for line in said if line.isdigit())
         if wrote != sorted(flow.count for flow in flows):
             faults.append(f"written {wrote}, came {sorted(flow.count for flow in flows)}")
+        known = Known(env)
+        jobs = until(lambda: (found := known.look()) and all(
+            job["state"] != "ACTIVE" for job in found.values()) and found, "the ends to be known",
+            show=env.logs)  # fmt: skip
+        told = [(job["state"], job["code"]) for job in jobs.values()]
+        if told != [("FAILED", 4)] * sessions:
+            faults.append(f"the broker says {told}")
         faults += [flow.wrong for flow in flows if flow.wrong]
         faults += [f"status {flow.status}" for flow in flows if flow.status != 4]
     finally:
