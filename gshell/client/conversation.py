@@ -361,10 +361,11 @@ class Conversation:
                 self.pump()
         self._loop.later(HEARTBEAT_S / 3, self._beat)
 
-    def check_now(self) -> None:
-        """Somebody waits for an answer (a key was typed): find out soon whether the link lives."""
+    def check_now(self, heard_s: float = 3.0) -> None:
+        """Somebody waits for an answer (a key was typed): find out soon whether the link lives,
+        unless it was heard within ``heard_s``."""
         now = self._loop.clock()
-        if self.up and now - self._heard_at > 3.0 and self._asking is None:
+        if self.up and now - self._heard_at >= heard_s and self._asking is None:
             self.peer.ping(0)
             self._asking = self._loop.later(TYPED_DEAD_S, lambda: self._unanswered(now))
 

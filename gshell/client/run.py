@@ -126,6 +126,7 @@ class Runner:
         for seat in self._seats:
             if seat.talk.up:
                 self.on_greeted(seat.talk, {})
+                seat.talk.check_now(0.0)  # it was opened long ago: it may be dead by now
                 seat.talk.pump()
             else:
                 seat.talk.dial()

@@ -150,6 +150,8 @@ def mend(lab: Lab, end: str) -> None:
     env = lab.env
     for proxy in lab.legs:
         proxy.calm()
+    if end == "lost link":
+        lab.clients.cut("rst", "data")  # others went through that hole, too
     if end == "agent killed":
         env.processes["agent"].wait(20)
         env.start_agent("agent", env.invite(), "--relay", lab.agents.address, wait=False)
@@ -195,4 +197,4 @@ def measure(form: Form) -> list[Finding]:
     ]  # fmt: skip
 
 
-ROW = Row("terminal", measure, short_s=25.0)
+ROW = Row("terminal", measure, short_s=20.0)
