@@ -57,8 +57,10 @@ class Handed(NamedTuple):
         from relay.children import Plan
 
         known = {field.name for field in fields(Plan)}
-        given = {name: value for name, value in self.plan.items() if name in known}
-        return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        given: dict[str, Any] = {n: value for n, value in self.plan.items() if n in known}
+        for name, value in given.items():
+            given[name] = tuple(value) if isinstance(value, list) else value
+        return Plan(**given)
 
 
 # ----------------------------------------------------------------------------------- who is started

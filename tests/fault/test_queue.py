@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fault.runners import Crowd
 from fault.lab import alive
+from fault.runners import Crowd
 from fault.talks import Known, kill
 
 from kit.procs import Env, running, until

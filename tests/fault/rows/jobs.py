@@ -12,8 +12,8 @@ from __future__ import annotations
 import random
 import time
 
-from fault.runners import Crowd
 from fault.rows import Finding, Form, Row
+from fault.runners import Crowd
 from fault.talks import Known, kill
 
 from kit.procs import Env, until

@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from fault.runners import Crowd
 from fault.lab import alive
 from fault.pace import base, block
 from fault.rows import Finding, Form, Row
+from fault.runners import Crowd
 from fault.talks import Known, kill
 
 from gshell.wire.constants import PIPE_WINDOW
