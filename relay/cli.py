@@ -1,5 +1,5 @@
-"""`gshell-relay`, also `gshell relay`: start, status, stop, invite. Talks to people; decides
-nothing.
+"""`gshell-relay`, also `gshell relay`: start, status, restart, stop, invite. Talks to people;
+decides nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="gshell-relay", description=_HELP)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="start|status|stop|invite|doctor"
+        dest="verb", required=True, metavar="start|status|restart|stop|invite|doctor"
     )
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
@@ -92,6 +92,7 @@ def _run(argv: list[str]) -> int:
     status.add_argument("--json", action="store_true")
     doctor = verb("doctor", "look for what is wrong with this relay, and say what to do")
     doctor.add_argument("--json", action="store_true")
+    verb("restart", "put the gshell installed now in the running one's place; sessions go on")
     verb("stop", "end the relay; what runs on agents goes on")
     invite = verb("invite", "print a new invite for a client or an agent")
     invite.add_argument("--user", metavar="NAME", help="whom it is for (default: you)")
@@ -106,6 +107,8 @@ def _run(argv: list[str]) -> int:
             return _start(folder, args)
         case "status":
             return _status(folder, args.json)
+        case "restart":
+            return _restart(folder)
         case "stop":
             return _stop(folder)
         case "doctor":
@@ -352,12 +355,52 @@ def _ask(folder: str) -> dict[str, Any]:
         bus.close()
 
 
-def _stop(folder: str) -> int:
+def _restart(folder: str) -> int:
+    from gshell import __version__, sitepath
+
     facts = _running(folder)
+    pidfd = _pidfd(facts)
+    was = facts.get("version", "of unknown version")
+    if not facts.get("takeover"):
+        listen = " --listen ".join(facts.get("listens") or [facts.get("listen", "HOST:PORT")])
+        raise GshellError(
+            f"the relay that runs ({was}) cannot be taken over; sessions go on all the same after",
+            hint=f"gshell relay stop --state {folder}\n"
+            f"        gshell relay start --state {folder} --listen {listen}",
+        )
+    sitepath.enable()
+    from relay import supervise, takeover  # all that the relay needs: it can be loaded
+    from relay.journal import check
+
+    look = f"tail {os.path.join(folder, state.LOG)}"
+    check(os.path.join(folder, state.JOURNAL))
+    takeover.request(folder, pidfd)
+    end = time.monotonic() + supervise.START_S + _STOP_S
+    while time.monotonic() < end:
+        now = state.running(folder)
+        if now is None:
+            break
+        if now and now.get("boot") != facts.get("boot"):
+            if now.get("program") != takeover.program():
+                raise GshellError(
+                    f"this gshell ({__version__}) could not take over; {was} goes on", hint=look
+                )
+            print(f"The relay runs gshell {__version__} now; it was {was}. Sessions go on.")
+            return 0
+        time.sleep(0.02)
+    raise GshellError("the relay did not come up again", hint=look)
+
+
+def _pidfd(facts: dict[str, Any]) -> int:
     try:
-        pidfd = os.pidfd_open(int(facts["pid"]))
+        return os.pidfd_open(int(facts["pid"]))
     except (KeyError, OSError):
         raise GshellError("the relay is on its way up or down", hint="try again") from None
+
+
+def _stop(folder: str) -> int:
+    facts = _running(folder)
+    pidfd = _pidfd(facts)
     import select
 
     signal.pidfd_send_signal(pidfd, signal.SIGTERM)

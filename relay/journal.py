@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from gshell.errors import GshellError
 
@@ -31,6 +32,38 @@ CREATE TABLE IF NOT EXISTS claim (hash TEXT NOT NULL, node INTEGER NOT NULL,
     PRIMARY KEY (hash, node, restart)) WITHOUT ROWID;
 """
 _RECORDS = ("job", "agent", "share", "meta")
+
+
+def check(path: str) -> None:
+    """That this version can take the journal over; changes nothing.
+
+    Raises:
+        GshellError: it cannot, or the journal cannot be read.
+    """
+    try:
+        db = sqlite3.connect(f"file:{quote(path)}?mode=ro", timeout=5.0, uri=True)
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from None
+    _not_newer(path, version)
+
+
+def _not_newer(path: str, version: int) -> None:
+    if version > _VERSION:
+        raise GshellError(
+            f"{path} was written by another version of gshell ({version})",
+            hint="update gshell, or start with a new state directory: --state DIR",
+        )
+
+
+def _damaged(path: str, error: object) -> GshellError:
+    return GshellError(
+        f"the journal {path} cannot be read: {error}",
+        hint="move it away, or start with a new state directory: --state DIR",
+    )
 
 
 class Credential(NamedTuple):
@@ -57,27 +90,17 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")  # a crash of ours loses nothing
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > _VERSION:
-                raise GshellError(
-                    f"{path} was written by another version of gshell ({version})",
-                    hint="update gshell, or start with a new state directory: --state DIR",
-                )
+            _not_newer(path, version)
             if version < _VERSION:  # a version only adds tables
                 self._db.executescript(_TABLES)
                 self._db.execute(f"PRAGMA user_version={_VERSION}")
         except FileExistsError:
-            raise self._damaged("it was made by somebody else just now") from None
+            raise _damaged(self.path, "it was made by somebody else just now") from None
         except (sqlite3.Error, OSError) as error:
-            raise self._damaged(error) from None
+            raise _damaged(self.path, error) from None
 
     def close(self) -> None:
         self._db.close()
-
-    def _damaged(self, error: object) -> GshellError:
-        return GshellError(
-            f"the journal {self.path} cannot be read: {error}",
-            hint="move it away, or start with a new state directory: --state DIR",
-        )
 
     def begin(self) -> None:
         self._db.execute("BEGIN")
@@ -105,7 +128,7 @@ class Journal:
             rows = self._db.execute(f"SELECT value FROM {table}")  # noqa: S608
             return [json.loads(text) for (text,) in rows]
         except (sqlite3.Error, ValueError) as error:
-            raise self._damaged(error) from None
+            raise _damaged(self.path, error) from None
 
     def next_id(self) -> int:
         row = self._db.execute("SELECT value FROM meta WHERE key='next_id'").fetchone()

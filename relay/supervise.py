@@ -15,12 +15,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
 from gshell import __version__
 from gshell.errors import GshellError
-from relay import auth, state
+from relay import auth, state, takeover
 from relay.children import (
     Place,
     Plan,
@@ -34,10 +34,13 @@ from relay.children import (
 from relay.desk import Desk
 from relay.journal import Journal
 from relay.listening import bound, listen, reachable
+from relay.takeover import Handed
 
 START_S = 20.0  # a child that is not ready by then will not be: slow disks included
-BACKOFF_S = (0.0, 0.1, 0.5, 2.0, 5.0, 10.0)  # before the next start, by deaths in a row
-LIVED_S = 30.0  # a child that lived as long starts the count again
+# Before the next start, by deaths in a row. A start is a fork, so it may be tried often: a relay
+# that crashes at something rare shall not be away for longer than its clients' patience.
+BACKOFF_S = (0.0, 0.1, 0.5, 2.0)
+LIVED_S = 1.0  # a child that lived as long has served: the count starts again
 STOP_S = 3.0  # from TERM to KILL
 ARCHIVE_AFTER_S = 0.5  # nobody's first need: it starts when the first ones are served
 
@@ -61,20 +64,41 @@ class _Child:
 class Relay:
     """One running relay. Owns the lock, the listening socket and both processes."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Take the directory and the address.
+    def __init__(self, plan: Plan, handed: Handed | None = None) -> None:
+        """Take the directory and the address; with ``handed``, what the former program had.
 
         Raises:
             GshellError: taken, or not to be had.
         """
         self.plan = plan
+        self.metrics: socket.socket | None = None
+        self.served = False
+        """Both processes have been up."""
+        if handed is not None:
+            self.lock = handed.lock
+            self.listening = [socket.socket(fileno=fd) for fd in handed.listening]
+            self._life_read, self._life_write = handed.life
+            self.metrics = socket.socket(fileno=handed.metrics) if handed.metrics >= 0 else None
+        else:
+            self._take(plan)
+            self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
+        self.listen = [bound(*one) for one in zip(plan.listen, self.listening, strict=True)]
+        self.scraped = bound(plan.metrics, self.metrics) if self.metrics is not None else ""
+        self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
+        self._children = [_Child("broker", run_broker), _Child("door", run_door)]
+        if plan.archive.policy != "off" or os.path.isdir(os.path.join(plan.state, state.ARCHIVE)):
+            self._children.append(_Child("archive", run_archive, waited_for=False))
+        self._boot = os.urandom(8).hex()
+        self._former = dict(handed.children) if handed is not None else {}
+        self._stopping = self._hangup = self._asked = False
+
+    def _take(self, plan: Plan) -> None:
         self.lock = state.lock(plan.state)
         if self.lock < 0:
             raise GshellError(
                 f"a relay is running from {plan.state} already",
-                hint="gshell relay status    or    gshell relay stop",
+                hint="gshell relay restart    or    gshell relay status    or    gshell relay stop",
             )
-        self.metrics: socket.socket | None = None
         try:
             auth.ensure(plan.state)
             self.listening = _listen_after(plan)
@@ -83,14 +107,6 @@ class Relay:
         except BaseException:
             os.close(self.lock)
             raise
-        self.listen = [bound(*one) for one in zip(plan.listen, self.listening, strict=True)]
-        self.scraped = bound(plan.metrics, self.metrics) if self.metrics is not None else ""
-        self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
-        self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
-        self._children = [_Child("broker", run_broker), _Child("door", run_door)]
-        if plan.archive.policy != "off" or os.path.isdir(os.path.join(plan.state, state.ARCHIVE)):
-            self._children.append(_Child("archive", run_archive, waited_for=False))
-        self._stopping = False
 
     # -------------------------------------------------------------------------------------- running
 
@@ -100,6 +116,7 @@ class Relay:
         Raises:
             GshellError: the journal cannot be used.
         """
+        self._end_former()
         journal = Journal(os.path.join(self.plan.state, state.JOURNAL))
         try:
             journal.records("job")
@@ -123,24 +140,28 @@ class Relay:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_signal)
+        signal.signal(takeover.SIGNAL, self._on_signal)
         wake, woken = socket.socketpair()
         for end in (wake, woken):
             end.setblocking(False)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-        self._hangup = False
         try:
             for child in self._children:
                 if child.waited_for:
                     self._start(child)
                 else:
                     child.start_at = time.monotonic() + ARCHIVE_AFTER_S
+            self.served = True
             self._note()
             _log.info("listening on %s", ", ".join(self.listen))
             ready()
             while not self._stopping:
                 self._watch(woken)
         finally:
-            self._end()
+            if self.served:
+                self._end()
+            else:
+                self._end_children()  # the rest may be handed back
             signal.set_wakeup_fd(-1)
             wake.close()
             woken.close()
@@ -170,6 +191,9 @@ class Relay:
         for fd in ready:
             if fd in fds:
                 self._died(fds[fd])
+        if self._asked:
+            self._asked = False
+            self._become_another()
 
     def _died(self, child: _Child) -> None:
         status = _reap(child)
@@ -182,6 +206,8 @@ class Relay:
     def _on_signal(self, number: int, _: Any) -> None:
         if number == signal.SIGHUP:
             self._hangup = True
+        elif number == takeover.SIGNAL:
+            self._asked = True
         else:
             self._stopping = True
 
@@ -191,20 +217,46 @@ class Relay:
             self.plan.state,
             {"pid": os.getpid(), **pids, "listen": self.listen[0], "listens": self.listen,
              "relays": self.relays, "pin": auth.pin(self.plan.state), "version": __version__,
-             "metrics": self.scraped},
+             "metrics": self.scraped, "boot": self._boot, "takeover": 1,
+             "program": takeover.program()},
         )  # fmt: skip
 
+    # ------------------------------------------------------------------------------ another program
+
+    def _become_another(self) -> None:
+        """Somebody of ours wants to be this relay: see `relay.takeover`."""
+        argv = takeover.requested(self.plan.state)
+        if not argv:
+            _log.error("asked to become another program, but not which one")
+            return
+        _log.info("becoming %s", " ".join(argv))
+        children = {child.name: child.pid for child in self._children if child.pidfd >= 0}
+        try:
+            takeover.become(argv, takeover.Handed(
+                asdict(self.plan) | {"listen": self.listen}, self.lock,
+                [sock.fileno() for sock in self.listening],
+                [self._life_read, self._life_write], children, takeover.program(),
+                -1 if self.metrics is None else self.metrics.fileno(),
+            ))  # fmt: skip
+        except OSError as error:
+            _log.error("cannot become %s: %s", argv[0], error)
+
+    def _end_former(self) -> None:
+        """The former program's children, which are ours, for it is the same process."""
+        former = [_Child(name, lambda *_: None, pid) for name, pid in self._former.items()]
+        self._former = {}
+        for child in former:
+            try:
+                child.pidfd = os.pidfd_open(child.pid)
+            except OSError:
+                pass  # it ended, and was taken note of, before
+        _end_all(former)
+
+    def _end_children(self) -> None:
+        _end_all(self._children)
+
     def _end(self) -> None:
-        for child in reversed(self._children):
-            if child.pidfd >= 0:
-                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
-        end = time.monotonic() + STOP_S
-        for child in self._children:
-            if child.pidfd >= 0:
-                left = max(0.0, end - time.monotonic())
-                if not select.select([child.pidfd], [], [], left)[0]:
-                    signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                _reap(child)
+        self._end_children()
         served = list(zip(self.listening, self.listen, strict=True))
         if self.metrics is not None:
             served.append((self.metrics, self.scraped))
@@ -287,6 +339,19 @@ class Relay:
             _log.exception("the %s failed", child.name)
         finally:
             os._exit(code)
+
+
+def _end_all(children: list[_Child]) -> None:
+    for child in reversed(children):
+        if child.pidfd >= 0:
+            signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+    end = time.monotonic() + STOP_S
+    for child in children:
+        if child.pidfd >= 0:
+            left = max(0.0, end - time.monotonic())
+            if not select.select([child.pidfd], [], [], left)[0]:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+            _reap(child)
 
 
 def _reap(child: _Child) -> int:

@@ -250,9 +250,12 @@ LOGIN = Command(
 RELAY = Command(
     "relay",
     "start, inspect and stop a relay",
-    words="start|status|stop|invite|doctor ...",
+    words="start|status|restart|stop|invite|doctor ...",
     opaque=True,
-    examples=(("gshell relay start --listen 0.0.0.0:4433", "prints an invite"),),
+    examples=(
+        ("gshell relay start --listen 0.0.0.0:4433", "prints an invite"),
+        ("gshell relay restart", "after an update: sessions go on"),
+    ),
     common=GLOBAL,
 )
 AGENT_START = Command(

@@ -30,6 +30,7 @@ BACKOFF_FIRST_S = 0.03
 BACKOFF_MOST_S = 5.0
 BACKOFF_GROWTH = 1.6  # five breaks in a row cost 0.2 s, not 0.5: somebody waits for the next byte
 REACH_S = 10.0  # of being cut off before we were ever joined: no passing thing
+QUEUED_S = 600.0  # who has a turn in the queue waits as long for a relay that is away
 UNREACHED = 6  # dials that nobody took, within a second: no relay there
 JOIN_S = 15.0  # from dialling to the agent's greeting: longer than a door waits for a spare
 TYPED_DEAD_S = (
@@ -113,6 +114,7 @@ class Conversation:
         self._began_at = 0.0
         self._attempts = 0
         self._silent = 0
+        self._queued = False
         self._beating = False
         self._dialled = ""  # the address of the link there is, or was last
 
@@ -285,6 +287,7 @@ class Conversation:
             self._later(max(retry_s, self._backoff()))
             self._owner.on_lost(self, LinkLost("the agent is away for the moment"))
         elif code == "queued":
+            self._queued = True
             self._owner.on_queued(self)
         else:
             self._owner.on_refused(self, code)
@@ -292,7 +295,12 @@ class Conversation:
     @property
     def patient(self) -> bool:
         """Is trying again still worth it? Once joined it always is."""
-        return self.joined or self._loop.clock() - self._began_at < REACH_S
+        reach_s = QUEUED_S if self._queued else REACH_S
+        return self.joined or self._loop.clock() - self._began_at < reach_s
+
+    def was_answered(self) -> None:
+        """The relay was there until now: patience with it begins anew."""
+        self._began_at = self._loop.clock()
 
     def _broken(self, error: GshellError, taken: bool = True, dead: bool = False) -> None:
         """The link is no more; ``taken``: somebody had accepted it; ``dead``: not a word came."""
@@ -300,7 +308,8 @@ class Conversation:
         if dead or not taken:
             every.failed(self._dialled)
         if not self.joined and not (every.hurried and self._attempts < UNREACHED):
-            if not self.patient or (not taken and self._attempts >= UNREACHED):
+            unreached = not taken and not self._queued and self._attempts >= UNREACHED
+            if not self.patient or unreached:
                 names = ", ".join(self._dialler.ticket.relays)
                 self._fail(LinkLost(f"cannot reach the relay {names}: {error}"))
                 return
@@ -365,10 +374,11 @@ class Conversation:
                 self.pump()
         self._loop.later(HEARTBEAT_S / 3, self._beat)
 
-    def check_now(self) -> None:
-        """Somebody waits for an answer (a key was typed): find out soon whether the link lives."""
+    def check_now(self, heard_s: float = 3.0) -> None:
+        """Somebody waits for an answer (a key was typed): find out soon whether the link lives,
+        unless it was heard within ``heard_s``."""
         now = self._loop.clock()
-        if self.up and now - self._heard_at > 3.0 and self._asking is None:
+        if self.up and now - self._heard_at >= heard_s and self._asking is None:
             self.peer.ping(0)
             self._asking = self._loop.later(TYPED_DEAD_S, lambda: self._unanswered(now))
 

@@ -40,6 +40,10 @@ _FOUND = {  # what is found by its first bytes alone
     b"\x1b(0": b"\x1b(B",  # line drawing
 }
 _CURSOR_SHAPE = b"\x1b[0 q"
+_MARGINS = (
+    b"\x1b7\x1b[r\x1b8"  # the whole screen scrolls; the cursor, which that moves, is put back
+)
+_SETS_MARGINS = tuple(b"%dr" % digit for digit in range(10))
 _LONGEST = 40  # bytes of a sequence we care for; what is longer is nothing of ours
 
 
@@ -117,6 +121,17 @@ class SeenModes:
             begun = chunk.rfind(b"\x1b[", max(0, at - 5), at)
             if begun >= 0 and chunk[begun + 2 : at].isdigit():
                 self._sticky.add(_CURSOR_SHAPE)
+
+        margins = -1
+        for ending in _SETS_MARGINS:  # searched from its end: a digit before an r is rare in text
+            for at in _all(chunk, ending):
+                begun = chunk.rfind(b"\x1b[", max(0, at - 10), at)
+                if begun >= 0 and not chunk[begun + 2 : at].strip(b"0123456789;"):
+                    margins = max(margins, begun)
+        if margins >= 0:
+            self._sticky.add(_MARGINS)
+        if chunk.rfind(b"\x1b[r") > margins:
+            self._sticky.discard(_MARGINS)
 
     def _sequence(self, kind: bytes, parameters: bytes, final: bytes) -> None:
         if kind == b"?" and final in (b"h", b"l"):

@@ -134,6 +134,7 @@ class Runner:
         for seat in self._seats:
             if seat.talk.up:
                 self.on_greeted(seat.talk, {})
+                seat.talk.check_now(0.0)  # it was opened long ago: it may be dead by now
                 seat.talk.pump()
             else:
                 seat.talk.dial()
@@ -394,12 +395,15 @@ class Runner:
         return self._relay
 
     def _relay_lost(self, error: GshellError) -> None:
+        was_there = self._relay is not None and self._relay.welcome is not None
         self._relay = None
         if isinstance(error, AuthError):
             self._fail(error)
             return
         for seat in self._seats:  # what it was asked for is asked again
             if not seat.talk.up and not seat.finished:
+                if was_there:
+                    seat.talk.was_answered()
                 self._again(seat.talk, error)
 
     def _again(self, talk: Conversation, error: GshellError) -> None:

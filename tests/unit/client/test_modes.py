@@ -34,6 +34,8 @@ def test_colors_alone_need_only_their_end():
         (b"\x1b[>4;2m", b"\x1b[>4m"),
         (b"\x1b(0qqq", b"\x1b(B"),
         (b"\x1b[5 q", b"\x1b[0 q"),
+        (b"\x1b[5;10r", b"\x1b7\x1b[r\x1b8"),
+        (b"\x1b[10r", b"\x1b7\x1b[r\x1b8"),
         (b"\x1b[>1u", b"\x1b[<1u"),
         (b"\x1b[>1u\x1b[>5u", b"\x1b[<2u"),
         (b"\x1b[?1049h", b"\x1b[r\x1b[?1049l"),
@@ -62,6 +64,8 @@ def test_what_is_set_is_undone_wherever_it_is_cut(set_by, undone_by):
     "output",
     [
         b"\x1b[?1049h vim \x1b[?1049l",
+        b"\x1b[5;10r scrolls \x1b[r",
+        b"\x1b[1m5r and 10;5r and [5r \x1b[1m",
         b"\x1b[?1049h\x1b[>1u\x1b[?1049l",  # its stack went with the screen
         b"\x1b[>1u\x1b[<u",
         b"\x1b[>1u\x1b[>1u\x1b[<2u",
