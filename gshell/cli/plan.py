@@ -67,8 +67,12 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         "where": here.where,
         "umask": here.umask,
         "name": options.get("name") or ("sh" if shell else os.path.basename(words[0])),
-        "keep": bool(options.get("detach")),
+        "keep": bool(options.get("detach") or options.get("keep")),
     }
+    if options.get("on_full"):
+        spec["on_full"] = options["on_full"]
+    if options.get("quota") is not None:
+        spec["quota"] = options["quota"]
     return Plan(
         verb="run",
         spec=spec,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gshell.agent.attachment import Attachment
+from gshell.agent.budget import Budget
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
@@ -27,6 +28,7 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
         self.folder = folder
+        self.disk = Budget(1 << 30)
         self.sessions: list[Session] = []
 
     def admit(self, session: Session, spec: StepSpec) -> None:
