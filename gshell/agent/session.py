@@ -383,7 +383,8 @@ class Session:
         return f"its spool of {disk.quota_bytes / (1 << 20):.3g} MiB is full"
 
     def _say_notice(self, words: str | None) -> None:
-        text = words or "output goes on"
+        waited = (self.notice or "").startswith("output waits")
+        text = words or ("output goes on" if waited else "output is kept again")
         log.warning("job %s: %s", self.job, text)
         self.notice = words
         for attachment in self.attachments.values():

@@ -53,6 +53,7 @@ class StreamLog:
         "_in_memory",
         "_lost_to",
         "_make_spool",
+        "_refused_at",
         "_spool",
         "_starts",
         "_waiting",
@@ -90,6 +91,7 @@ class StreamLog:
         self._cursors: list[Cursor] = []
         self._busy_from = 0  # an append settles nothing before `end` gets here
         self._waiting = False  # a release may settle something
+        self._refused_at = 0  # how much was on disk when it refused more
         self._lost_to = 0  # up to where the disk was found to have lost something
         self._settle()
 
@@ -256,6 +258,9 @@ class StreamLog:
             spool.drop_before(needed)
             if spool.size < size:
                 self._budget.give(size - spool.size)
+            if not spool.size:
+                self.trouble = None  # until it is needed again
+                self._refused_at = 0
         if spool is not None and spool.size:
             self.start = spool.start
             self._waiting = True
@@ -290,7 +295,7 @@ class StreamLog:
             try:
                 spool = self._spool = self._make_spool()
             except OSError as error:
-                self.trouble = f"no place for the session's spool: {error.strerror or error}"
+                self.trouble = f"no place for the session's spool: {error}"
                 return False
             self._budget.join(self)
         while True:
@@ -300,11 +305,15 @@ class StreamLog:
                 except SpoolTrouble as trouble:
                     self._budget.give(len(chunk))
                     self.trouble = str(trouble)
+                    self._refused_at = max(self._refused_at, spool.size)
                 else:
-                    self.trouble = None
+                    if spool.size > self._refused_at:  # more than when it refused
+                        self.trouble = None
+                        self._refused_at = 0
                     return True
             else:
                 self.trouble = None  # it is not the disk's fault
+                self._refused_at = 0
             if not self._drop_oldest(spool, protected):
                 return False
 
