@@ -153,6 +153,8 @@ def main(argv: list[str]) -> int:
             "gshell: " + error.message + "\n" + (f"  try:  {error.hint}\n" if error.hint else "")
         )
         return error.exit_code
+    finally:
+        _end_log()
 
 
 def _complain(text: str) -> None:
@@ -160,6 +162,14 @@ def _complain(text: str) -> None:
         sys.stderr.write(text)
     except OSError:  # the log's disk is full: the exit status must do
         pass
+
+
+def _end_log() -> None:
+    """What a full disk did not take would make the interpreter end with a status of its own."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 2)
 
 
 def _level() -> int:
