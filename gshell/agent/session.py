@@ -41,6 +41,7 @@ DRAIN_AFTER_EXIT_S = (
 )
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
+ENDED_RING_BYTES = 1 << 18  # of a stream that has ended, in memory: the rest goes to disk
 TROUBLE_S = 1.0  # how often a disk that refused is asked again, and how long all must be well
 FEW_TASKS = 8
 MANY_TASKS_PIPE_BYTES = 1 << 16  # all pipes of a user together have 64 MiB; beyond, new ones shrink
@@ -187,7 +188,10 @@ class Session:
         assert spec is not None
         present = self.primary is not None
         block = present if spec.on_full is None else spec.on_full == "block"
-        return Retention(keep=spec.keep or not present, block=block)
+        rules = Retention(keep=spec.keep or not present, block=block)
+        if self.state == "ended" and not present and spec.quota_bytes:  # there may be hundreds
+            return rules._replace(ring_bytes=ENDED_RING_BYTES, hold_bytes=ENDED_RING_BYTES)
+        return rules
 
     def _must_pause(self, stream: int, log: StreamLog) -> bool:
         """Is the reader who counts so far behind that the program has to wait?"""
@@ -600,6 +604,8 @@ class Session:
         for timer in (self._timeout, self._killing):
             if timer is not None:
                 timer.cancel()
+        if self.primary is None:
+            self.reader_changed()
         self._owner.on_ended(self)
 
     def signal_all(self, number: int) -> None:

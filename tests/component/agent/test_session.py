@@ -303,3 +303,14 @@ def test_an_output_that_cannot_be_read_is_at_its_end(
     monkeypatch.setattr(os, "read", read)
     assert owner.loop.run_until(lambda: out(session).closed, PATIENCE_S)
     assert session.state == "running"
+
+
+def test_what_has_ended_and_nobody_reads_is_on_disk_and_not_in_memory(owner: Owner) -> None:
+    session, writer = start(owner, f"seq 100000; head -c {6 << 20} /dev/zero")
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    log = out(session)
+    assert log._in_memory > 4 << 20  # its reader may come back
+    session.remove(writer)
+    assert log._in_memory < 1 << 20
+    assert log.start == 0
+    assert log.read(0, 6) == b"1\n2\n3\n"
