@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from kit.procs import Env, until
-from kit.pty import Pty
+from kit.pty import Pty, children, kill
 
 LINES = b"".join(b"%d\n" % number for number in range(1, 1_000_001))  # 6.9 MB
 WRITE = "seq 1000000"
@@ -105,3 +105,12 @@ def test_nonsense_is_a_usage_error(relay: Env) -> None:
         done = relay.gshell("run", *words, "--", "true")
         assert done.returncode == 2
         assert words[1].encode() in done.stderr
+
+
+def test_a_killed_agent_leaves_nothing_on_disk(alone: Env) -> None:
+    keeper = alone.start_agent("one", alone.start_relay())
+    detach(alone, "head -c 5000000 /dev/zero; exec sleep 600")
+    spool = alone.root / "one.spool"
+    until(lambda: any(spool.glob("*/*/*")), "something on disk", show=alone.logs)
+    kill(children(keeper.pid)[0])
+    until(lambda: not any(spool.iterdir()), "it to be removed", show=alone.logs)

@@ -5,8 +5,7 @@ With ``block`` the program waits, nobody loses a byte, and it goes on when the d
 told once when it begins and once when it is over, no wrong byte is shown, and the agent lives.
 
 Guards: the policies in ``gshell/agent/sessionlog.py``, the checksums in ``spool.py``, the notices
-in ``session.py``. Without the checksum's comparison the last line fails, without ``retry_logs`` the
-blocking ones, without ``full`` too.
+and the looking again (``retry_logs``) in ``session.py``.
 """
 
 from __future__ import annotations
