@@ -41,6 +41,7 @@ DRAIN_AFTER_EXIT_S = (
 )
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
+WAITS = "output waits"  # how notices begin that tell of a program that stands still
 ENDED_RING_BYTES = 1 << 18  # of a stream that has ended, in memory: the rest goes to disk
 TROUBLE_S = 1.0  # how often a disk that refused is asked again, and how long all must be well
 FEW_TASKS = 8
@@ -348,7 +349,7 @@ class Session:
     def _look_at_logs(self) -> None:
         """Some log has no room, or its disk refuses: say so, once, and look until all is well."""
         words = self._worst()
-        if words is not None and self.notice is None:
+        if words is not None and _kind(words) != _kind(self.notice):
             self._say_notice(words)
         if self._trouble is None:
             self._trouble = self._loop.later(TROUBLE_S, self._look_again)
@@ -360,6 +361,8 @@ class Session:
         if self._in_trouble or self._worst() is not None:
             self._in_trouble = False
             self._look_at_logs()
+        elif self.state == "ended":
+            self.notice = None  # that is news enough
         elif self.notice is not None:
             self._say_notice(None)
 
@@ -371,9 +374,9 @@ class Session:
                 if log.closed or not (log.full or log.trouble):
                     continue
                 if log.full and log.trouble:
-                    return f"output waits: {log.trouble}; it goes on when there is room"
+                    return f"{WAITS}: {log.trouble}; it goes on when there is room"
                 if log.full:
-                    words = "output waits: nobody takes it, and " + self._room_words()
+                    words = f"{WAITS}: nobody takes it, and {self._room_words()}"
                 elif words is None:
                     words = f"old output is soon forgotten: {log.trouble}"
         return words
@@ -387,8 +390,8 @@ class Session:
         return f"its spool of {disk.quota_bytes / (1 << 20):.3g} MiB is full"
 
     def _say_notice(self, words: str | None) -> None:
-        waited = (self.notice or "").startswith("output waits")
-        text = words or ("output goes on" if waited else "output is kept again")
+        over = "output goes on" if _kind(self.notice) == WAITS else "output is kept again"
+        text = words or over
         log.warning("job %s: %s", self.job, text)
         self.notice = words
         for attachment in self.attachments.values():
@@ -744,6 +747,11 @@ class Session:
     def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
+
+
+def _kind(notice: str | None) -> str | None:
+    """What a notice is about, whatever its reason."""
+    return notice and notice.partition(":")[0]
 
 
 def stdin_rank(stream: int) -> int:

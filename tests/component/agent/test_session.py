@@ -314,3 +314,29 @@ def test_what_has_ended_and_nobody_reads_is_on_disk_and_not_in_memory(owner: Own
     assert log._in_memory < 1 << 20
     assert log.start == 0
     assert log.read(0, 6) == b"1\n2\n3\n"
+
+
+def test_another_kind_of_trouble_is_told_and_an_end_needs_no_more_words(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "TROUBLE_S", 0.05)
+
+    def refuse(session: Session, stream: int) -> Spool:
+        raise OSError(30, "Read-only file system")
+
+    owner.make_spool = refuse  # type: ignore[method-assign]
+    session, _ = policy(owner, f"{FLOOD}; read x; {FLOOD}")
+    watcher = Attachment(session, "watcher", "me", "r", Peer(client=False))
+    session.add(watcher)
+    assert owner.loop.run_until(lambda: len(notices(watcher)) == 1, PATIENCE_S)
+    assert notices(watcher)[0].startswith("old output is soon forgotten")
+    writer = attachment(session, "writer")  # with a reader who counts the program waits
+    session.add(writer)
+    arrive(writer, b"\n")
+    assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
+    assert len(notices(watcher)) == 2
+    session.cancel()
+    assert owner.loop.run_until(
+        lambda: session.state == "ended" and session.notice is None, PATIENCE_S
+    )
+    assert len(notices(watcher)) == 2
