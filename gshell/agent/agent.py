@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any, Callable, Protocol
 
 from gshell.agent.attachment import ARCHIVE, Attachment
+from gshell.agent.budget import Budget
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
-from gshell.agent.spool import Spool
+from gshell.agent.spool import Spool, segment_bytes
+from gshell.agent.spoolplace import SpoolPlace, usual_quota
 from gshell.agent.uplink import Uplink
 from gshell.agent.usage import Reporter, Step
 from gshell.errors import AuthError, GshellError, RemoteProtocolError
@@ -55,14 +57,25 @@ class Agent:
     showed that user's certificate."""
 
     def __init__(
-        self, loop: Loop, ticket: Ticket, facts: Facts, version: str, spool_dir: str | None = None
+        self,
+        loop: Loop,
+        ticket: Ticket,
+        facts: Facts,
+        version: str,
+        spool_dir: str | None = None,
+        quota_bytes: int | None = None,
     ) -> None:
+        """``quota_bytes``: what all sessions may have on disk; None: `spoolplace.usual_quota`."""
         self.loop = loop
         self._ticket = ticket
         self._facts = facts
         self._version = version
         self._boot = os.urandom(16).hex()
-        self._spool_dir = spool_dir
+        self._place = SpoolPlace(spool_dir)
+        if quota_bytes is None:
+            quota_bytes = usual_quota(self._place.base)
+        self.disk = Budget(quota_bytes, None, self._room_on_disk)
+        self._room_told = False
         self._uplink = Uplink(loop, ticket, self)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
@@ -84,6 +97,13 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
+        leftovers = self._place.leftovers()
+        self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
+
+    def _clean(self, leftovers: Iterator[str]) -> None:
+        """One file after the other: somebody may be typing."""
+        if next(leftovers, None) is not None:
+            self.loop.soon(lambda: self._clean(leftovers))
 
     # -- slots
 
@@ -154,9 +174,19 @@ class Agent:
         return [session.usage() for session in live.values()]
 
     def make_spool(self, session: Session, stream: int) -> Spool:
-        if self._spool_dir is None:
-            self._spool_dir = tempfile.mkdtemp(prefix="gshell-spool-")
-        return Spool(os.path.join(self._spool_dir, f"{session.job}.{session.index}.{stream}"))
+        size = segment_bytes(session.quota_bytes)
+        return Spool(self._place.next_path(), size, self._place.remake)
+
+    def _room_on_disk(self) -> None:
+        """Somebody gave back what others wait for."""
+        if not self._room_told:
+            self._room_told = True
+            self.loop.soon(self._retry_logs)
+
+    def _retry_logs(self) -> None:
+        self._room_told = False
+        for session in set(self._sessions.values()):
+            session.retry_logs()
 
     def _unused(self, session: Session) -> None:
         opener = next((id for id, s in self._sessions.items() if s is session), "")
@@ -344,7 +374,6 @@ class Agent:
         for att in [a for a, e in self._expects.items() if now - e["_at"] > EXPECT_KEPT_S]:
             del self._expects[att]
         for session in list(set(self._sessions.values())):
-            session.retry_logs()
             for attachment in list(session.attachments.values()):
                 lost_at = attachment.lost_at
                 if lost_at is None:
@@ -413,9 +442,9 @@ class Agent:
                 attachment.end("shutdown", why)
         self._uplink.say({"m": "bye"})
         self._uplink.close()
-        if self._spool_dir is not None:
-            for session in set(self._sessions.values()):
-                session.forget()
+        for session in set(self._sessions.values()):
+            session.forget()
+        self._place.remove()
 
 
 class Host(Protocol):

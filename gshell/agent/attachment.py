@@ -188,6 +188,13 @@ class Attachment:
             self.peer.say({"t": "writer", "on": on})
             self.pump()
 
+    def taken(self, stream: int) -> int | None:
+        """Up to where the other side has this stream; None if it wants no more of it."""
+        cursor = self._cursors.get(stream)
+        if cursor is None:
+            return 0
+        return cursor.released if cursor.needed else None
+
     def consumed_input(self, stream: int, count: int) -> None:
         self.peer.consume(stream, count)
         if not self._pumping:

@@ -28,6 +28,8 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --slots N        tasks at the same time
   --tag WORD       what this agent offers; may be repeated
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
+  --quota SIZE     how much of it, of all sessions together (else 4 GiB, but no more than half of
+                   what is free there); 0: none, memory only
   --version
 environment: GSHELL_LOG=debug|info|warning|error, GSHELL_LOG_FORMAT=text|json (to stderr)
 """
@@ -38,6 +40,7 @@ _LONG = [
     "slots=",
     "tag=",
     "spool=",
+    "quota=",
     "ready-fd=",
     "keeper-fd=",
     "help",
@@ -60,6 +63,7 @@ class Settings:
         self.slots: int | None = None
         self.tags: list[str] = []
         self.spool: str | None = None
+        self.quota: int | None = None
         self.ready_fd = -1
         self.keeper_fd = -1
         self.word = ""
@@ -79,12 +83,27 @@ class Settings:
             self.word = "version"
         elif name == "--tag":
             self.tags.append(value)
+        elif name == "--quota":
+            self.quota = _size(value)
         elif name in ("--slots", "--ready-fd", "--keeper-fd"):
             if not value.isdigit():
                 raise UsageError(f"{name} {value!r} is not a whole number")
             setattr(self, name[2:].replace("-", "_"), int(value))
         else:
             setattr(self, name[2:], value)
+
+
+def _size(text: str) -> int:
+    """Bytes in ``4096``, ``64M``, ``4G``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    power = "KMGT".find(text[-1:].upper()) + 1
+    digits = text[:-1] if power and text else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+        raise UsageError(f"--quota {text!r} is not a size such as 4096, 64M or 4G")
+    return int(digits) << 10 * power
 
 
 def read_ticket(settings: Settings) -> Ticket:
@@ -130,6 +149,7 @@ def main(argv: list[str]) -> int:
     as_json = os.environ.get("GSHELL_LOG_FORMAT") == "json"
     handler.setFormatter(logline.JsonLines() if as_json else logline.TextLines())
     logging.basicConfig(handlers=[handler], level=_level())
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to write more
     try:
         settings = Settings(argv)
         if settings.word:
@@ -139,10 +159,27 @@ def main(argv: list[str]) -> int:
             return run(settings)
         return _keep(settings)
     except GshellError as error:
-        sys.stderr.write(
+        _complain(
             "gshell: " + error.message + "\n" + (f"  try:  {error.hint}\n" if error.hint else "")
         )
         return error.exit_code
+    finally:
+        _end_log()
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+    except OSError:  # the log's disk is full: the exit status must do
+        pass
+
+
+def _end_log() -> None:
+    """What a full disk did not take would make the interpreter end with a status of its own."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 2)
 
 
 def _level() -> int:
@@ -153,6 +190,7 @@ def _level() -> int:
 def _keep(settings: Settings) -> int:
     """Become the keeper of an agent that does the work, and hand it the ticket over a pipe."""
     from gshell.agent import keeper
+    from gshell.agent.spoolplace import SpoolPlace
 
     ticket = read_ticket(settings)
     reads, writes = os.pipe()  # not inherited but by the agent, and the agent only needs to read
@@ -165,12 +203,17 @@ def _keep(settings: Settings) -> int:
         words += ["--slots", str(settings.slots)]
     if settings.spool:
         words += ["--spool", settings.spool]
+    if settings.quota is not None:
+        words += ["--quota", str(settings.quota)]
     if settings.ready_fd >= 0:
         os.set_inheritable(settings.ready_fd, True)
         words += ["--ready-fd", str(settings.ready_fd)]
     os.write(writes, text)  # a ticket is smaller than a pipe
     os.close(writes)
     status = keeper.run([*_again(), *words])
+    if status:  # it may have been killed, and its spool be left
+        for _ in SpoolPlace(settings.spool).leftovers():
+            pass
     if (
         status == 1 or 128 < status < 255
     ):  # it crashed, or was killed; else it has said goodbye itself
@@ -197,7 +240,8 @@ def run(settings: Settings) -> int:
 
     ticket = read_ticket(settings)
     loop = Loop()
-    agent = Agent(loop, ticket, Facts(settings.slots, settings.tags), __version__, settings.spool)
+    facts = Facts(settings.slots, settings.tags)
+    agent = Agent(loop, ticket, facts, __version__, settings.spool, settings.quota)
     stop: list[int] = []
     reads, writes = socket.socketpair()
     for end in (reads, writes):
@@ -233,7 +277,7 @@ def run(settings: Settings) -> int:
     _wait_archived(loop, agent)
     agent.shut_down()
     if agent.done is not None and agent.done.message != "stopped by request":
-        sys.stderr.write(f"gshell agent: {agent.done.message}\n")
+        _complain(f"gshell agent: {agent.done.message}\n")
         return agent.done.exit_code
     return 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import logging
 import os
 import signal as signals
 import termios
@@ -15,7 +16,8 @@ from typing import Any, Callable, Protocol
 
 from gshell.agent import environment
 from gshell.agent.attachment import ARCHIVE, Attachment
-from gshell.agent.sessionlog import Retention, StreamLog
+from gshell.agent.budget import Budget
+from gshell.agent.sessionlog import Cursor, Retention, StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
@@ -41,14 +43,21 @@ DRAIN_AFTER_EXIT_S = (
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
 ARCHIVE_AHEAD_BYTES = 64 << 20  # of a stream that somebody reads, kept for the archive: a spool's
+WAITS = "output waits"  # how notices begin that tell of a program that stands still
+ENDED_RING_BYTES = 1 << 18  # of a stream that has ended, in memory: the rest goes to disk
+TROUBLE_S = 1.0  # how often a disk that refused is asked again, and how long all must be well
 FEW_TASKS = 8
 MANY_TASKS_PIPE_BYTES = 1 << 16  # all pipes of a user together have 64 MiB; beyond, new ones shrink
+
+log = logging.getLogger("gshell.agent")
 
 
 class SessionOwner(Protocol):
     """Who has the sessions: the agent."""
 
     loop: Loop
+    disk: Budget
+    """What all sessions may have on disk."""
 
     @property
     def archiving(self) -> bool:
@@ -121,6 +130,12 @@ class Session:
         """The relay has all of it."""
         self._much = False  # more came out than is kept for an archive while somebody reads
         self.taken_bytes = 0  # that its ranks have read of what was typed
+        self.notice: str | None = None
+        """What those attached were told of output that has no room, while that lasts."""
+        self._in_trouble = False  # since it was looked at last
+        self._trouble: Timer | None = None
+        self._absent: dict[int, Cursor] = {}  # hold what no writer has taken, while there is none
+        self._disk: Budget | None = None
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
 
@@ -132,18 +147,21 @@ class Session:
         self.spec = spec
         self.state = "running"
         self.started_at = time.time()
+        self._disk = disk = Budget(spec.quota_bytes, self._owner.disk, self._room_on_disk)
         for number in range(spec.tasks):
             rank = Rank(number)
             self.ranks.append(rank)
             streams = (stdout_of(number),) if spec.pty else (stdout_of(number), stderr_of(number))
             for stream in streams:
-                rank.logs[stream] = StreamLog(self._spool_maker(stream), self._retention())
+                make_spool = self._spool_maker(stream)
+                rank.logs[stream] = StreamLog(make_spool, self._retention(), disk)
                 rank.times[stream] = Timeline()
             if spec.pty:
                 rank.modes = ModeTracker()
                 rank.modes.resized(spec.pty[0])
         for attachment in self.attachments.values():
             attachment.open_streams(from_start=True)
+        self._hold_for_next(None)
         for rank in self.ranks:
             self._start_rank(rank, spec)
         if any(rank.child is not None for rank in self.ranks):
@@ -158,6 +176,11 @@ class Session:
     def _spool_maker(self, stream: int) -> Callable[[], Spool]:
         return lambda: self._owner.make_spool(self, stream)
 
+    @property
+    def quota_bytes(self) -> int:
+        """On disk, of all streams."""
+        return self._disk.quota_bytes if self._disk is not None else 0
+
     def _timed_out(self) -> None:
         self.timed_out = True
         self.cancel()
@@ -170,12 +193,17 @@ class Session:
 
     def _retention(self) -> Retention:
         """What the logs keep now. A primary's bytes are kept until it has them, at the price of
-        stopping the program; without one the newest output is kept and the program never waits."""
-        assert self.spec is not None
-        if self.primary is None:
-            return Retention(keep=True, block=False)
-        keep = self.spec.keep or (self.to_archive and not self._much)
-        return Retention(keep=keep, block=True)
+        stopping the program; without one the newest output is kept and the program never waits:
+        unless the user said otherwise."""
+        spec = self.spec
+        assert spec is not None
+        present = self.primary is not None
+        block = present if spec.on_full is None else spec.on_full == "block"
+        keep = spec.keep or not present or (self.to_archive and not self._much)
+        rules = Retention(keep=keep, block=block)
+        if self.state == "ended" and not present and spec.quota_bytes:  # there may be hundreds
+            return rules._replace(ring_bytes=ENDED_RING_BYTES, hold_bytes=ENDED_RING_BYTES)
+        return rules
 
     @property
     def to_archive(self) -> bool:
@@ -193,10 +221,22 @@ class Session:
     def _must_pause(self, stream: int, log: StreamLog) -> bool:
         """Is the reader who counts so far behind that the program has to wait?"""
         primary = self.primary
-        if log.full or primary is None or primary.link is None:
+        if log.full or primary is None or primary.link is None or not log.retention.block:
             return log.full
         sending = primary.peer.sending(stream)
         return sending is not None and not sending.stopped and log.end - sending.sent >= AHEAD_BYTES
+
+    def _hold_for_next(self, leaving: Attachment | None) -> None:
+        """With `block` said, what no writer has taken is kept for the next one to come."""
+        spec = self.spec
+        if spec is None or self.primary is not None or spec.on_full != "block":
+            return
+        for rank in self.ranks:
+            for stream, log in rank.logs.items():
+                if stream not in self._absent:
+                    taken = 0 if leaving is None else leaving.taken(stream)
+                    if taken is not None:
+                        self._absent[stream] = log.cursor(taken, needed=True)
 
     def reader_changed(self) -> None:
         """The primary came, went or lost its link: other rules for the logs."""
@@ -205,6 +245,10 @@ class Session:
             for rank in self.ranks:
                 for log in rank.logs.values():
                     log.retain(rules)
+            if self.primary is not None and self._absent:
+                for cursor in self._absent.values():
+                    cursor.close()
+                self._absent.clear()
             self.resume_reading()
 
     def _start_rank(self, rank: Rank, spec: StepSpec) -> None:
@@ -249,7 +293,7 @@ class Session:
     def _read_output(self, rank: Rank, fd: int) -> bool:
         """One round; returns whether there may be more at once."""
         stream = self._stream_of(rank, fd)
-        log = rank.logs[stream]
+        kept = rank.logs[stream]
         parts: list[bytes] = []
         left = PTY_ROUND_BYTES if rank.modes is not None else PIPE_ROUND_BYTES
         ended = False
@@ -261,8 +305,11 @@ class Session:
                 empty = True
                 break
             except OSError as error:
-                if error.errno != errno.EIO:  # Linux: EIO *is* end-of-file on a pty master
-                    raise
+                if error.errno in (errno.ENOMEM, errno.ENOBUFS, errno.EINTR):
+                    break  # epoll tells again
+                # Linux: EIO *is* end-of-file on a pty master. Else the descriptor is no good.
+                if error.errno != errno.EIO:
+                    log.error("job %s: output cannot be read: %s", self.job, error.strerror)
                 data = b""
             if not data:
                 ended = True
@@ -272,19 +319,23 @@ class Session:
             if rank.modes is None and len(data) < READ_BYTES and not rank.overdue:
                 break  # that was all: epoll tells of more
         if parts:
-            rank.times[stream].mark(self._loop.clock(), log.end)
+            rank.times[stream].mark(self._loop.clock(), kept.end)
             if rank.modes is not None:
                 data = parts[0] if len(parts) == 1 else b"".join(parts)
                 rank.modes.feed(data)
-                log.append(data)
+                kept.append(data)
             else:
                 for data in parts:  # as they came: a frame each, and nothing is copied
-                    log.append(data)
-            self._check_much(log.end)
+                    kept.append(data)
+            self._check_much(kept.end)
             self._publish()
+        if kept.full or kept.trouble is not None:
+            self._in_trouble = True
+            if self._trouble is None:
+                self._look_at_logs()
         if ended:
             self._close_output(rank, fd)
-        elif not empty and self._must_pause(stream, log):
+        elif not empty and self._must_pause(stream, kept):
             self._pause(rank, fd, True)
             if self.primary is not None and rank.modes is None:
                 self.primary.starved(stream)
@@ -310,12 +361,67 @@ class Session:
                             self._loop.soon(functools.partial(self._read_overdue, rank, fd))
 
     def retry_logs(self) -> None:
-        """A log that the disk refused may go on now."""
+        """A log that had no room may go on now."""
         for rank in self.ranks:
             for log in rank.logs.values():
-                if log.full and log.trouble:
+                if log.full:
                     log.retry()
-                    self.resume_reading()
+        self.resume_reading()
+
+    def _room_on_disk(self) -> None:
+        self._loop.soon(self.retry_logs)
+
+    def _look_at_logs(self) -> None:
+        """Some log has no room, or its disk refuses: say so, once, and look until all is well."""
+        words = self._worst()
+        if words is not None and _kind(words) != _kind(self.notice):
+            self._say_notice(words)
+        if self._trouble is None:
+            self._trouble = self._loop.later(TROUBLE_S, self._look_again)
+
+    def _look_again(self) -> None:
+        """All is well if nothing was meanwhile: where a slow reader makes room it is soon taken."""
+        self._trouble = None
+        self.retry_logs()
+        if self._in_trouble or self._worst() is not None:
+            self._in_trouble = False
+            self._look_at_logs()
+        elif self.state == "ended":
+            self.notice = None  # that is news enough
+        elif self.notice is not None:
+            self._say_notice(None)
+
+    def _worst(self) -> str | None:
+        """What to tell of the logs, if anything."""
+        words = None
+        for rank in self.ranks:
+            for log in rank.logs.values():
+                if log.closed or not (log.full or log.trouble):
+                    continue
+                if log.full and log.trouble:
+                    return f"{WAITS}: {log.trouble}; it goes on when there is room"
+                if log.full:
+                    words = f"{WAITS}: nobody takes it, and {self._room_words()}"
+                elif words is None:
+                    words = f"old output is soon forgotten: {log.trouble}"
+        return words
+
+    def _room_words(self) -> str:
+        disk = self._disk
+        if disk is None or not disk.quota_bytes:
+            return "there is no room for more in memory"
+        if 2 * disk.held < disk.quota_bytes:
+            return "the agent's spool is full"
+        return f"its spool of {disk.quota_bytes / (1 << 20):.3g} MiB is full"
+
+    def _say_notice(self, words: str | None) -> None:
+        over = "output goes on" if _kind(self.notice) == WAITS else "output is kept again"
+        text = words or over
+        log.warning("job %s: %s", self.job, text)
+        self.notice = words
+        for attachment in self.attachments.values():
+            attachment.peer.say({"t": "notice", "text": text})
+        self._publish()
 
     def _close_output(self, rank: Rank, fd: int) -> None:
         if fd not in rank.paused:
@@ -459,7 +565,19 @@ class Session:
         rank.drain = None
         rank.overdue = True
         for fd in list(rank.paused):
-            self._read_overdue(rank, fd)
+            if rank.logs[self._stream_of(rank, fd)].full:
+                self._read_last(rank, fd)
+            else:
+                self._read_overdue(rank, fd)
+
+    def _read_last(self, rank: Rank, fd: int) -> None:
+        """There is no room, and may never be: what the program left in its pipe is taken all the
+        same, so that it has ended; a descendant that goes on is not waited for."""
+        log = rank.logs[self._stream_of(rank, fd)]
+        most = log.end + OUTPUT_PIPE_BYTES
+        while fd in rank.paused and log.end < most and self._read_output(rank, fd):
+            pass
+        self._close_output(rank, fd)
 
     def _read_overdue(self, rank: Rank, fd: int) -> None:
         """Read what is there to the end of it: a descendant may hold the other end for ever."""
@@ -524,6 +642,8 @@ class Session:
         for timer in (self._timeout, self._killing):
             if timer is not None:
                 timer.cancel()
+        if self.primary is None:
+            self.reader_changed()
         self._owner.on_ended(self)
 
     def signal_all(self, number: int) -> None:
@@ -556,32 +676,38 @@ class Session:
         """Let somebody in; whoever may write does, if nobody present is writing."""
         self.attachments[attachment.id] = attachment
         present = self.primary
+        if self.state != "new":  # before it counts as the reader: then less is kept
+            attachment.open_streams(from_start=False)
+            if self.notice is not None:
+                attachment.peer.say({"t": "notice", "text": self.notice})
         if attachment.rights == "rw" and (
             present is None or steal or (present.link is None and self._typed_by_hand())
         ):
             self._make_primary(attachment)
-        if self.state != "new":
-            attachment.open_streams(from_start=False)
         self._owner.on_watchers(self)
 
     def _make_primary(self, attachment: Attachment | None) -> None:
         before = self.primary
         if before is attachment:
             return
-        if before is not None:
-            before.writing(False)
         self.primary = attachment
+        self._hold_for_next(before)
         if attachment is not None:
             attachment.writing(True)
-        self.reader_changed()
+        else:
+            self.reader_changed()  # more is kept, from before the one who leaves lets go
+        if before is not None:
+            before.writing(False)
+        if attachment is not None:
+            self.reader_changed()
 
     def remove(self, attachment: Attachment) -> None:
         """Somebody left for good; another one who may write takes over."""
         if self.attachments.pop(attachment.id, None) is None:
             return
-        attachment.close()
         if self.primary is attachment:
             self._make_primary(self._present_writer())
+        attachment.close()
         self.resume_reading()
         self._owner.on_watchers(self)
 
@@ -620,9 +746,14 @@ class Session:
         for attachment in list(self.attachments.values()):
             attachment.close()
         self.attachments.clear()
+        if self._trouble is not None:
+            self._trouble.cancel()
         for rank in self.ranks:
             for log in rank.logs.values():
                 log.delete()
+        if self._disk is not None:
+            self._disk.close()
+            self._disk = None
 
     def summary(self) -> dict[str, Any]:
         """SESSION of the control protocol."""
@@ -667,6 +798,11 @@ class Session:
     def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
+
+
+def _kind(notice: str | None) -> str | None:
+    """What a notice is about, whatever its reason."""
+    return notice and notice.partition(":")[0]
 
 
 def stdin_rank(stream: int) -> int:

@@ -2,15 +2,20 @@
 
 Output is appended to a stream's log once; every reader is a cursor in it. The newest bytes are in
 memory, older ones on disk if somebody needs them or they are to be kept, the oldest are forgotten.
+How much goes to disk is decided with others, by a Budget.
 """
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
 from typing import Callable, NamedTuple
 
-from gshell.agent.spool import Spool, SpoolTrouble
+from gshell.agent.budget import Budget
+from gshell.agent.spool import Spool, SpoolTrouble, Unreadable
 from gshell.wire.streams import Missing
+
+log = logging.getLogger("gshell.agent")
 
 _SMALL = (
     4096  # smaller appends are put together: a program that writes bytes costs bytes, not objects
@@ -28,8 +33,6 @@ class Retention(NamedTuple):
     hold_bytes: int = 8 << 20
     """Bytes a needed reader has not released that stay in memory before they go to disk. More than
     the stream's window, or every byte passes the disk."""
-    quota_bytes: int = 64 << 20
-    """Bytes on disk, at most; 0: none."""
     keep: bool = False
     """Whether what nobody needs goes to disk beyond the ring, to be read later."""
     block: bool = True
@@ -38,15 +41,19 @@ class Retention(NamedTuple):
 
 
 class StreamLog:
-    """The output of one stream. Invariant: holds ``[start, end)`` without gaps, older bytes on
-    disk, newer in memory, and with ``block`` forgets nothing that a needed cursor lacks."""
+    """The output of one stream. Invariant: holds ``[start, end)`` without gaps but for what the
+    disk has lost, older bytes on disk, newer in memory, and with ``block`` forgets nothing that a
+    needed cursor lacks."""
 
     __slots__ = (
+        "_budget",
         "_busy_from",
         "_chunks",
         "_cursors",
         "_in_memory",
+        "_lost_to",
         "_make_spool",
+        "_refused_at",
         "_spool",
         "_starts",
         "_waiting",
@@ -62,8 +69,10 @@ class StreamLog:
         self,
         make_spool: Callable[[], Spool] | None = None,
         retention: Retention = Retention(),  # noqa: B008 - immutable
+        budget: Budget | None = None,
     ) -> None:
-        """``make_spool`` is called when the first byte goes to disk; None: memory only."""
+        """``make_spool`` is called when the first byte goes to disk; it may raise OSError. Without
+        one, or without a ``budget``, there is memory only."""
         self.retention = retention
         """To change it: `retain`."""
         self.start = 0  # the oldest kept offset
@@ -73,7 +82,8 @@ class StreamLog:
         """Stop reading the program; look again after each `release`, `append` or `retry`."""
         self.trouble: str | None = None
         """What the disk complains about while it does; the log makes do with memory meanwhile."""
-        self._make_spool = make_spool
+        self._make_spool = make_spool if budget is not None and budget.quota_bytes else None
+        self._budget = budget or Budget(0)
         self._spool: Spool | None = None
         self._chunks: list[bytes | bytearray] = []  # only the last may be a bytearray: it grows
         self._starts: list[int] = []
@@ -81,6 +91,8 @@ class StreamLog:
         self._cursors: list[Cursor] = []
         self._busy_from = 0  # an append settles nothing before `end` gets here
         self._waiting = False  # a release may settle something
+        self._refused_at = 0  # how much was on disk when it refused more
+        self._lost_to = 0  # up to where the disk was found to have lost something
         self._settle()
 
     # -------------------------------------------------------------------------------------- writing
@@ -114,22 +126,13 @@ class StreamLog:
         for cursor in self._cursors:
             cursor.closed = True
 
-    @property
-    def keep(self) -> bool:
-        return self.retention.keep
-
-    @keep.setter
-    def keep(self, keep: bool) -> None:
-        if keep != self.retention.keep:
-            self.retain(self.retention._replace(keep=keep))
-
     def retain(self, retention: Retention) -> None:
         """Other rules from now on."""
         self.retention = retention
         self._settle()
 
     def retry(self) -> None:
-        """See whether the disk works again, for a log that is `full` while in `trouble`."""
+        """See whether the disk works again, or others have left room, for a log that is `full`."""
         self._settle()
 
     def delete(self) -> None:
@@ -137,10 +140,34 @@ class StreamLog:
         self._chunks.clear()
         self._starts.clear()
         self._in_memory = 0
-        if self._spool is not None:
-            self._spool.delete()
+        spool = self._spool
+        if spool is not None:
+            size = spool.size
+            spool.delete()
             self._spool = None
+            self._budget.leave(self)
+            self._budget.give(size)
         self._settle()
+
+    # ----------------------------------------------------------------------------- sharing the disk
+
+    @property
+    def held(self) -> int:
+        """Bytes on disk."""
+        return self._spool.size if self._spool is not None else 0
+
+    def shed(self) -> bool:
+        """Forget the oldest bytes on disk for the sake of somebody else's, if that may be."""
+        spool = self._spool
+        if spool is None or not self._drop_oldest(
+            spool, self._needed() if self.retention.block else self.end
+        ):
+            return False
+        if spool.size:
+            self.start = spool.start
+        else:
+            self.start = self._starts[0] if self._chunks else self.end
+        return True
 
     # -------------------------------------------------------------------------------------- reading
 
@@ -158,7 +185,7 @@ class StreamLog:
         """Output from ``offset``, at least a byte of it if there is one, at most ``at_most``.
 
         Raises:
-            Missing: forgotten; ``start`` is the oldest offset that is not.
+            Missing: forgotten or lost; ``start`` is the next offset that may not be.
         """
         starts = self._starts
         if not starts or offset < starts[0]:
@@ -177,21 +204,6 @@ class StreamLog:
             return self._join(piece, at + 1, at_most)
         return piece
 
-    def recent(self, at_most: int, since: int = 0) -> tuple[int, bytes]:
-        """The newest kept bytes, from ``since`` on if that is later: their (offset, bytes)."""
-        start = at = max(self.end - at_most, since, self.start)
-        pieces: list[bytes] = []
-        while at < self.end:
-            try:
-                piece = self.read(at, self.end - at)
-            except Missing as missing:  # the disk failed us just now
-                start = at = missing.start
-                pieces.clear()
-                continue
-            pieces.append(piece)
-            at += len(piece)
-        return start, b"".join(pieces)
-
     def _join(self, piece: bytes, at: int, at_most: int) -> bytes:
         pieces = [piece]
         room = at_most - len(piece)
@@ -209,18 +221,18 @@ class StreamLog:
             return b""
         try:
             return self._spool.read(offset, at_most)
-        except SpoolTrouble as trouble:
-            self.trouble = str(trouble)
-            self._spool.clear()
-            self._settle()
-            raise Missing(self.start) from trouble
+        except Unreadable as lost:
+            if lost.end > self._lost_to:
+                self._lost_to = lost.end
+                log.warning("output is lost: %s", lost)
+            raise Missing(lost.end) from lost
 
     # ------------------------------------------------------------------------------------- settling
 
     def _settle(self) -> None:
         """Put every byte where it belongs by now: memory, disk or nowhere; then see what's left."""
         rules, chunks = self.retention, self._chunks
-        needed = min([c.released for c in self._cursors if c.needed], default=self.end)
+        needed = self._needed()
         limit = rules.ring_bytes
         stuck = held = False
         gone = 0
@@ -241,8 +253,14 @@ class StreamLog:
         if gone:
             del chunks[:gone], self._starts[:gone]
         spool = self._spool
-        if spool is not None and not rules.keep:
+        if spool is not None and not rules.keep and spool.size:
+            size = spool.size
             spool.drop_before(needed)
+            if spool.size < size:
+                self._budget.give(size - spool.size)
+            if not spool.size:
+                self.trouble = None  # until it is needed again
+                self._refused_at = 0
         if spool is not None and spool.size:
             self.start = spool.start
             self._waiting = True
@@ -251,6 +269,10 @@ class StreamLog:
             self._waiting = stuck or held
         self.full = stuck
         self._busy_from = self.end + limit - self._in_memory + (len(chunks[0]) if chunks else 0)
+
+    def _needed(self) -> int:
+        """Where the bytes begin that somebody lacks."""
+        return min([c.released for c in self._cursors if c.needed], default=self.end)
 
     def _let_go(self, start: int, chunk: bytes | bytearray, needed: int, wanted: bool) -> bool:
         """Find the oldest chunk in memory another place, or none. False: it must stay."""
@@ -266,27 +288,41 @@ class StreamLog:
 
     def _store(self, start: int, chunk: bytes | bytearray, protected: int) -> bool:
         """To disk, at the cost of older bytes there but none from ``protected`` on."""
-        quota = self.retention.quota_bytes
         spool = self._spool
         if spool is None:
-            if self._make_spool is None or not quota:
+            if self._make_spool is None:
                 return False
             try:
                 spool = self._spool = self._make_spool()
             except OSError as error:
-                self.trouble = f"no place for the session's spool: {error.strerror or error}"
+                self.trouble = f"no place for the session's spool: {error}"
                 return False
+            self._budget.join(self)
         while True:
-            if spool.size + len(chunk) <= quota:
+            if self._budget.take(len(chunk)):
                 try:
                     spool.append(start, chunk)
                 except SpoolTrouble as trouble:
+                    self._budget.give(len(chunk))
                     self.trouble = str(trouble)
+                    self._refused_at = max(self._refused_at, spool.size)
                 else:
-                    self.trouble = None
+                    if spool.size > self._refused_at:  # more than when it refused
+                        self.trouble = None
+                        self._refused_at = 0
                     return True
-            if not spool.drop_oldest(protected):
+            else:
+                self.trouble = None  # it is not the disk's fault
+                self._refused_at = 0
+            if not self._drop_oldest(spool, protected):
                 return False
+
+    def _drop_oldest(self, spool: Spool, protected: int) -> bool:
+        size = spool.size
+        dropped = spool.drop_oldest(protected)
+        if dropped:
+            self._budget.give(size - spool.size)
+        return dropped
 
 
 class Cursor:

@@ -148,19 +148,6 @@ class Child:
 
     # --------------------------------------------------------------------------------------- ending
 
-    def peek(self) -> Exit | None:
-        """How it ended, if it did, leaving it unreaped: its number stays taken, so `signal` can
-        still end the rest of its group. Call `reap` afterwards."""
-        if self.exit is not None:
-            return self.exit
-        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        info = os.waitid(os.P_PID, self.pid, flags)
-        if info is None:
-            return None
-        if info.si_code == os.CLD_EXITED:
-            return Exit(info.si_status, None, False)
-        return Exit(128 + info.si_status, info.si_status, info.si_code == os.CLD_DUMPED)
-
     def reap(self) -> Exit | None:
         """How it ended; None while it runs. Never waits.
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from gshell.errors import RemoteProtocolError
 
+USUAL_QUOTA_BYTES = 64 << 20
+MAX_QUOTA_BYTES = 1 << 50
 MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
 
 
@@ -37,6 +39,12 @@ class StepSpec(NamedTuple):
     umask: int | None
     keep: bool
     """Keep output beyond recent history even while somebody is attached."""
+    on_full: str | None
+    """What happens when there is no room for output that the one who writes has not taken:
+    ``block`` stops the program, ``gap`` forgets the oldest. None: the first while somebody is there
+    who writes, else the second."""
+    quota_bytes: int
+    """On disk, of all streams together; 0: none."""
     timeout_s: float | None
     announce: bool
     """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
@@ -60,6 +68,7 @@ class StepSpec(NamedTuple):
             pty, cwd, home, umask = (message.get(key) for key in ("pty", "cwd", "home", "umask"))
             tasks, first = message.get("tasks", 1), message.get("first", 0)
             size, timeout_s = message.get("size", tasks), message.get("timeout_s")
+            on_full, quota = message.get("on_full"), message.get("quota", USUAL_QUOTA_BYTES)
             envs = [message.get("env") or {}, message.get("extra_env") or {}]
             _require(isinstance(argv, list) and bool(argv) and all(_word(word) for word in argv))
             for env in envs:
@@ -73,7 +82,8 @@ class StepSpec(NamedTuple):
             _require(
                 timeout_s is None or (isinstance(timeout_s, (int, float)) and 0 <= timeout_s < 1e9)
             )
-            _require(all(isinstance(number, int) for number in (tasks, first, size)))
+            _require(all(isinstance(number, int) for number in (tasks, first, size, quota)))
+            _require(on_full in (None, "block", "gap") and 0 <= quota <= MAX_QUOTA_BYTES)
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
             _require(pty is None or (len(pty) == 2 and all(isinstance(side, int) for side in pty)))
             return cls(
@@ -91,6 +101,8 @@ class StepSpec(NamedTuple):
                 name=str(message.get("name") or os.path.basename(argv[0]))[:200],
                 umask=None if umask is None else umask & 0o777,
                 keep=bool(message.get("keep")),
+                on_full=on_full,
+                quota_bytes=quota,
                 timeout_s=timeout_s,
                 announce=bool(message.get("announce")),
                 archive=message.get("archive", True) is not False,

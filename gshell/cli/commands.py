@@ -71,8 +71,33 @@ _TIMEOUT = Option(
     "give up after T: 90 (seconds), 30m, 1:30:00; exit status 124",
     values.parse_duration,
 )
-_KEEP = Option("--keep", help="keep all its output, and archive it")
 _NO_ARCHIVE = Option("--no-archive", help="the relay shall not keep its output")
+
+
+def _quota(text: str) -> int:
+    size = values.parse_size(text)
+    if size > 1 << 50:
+        raise ValueError(f"{text!r} is more than any disk has")
+    return size
+
+
+_ON_FULL = Option(
+    "--on-full",
+    "WHAT",
+    "no room for output: block the program, or gap: forget the oldest (else block while you are "
+    "there, gap when you are not)",
+    choices=("block", "gap"),
+)
+_QUOTA = Option(
+    "--quota",
+    "SIZE",
+    "disk for its output on the agent: 64M unless given; 0: memory only",
+    _quota,
+)
+_KEEP = Option(
+    "--keep",
+    help="keep what it prints from the start on, as far as the quota goes, and archive it",
+)
 _ESCAPE = Option(
     "-e --escape", "CHAR", "escape character, ^X for Ctrl-X, or none", _escape, default="~"
 )
@@ -94,6 +119,8 @@ RUN = Command(
         Option("-l --label", help="begin each line with the rank it comes from"),
         _KEEP,
         _NO_ARCHIVE,
+        _ON_FULL,
+        _QUOTA,
         _ESCAPE,
     ),
     remainder="CMD...",
@@ -110,7 +137,7 @@ RUN = Command(
 SH = Command(
     "sh",
     "a shell on a waiting agent",
-    (_JOB_NAME, _ENV, _CWD, _AGENT, _KEEP, _ESCAPE),
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _KEEP, _ON_FULL, _QUOTA, _ESCAPE),
     examples=(
         ("gshell sh", "~. leaves it, attach comes back"),
         ("gshell sh --agent n014", "on that one"),
@@ -268,6 +295,12 @@ AGENT_START = Command(
             "--slots", "N", "tasks at a time (else 4 per cpu, at least 64)", values.whole_number
         ),
         Option("--tag", "TAG", "a word that jobs can ask for", repeat=True),
+        Option(
+            "--quota",
+            "SIZE",
+            "disk for output of all jobs together (else 4G, at most half of what is free)",
+            _quota,
+        ),
         Option("--foreground", help="stay here until stopped (what a batch job wants)"),
     ),
     examples=(

@@ -73,6 +73,10 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         if options.get("keep"):
             raise UsageError("--keep archives the output, --no-archive does not: take one")
         spec["archive"] = False
+    if options.get("on_full"):
+        spec["on_full"] = options["on_full"]
+    if options.get("quota") is not None:
+        spec["quota"] = options["quota"]
     return Plan(
         verb="run",
         spec=spec,

@@ -264,6 +264,8 @@ def agent_start(parsed: Parsed) -> int:
         argv += ["--slots", str(parsed["slots"])]
     for tag in parsed["tag"]:
         argv += ["--tag", tag]
+    if parsed["quota"] is not None:
+        argv += ["--quota", str(parsed["quota"])]
     if parsed["foreground"]:
         from gshell.agent.main import main as agent_main
 

@@ -61,6 +61,7 @@ class _Seat:
         "started",
         "talk",
         "tasks",
+        "torn",
     )
 
     def __init__(self, talk: Conversation, first: int, tasks: int) -> None:
@@ -72,6 +73,7 @@ class _Seat:
         self.history: dict[
             int, tuple[int, list[bytes]]
         ] = {}  # stream -> until where, pieces so far
+        self.torn: set[int] = set()  # what follows may begin in the middle of a sequence
         self.live: dict[int, int] = {}  # stream -> where the present was when we joined
         self.started = False
         self.finished = False
@@ -121,6 +123,8 @@ class Runner:
         self._interrupts: list[float] = []
         self._relay: Any = None
         self._writer = plan.verb == "run"
+        self._out_is_tty = descriptors[1] >= 0 and os.isatty(descriptors[1])
+        self._shows = plan.pty and self._out_is_tty  # a terminal's output on a terminal
         self._ended_input = False
         self._timed_out = False
         self._seats = [
@@ -222,6 +226,7 @@ class Runner:
         pty = bool(welcome.get("pty"))
         if self._plan.verb == "attach" and not pty and self._plan.pty:
             self._plan = self._plan._replace(pty=False)
+        self._shows = pty and self._out_is_tty
         seat.tasks = int(welcome.get("tasks", 1))
         self._writer = bool(welcome.get("writer"))
         seat.ended = welcome.get("state") == "ended"
@@ -233,7 +238,12 @@ class Runner:
             seat.live[stream] = int(live.get(key, at))
             if self._plan.rank is not None and rank_of(stream) != self._plan.rank:
                 seat.talk.peer.stop(stream)
-            elif pty and int(live.get(key, at)) > int(at):
+                continue
+            if not self._shows:
+                continue
+            if int(at):
+                seat.torn.add(stream)
+            if int(live.get(key, at)) > int(at):
                 seat.history[stream] = (int(live[key]), [])
         if self._plan.verb == "logs":
             self._loop.soon(lambda: self._check(seat))
@@ -501,6 +511,8 @@ class Runner:
         kind = stream % 4
         outlet = self._out if kind == 3 else self._err
         raw = len(data)
+        if stream in seat.torn:
+            data = self._mend(seat, stream, data)
         if self._plan.pty:
             self._port.seen(data)
         if self._plan.label:
@@ -522,17 +534,28 @@ class Runner:
         seat.talk.peer.consume(stream, len(here))
         if offset + len(data) >= until:
             del seat.history[stream]
-            from gshell.model.vt import filter_history, safe_start
+            self._show_history(seat, stream, pieces)
+        return data[len(here) :]
 
-            whole = b"".join(pieces)
-            if until > len(whole) and not whole.startswith(b"\x1b"):
-                whole = whole[safe_start(whole) :]  # not from the beginning: maybe amid a sequence
+    def _show_history(self, seat: _Seat, stream: int, pieces: list[bytes]) -> None:
+        from gshell.model.vt import filter_history
+
+        whole = b"".join(pieces)
+        if whole:
+            if stream in seat.torn:
+                whole = self._mend(seat, stream, whole)
             shown = filter_history(whole)
             if self._matching is not None:
                 shown = self._matching.feed((seat, stream), shown)
             self._port.seen(shown)
             self._out.write(shown, None, 0, 0)
-        return data[len(here) :]
+
+    def _mend(self, seat: _Seat, stream: int, data: bytes) -> bytes:
+        """What a terminal can begin with: what comes before that was lost."""
+        from gshell.model.vt import safe_start
+
+        seat.torn.discard(stream)
+        return data if data.startswith(b"\x1b") else data[safe_start(data) :]
 
     def _flush_labels(self) -> None:
         for err, text in self._labels.flush():
@@ -544,11 +567,18 @@ class Runner:
     def _gap(self, seat: _Seat, event: wire.StreamGap) -> None:
         size = event.end - event.start
         amount = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
-        if not (self._plan.verb == "logs" and self._plan.quiet):
-            self._say(f"[gap: {amount} not kept]")
         past = seat.history.get(event.stream)
-        if past is not None and event.end >= past[0]:
-            del seat.history[event.stream]
+        if past is not None:
+            self._show_history(seat, event.stream, past[1])
+            past[1].clear()
+            if event.end >= past[0]:
+                del seat.history[event.stream]
+        if not (self._plan.verb == "logs" and self._plan.quiet):
+            self._say_amid(f"[gap: {amount} not kept]")
+        if self._shows:
+            seat.torn.add(event.stream)
+            if self._raw and past is None:
+                self._redraw()  # which modes were set, and what is on the screen, may be gone too
         self._dropped(seat, event.stream, size)
 
     def _dropped(self, seat: _Seat, stream: int, size: int) -> None:
@@ -861,6 +891,13 @@ class Runner:
     def _say(self, text: str) -> None:
         end = "\r\n" if self._was_raw and self._err_is_tty else "\n"
         self._err.write((text.replace("\n", end) + end).encode(), None, 0, 0)
+
+    def _say_amid(self, text: str) -> None:
+        """At this very place in the output, where that is a terminal's: it may be far behind."""
+        if self._raw and self._err_is_tty:
+            self._out.write(f"\x18\r\n{text}\r\n".encode(), None, 0, 0)  # CAN: ends a sequence
+        else:
+            self._say(text)
 
     def _finish(self, code: int) -> None:
         if self._done:

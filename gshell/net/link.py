@@ -140,6 +140,7 @@ class Link:
             self.closed = True
             self._loop.remove(self.sock.fileno())
             self.sock.close()
+            self._out = bytearray()  # a stalled one's, which nobody would free for long: a cycle
 
     def _not_connected(self) -> None:
         if self._connecting:

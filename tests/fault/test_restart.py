@@ -129,7 +129,7 @@ def test_a_program_that_cannot_serve_gives_the_relay_back(
 
 def test_what_cannot_be_taken_over_is_said_before_anything_is_touched(env: Env) -> None:
     env.start_relay()
-    facts = env.relay_facts()
+    facts = until(lambda: env.relay_facts()["archive_pid"] and env.relay_facts(), "all three")
     path = env.state / "relay.json"
     older = {k: v for k, v in facts.items() if k not in ("takeover", "program", "boot")}
     path.write_text(json.dumps(older))

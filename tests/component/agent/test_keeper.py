@@ -126,3 +126,11 @@ def test_a_descriptor_handed_on_ends_with_the_agent_s_copy(keep):
     with os.fdopen(reads, "rb") as file:
         assert file.read() == b""  # and the keeper lives still
     assert keeper.poll() is None
+
+
+def test_a_log_on_a_full_disk_changes_no_status():
+    agent = str(Path(gshell.__file__).parent / "agent" / "__main__.py")
+    with open("/dev/full", "w") as full:
+        for words in (["--nonsense"], ["--quota", "much"]):
+            argv = [sys.executable, "-I", "-S", agent, *words]
+            assert subprocess.run(argv, stderr=full, timeout=20).returncode == 2

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gshell.agent import session as session_module
 from gshell.agent.attachment import Attachment
+from gshell.agent.budget import Budget
 from gshell.agent.session import Session
+from gshell.agent.sessionlog import StreamLog
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.net.loop import Loop
 from gshell.wire.constants import INPUT_WINDOW, stderr_of, stdin_of, stdout_of
 from gshell.wire.peer import Peer
+from gshell.wire.streams import Missing, SendBuffer
 
 PATIENCE_S = 20.0
 MUCH = 400_000  # more than a stdin pipe takes
@@ -31,6 +37,7 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
         self.folder = folder
+        self.disk = Budget(1 << 30)
         self.sessions: list[Session] = []
 
     def admit(self, session: Session, spec: StepSpec) -> None:
@@ -188,3 +195,211 @@ def test_the_archive_is_told_when_what_came(owner: Owner) -> None:
 )
 def test_a_step_says_whether_it_may_be_archived(spec: dict[str, object], archivable: bool) -> None:
     assert StepSpec.parse({"argv": ["x"], **spec}).archivable == archivable
+
+
+def policy(owner: Owner, script: str, **fields: object) -> tuple[Session, Attachment]:
+    """A session with these in its spec, whose opener has left."""
+    session = Session(owner, "1", 0, 1, "me")
+    owner.sessions.append(session)
+    opener = attachment(session, "opener")
+    session.add(opener)
+    message = {"argv": ["sh", "-c", script], "where": "elsewhere", "keep": True, **fields}
+    session.start(StepSpec.parse(message))
+    session.remove(opener)
+    return session, opener
+
+
+def said(one: Attachment) -> list[dict[str, Any]]:
+    control = one.peer.control
+    data = b"".join(control.read(at, 1 << 20) for at in _pieces(control))
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def _pieces(control: SendBuffer) -> Iterator[int]:
+    at = control.start
+    while at < control.end:
+        yield at
+        at += len(control.read(at, 1 << 20))
+
+
+def notices(one: Attachment) -> list[str]:
+    return [message["text"] for message in said(one) if message["t"] == "notice"]
+
+
+def out(session: Session) -> StreamLog:
+    return session.ranks[0].logs[stdout_of(0)]
+
+
+def waits(session: Session) -> bool:
+    return session.notice is not None and "output waits" in session.notice
+
+
+MUCH_OUTPUT = 16 << 20
+FLOOD = f"head -c {MUCH_OUTPUT} /dev/zero; echo done >&2"
+
+
+def test_with_block_the_program_waits_even_if_nobody_is_there(owner: Owner) -> None:
+    session, _ = policy(owner, FLOOD, on_full="block", quota=1 << 20)
+    assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
+    assert out(session).end < MUCH_OUTPUT
+    assert out(session).start == 0
+    assert owner.disk.held <= 1 << 20
+    assert "its spool of 1 MiB is full" in str(session.notice)
+    reader = attachment(session, "reader")
+    reader.since = "start"
+    session.add(reader)
+    assert notices(reader) == [session.notice]
+    cursor = reader._cursors[stdout_of(0)]
+
+    def read() -> bool:
+        while cursor.released < cursor.end:
+            data = cursor.read(cursor.released, 1 << 18)
+            assert data.count(0) == len(data)
+            cursor.release(cursor.released + len(data))
+        session.resume_reading()
+        return session.state == "ended"
+
+    assert owner.loop.run_until(read, PATIENCE_S)
+    assert cursor.released == MUCH_OUTPUT
+    assert len(notices(reader)) <= 2  # that it goes on, unless the program has ended before
+
+
+def test_with_gap_the_program_never_waits_even_for_who_is_there(owner: Owner) -> None:
+    session = Session(owner, "1", 0, 1, "me")
+    owner.sessions.append(session)
+    writer = attachment(session, "writer")
+    session.add(writer)
+    writer.link = Silent()  # type: ignore[assignment]
+    session.start(StepSpec.parse({"argv": ["sh", "-c", FLOOD], "on_full": "gap", "quota": 1 << 20}))
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    log = out(session)
+    assert log.end == MUCH_OUTPUT
+    assert log.start > 0
+    with pytest.raises(Missing):
+        writer._cursors[stdout_of(0)].read(0, 10)
+    writer.link = None
+
+
+class Silent:
+    """A link that takes nothing."""
+
+    room = False
+    closed = False
+
+    def close(self) -> None: ...
+
+
+def test_without_a_word_it_blocks_for_who_is_there_and_forgets_when_he_has_left(
+    owner: Owner,
+) -> None:
+    session, writer = start(owner, FLOOD)
+    writer.link = Silent()  # type: ignore[assignment]
+    stream = stdout_of(0)
+    assert owner.loop.run_until(lambda: out(session).end >= 1 << 16, PATIENCE_S)
+    assert not owner.loop.run_until(lambda: out(session).end == MUCH_OUTPUT, 0.3)
+    assert session._must_pause(stream, out(session))
+    writer.link = None
+    session.remove(writer)
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    assert out(session).end == MUCH_OUTPUT
+
+
+def test_a_cancelled_program_that_waited_for_room_has_ended(owner: Owner) -> None:
+    session, _ = policy(owner, "exec cat /dev/zero", on_full="block", quota=0)
+    assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
+    session.cancel()
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+
+
+def test_what_one_had_not_taken_who_left_is_there_for_the_next(owner: Owner) -> None:
+    session, writer = start(owner, f"head -c {4 << 20} /dev/zero; exec sleep 600")
+    assert owner.loop.run_until(lambda: out(session).end == 4 << 20, PATIENCE_S)
+    session.remove(writer)
+    assert out(session).start == 0
+    next_one = attachment(session, "next")
+    next_one.since = "start"
+    session.add(next_one)
+    assert session.primary is next_one
+    assert out(session).start == 0
+
+
+def test_trouble_is_told_once_and_its_end_once(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "TROUBLE_S", 0.05)
+    broken = []
+    make_spool = owner.make_spool
+
+    def refuse(session: Session, stream: int) -> Spool:
+        if broken:
+            raise OSError(30, "Read-only file system")
+        return make_spool(session, stream)
+
+    owner.make_spool = refuse  # type: ignore[method-assign]
+    broken.append(1)
+    session, _ = policy(owner, FLOOD + "; exec sleep 600", on_full="block")
+    watcher = Attachment(session, "watcher", "me", "r", Peer(client=False))
+    session.add(watcher)
+    assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
+    assert not owner.loop.run_until(lambda: len(notices(watcher)) > 1, 0.5)
+    broken.clear()
+    assert owner.loop.run_until(lambda: session.notice is None, PATIENCE_S)
+    begun, over = notices(watcher)
+    assert begun.startswith("output waits: no place for the session's spool")
+    assert "Read-only file system" in begun
+    assert over == "output goes on"
+
+
+def test_an_output_that_cannot_be_read_is_at_its_end(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, _ = start(owner, "echo here; exec sleep 600")
+    child = session.ranks[0].child
+    assert child is not None
+    real, broken = os.read, child.stdout
+
+    def read(fd: int, size: int) -> bytes:
+        if fd == broken:
+            raise OSError(errno.EISDIR, "Is a directory")
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    assert owner.loop.run_until(lambda: out(session).closed, PATIENCE_S)
+    assert session.state == "running"
+
+
+def test_what_has_ended_and_nobody_reads_is_on_disk_and_not_in_memory(owner: Owner) -> None:
+    session, writer = start(owner, f"seq 100000; head -c {6 << 20} /dev/zero")
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    log = out(session)
+    assert log._in_memory > 4 << 20  # its reader may come back
+    session.remove(writer)
+    assert log._in_memory < 1 << 20
+    assert log.start == 0
+    assert log.read(0, 6) == b"1\n2\n3\n"
+
+
+def test_another_kind_of_trouble_is_told_and_an_end_needs_no_more_words(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "TROUBLE_S", 0.05)
+
+    def refuse(session: Session, stream: int) -> Spool:
+        raise OSError(30, "Read-only file system")
+
+    owner.make_spool = refuse  # type: ignore[method-assign]
+    session, _ = policy(owner, f"{FLOOD}; read x; {FLOOD}")
+    watcher = Attachment(session, "watcher", "me", "r", Peer(client=False))
+    session.add(watcher)
+    assert owner.loop.run_until(lambda: len(notices(watcher)) == 1, PATIENCE_S)
+    assert notices(watcher)[0].startswith("old output is soon forgotten")
+    writer = attachment(session, "writer")  # with a reader who counts the program waits
+    session.add(writer)
+    arrive(writer, b"\n")
+    assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
+    assert len(notices(watcher)) == 2
+    session.cancel()
+    assert owner.loop.run_until(
+        lambda: session.state == "ended" and session.notice is None, PATIENCE_S
+    )
+    assert len(notices(watcher)) == 2

@@ -139,14 +139,6 @@ def test_nothing_is_signalled_after_reaping(start, monkeypatch):
     assert child.foreground() == 0
 
 
-def test_before_reaping_the_rest_of_the_group_can_be_ended(start):
-    child = sh(start, "sleep 1000 & exit 4")
-    assert until(child.peek, "its end") == Exit(4, None, False)
-    assert child.signal(signal.SIGKILL)
-    assert read_until(child) == b""
-    assert child.reap() == child.peek() == Exit(4, None, False)
-
-
 def test_without_pidfd_one_asks_now_and_then(start, monkeypatch):
     def missing(pid):
         raise OSError(errno.ENOSYS, "")

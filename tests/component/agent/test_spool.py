@@ -3,14 +3,18 @@
 import errno
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
 
 import pytest
 
+from gshell.agent.budget import Budget
 from gshell.agent.sessionlog import Retention, StreamLog
-from gshell.agent.spool import Spool, SpoolTrouble
+from gshell.agent.spool import BLOCK_BYTES, Spool, SpoolTrouble, Unreadable
+from gshell.agent.spoolplace import SpoolPlace
+from gshell.wire.streams import Missing
 
 
 def text(start: int, size: int) -> bytes:
@@ -175,7 +179,7 @@ def test_a_log_on_a_disk_that_is_full_waits_and_goes_on(tmp_path):
         pytest.skip(reason)
     try:
         spool = Spool(str(tmp_path / "stream"), segment_bytes=64 * 1024)
-        log = StreamLog(lambda: spool, Retention(16_384, 32_768, 1 << 20))
+        log = StreamLog(lambda: spool, Retention(16_384, 32_768), Budget(1 << 20))
         cursor = log.cursor(0, needed=True)
         write_while_there_is_room(log)
         assert "No space left" in str(log.trouble)
@@ -208,3 +212,99 @@ def test_a_limit_on_file_size_is_an_error_and_no_signal(tmp_path):
     ran = subprocess.run(argv, capture_output=True, text=True, env=env)
     assert "File too large" in ran.stdout, ran.stderr
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+def flip(path: str, at: int) -> None:
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 4]))
+
+
+def test_a_bit_that_flipped_on_disk_is_an_error_and_costs_a_block(tmp_path):
+    spool = Spool(str(tmp_path / "stream"), segment_bytes=4 * BLOCK_BYTES)
+    fill(spool, 0, 6 * BLOCK_BYTES + 100, piece=7001)
+    flip(f"{spool.path}/0", BLOCK_BYTES + 5)
+    with pytest.raises(Unreadable, match="changed") as lost:
+        spool.read(2 * BLOCK_BYTES - 1, 10)
+    assert lost.value.end == 2 * BLOCK_BYTES
+    newest = segments(spool)[-1]
+    flip(f"{spool.path}/{newest}", 5)  # the one that is still written to
+    with pytest.raises(Unreadable, match="changed"):
+        spool.read(newest, 10)
+    wrong = (range(BLOCK_BYTES, 2 * BLOCK_BYTES), range(newest, newest + BLOCK_BYTES))
+    for offset in range(0, spool.end, 3001):
+        if not any(offset in bad for bad in wrong):
+            data = spool.read(offset, 5000)
+            assert data == text(offset, len(data))
+            assert data
+    spool.delete()
+
+
+def test_a_segment_that_was_removed_is_a_gap_and_what_is_behind_it_is_read(tmp_path):
+    log = StreamLog(
+        lambda: Spool(str(tmp_path / "stream"), 1000), Retention(500, 500), Budget(1 << 20)
+    )
+    cursor = log.cursor(0, needed=True)
+    for at in range(0, 9000, 300):
+        log.append(text(at, 300))
+    assert log._spool is not None
+    names = segments(log._spool)
+    os.unlink(f"{log._spool.path}/{names[0]}")
+    with pytest.raises(Missing) as missing:
+        cursor.read(0, 100)
+    assert missing.value.start == names[1]
+    assert cursor.read(names[1], 100) == text(names[1], 100)
+    log.delete()
+
+
+def test_a_directory_that_was_removed_underneath_is_made_again(tmp_path):
+    place = SpoolPlace(str(tmp_path))
+    spool = Spool(place.next_path(), 1000, place.remake)
+    fill(spool, 0, 1200)
+    shutil.rmtree(os.path.dirname(spool.path))
+    fill(spool, 1200, 2400)
+    assert spool.read(1200, 300) == text(1200, 300)
+    with pytest.raises(Unreadable):
+        spool.read(0, 300)
+    place.remove()
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_descriptors_what_is_on_disk_is_read_all_the_same(spool):
+    fill(spool, 0, 4000)
+    spool.read(0, 10)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = max(int(name) for name in os.listdir("/proc/self/fd")) + 1
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(taken)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, before[1]))
+    try:
+        spool._close("_old_fd")
+        spool._old = None
+        held.append(os.open(os.devnull, os.O_RDONLY))  # what it gave up
+        with pytest.raises(OSError, match="Too many"):
+            os.open(os.devnull, os.O_RDONLY)
+        assert spool.read(0, 10) == text(0, 10)
+        with pytest.raises(SpoolTrouble, match="Too many"):
+            spool.append(4000, b"x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in held:
+            os.close(fd)
+    spool.append(4000, text(4000, 300))
+    assert spool.read(3900, 10) == text(3900, 10)
+
+
+def test_a_file_that_cannot_be_removed_now_is_removed_later(spool, monkeypatch):
+    fill(spool, 0, 4000)
+
+    def refuse(path):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    spool.drop_before(2500)
+    assert (spool.start, segments(spool)) == (2400, [0, 1200, 2400, 3600])
+    monkeypatch.undo()
+    spool.drop_before(3600)
+    assert segments(spool) == [3600]

@@ -2,11 +2,13 @@
 
 import pytest
 
+from gshell.agent.budget import Budget
 from gshell.agent.sessionlog import Retention, StreamLog
-from gshell.agent.spool import SpoolTrouble
+from gshell.agent.spool import SpoolTrouble, Unreadable
 from gshell.wire.streams import Missing, SendStream
 
-RULES = Retention(ring_bytes=10_000, hold_bytes=20_000, quota_bytes=30_000)
+RULES = Retention(ring_bytes=10_000, hold_bytes=20_000)
+QUOTA = 30_000
 
 
 class PretendedSpool:
@@ -14,6 +16,7 @@ class PretendedSpool:
 
     def __init__(self):
         self.start, self.data, self.broken, self.deleted = 0, b"", None, False
+        self.damaged = range(0)
 
     @property
     def size(self):
@@ -31,8 +34,8 @@ class PretendedSpool:
         self.data += data
 
     def read(self, offset, at_most):
-        if self.broken:
-            raise SpoolTrouble(self.broken)
+        if offset in self.damaged:
+            raise Unreadable("I/O error", self.damaged.stop)
         return self.data[offset - self.start :][:at_most]
 
     def drop_before(self, offset):
@@ -60,7 +63,17 @@ def spool():
 
 @pytest.fixture
 def log(spool):
-    return StreamLog(lambda: spool, RULES)
+    return StreamLog(lambda: spool, RULES, Budget(QUOTA))
+
+
+def recent(log: StreamLog, at_most: int) -> tuple[int, bytes]:
+    """The newest kept bytes: their (offset, bytes)."""
+    start = at = max(log.end - at_most, log.start)
+    pieces = []
+    while at < log.end:
+        pieces.append(log.read(at, log.end - at))
+        at += len(pieces[-1])
+    return start, b"".join(pieces)
 
 
 def fill(log: StreamLog, end: int, piece: int = 5000) -> None:
@@ -84,7 +97,7 @@ def test_small_pieces_are_put_together():
     for at in range(10_000):
         log.append(text(at, 1))
     assert len(log._chunks) <= 4
-    assert log.recent(1 << 20) == (0, text(0, 10_000))
+    assert recent(log, 1 << 20) == (0, text(0, 10_000))
     assert type(log.read(9_990, 5)) is bytes
 
 
@@ -113,12 +126,12 @@ def test_what_nobody_needs_never_reaches_the_disk(log, spool):
 
 
 def test_what_is_to_be_kept_does_up_to_the_quota(log, spool):
-    log.keep = True
+    log.retain(RULES._replace(keep=True))
     fill(log, 100_000)
     assert log.start == 60_000
     assert spool.size == 30_000
-    assert log.recent(100_000) == (60_000, text(60_000, 40_000))
-    log.keep = False
+    assert recent(log, 100_000) == (60_000, text(60_000, 40_000))
+    log.retain(RULES)
     assert (log.start, spool.size) == (90_000, 0)
 
 
@@ -154,7 +167,7 @@ def test_then_on_disk_and_then_the_program_must_wait(log, spool):
 
 
 def test_with_policy_gap_the_oldest_goes_instead(spool):
-    log = StreamLog(lambda: spool, RULES._replace(block=False))
+    log = StreamLog(lambda: spool, RULES._replace(block=False), Budget(QUOTA))
     cursor = log.cursor(0, needed=True)
     fill(log, 500_000)
     assert not log.full
@@ -218,7 +231,7 @@ def test_a_full_disk_stops_the_program_and_says_so(log, spool):
     cursor = log.cursor(0, needed=True)
     fill(log, 500_000)
     assert (log.full, log.trouble, log.start) == (True, "no room", 0)
-    assert log.recent(500_000) == (0, text(0, log.end))
+    assert recent(log, 500_000) == (0, text(0, log.end))
     spool.broken = None
     log.retry()
     assert (log.full, log.trouble) == (False, None)
@@ -227,7 +240,7 @@ def test_a_full_disk_stops_the_program_and_says_so(log, spool):
 
 
 def test_a_full_disk_only_shortens_a_history_that_nobody_needs(log, spool):
-    log.keep = True
+    log.retain(RULES._replace(keep=True))
     fill(log, 30_000)
     spool.broken = "no room"
     fill(log, 60_000)
@@ -238,7 +251,7 @@ def test_no_place_for_a_spool_is_as_a_full_disk():
     def refuse():
         raise OSError(30, "Read-only file system")
 
-    log = StreamLog(refuse, RULES)
+    log = StreamLog(refuse, RULES, Budget(QUOTA))
     log.cursor(0, needed=True)
     fill(log, 500_000)
     assert log.full
@@ -248,11 +261,13 @@ def test_no_place_for_a_spool_is_as_a_full_disk():
 def test_a_disk_that_loses_bytes_makes_a_gap(log, spool):
     cursor = log.cursor(0, needed=True)
     fill(log, 40_000)
-    spool.broken = "I/O error"
+    spool.damaged = range(5_000, 12_000)
+    assert cursor.read(0, 10) == text(0, 10)
     with pytest.raises(Missing) as missing:
-        cursor.read(0, 10)
-    assert missing.value.start == log.start == 20_000
-    assert log.trouble == "I/O error"
+        cursor.read(5_010, 10)
+    assert missing.value.start == 12_000
+    assert log.start == 0
+    assert cursor.read(12_000, 10) == text(12_000, 10)
 
 
 def test_deleting_leaves_nothing(log, spool):
@@ -261,4 +276,50 @@ def test_deleting_leaves_nothing(log, spool):
     log.delete()
     assert spool.deleted
     assert (log.start, log.end) == (40_000, 40_000)
-    assert log.recent(100_000) == (40_000, b"")
+    assert recent(log, 100_000) == (40_000, b"")
+
+
+def logs_that_share(*spools, quota=QUOTA, rules=RULES):
+    budget = Budget(quota)
+    return [StreamLog(lambda spool=spool: spool, rules, budget) for spool in spools]
+
+
+def test_streams_share_one_quota_and_who_has_most_gives_first():
+    spools = [PretendedSpool(), PretendedSpool()]
+    one, other = logs_that_share(*spools, rules=RULES._replace(keep=True, block=False))
+    fill(one, 100_000)
+    assert (spools[0].size, spools[1].size) == (30_000, 0)
+    fill(other, 25_000)
+    assert (spools[0].size, spools[1].size) == (10_000, 15_000)
+    assert one.start == 80_000
+    assert recent(one, 100_000) == (80_000, text(80_000, 20_000))
+    assert recent(other, 100_000) == (0, text(0, 25_000))
+
+
+def test_a_needed_reader_s_bytes_are_not_given_to_another_stream():
+    spools = [PretendedSpool(), PretendedSpool()]
+    needed, kept = logs_that_share(*spools, rules=RULES._replace(keep=True))
+    cursor = needed.cursor(0, needed=True)
+    fill(needed, 500_000)
+    assert needed.full
+    fill(kept, 100_000)
+    assert (needed.start, kept.start, kept.full) == (0, 90_000, False)
+    cursor.release(needed.end)
+    fill(kept, 200_000)
+    assert kept.start < 190_000
+
+
+def test_who_was_refused_is_told_when_there_is_room():
+    told = []
+    budget = Budget(QUOTA, None, lambda: told.append(1))
+    one = StreamLog(PretendedSpool, RULES, budget)
+    other = StreamLog(PretendedSpool, RULES, budget)
+    reader, slow = one.cursor(0, needed=True), other.cursor(0, needed=True)
+    fill(one, 500_000)
+    fill(other, 500_000)
+    assert (one.full, other.full, told) == (True, True, [])
+    reader.release(one.end)
+    assert told
+    other.retry()
+    assert not other.full
+    slow.close()

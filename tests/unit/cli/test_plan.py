@@ -111,6 +111,15 @@ def test_lines_are_matched_as_bytes() -> None:
     assert made("logs 1 --rank 3").rank == 3
 
 
+def test_what_becomes_of_its_output_is_the_agent_s_to_know() -> None:
+    told = made("run --keep --on-full gap --quota 1.5G -- x").spec
+    assert (told["keep"], told["on_full"], told["quota"]) == (True, "gap", 3 << 29)
+    assert made("sh --quota 0").spec["quota"] == 0
+    untold = made("run -- x").spec
+    assert "on_full" not in untold
+    assert "quota" not in untold
+
+
 def test_a_part_of_a_job_can_be_named() -> None:
     whole, part = made("attach 42"), made("attach 42.3")
     assert (whole.job, whole.part) == ("42", 0)
