@@ -11,6 +11,7 @@ from typing import Any
 
 from gshell.net.loop import IN, Loop
 from relay import auth, log, state
+from relay.broker.events import Audit
 from relay.brokerd import BrokerShell
 from relay.bus import BrokerBus, DoorBus
 from relay.desk import Desk
@@ -44,6 +45,8 @@ class Place:
     """Embedded: nobody else may even connect."""
     life: int
     """A pipe that closes when the process that started us ends."""
+    notes: tuple[Audit, ...] = ()
+    """For the audit log: what was done before there was a broker."""
 
 
 def run_broker(place: Place, writer: int) -> None:
@@ -58,7 +61,7 @@ def run_broker(place: Place, writer: int) -> None:
         return {**facts, "pid": there.get("pid"), "door_pid": there.get("door_pid")}
 
     bus = BrokerBus(state.BUS)
-    BrokerShell(loop, bus, journal, desk, status)
+    BrokerShell(loop, bus, journal, desk, status, place.notes)
     _say_ready(writer)
     loop.run()
     bus.close()

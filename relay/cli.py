@@ -1,11 +1,10 @@
-"""`gshell-relay`, also `gshell relay`: start, status, stop, invite. Talks to people; decides
-nothing.
+"""`gshell-relay`, also `gshell relay`: start, status, stop, invite, user, key. Talks to people;
+decides nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import signal
@@ -14,10 +13,9 @@ import time
 from typing import Any, NoReturn
 
 from gshell.errors import GshellError, UsageError
-from relay import state
+from relay import admin, state
 
 _STOP_S = 15.0
-_ASK_S = 3.0
 _HELP = "A relay that everyone connects out to: one public port, no privileges."
 
 
@@ -41,7 +39,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="gshell-relay", description=_HELP)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="start|status|stop|invite")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="start|status|stop|invite|user|key"
+    )
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, help=text, description=text)
@@ -63,7 +63,10 @@ def _run(argv: list[str]) -> int:
     invite.add_argument("--uses", type=int, metavar="N", help="how often it can be used (10)")
     invite.add_argument("--hours", type=float, metavar="H", help="how long it is valid (24)")
     invite.add_argument("--role", choices=("client", "agent"), help="only for this (default: both)")
+    admin.describe(verbs)
     args = parser.parse_args(argv)
+    if args.verb in ("user", "key"):
+        return admin.run(args)
 
     folder = os.path.abspath(args.state or state.default())
     match args.verb:
@@ -74,7 +77,7 @@ def _run(argv: list[str]) -> int:
         case "stop":
             return _stop(folder)
         case _:
-            return _invite(folder, args)
+            return admin.invite(args)
 
 
 # -------------------------------------------------------------------------------------------- start
@@ -91,7 +94,7 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     for given in (listen, args.advertise):
         if given:
             address.split(given)  # a wrong one is the user's error, not the system's
-    user = _user(args.user)
+    user = admin.user_name(args.user)
     state.prepare(folder)
     folder = os.path.realpath(folder)
 
@@ -100,11 +103,11 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     handler = log.set_up(os.path.join(folder, state.LOG))
     relay = supervise.Relay(children.Plan(folder, listen, args.advertise or ""))
     relay.prepare()
-    invite = _make_invite(folder, relay.relays, user, None, None, "any")
+    invite = _first_invite(folder, relay, user)
 
     def greet() -> None:
         print(f"The relay listens on {relay.listen}; its state is in {folder}")
-        _show_invite(invite, user, None, None, "any")
+        admin.show_invite(invite, user, None, None, "any")
         sys.stdout.flush()
 
     if args.foreground:
@@ -147,86 +150,37 @@ def _daemon(relay: Any, writer: int) -> NoReturn:
         os._exit(code)
 
 
-def _user(name: str | None) -> str:
-    from relay.auth import check_name
-
-    if name is None:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):
-            raise UsageError("cannot tell who you are", hint="say it: --user NAME") from None
-    return check_name(name, "a user's name")
-
-
-# ------------------------------------------------------------------------------------------- invite
-
-
-def _invite(folder: str, args: argparse.Namespace) -> int:
-    facts = _running(folder)
-    user, role = _user(args.user), args.role or "any"
-    text = _make_invite(folder, facts["relays"], user, args.uses, args.hours, role)
-    _show_invite(text, user, args.uses, args.hours, role)
-    return 0
-
-
-def _make_invite(
-    folder: str, relays: list[str], user: str, uses: int | None, hours: float | None, role: str
-) -> str:
-    from relay import desk
+def _first_invite(folder: str, relay: Any, user: str) -> str:
+    """For the administrator: whoever starts the relay, or is named then."""
+    from relay.broker.events import Audit
+    from relay.brokerd import LOCAL
+    from relay.desk import INVITE_HOURS, INVITE_USES, Desk
     from relay.journal import Journal
 
     journal = Journal(os.path.join(folder, state.JOURNAL))
     try:
-        office = desk.Desk(folder, journal, relays)
-        uses = desk.INVITE_USES if uses is None else uses
-        return office.invite(
-            user, role, uses, desk.INVITE_HOURS if hours is None else hours, time.time()
-        )
+        desk = Desk(folder, journal, relay.relays)
+        now = time.time()
+        desk.ensure_user(user, now, "admin")
+        invite = desk.invite(user, "any", INVITE_USES, INVITE_HOURS, now)
+        relay.notes.append(Audit(LOCAL, "invite", f"user {user}", detail={"role": "any"}))
+        return invite
     finally:
         journal.close()
-
-
-def _show_invite(text: str, user: str, uses: int | None, hours: float | None, role: str) -> None:
-    from relay import desk
-
-    uses = desk.INVITE_USES if uses is None else uses
-    hours = desk.INVITE_HOURS if hours is None else hours
-    print(f"\nFor {user}, to be used {uses} times within {hours:g} hours:\n")
-    if role != "agent":
-        print(f"  gshell login '{text}'")
-    if role != "client":
-        print(f"  gshell agent start --invite '{text}'")
 
 
 # ---------------------------------------------------------------------------------- status and stop
 
 
-def _running(folder: str) -> dict[str, Any]:
-    if not os.path.isdir(folder):
-        raise GshellError(
-            f"no relay has ever run from {folder}", hint="gshell relay start --listen HOST:PORT"
-        )
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise GshellError(
-            f"cannot read the state directory {folder}", hint="choose another: --state DIR"
-        )
-    facts = state.running(folder)
-    if facts is None:
-        raise GshellError(
-            f"no relay runs from {folder}", hint="gshell relay start --listen HOST:PORT"
-        )
-    return facts or state.wait_running(folder, _ASK_S)
-
-
 def _status(folder: str, as_json: bool) -> int:
     try:
-        facts = _running(folder)
+        facts = admin.running(folder)
     except GshellError:
         if as_json:
             print(json.dumps({"running": False}))
             return 125
         raise
-    facts = {"running": True, **facts, **_ask(folder)}
+    facts = {"running": True, **facts, **admin.ask_here(folder)}
     if as_json:
         print(json.dumps(facts, indent=1))
         return 0
@@ -239,23 +193,8 @@ def _status(folder: str, as_json: bool) -> int:
     return 0
 
 
-def _ask(folder: str) -> dict[str, Any]:
-    """The broker's own words; empty if it does not answer."""
-    from gshell import sitepath
-
-    sitepath.enable()
-    from relay.bus import DoorBus
-
-    os.chdir(folder)  # the bus's name must be short
-    bus = DoorBus(state.BUS, f"ask{os.getpid()}")
-    try:
-        return next(iter(bus.drain()), {}) if bus.wait(_ASK_S) else {}
-    finally:
-        bus.close()
-
-
 def _stop(folder: str) -> int:
-    facts = _running(folder)
+    facts = admin.running(folder)
     try:
         pidfd = os.pidfd_open(int(facts["pid"]))
     except (KeyError, OSError):

@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 from gshell import __version__
 from gshell.errors import GshellError
 from relay import auth, state
+from relay.broker.events import Audit
+from relay.brokerd import LOCAL
 from relay.children import (
     Place,
     Plan,
@@ -81,6 +83,7 @@ class Relay:
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
         self._stopping = False
+        self.notes: list[Audit] = []  # for the audit log, once there is a broker to write it
 
     # -------------------------------------------------------------------------------------- running
 
@@ -96,8 +99,11 @@ class Relay:
             journal.records("agent")
             if self.plan.tickets_for:
                 desk = Desk(self.plan.state, journal, self.relays)
+                user = self.plan.tickets_for
+                desk.ensure_user(user, time.time(), "admin")
                 for name, kind in ((state.CLIENT_TICKET, "client"), (state.AGENT_TICKET, "agent")):
-                    desk.write_ticket(name, kind, self.plan.tickets_for, "", time.time())
+                    if desk.write_ticket(name, kind, user, "", time.time()):
+                        self.notes.append(Audit(LOCAL, "ticket", f"{kind} of {user}"))
         finally:
             journal.close()
 
@@ -230,6 +236,8 @@ class Relay:
                 break
             said += chunk
         os.close(reader)
+        if child.name == "broker" and said == b"ready\n":
+            self.notes.clear()
         if said != b"ready\n" and not self._stopping:
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             _reap(child)
@@ -246,7 +254,9 @@ class Relay:
             uid = (
                 os.geteuid() if self.plan.tickets_for and self.listen.startswith("unix:") else None
             )
-            place = Place(self.listening, self.listen, self.relays, uid, self._life_read)
+            place = Place(
+                self.listening, self.listen, self.relays, uid, self._life_read, tuple(self.notes)
+            )
             child.run(place, writer)
             code = 0
         except GshellError as error:

@@ -6,5 +6,5 @@ records first. No I/O, no clock, no randomness in here: whole days are tested in
 Read in this order: `states` (a job's life), `model` (what is remembered), `events` (what comes in,
 what goes out), `core` (the dispatch), `books` (all that one broker knows), `places` (queue, slots,
 groups, deadlines), `joins` (data connections), `reports` (what agents say), `verbs` (what clients
-ask), `views` (what they are shown).
+ask), `ends` (what ends, and what ends with it), `views` (what they are shown).
 """
