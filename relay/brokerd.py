@@ -27,6 +27,7 @@ TICK_S = 1.0
 LOCAL = "(local)"  # who asks over the bus: the one who runs the relay, or root
 _FORGET_NONCES_S = 60.0
 _SEEN_S = 60.0  # how exactly it is remembered when a key was last used
+_REFUSED_S = 600.0  # between two entries about one withdrawn key that comes again and again
 _COMMANDS = ("users", "user-add", "user-revoke", "keys", "revoke", "invite")
 
 Message = dict[str, Any]
@@ -63,6 +64,7 @@ class BrokerShell:
         self._clean_at = 0.0
         self._people = People(desk)
         self._seen: dict[str, float] = {}  # serial -> when that was last written down
+        self._refused: dict[str, float] = {}  # serial -> when that was last written down
         path = os.path.join(os.path.dirname(journal.path), AUDIT)
         mark = journal.meta("audit")
         self._audit = AuditLog(path, Mark(**mark) if mark else None, self.now())
@@ -167,8 +169,7 @@ class BrokerShell:
         if known is None or known[1:] != (kind, m["user"], m["agent"]):
             _log.warning("%s %s: unknown or withdrawn credential", m["role"], m["user"])
             why = {"m": "error", "code": "revoked", "message": "these credentials were withdrawn"}
-            key = f"key {m['serial'][:12]}"
-            self._perform([events.Audit(m["user"], "connect", key, "revoked", m["from"])])
+            self._note_withdrawn(m["serial"], m["user"], m["from"])
             self._bus.send(
                 door, [{"m": "send", "c": m["c"], "msg": why}, {"m": "close", "c": m["c"]}]
             )
@@ -187,6 +188,17 @@ class BrokerShell:
             )
         )  # fmt: skip
 
+    def _note_withdrawn(self, serial: str, user: str, source: str) -> None:
+        """Somebody came with a key that counts no more; who tries on and on is news once."""
+        now = self.now()
+        if now - self._refused.get(serial, 0.0) > _REFUSED_S:
+            self._refused.pop(serial, None)
+            self._refused[serial] = now
+            if len(self._refused) > 10_000:
+                del self._refused[next(iter(self._refused))]
+            key = f"key {serial[:12]}"
+            self._perform([events.Audit(user, "connect", key, "revoked", source)])
+
     def _on_said(self, conn: Conn, message: Message) -> None:
         up = self._core.books.conns.get(conn)
         if up is not None and up.role == "client" and message.get("m") == "status":
@@ -201,6 +213,7 @@ class BrokerShell:
         ask = AskId(door, m["a"])
         if known is None or known.kind != "client":
             self._perform([events.Refuse(ask, "denied", 0.0)])
+            self._note_withdrawn(m["k"], "", m["from"])
             return
         replayed = events.Audit(
             known.user, "preamble", str(body.get("att"))[:64], "used", m["from"]
