@@ -189,19 +189,22 @@ class AuditLog:
         torn = len(rest)
         if torn:
             os.ftruncate(self._fd, size - torn)
-        if not newline:
-            path = f"{self.path}.1"
-            found = list(_lines(path))[-1:] if os.path.exists(path) else []
-            return (self._adopt(found[0][1]) if found else None), torn
-        return self._adopt(_parse(whole.rpartition(b"\n")[2])), torn
+        lines = [_parse(line) for line in whole.split(b"\n")] if newline else []
+        if not lines and os.path.exists(f"{self.path}.1"):
+            lines = [line for _, line in _lines(f"{self.path}.1")]
+        return self._adopt([line for line in lines if line is not None]), torn
 
-    def _adopt(self, line: Line | None) -> int | None:
-        """Go on after this line, if it is not older than what the journal knows."""
-        if line is None or not isinstance(line.get("seq"), int):
+    def _adopt(self, lines: list[Line]) -> int | None:
+        """Go on after these, if what the journal knows is among them: the last one's number."""
+        if not lines:
             return None
-        seq: int = line["seq"]
-        if seq > self._seq and isinstance(line.get("hash"), str):
-            self._seq, self._prev = seq, line["hash"]
+        seq, hash = lines[-1].get("seq"), lines[-1].get("hash")
+        known = not self._seq or any(
+            line.get("seq") == self._seq and line.get("hash") == self._prev for line in lines
+        )
+        if not known or not isinstance(seq, int) or not isinstance(hash, str):
+            return 0
+        self._seq, self._prev = seq, hash
         return seq
 
 

@@ -121,8 +121,7 @@ class Desk:
         Raises:
             UsageError: numbers or names that cannot be.
         """
-        if role not in ROLES or not 1 <= uses <= 10_000 or not 0 < hours <= MAX_HOURS:
-            raise UsageError("an invite has 1 to 10000 uses and lasts up to a year")
+        check_invite(role, uses, hours)
         self.ensure_user(user, now)
         return self._link(self._new_invite(user, role, uses, hours, now))
 
@@ -270,6 +269,15 @@ class Desk:
             out.write(text)
         os.rename(fresh, path)
         return True
+
+
+def check_invite(role: str, uses: int, hours: float) -> None:
+    """
+    Raises:
+        UsageError: there is no such invite.
+    """
+    if role not in ROLES or not 1 <= uses <= 10_000 or not 0 < hours <= MAX_HOURS:
+        raise UsageError("an invite has 1 to 10000 uses and lasts up to a year")
 
 
 def whole(message: Message, key: str, default: int) -> int:

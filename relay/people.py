@@ -9,7 +9,7 @@ from typing import Any
 from gshell.errors import GshellError, UsageError
 from relay import auth
 from relay.broker.events import Audit, ConnUp, Known, Revoked
-from relay.desk import GUEST, Desk, Outcome, hours_of, whole
+from relay.desk import GUEST, Desk, Outcome, check_invite, hours_of, whole
 from relay.journal import Journal, Key, User
 
 USER_USES = 1  # of the invite that comes with a new user: one machine
@@ -72,6 +72,7 @@ class People:
         groups = sorted({auth.check_name(str(group), "a group's name") for group in groups})
         role = role or (known.role if known is not None and there else "user")
         uses, hours = whole(message, "uses", USER_USES), hours_of(message)
+        check_invite("client", uses, hours)
         self._journal.put_user(name, role, groups, now)
         invite = self.desk.invite(name, "client", uses, hours, now)
         detail = {"role": role, "groups": groups, "uses": uses, "hours": hours}
