@@ -234,9 +234,7 @@ def login(parsed: Parsed) -> int:
     if len(parsed.words) != 1:
         raise UsageError("gshell login takes one invite", hint="gshell relay invite    prints one")
     empty, token = parse_invite(parsed.words[0])
-    import getpass
-
-    ticket = enrol(empty, token, "client", getpass.getuser())
+    ticket = enrol(empty, token, "client", "")  # the invite says for whom it is
     config.private_dir(config.config_dir())
     config.write_private(config.client_ticket_path(), ticket.dump())
     if not parsed["quiet"]:
