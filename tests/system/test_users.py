@@ -86,7 +86,6 @@ def test_a_user_who_is_no_administrator_manages_nobody(people: tuple[Person, Per
     assert b'"user": "bob"' not in alice.gshell("relay", "key", "list", "--json").stdout
 
 
-@pytest.mark.parametrize("background", ["background", "direct"], indirect=True)
 def test_a_revoked_key_ends_a_session_that_is_attached(
     env: Env, people: tuple[Person, Person], background: bool
 ) -> None:
