@@ -354,7 +354,7 @@ def test_unanswered_requests_are_bounded(relay):
     for number in (299, 256):
         answer = alice.control.answer(f"w{number}")
         assert (answer["code"], answer["message"][:12]) == ("full", "256 requests")
-    assert alice.control.got == []
+    assert len(alice.control.got) == 42  # the other ones that are too many
     assert relay.client("bob").control.ask("whoami")["ok"]
     other = relay.client("alice")
     for _ in range(300):
