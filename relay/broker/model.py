@@ -46,6 +46,9 @@ class Settings:
     """Requests that are answered when one job starts or ends."""
     hello_s: float = 10.0
     """A connection must have said something within this."""
+    barred_s: float = 120.0
+    """An agent's place is kept so long from others with its ticket, once it is away: a network's
+    hiccup or a relay's restart; a machine that was reset in between has to wait."""
     boots_kept: int = 16
     """Processes remembered of an agent: who of them was followed by another one stays out."""
     agents_remembered: int = 10_000

@@ -51,7 +51,7 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     if agent is not None and (
         agent.user != up.user
         or (agent.conn not in (None, up.conn) and agent.boot != boot)
-        or boot in lineage.barred
+        or (boot in lineage.barred and b.now - agent.since < b.settings.barred_s)
     ):
         # Were the newest to win, two processes with one ticket would end each other's jobs in turn.
         known = boot in lineage.barred  # it tries again and again, and once is news

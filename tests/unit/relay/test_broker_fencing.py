@@ -63,6 +63,18 @@ def test_who_came_second_gets_in_when_the_first_is_given_up(bench):
     assert code(bench, bench.agent(boot="b2")) == "ok"
 
 
+def test_who_came_second_gets_in_when_the_first_is_away_for_long(bench):
+    first, job = bench.running(A)
+    bench.agent(boot="b2")
+    bench.gone(first)
+    bench.after(119)
+    assert code(bench, bench.agent(boot="b2")) == "duplicate"
+    bench.after(2)
+    assert code(bench, bench.agent(boot="b2")) == "ok"
+    assert bench.job(job)["state"] == "FAILED"
+    assert code(bench, bench.agent(boot="b1")) == "superseded"
+
+
 def test_a_process_that_was_followed_by_another_is_refused_for_good(bench):
     first, job = bench.running(A)
     bench.gone(first)
