@@ -6,23 +6,50 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from typing import Any
 
-from kit.procs import Env, gshell_argv, until
+from kit.procs import Env, until
 
 FIRST_UID = 61_000  # nobody's: no account is made, and none is needed
 
 
+_AGAIN = "import os, sys; sys.version_info >= (3, 11) and os.execv(sys.executable, [sys.executable, '-c', 'print(1)'])"
+
+
 @functools.cache
+def python() -> str:
+    """An interpreter that an account of no privileges can run, and run again; empty: none."""
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        for path in (
+            os.path.realpath(sys.executable),
+            "/usr/bin/python3",
+            "/usr/local/bin/python3",
+        ):
+            done = subprocess.run(
+                [*become(FIRST_UID), path, "-I", "-S", "-c", _AGAIN],
+                capture_output=True, timeout=20, check=False, cwd="/",
+            )  # fmt: skip
+            if done.stdout == b"1\n" and _entry_is_readable():
+                return path
+    return ""
+
+
 def possible() -> bool:
     """Can somebody else be played here, who can run this gshell?"""
-    if os.geteuid() != 0 or not shutil.which("setpriv"):
-        return False
-    words = [*become(FIRST_UID), *gshell_argv(), "version"]
-    try:
-        done = subprocess.run(words, capture_output=True, timeout=20, check=False, cwd="/")
-    except OSError:
-        return False
+    return bool(python())
+
+
+def _entry() -> str:
+    import gshell
+
+    return os.path.join(os.path.dirname(os.path.abspath(gshell.__file__)), "front.py")
+
+
+def _entry_is_readable() -> bool:
+    done = subprocess.run(
+        [*become(FIRST_UID), "test", "-r", _entry()], timeout=20, check=False, cwd="/"
+    )
     return done.returncode == 0
 
 
@@ -50,7 +77,7 @@ class Person:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def argv(self, *words: str) -> list[str]:
-        return [*become(self.uid), *gshell_argv(), *words]
+        return [*become(self.uid), python(), "-I", "-S", _entry(), *words]
 
     def gshell(
         self, *words: str, background: bool = True, **more: Any
