@@ -7,12 +7,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
 from gshell import __version__
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import SKEW_S
+from relay.audit import NAME as AUDIT
+from relay.audit import AuditLog, Entry, Mark
 from relay.broker import events
 from relay.broker.core import Broker
 from relay.broker.events import AskId, Conn
@@ -20,11 +22,16 @@ from relay.broker.model import ARCHIVE, Settings
 from relay.bus import BrokerBus, FeedOut
 from relay.desk import Desk
 from relay.journal import Journal
+from relay.people import People
 from relay.telemetry import Telemetry
 from relay.vitals import Vitals
 
 TICK_S = 1.0
+LOCAL = "(local)"  # who asks over the bus: the one who runs the relay, or root
 _FORGET_NONCES_S = 60.0
+_SEEN_S = 60.0  # how exactly it is remembered when a key was last used
+_REFUSED_S = 600.0  # between two entries about one withdrawn key that comes again and again
+_COMMANDS = ("users", "user-add", "user-revoke", "keys", "revoke", "invite")
 
 Message = dict[str, Any]
 
@@ -43,7 +50,9 @@ class BrokerShell:
         status: Callable[[], Message],
         feed: FeedOut | None = None,
         settings: Settings | None = None,
+        notes: Iterable[events.Audit] = (),
     ) -> None:
+        """``notes``: what happened before there was a broker to write it down."""
         self._loop = loop
         self._bus = bus
         self._journal = journal
@@ -61,9 +70,20 @@ class BrokerShell:
         self._doors: dict[str, str] = {}  # name -> greeting
         self._door_pids: dict[str, int] = {}
         self._clean_at = 0.0
+        self._people = People(desk)
+        self._seen: dict[str, float] = {}  # serial -> when that was last written down
+        self._refused: dict[str, float] = {}  # serial -> when that was last written down
+        path = os.path.join(os.path.dirname(journal.path), AUDIT)
+        mark = journal.meta("audit")
+        self._audit = AuditLog(path, Mark(**mark) if mark else None, self.now())
         jobs = journal.records("job")
         self.telemetry.restored(jobs)
-        self._core.restore(jobs, journal.records("agent"), journal.next_id(), self.now())
+        self._core.restore(
+            jobs, journal.records("agent"), journal.next_id(), self.now(),
+            journal.records("boots"), journal.withdrawn(),
+            [(user.name, frozenset(user.groups)) for user in journal.users()],
+        )  # fmt: skip
+        self._perform(list(notes))
         loop.add(bus.fd, IN, lambda _: self.drain())
         loop.soon(self.drain)
         self._tick()
@@ -90,6 +110,8 @@ class BrokerShell:
             for door, messages in batch:
                 if not messages:
                     self._greet(door)
+                elif not door.startswith("door"):
+                    self._on_command(door, messages[0])
                 elif messages[0].get("greeting") == self._doors.get(door, ""):
                     for message in messages[1:]:
                         self._on_door(door, message)
@@ -102,6 +124,18 @@ class BrokerShell:
         self._greetings += 1
         self._doors[door] = greeting = f"{self._boot}.{self._greetings}"
         self._bus.send(door, [{"m": "broker", "greeting": greeting}])
+
+    def _on_command(self, door: str, message: Message) -> None:
+        """Of a command on this host: only who may read the relay's directory reaches the bus."""
+        up = events.ConnUp(Conn(door, 0), "client", LOCAL, "", "", "", "admin", "this host")
+        if message.get("m") not in _COMMANDS:
+            self._bus.send(door, [{"ok": False, "message": "this relay does not know that"}])
+            return
+        outcome = self._people.on_request(up, message, self.now())
+        self._perform(list(outcome.audits))
+        self._bus.send(door, [outcome.answer])
+        for event in outcome.events:
+            self._feed(event)
 
     def _lose(self, door: str) -> None:
         if self._doors.pop(door, None) is not None:
@@ -126,10 +160,14 @@ class BrokerShell:
             case "note":
                 known = self._journal.credential(m["k"])
                 if known is not None:
-                    self._feed(events.Noted(known.user, m["att"], m["code"]))
+                    self._feed(events.Noted(known.user, m["att"], m["code"], m["from"]))
             case "enrol":
-                answer = self._desk.enrol(m["msg"], self.now())
+                outcome = self._desk.enrol(m["msg"], self.now(), m["from"])
+                answer = outcome.answer
                 _log.info("enrolment: %s", answer.get("message") or answer["m"])
+                self._perform(list(outcome.audits))
+                for event in outcome.events:  # before there are two of one name
+                    self._feed(event)
                 self._bus.send(
                     door,
                     [{"m": "send", "c": m["c"], "msg": answer}, {"m": "close", "c": m["c"]}],
@@ -150,28 +188,42 @@ class BrokerShell:
         if known is None or known[1:] != (kind, m["user"], m["agent"]):
             _log.warning("%s %s: unknown or withdrawn credential", m["role"], m["user"])
             why = {"m": "error", "code": "revoked", "message": "these credentials were withdrawn"}
+            self._note_withdrawn(m["serial"], m["user"], m["from"])
             self._bus.send(
                 door, [{"m": "send", "c": m["c"], "msg": why}, {"m": "close", "c": m["c"]}]
             )
             return
-        conn = Conn(door, m["c"])
+        now = self.now()
+        if now - self._seen.get(known.serial, 0.0) > _SEEN_S:
+            self._seen.pop(known.serial, None)
+            self._seen[known.serial] = now
+            self._journal.mark_seen(known.serial, now)
+            if len(self._seen) > 10_000:
+                del self._seen[next(iter(self._seen))]
         self._feed(
-            events.ConnUp(conn, m["role"], m["user"], m["agent"], m["serial"], m["key"],
-                          source=m["from"])
+            events.ConnUp(
+                Conn(door, m["c"]), m["role"], m["user"], m["agent"], m["serial"], m["key"],
+                self._desk.standing(m["user"]), m["from"], float(m.get("until") or 0.0),
+            )
         )  # fmt: skip
+
+    def _note_withdrawn(self, serial: str, user: str, source: str) -> None:
+        """Somebody came with a key that counts no more; who tries on and on is news once."""
+        now = self.now()
+        if now - self._refused.get(serial, 0.0) > _REFUSED_S:
+            self._refused.pop(serial, None)
+            self._refused[serial] = now
+            if len(self._refused) > 10_000:
+                del self._refused[next(iter(self._refused))]
+            key = f"key {serial[:12]}"
+            self._perform([events.Audit(user, "connect", key, "revoked", source)])
 
     def _on_said(self, conn: Conn, message: Message) -> None:
         up = self._core.books.conns.get(conn)
-        if up is not None and up.role == "client":
-            verb = message.get("m")
-            if verb in ("invite", "ticket"):
-                answer = self._desk.on_request(up.user, message, self.now())
-                self._bus.send(conn.door, [{"m": "send", "c": conn.number, "msg": answer}])
-                return
-            if verb == "status":
-                answer = {"re": message.get("id"), "ok": True, "relay": self.status()}
-                self._bus.send(conn.door, [{"m": "send", "c": conn.number, "msg": answer}])
-                return
+        if up is not None and up.role == "client" and message.get("m") == "status":
+            answer = {"re": message.get("id"), "ok": True, "relay": self.status()}
+            self._bus.send(conn.door, [{"m": "send", "c": conn.number, "msg": answer}])
+            return
         self._feed(events.Said(conn, message))
 
     def _on_ask(self, door: str, m: Message) -> None:
@@ -180,14 +232,18 @@ class BrokerShell:
         ask = AskId(door, m["a"])
         if known is None or known.kind != "client":
             self._perform([events.Refuse(ask, "denied", 0.0)])
+            self._note_withdrawn(m["k"], "", m["from"])
             return
-        actions: list[events.Action] = [events.Refuse(ask, "used", 0.0)]
+        replayed = events.Audit(
+            known.user, "preamble", str(body.get("att"))[:64], "used", m["from"]
+        )
+        actions: list[events.Action] = [replayed, events.Refuse(ask, "used", 0.0)]
         self._journal.begin()
         try:
             if self._journal.burn(m["n"], float(body["t"]) + 2 * SKEW_S):
                 asked = events.Asked(ask, known.user, body, known.serial, m["from"])
                 actions = self._core.handle(asked, self.now())
-                self._write(actions)
+            self._write(actions)
         finally:
             self._commit()
         self.telemetry.on_actions(actions, self.now())
@@ -198,7 +254,7 @@ class BrokerShell:
     # -------------------------------------------------------------------------------------- actions
 
     def _perform(self, actions: list[events.Action]) -> None:
-        if any(isinstance(action, events.Journal) for action in actions):
+        if any(isinstance(action, events.Journal | events.Audit) for action in actions):
             self._journal.begin()
             try:
                 self._write(actions)
@@ -206,6 +262,17 @@ class BrokerShell:
                 self._commit()
         self.telemetry.on_actions(actions, self.now())
         self._send(actions)
+        for action in actions:
+            if isinstance(action, events.AtDesk):
+                self._at_desk(action)
+
+    def _at_desk(self, action: events.AtDesk) -> None:
+        up = action.up
+        outcome = self._people.on_request(up, action.message, self.now())
+        answer = {**outcome.answer, "re": action.re}
+        self._perform([*outcome.audits, events.Send(up.conn, answer)])
+        for event in outcome.events:
+            self._feed(event)
 
     def _commit(self) -> None:
         begun = time.perf_counter()
@@ -213,9 +280,17 @@ class BrokerShell:
         self.telemetry.committed(time.perf_counter() - begun)
 
     def _write(self, actions: list[events.Action]) -> None:
+        entries = []
         for action in actions:
             if isinstance(action, events.Journal):
                 self._journal.put(action.table, action.key, action.value)
+            elif isinstance(action, events.Audit):
+                who, verb, object, result, source, detail = action
+                entry = Entry(time.time(), who, source, verb, object, result, detail)
+                entries += self._audit.admit(entry)
+        if entries:
+            # The file first: after a crash it may know more than the journal, never less.
+            self._journal.put("meta", "audit", self._audit.append(entries)._asdict())
 
     def _send(self, actions: list[events.Action]) -> None:
         out: dict[str, list[Message]] = {}
@@ -249,11 +324,7 @@ class BrokerShell:
                 case events.Log(text):
                     _log.info("%s", text)
                     continue
-                case events.Audit():
-                    _log.info("audit: %s %s %s: %s", action.who, action.verb, action.object,
-                              action.result)  # fmt: skip
-                    continue
-                case events.Journal():
+                case events.Journal() | events.Audit() | events.AtDesk():
                     continue
                 case _:
                     assert_never(action)

@@ -12,6 +12,7 @@ from typing import Any
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
 from relay import auth, log, scrape, state
+from relay.broker.events import Audit
 from relay.broker.model import Settings
 from relay.brokerd import BrokerShell
 from relay.bus import BrokerBus, DoorBus, FeedIn, FeedOut
@@ -65,6 +66,8 @@ class Place:
     """A pipe that closes when the process that started us ends."""
     metrics: socket.socket | None = None
     """Scrapers connect here."""
+    notes: tuple[Audit, ...] = ()
+    """For the audit log: what was done before there was a broker."""
 
 
 def run_broker(place: Place, writer: int) -> None:
@@ -82,7 +85,7 @@ def run_broker(place: Place, writer: int) -> None:
     bus = BrokerBus(state.BUS)
     feed = FeedOut(state.FEED)
     settings = Settings(archive=place.archive.policy)
-    shell = BrokerShell(loop, bus, journal, desk, status, feed, settings)
+    shell = BrokerShell(loop, bus, journal, desk, status, feed, settings, place.notes)
     if place.metrics is not None:
         scrape.Scraped(loop, place.metrics, shell.page, shell.healthy)
     _say_ready(writer)

@@ -1,4 +1,5 @@
-"""`gshell-relay`, also `gshell relay`: start, status, restart, stop, invite. Talks to people;
+"""`gshell-relay`, also `gshell relay`: start, status, restart, stop, invite, user, key, doctor.
+Talks to people;
 decides nothing.
 """
 
@@ -6,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import getpass
 import json
 import os
 import signal
@@ -15,10 +15,9 @@ import time
 from typing import Any, NoReturn
 
 from gshell.errors import GshellError, UsageError
-from relay import state
+from relay import admin, state
 
 _STOP_S = 15.0
-_ASK_S = 3.0
 _RULES = {"policy": "archive", "days": "archive_days", "bytes": "archive_size"}
 _HELP = "A relay that everyone connects out to: one public port, no privileges."
 
@@ -44,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="gshell-relay", description=_HELP)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="start|status|restart|stop|invite|doctor"
+        dest="verb", required=True, metavar="start|status|restart|stop|invite|user|key|doctor"
     )
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
@@ -99,7 +98,10 @@ def _run(argv: list[str]) -> int:
     invite.add_argument("--uses", type=int, metavar="N", help="how often it can be used (10)")
     invite.add_argument("--hours", type=float, metavar="H", help="how long it is valid (24)")
     invite.add_argument("--role", choices=("client", "agent"), help="only for this (default: both)")
+    admin.describe(verbs)
     args = parser.parse_args(argv)
+    if args.verb in ("user", "key"):
+        return admin.run(args)
 
     folder = os.path.abspath(args.state or state.default())
     match args.verb:
@@ -114,7 +116,7 @@ def _run(argv: list[str]) -> int:
         case "doctor":
             return _doctor(folder, args.json)
         case _:
-            return _invite(folder, args)
+            return admin.invite(args)
 
 
 # -------------------------------------------------------------------------------------------- start
@@ -139,7 +141,7 @@ def _start(folder: str, args: argparse.Namespace) -> int:
         if metrics.startswith("unix:"):
             metrics = "unix:" + os.path.abspath(metrics[5:])
         check_metrics(metrics, args.metrics_anywhere)
-    user = _user(args.user)
+    user = admin.user_name(args.user)
     state.prepare(folder)
     folder = os.path.realpath(folder)
 
@@ -161,13 +163,13 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     if ordered:
         state.remember_archive_rules(folder, dataclasses.asdict(rules))
     relay.prepare()
-    invite = _make_invite(folder, relay.relays, user, None, None, "any")
+    invite = _first_invite(folder, relay, user)
 
     def greet() -> None:
         print(f"The relay listens on {', '.join(relay.listen)}; its state is in {folder}")
         if relay.scraped:
             print(f"Its figures are at {relay.scraped} (GET /metrics)")
-        _show_invite(invite, user, None, None, "any")
+        admin.show_invite(invite, user, None, None, "any")
         sys.stdout.flush()
 
     if args.foreground:
@@ -222,86 +224,37 @@ def _daemon(relay: Any, writer: int) -> NoReturn:
         os._exit(code)
 
 
-def _user(name: str | None) -> str:
-    from relay.auth import check_name
-
-    if name is None:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):
-            raise UsageError("cannot tell who you are", hint="say it: --user NAME") from None
-    return check_name(name, "a user's name")
-
-
-# ------------------------------------------------------------------------------------------- invite
-
-
-def _invite(folder: str, args: argparse.Namespace) -> int:
-    facts = _running(folder)
-    user, role = _user(args.user), args.role or "any"
-    text = _make_invite(folder, facts["relays"], user, args.uses, args.hours, role)
-    _show_invite(text, user, args.uses, args.hours, role)
-    return 0
-
-
-def _make_invite(
-    folder: str, relays: list[str], user: str, uses: int | None, hours: float | None, role: str
-) -> str:
-    from relay import desk
+def _first_invite(folder: str, relay: Any, user: str) -> str:
+    """For the administrator: whoever starts the relay, or is named then."""
+    from relay.broker.events import Audit
+    from relay.brokerd import LOCAL
+    from relay.desk import INVITE_HOURS, INVITE_USES, Desk
     from relay.journal import Journal
 
     journal = Journal(os.path.join(folder, state.JOURNAL))
     try:
-        office = desk.Desk(folder, journal, relays)
-        uses = desk.INVITE_USES if uses is None else uses
-        return office.invite(
-            user, role, uses, desk.INVITE_HOURS if hours is None else hours, time.time()
-        )
+        desk = Desk(folder, journal, relay.relays)
+        now = time.time()
+        desk.ensure_user(user, now, "admin")
+        invite = desk.invite(user, "any", INVITE_USES, INVITE_HOURS, now)
+        relay.notes.append(Audit(LOCAL, "invite", f"user {user}", detail={"role": "any"}))
+        return invite
     finally:
         journal.close()
-
-
-def _show_invite(text: str, user: str, uses: int | None, hours: float | None, role: str) -> None:
-    from relay import desk
-
-    uses = desk.INVITE_USES if uses is None else uses
-    hours = desk.INVITE_HOURS if hours is None else hours
-    print(f"\nFor {user}, to be used {uses} times within {hours:g} hours:\n")
-    if role != "agent":
-        print(f"  gshell login '{text}'")
-    if role != "client":
-        print(f"  gshell agent start --invite '{text}'")
 
 
 # ---------------------------------------------------------------------------------- status and stop
 
 
-def _running(folder: str) -> dict[str, Any]:
-    if not os.path.isdir(folder):
-        raise GshellError(
-            f"no relay has ever run from {folder}", hint="gshell relay start --listen HOST:PORT"
-        )
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise GshellError(
-            f"cannot read the state directory {folder}", hint="choose another: --state DIR"
-        )
-    facts = state.running(folder)
-    if facts is None:
-        raise GshellError(
-            f"no relay runs from {folder}", hint="gshell relay start --listen HOST:PORT"
-        )
-    return facts or state.wait_running(folder, _ASK_S)
-
-
 def _status(folder: str, as_json: bool) -> int:
     try:
-        facts = _running(folder)
+        facts = admin.running(folder)
     except GshellError:
         if as_json:
             print(json.dumps({"running": False}))
             return 125
         raise
-    facts = {"running": True, **facts, **_ask(folder)}
+    facts = {"running": True, **facts, **admin.ask_here(folder)}
     if as_json:
         print(json.dumps(facts, indent=1))
         return 0
@@ -325,7 +278,7 @@ def _doctor(folder: str, as_json: bool) -> int:
         facts = state.running(folder) if os.path.isdir(folder) else None
     except GshellError:
         facts = None  # the directory's own check says why
-    found = doctor.examine(folder, facts, lambda: _ask(folder), time.time())
+    found = doctor.examine(folder, facts, lambda: admin.ask_here(folder), time.time())
     bad = sum(1 for _, finding in found if finding.level == "bad")
     if as_json:
         lines = [{"check": name, **finding._asdict()} for name, finding in found]
@@ -340,25 +293,10 @@ def _doctor(folder: str, as_json: bool) -> int:
     return 1 if bad else 0
 
 
-def _ask(folder: str) -> dict[str, Any]:
-    """The broker's own words; empty if it does not answer."""
-    from gshell import sitepath
-
-    sitepath.enable()
-    from relay.bus import DoorBus
-
-    os.chdir(folder)  # the bus's name must be short
-    bus = DoorBus(state.BUS, f"ask{os.getpid()}")
-    try:
-        return next(iter(bus.drain()), {}) if bus.wait(_ASK_S) else {}
-    finally:
-        bus.close()
-
-
 def _restart(folder: str) -> int:
     from gshell import __version__, sitepath
 
-    facts = _running(folder)
+    facts = admin.running(folder)
     pidfd = _pidfd(facts)
     was = facts.get("version", "of unknown version")
     if not facts.get("takeover"):
@@ -399,7 +337,7 @@ def _pidfd(facts: dict[str, Any]) -> int:
 
 
 def _stop(folder: str) -> int:
-    facts = _running(folder)
+    facts = admin.running(folder)
     pidfd = _pidfd(facts)
     import select
 

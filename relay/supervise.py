@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 from gshell import __version__
 from gshell.errors import GshellError
 from relay import auth, state, takeover
+from relay.broker.events import Audit
+from relay.brokerd import LOCAL
 from relay.children import (
     Place,
     Plan,
@@ -90,6 +92,7 @@ class Relay:
             self._children.append(_Child("archive", run_archive, waited_for=False))
         self._boot = os.urandom(8).hex()
         self._former = dict(handed.children) if handed is not None else {}
+        self.notes: list[Audit] = []  # for the audit log, once there is a broker to write it
         self._stopping = self._hangup = self._asked = False
 
     def _take(self, plan: Plan) -> None:
@@ -124,8 +127,11 @@ class Relay:
             desk = Desk(self.plan.state, journal, self.relays)
             desk.archive_tickets(time.time())
             if self.plan.tickets_for:
+                user = self.plan.tickets_for
+                desk.ensure_user(user, time.time(), "admin")
                 for name, kind in ((state.CLIENT_TICKET, "client"), (state.AGENT_TICKET, "agent")):
-                    desk.write_ticket(name, kind, self.plan.tickets_for, "", time.time())
+                    if desk.write_ticket(name, kind, user, "", time.time()):
+                        self.notes.append(Audit(LOCAL, "ticket", f"{kind} of {user}"))
         finally:
             journal.close()
 
@@ -308,6 +314,8 @@ class Relay:
                 break
             said += chunk
         os.close(reader)
+        if child.name == "broker" and said == b"ready\n":
+            self.notes.clear()
         if said != b"ready\n" and not self._stopping:
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             _reap(child)
@@ -325,7 +333,7 @@ class Relay:
             uid = os.geteuid() if self.plan.tickets_for and local else None
             place = Place(
                 self.listening, self.listen, self.relays, uid, self.plan.archive, self._life_read,
-                self.metrics,
+                self.metrics, tuple(self.notes),
             )  # fmt: skip
             child.run(place, writer)
             code = 0

@@ -34,6 +34,7 @@ EXPECT_KEPT_S = 120.0  # an announced client that never came
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
 AWAY_WRITER_S = 20.0  # a writer whose link is lost keeps the typing so long from those present
 SWEEP_S = 5.0
+FINAL = ("auth", "revoked", "superseded")  # refused for good: to dial again would be no use
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
@@ -64,13 +65,15 @@ class Agent:
         version: str,
         spool_dir: str | None = None,
         quota_bytes: int | None = None,
+        boot: str = "",
     ) -> None:
-        """``quota_bytes``: what all sessions may have on disk; None: `spoolplace.usual_quota`."""
+        """``quota_bytes``: what all sessions may have on disk; None: `spoolplace.usual_quota`.
+        ``boot``: this process's name, drawn by its keeper, who speaks of it when it is dead."""
         self.loop = loop
         self._ticket = ticket
         self._facts = facts
         self._version = version
-        self._boot = os.urandom(16).hex()
+        self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
@@ -165,6 +168,11 @@ class Agent:
              "watchers": sum(a is not session.primary for a in live)}
         )  # fmt: skip
 
+    def on_stole(self, session: Session, attachment: Attachment) -> None:
+        self._uplink.say(
+            {"m": "stole", "job": session.job, "index": session.index, "att": attachment.id}
+        )
+
     def on_left(self, session: Session) -> None:
         if session.state == "new" and not session.attachments:
             self._unused(session)
@@ -240,6 +248,8 @@ class Agent:
         elif kind == "cancel":
             for session in self._of_job(message):
                 session.cancel()
+        elif kind == "revoke":
+            self._revoke(message)
         elif kind == "ended-ok":
             self._unacknowledged.pop(f"{message.get('job')}.{message.get('index')}", None)
         elif kind == "archived":
@@ -259,7 +269,7 @@ class Agent:
             self.done = GshellError("stopped by request")
         elif kind == "error":
             log.error("relay: %s", message.get("message"))
-            if message.get("code") in ("auth", "revoked"):  # "duplicate" may pass: it dials again
+            if message.get("code") in FINAL:  # "duplicate" may pass: it dials again
                 self.done = AuthError(str(message.get("message")))
 
     def _of_job(self, message: dict[str, Any]) -> list[Session]:
@@ -278,6 +288,20 @@ class Agent:
         waiting = self._waiting.pop(att, None)
         if waiting is not None:
             waiting.go_on()
+
+    def _revoke(self, message: dict[str, Any]) -> None:
+        """The relay withdrew what these attachments came in with."""
+        why = str(message.get("why") or "")
+        atts = message.get("atts")
+        for att in map(str, atts if isinstance(atts, list) else ()):
+            self._expects.pop(att, None)
+            waiting = self._waiting.pop(att, None)
+            if waiting is not None:
+                waiting.refuse("revoked", why)
+            session = self._attachments.pop(att, None)
+            if session is not None and att in session.attachments:
+                session.attachments[att].end("revoked", why)
+                self.on_left(session)
 
     def _start_detached(self, message: dict[str, Any]) -> None:
         key = f"{message['job']}.{message['index']}"
@@ -341,6 +365,7 @@ class Agent:
                 return
             session = found[0]
         attachment = Attachment(session, att, greeter.user, str(expect["rights"]), probe)
+        attachment.credential = str(expect.get("cred") or "")
         attachment.since = hello.get("since")
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))

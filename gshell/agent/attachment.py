@@ -29,6 +29,9 @@ class Attachment:
         self.id = id
         self.user = user
         self.rights = rights
+        self.credential = (
+            ""  # what its client came in with: the relay ends it when that is withdrawn
+        )
         self.peer = hello
         self.link: Link | None = None
         self.lost_at: float | None = None

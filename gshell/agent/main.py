@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
+       python3 agent.pyz --invite @FILE --node I [--restart R]
   --ticket FILE    the 0600 file that says who this agent is ("-": from stdin)
   --invite INVITE  enrol with a relay's invite (better from a file: --invite @FILE)
+  --node I         be node I of the pilot whose invite it is; each node is given out once
+  --restart R      the how many-th start of that node this is (0)
   --relay H:P      dial this address (or several, by commas) instead of the ticket's
   --slots N        tasks at the same time
   --tag WORD       what this agent offers; may be repeated
@@ -41,6 +44,9 @@ _LONG = [
     "tag=",
     "spool=",
     "quota=",
+    "node=",
+    "restart=",
+    "boot=",
     "ready-fd=",
     "keeper-fd=",
     "help",
@@ -64,6 +70,9 @@ class Settings:
         self.tags: list[str] = []
         self.spool: str | None = None
         self.quota: int | None = None
+        self.node: int | None = None
+        self.restart: int | None = None
+        self.boot = ""
         self.ready_fd = -1
         self.keeper_fd = -1
         self.word = ""
@@ -85,7 +94,7 @@ class Settings:
             self.tags.append(value)
         elif name == "--quota":
             self.quota = _size(value)
-        elif name in ("--slots", "--ready-fd", "--keeper-fd"):
+        elif name in ("--slots", "--ready-fd", "--keeper-fd", "--node", "--restart"):
             if not value.isdigit():
                 raise UsageError(f"{name} {value!r} is not a whole number")
             setattr(self, name[2:].replace("-", "_"), int(value))
@@ -106,11 +115,23 @@ def _size(text: str) -> int:
     return int(digits) << 10 * power
 
 
+def _check_claim(settings: Settings) -> None:
+    if settings.restart is not None and settings.node is None:
+        raise UsageError("--restart goes with --node", hint="python3 agent.pyz --help")
+    if settings.node is not None and not (settings.invite or "").startswith("@"):
+        raise UsageError(
+            "a pilot's invite stands in a file that only you can read: its token must not be "
+            "seen in a list of processes",
+            hint="python3 agent.pyz --invite @FILE --node I",
+        )
+
+
 def read_ticket(settings: Settings) -> Ticket:
     """
     Raises:
         UsageError, BrokerError, LinkLost: none to be had; says why.
     """
+    _check_claim(settings)
     if settings.invite is not None:
         from gshell.net import relaylink
 
@@ -120,7 +141,10 @@ def read_ticket(settings: Settings) -> Ticket:
         empty, token = relaylink.parse_invite(text)
         if settings.relay:
             empty = empty._replace(relays=settings.relay.split(","))
-        ticket = relaylink.enrol(empty, token, "agent", "")
+        claim = None
+        if settings.node is not None:
+            claim = {"node": settings.node, "restart": settings.restart or 0}
+        ticket = relaylink.enrol(empty, token, "agent", "", claim)
     elif settings.ticket is not None:
         text = sys.stdin.read() if settings.ticket == "-" else _read(settings.ticket)
         ticket = Ticket.load(text, settings.ticket)
@@ -196,7 +220,8 @@ def _keep(settings: Settings) -> int:
     reads, writes = os.pipe()  # not inherited but by the agent, and the agent only needs to read
     text = ticket.dump().encode()
     os.set_inheritable(reads, True)
-    words = ["--ticket", f"/proc/self/fd/{reads}"]
+    boot = os.urandom(16).hex()
+    words = ["--ticket", f"/proc/self/fd/{reads}", "--boot", boot]
     for tag in settings.tags:
         words += ["--tag", tag]
     if settings.slots is not None:
@@ -219,7 +244,7 @@ def _keep(settings: Settings) -> int:
     ):  # it crashed, or was killed; else it has said goodbye itself
         from gshell.agent import obituary
 
-        obituary.report(ticket)
+        obituary.report(ticket, boot)
     return status
 
 
@@ -241,7 +266,7 @@ def run(settings: Settings) -> int:
     ticket = read_ticket(settings)
     loop = Loop()
     facts = Facts(settings.slots, settings.tags)
-    agent = Agent(loop, ticket, facts, __version__, settings.spool, settings.quota)
+    agent = Agent(loop, ticket, facts, __version__, settings.spool, settings.quota, settings.boot)
     stop: list[int] = []
     reads, writes = socket.socketpair()
     for end in (reads, writes):

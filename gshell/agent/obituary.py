@@ -22,14 +22,14 @@ RETRY_S = 0.3
 ANSWER_S = 5.0
 
 
-def report(ticket: Ticket, patience_s: float = PATIENCE_S) -> bool:
-    """Whether the relay heard it."""
+def report(ticket: Ticket, was: str = "", patience_s: float = PATIENCE_S) -> bool:
+    """Whether the relay heard it. ``was``: the dead process; of another one nothing is said."""
     loop = Loop()
     try:
         end = loop.clock() + patience_s
         relays = relays_of(ticket.relays)
         while loop.clock() < end:
-            told = _Telling(loop, ticket, relays.address)
+            told = _Telling(loop, ticket, relays.address, was)
             wait_s = relays.answer_s(ANSWER_S)
             if loop.run_until(lambda told=told: told.over, wait_s) and told.heard:  # type: ignore[misc]
                 return True
@@ -46,9 +46,10 @@ def report(ticket: Ticket, patience_s: float = PATIENCE_S) -> bool:
 class _Telling:
     """One attempt: the agent was born anew, with nothing that it ran before, and leaves."""
 
-    def __init__(self, loop: Loop, ticket: Ticket, relay: str) -> None:
+    def __init__(self, loop: Loop, ticket: Ticket, relay: str, was: str) -> None:
         self.over = self.heard = self.refused = False
         self._ticket = ticket
+        self._was = was
         self._decoder = control.ControlDecoder(control.MAX_FROM_RELAY_BYTES)
         self._link: Link | None = None
         try:
@@ -74,8 +75,8 @@ class _Telling:
         link.send(
             control.encode(
                 {"m": "hello", "role": "agent", "v": 1, "agent_id": self._ticket.agent_id,
-                 "boot": os.urandom(16).hex(), "host": os.uname().nodename, "slots": 0,
-                 "draining": True, "sessions": []}
+                 "boot": os.urandom(16).hex(), "was": self._was,
+                 "host": os.uname().nodename, "slots": 0, "draining": True, "sessions": []}
             )
         )  # fmt: skip
         link.send(control.encode({"m": "bye"}))
@@ -90,7 +91,7 @@ class _Telling:
             self.heard = True
             self.close()
         elif message.get("m") == "error":  # "duplicate": it still believes in the dead one
-            self.refused = message.get("code") == "revoked"
+            self.refused = message.get("code") in ("revoked", "superseded")
             self.close()
 
     def link_room(self, link: Link) -> None:

@@ -68,6 +68,9 @@ class SessionOwner(Protocol):
 
     def on_left(self, session: Session) -> None: ...
 
+    def on_stole(self, session: Session, attachment: Attachment) -> None:
+        """Somebody took the typing from another one who was here."""
+
     def on_started(self, session: Session) -> None: ...
 
     def on_ended(self, session: Session) -> None: ...
@@ -684,6 +687,8 @@ class Session:
             present is None or steal or (present.link is None and self._typed_by_hand())
         ):
             self._make_primary(attachment)
+            if steal and present is not None:
+                self._owner.on_stole(self, attachment)
         self._owner.on_watchers(self)
 
     def _make_primary(self, attachment: Attachment | None) -> None:
@@ -738,8 +743,11 @@ class Session:
         self._owner.on_left(self)
 
     def steal(self, attachment: Attachment) -> None:
+        before = self.primary
         if attachment.rights == "rw":
             self._make_primary(attachment)
+            if before not in (None, attachment):
+                self._owner.on_stole(self, attachment)
 
     def forget(self) -> None:
         """Drop logs and spools; the step is over and nobody may ask any more."""
@@ -775,7 +783,13 @@ class Session:
             "signal": self.signal,
             "error": self.error,
             "atts": [
-                {"att": a.id, "user": a.user, "rights": a.rights, "live": a.link is not None}
+                {
+                    "att": a.id,
+                    "user": a.user,
+                    "rights": a.rights,
+                    "cred": a.credential,
+                    "live": a.link is not None,
+                }
                 for a in self.attachments.values()
             ],
         }

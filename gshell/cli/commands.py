@@ -257,6 +257,30 @@ STOP = Command(
     common=GLOBAL,
 )
 WHOAMI = Command("whoami", "who I am to the relay, and which relay that is", common=GLOBAL)
+KEYS = Command(
+    "keys",
+    "list my keys: which machines and agents may come as me",
+    examples=(("gshell keys", "the one in use has a star"),),
+    common=GLOBAL,
+)
+REVOKE = Command(
+    "revoke",
+    "withdraw a key of mine, at once: live connections too",
+    words="ID [ID...]",
+    examples=(("gshell revoke 3fa91c", "its first digits, from gshell keys"),),
+    common=GLOBAL,
+)
+AUDIT = Command(
+    "audit",
+    "check or show a relay's audit log, on the relay's host",
+    words="verify|show ...",
+    opaque=True,
+    examples=(
+        ("gshell audit verify", "1 if it is not what the relay wrote"),
+        ("gshell audit show --user bob", "what bob did"),
+    ),
+    common=GLOBAL,
+)
 DOCTOR = Command("doctor", "check everything and say what to do", common=GLOBAL)
 VERSION = Command("version", "print the version", common=GLOBAL)
 HELP_COMMAND = Command("help", "explain a command", words="[COMMAND...]", common=GLOBAL)
@@ -276,11 +300,13 @@ LOGIN = Command(
 )
 RELAY = Command(
     "relay",
-    "start, inspect and stop a relay",
-    words="start|status|restart|stop|invite|doctor ...",
+    "start, inspect and stop a relay; its users and their keys",
+    words="start|status|restart|stop|invite|user|key|doctor ...",
     opaque=True,
     examples=(
         ("gshell relay start --listen 0.0.0.0:4433", "prints an invite"),
+        ("gshell relay user add bob", "prints one for bob"),
+        ("gshell relay user revoke bob", "ends all that is bob's, at once"),
         ("gshell relay restart", "after an update: sessions go on"),
     ),
     common=GLOBAL,
@@ -291,6 +317,8 @@ AGENT_START = Command(
     (
         Option("--ticket", "FILE", "the ticket to enrol with"),
         Option("--invite", "INVITE", "enrol with a relay's invite (@FILE: it stands there)"),
+        Option("--node", "I", "as node I of the pilot whose invite it is", values.count),
+        Option("--restart", "R", "the how many-th start of that node it is (0)", values.count),
         Option(
             "--slots", "N", "tasks at a time (else 4 per cpu, at least 64)", values.whole_number
         ),
@@ -341,12 +369,27 @@ AGENT_TICKET = Command(
     examples=(("gshell agent ticket agent.ticket", "readable by you alone; move it safely"),),
     common=GLOBAL,
 )
+AGENT_PILOT = Command(
+    "agent pilot",
+    "write an invite for the nodes of one batch job",
+    (
+        Option("--name", "NAME", "its agents are NAME.0, NAME.1, ..."),
+        Option("--nodes", "N", "how many nodes (1); each is given out once", values.whole_number),
+        Option("--hours", "H", "how long it is valid (24)", values.whole_number),
+        Option("--force", help="replace FILE"),
+    ),
+    words="FILE",
+    examples=(
+        ("gshell agent pilot --nodes 4 pilot.invite", "there: agent start --invite @FILE --node I"),
+    ),
+    common=GLOBAL,
+)
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
     RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, AGENTS, AGENT_START, AGENT_STOP,
-    AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND,
-    VERSION, BG,
+    AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN, WHOAMI, KEYS, REVOKE, AUDIT,
+    STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

@@ -82,6 +82,13 @@ def run(parsed: Parsed) -> int:
         from relay.cli import main as relay_main
 
         return relay_main(parsed.words)
+    if name == "audit":
+        from gshell import sitepath
+
+        sitepath.enable()
+        from relay.auditing import run as run_audit
+
+        return run_audit(parsed.words)
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

@@ -14,6 +14,13 @@ def whole_number(text: str) -> int:
     raise ValueError(f"{text!r} is not a whole number above 0")
 
 
+def count(text: str) -> int:
+    """A whole number, 0 too."""
+    if len(text) <= _LONGEST and text.isascii() and text.isdigit():
+        return int(text)
+    raise ValueError(f"{text!r} is not a whole number")
+
+
 def parse_duration(text: str, bare_s: float = 1.0) -> float:
     """Seconds in ``1:30:00``, ``5:00`` (minutes), ``30m``, ``1h30m``, ``1-0`` (days-hours).
 

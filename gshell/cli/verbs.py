@@ -219,22 +219,52 @@ def _is_ours(pid: int) -> bool:
 
 def whoami(parsed: Parsed) -> int:
     answer = _ask(parsed, {"m": "whoami"})
-    fields = {key: answer.get(key) for key in ("user", "role", "relay")}
+    fields = {key: answer.get(key) for key in ("user", "role", "relay", "key", "until")}
     fields["relay"] = fields["relay"] or launch.ticket_for(parsed, start=False).relays[0]
     if parsed["json"]:
         _print_json("whoami", fields)
-    else:
-        print(f"{fields['user']} ({fields['role'] or 'user'}) at {fields['relay']}")
+        return 0
+    print(f"{fields['user']} ({fields['role'] or 'user'}) at {fields['relay']}")
+    if fields["until"]:
+        until = time.strftime("%Y-%m-%d", time.localtime(float(fields["until"])))
+        print(f"key {str(fields['key'])[:12]}, valid until {until}")
     return 0
+
+
+def keys(parsed: Parsed) -> int:
+    from gshell.client.render import keys_table
+
+    found = _ask(parsed, {"m": "keys"})["keys"]
+    if parsed["json"]:
+        _print_json("keys", found)
+    elif parsed["quiet"]:
+        sys.stdout.write("".join(f"{key['serial']}\n" for key in found))
+    else:
+        sys.stdout.write(keys_table(found, time.time(), _width(), _color(parsed)))
+    return 0
+
+
+def revoke(parsed: Parsed) -> int:
+    status = 0
+    for word in parsed.words:
+        try:
+            answer = _ask(parsed, {"m": "revoke", "what": word})
+        except BrokerError as error:
+            status = 1
+            from gshell.client.render import error_text
+
+            sys.stderr.write(error_text(error, False))
+        else:
+            if not parsed["quiet"]:
+                print(f"gshell: the {answer['revoked']} {answer['id']} is revoked")
+    return status
 
 
 def login(parsed: Parsed) -> int:
     if len(parsed.words) != 1:
         raise UsageError("gshell login takes one invite", hint="gshell relay invite    prints one")
     empty, token = parse_invite(parsed.words[0])
-    import getpass
-
-    ticket = enrol(empty, token, "client", getpass.getuser())
+    ticket = enrol(empty, token, "client", "")  # the invite says for whom it is
     config.private_dir(config.config_dir())
     config.write_private(config.client_ticket_path(), ticket.dump())
     if not parsed["quiet"]:
@@ -257,6 +287,9 @@ def agent_start(parsed: Parsed) -> int:
         os.set_inheritable(fd, True)
         os.lseek(fd, 0, os.SEEK_SET)
         argv += ["--ticket", f"/proc/self/fd/{fd}"]
+    for name in ("node", "restart"):
+        if parsed[name] is not None:
+            argv += [f"--{name}", str(parsed[name])]
     relay = config.relay_override()
     if relay:
         argv += ["--relay", relay]
@@ -332,6 +365,17 @@ def agent_ticket(parsed: Parsed) -> int:
     return 0
 
 
+def agent_pilot(parsed: Parsed) -> int:
+    path = _one_file(parsed)
+    fields = {key: parsed[key] for key in ("name", "nodes", "hours") if parsed[key] is not None}
+    answer = _ask(parsed, {"m": "pilot", **fields}, start=True)
+    config.write_private(path, answer["invite"] + "\n")
+    if not parsed["quiet"]:
+        there = f"gshell agent start --foreground --invite @{path} --node I --restart R"
+        print(f"gshell: {path} is for the pilot {answer['name']}; on its node I: {there}")
+    return 0
+
+
 def agent_pack(parsed: Parsed) -> int:
     path = _one_file(parsed)
     from gshell.agent.pack import pack
@@ -401,6 +445,8 @@ VERBS: dict[str, Callable[[Parsed], int]] = {
     "forget": forget,
     "stop": stop,
     "whoami": whoami,
+    "keys": keys,
+    "revoke": revoke,
     "login": login,
     "doctor": doctor,
     "top": top,
@@ -410,4 +456,5 @@ VERBS: dict[str, Callable[[Parsed], int]] = {
     "agent drain": agent_drain,
     "agent pack": agent_pack,
     "agent ticket": agent_ticket,
+    "agent pilot": agent_pilot,
 }

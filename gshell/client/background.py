@@ -109,6 +109,15 @@ class WarmPool:
         self._lose(talk)
 
 
+def _ticket_state() -> tuple[int, ...]:
+    """Changes when the ticket's file does; empty without one."""
+    try:
+        found = os.stat(config.client_ticket_path())
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class Background:
     """Owns the socket, the pool and all running fronts."""
 
@@ -121,6 +130,7 @@ class Background:
         self._listener = listener
         self.fronts: set[Front] = set()
         self.plan_of = plan_of
+        self._ticket_seen = _ticket_state()
         self.used_at = loop.clock()
         self.stopping = False
         loop.add(listener.fileno(), IN, self._accept)
@@ -136,7 +146,25 @@ class Background:
             sock.close()
             return
         self.used_at = self.loop.clock()
+        self._renew()
         self.fronts.add(Front(self, sock))
+
+    def _renew(self) -> None:
+        """The user has enrolled again, after a revocation maybe: come as that from now on."""
+        seen = _ticket_state()
+        if seen == self._ticket_seen or not seen:
+            return
+        try:
+            ticket = config.find_ticket()
+        except GshellError:
+            return  # half of one: the next look sees the rest
+        if ticket is None:
+            return
+        self._ticket_seen = seen
+        self.pool.close()
+        self.dialler = Dialler(self.loop, ticket)
+        self.pool = WarmPool(self.dialler)
+        self.pool.fill()
 
     def gone(self, front: Front) -> None:
         self.fronts.discard(front)

@@ -249,7 +249,9 @@ class Conversation:
             "gone": LinkLost("the session is not there any more", transient=False),
             "denied": AuthError(f"the agent refused: {event.reason}"),
             "shutdown": LinkLost("the agent was stopped", transient=False),
-            "revoked": AuthError("your right to look at this session was revoked"),
+            "revoked": AuthError(
+                f"this session was closed to you: {event.reason or 'the right to it was withdrawn'}"
+            ),
         }
         self._fail(
             reasons.get(code)

@@ -282,6 +282,19 @@ def _over(job: Mapping[str, Any]) -> bool:
     return job.get("ended_at") is not None
 
 
+def keys_table(
+    keys: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+) -> str:
+    """Credentials of the verb ``keys`` as a table; ``width`` None: as wide as it needs."""
+    columns = [
+        _Column("KEY", 0, lambda key: _text(key, "serial")[:12] + ("*" if key.get("mine") else "")),
+        _Column("FOR", 1, lambda key: _text(key, "agent_id") or "client", shrinks=True),
+        _Column("MADE", 2, lambda key: _since(key, "made_at", now)),
+        _Column("LAST SEEN", 3, lambda key: _since(key, "seen_at", now)),
+    ]
+    return _table(keys, columns, width, color)
+
+
 def agents_table(
     agents: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
 ) -> str:

@@ -230,8 +230,11 @@ def parse_invite(text: str) -> tuple[Ticket, str]:
     return Ticket("", "", "", [relay], pin, "", "", "", "", ""), token
 
 
-def enrol(ticket: Ticket, invite: str, role: str, name: str) -> Ticket:
-    """Turn an invite into a ticket; ``ticket`` has address and pin only.
+def enrol(
+    ticket: Ticket, invite: str, role: str, name: str, claim: dict[str, int] | None = None
+) -> Ticket:
+    """Turn an invite into a ticket; ``ticket`` has address and pin only. ``claim``: which node of
+    a pilot, for the how many-th time.
 
     Raises:
         BrokerError, LinkLost, AuthError: as above.
@@ -241,7 +244,10 @@ def enrol(ticket: Ticket, invite: str, role: str, name: str) -> Ticket:
     errors: list[GshellError] = []
     link = RelayLink(loop, ticket, errors.append, got.append)
     try:
-        link.send_first({"m": "enrol", "invite": invite, "role": role, "name": name})
+        message: dict[str, Any] = {"m": "enrol", "invite": invite, "role": role, "name": name}
+        if claim is not None:
+            message["claim"] = claim
+        link.send_first(message)
         link.open()
         loop.run_until(lambda: bool(got or errors), ANSWER_S)
     finally:

@@ -134,6 +134,12 @@ class Tls:
         cert = self._object.getpeercert() or {}
         return str(cert.get("serialNumber", ""))
 
+    def peer_until(self) -> float:
+        """When the verified peer certificate ends; 0 if there is none."""
+        cert = self._object.getpeercert() or {}
+        until = cert.get("notAfter")
+        return float(ssl.cert_time_to_seconds(str(until))) if until else 0.0
+
     def peer_pin(self) -> str:
         der = self._object.getpeercert(binary_form=True)
         return pin_of(der) if der else ""
@@ -148,6 +154,8 @@ def pin_of(der: bytes) -> str:
 
 def _translated(error: ssl.SSLError) -> Exception:
     reason = error.reason or "TLS error"
+    if "CERTIFICATE_EXPIRED" in reason:  # the other side says it of ours
+        return AuthError("our certificate has expired", hint="gshell login INVITE")
     if isinstance(error, ssl.SSLCertVerificationError):
         return AuthError(
             f"the certificate of the other side is not valid here: {error.verify_message}"

@@ -6,5 +6,6 @@ records first. No I/O, no clock, no randomness in here: whole days are tested in
 Read in this order: `states` (a job's life), `model` (what is remembered), `events` (what comes in,
 what goes out), `core` (the dispatch), `books` (all that one broker knows), `places` (queue, slots,
 groups, deadlines), `joins` (data connections), `reports` (what agents say), `verbs` (what clients
-ask), `feed` (who watches, and what is told), `views` (what they are shown).
+ask), `ends` (what ends, and what ends with it), `feed` (who watches, and what is told), `archiving`
+(what is kept of what has ended), `views` (what they are shown).
 """

@@ -13,6 +13,7 @@ from typing import Any
 from relay.broker.events import (
     Action,
     AskId,
+    Audit,
     Conn,
     ConnUp,
     Journal,
@@ -21,10 +22,11 @@ from relay.broker.events import (
     Refuse,
     Send,
 )
-from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Settings
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings
 from relay.broker.states import JobState
 from relay.broker.views import job_view
 
+_OBJECT = 120  # characters of an audit entry's object: some of them are a client's own words
 _WHY_KEPT = 4096  # refusals remembered for `whynot`; the oldest go first
 
 
@@ -58,6 +60,10 @@ class Books:
         self.touched_jobs: dict[int, Job] = {}  # in this round, as are the next two
         self.touched_agents: dict[str, Agent] = {}
         self.gone: list[tuple[str, str, str]] = []  # what ("job", "agent"), whose, id
+        self.greeted: set[Conn] = set()  # connections that have said something
+        self.lineages: dict[str, Lineage] = {}  # by agent, those not here any more too
+        self.withdrawn: set[str] = set()  # serials of credentials that count no more
+        self.groups_of: dict[str, frozenset[str]] = {}  # user -> groups
         self.next_id = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -99,6 +105,18 @@ class Books:
     def log(self, text: str) -> None:
         self.out.append(Log(text))
 
+    def audit(
+        self, who: str, verb: str, object: str, result: str = "ok", source: str = "", **detail: Any
+    ) -> None:
+        self.out.append(Audit(who, verb, object[:_OBJECT], result, source, detail))
+
+    def audit_of(
+        self, up: ConnUp, verb: str, object: str, result: str = "ok", **detail: Any
+    ) -> None:
+        """As `audit`, of who is connected so."""
+        who = f"agent {up.agent_id} of {up.user}" if up.role == "agent" else up.user
+        self.audit(who, verb, object, result, up.source, **detail)
+
     # --------------------------------------------------------------------------------------- timers
 
     def at(self, when: float, call: Callable[[], None]) -> None:
@@ -134,6 +152,12 @@ class Books:
         number = job_number(text)
         job = self.jobs.get(number) if number is not None else None
         return job if job is not None and job.user == user and job.shown else None
+
+    def crowded(self, user: str) -> bool:
+        """One more job is one too many."""
+        live = len(self.jobs_of.get(user, ())) - len(self.kept.get(user, ()))
+        waiting = len(self.queues.get(user, ()))
+        return live >= self.settings.jobs_per_user or waiting >= self.settings.queue_per_user
 
     def keep(self, job: Job) -> None:
         """Write the job down, as it is at the end of the round."""
@@ -264,6 +288,10 @@ class Books:
         self.agents_of.get(agent.user, {}).pop(agent.id, None)
         self.gone.append(("agent", agent.user, agent.id))
         self.out.append(Journal("agent", agent.id, None))
+        lineage = self.lineages.get(agent.id)
+        if lineage is not None and lineage.barred:
+            lineage.barred.clear()
+            self.out.append(Journal("boots", agent.id, lineage.record(agent.id)))
 
 
 def job_number(text: object) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, feed, joins, places, reports, verbs
+from relay.broker import archiving, ends, feed, joins, places, reports, verbs
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
@@ -19,15 +19,17 @@ from relay.broker.events import (
     ConnUp,
     DoorLost,
     Event,
+    Known,
     Lagging,
     Message,
     Noted,
+    Revoked,
     Said,
     Tick,
     Unjoined,
     WelcomeClient,
 )
-from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Settings
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings
 from relay.broker.states import JobState
 
 _NOTES = {
@@ -67,13 +69,18 @@ class Broker:
                 joins.on_unjoined(b, event)
             case Noted():
                 b.remember_why(event.user, event.att, event.code, _NOTES.get(event.code, ""))
+                b.audit(event.user, "preamble", event.att, event.code, event.source)
             case ConnUp():
-                b.conns[event.conn] = event
+                self._on_up(b, event)
             case ConnDown():
-                self._on_down(b, event.conn)
+                ends.on_down(b, event.conn)
+            case Revoked():
+                ends.on_revoked(b, event)
+            case Known():
+                self._on_known(b, event)
             case DoorLost():
                 for conn in [c for c in b.conns if c.door == event.door]:
-                    self._on_down(b, conn)
+                    ends.on_down(b, conn)
                 for ask in [a for a in b.asks if a.door == event.door]:
                     joins.on_ask_gone(b, AskGone(ask))
             case Lagging():
@@ -84,10 +91,31 @@ class Broker:
             case _:
                 assert_never(event)
 
+    @staticmethod
+    def _on_up(b: Books, up: ConnUp) -> None:
+        b.conns[up.conn] = up
+
+        def check() -> None:
+            if b.conns.get(up.conn) is up and up.conn not in b.greeted:
+                b.log(f"{up.role} {up.user} has said nothing: closed")
+                b.out.append(Close(up.conn))
+                ends.on_down(b, up.conn)
+
+        b.at(b.now + b.settings.hello_s, check)
+
+    @staticmethod
+    def _on_known(b: Books, event: Known) -> None:
+        b.groups_of[event.user] = event.groups
+        for conn, up in b.conns.items():
+            if up.user == event.user:
+                b.conns[conn] = up._replace(standing=event.standing)
+
     def _on_said(self, b: Books, conn: Conn, message: Message) -> None:
         up = b.conns.get(conn)
         if up is None:
             return
+        if up.role == "client" or message.get("m") == "hello":
+            b.greeted.add(conn)
         if up.role == "client":
             if message.get("m") == "hello":
                 b.out.append(WelcomeClient(conn, up.user, up.credential, message.get("id")))
@@ -119,6 +147,8 @@ class Broker:
                 archiving.on_leaving(b, agent)
             case "usage":
                 feed.on_usage(b, agent, message)
+            case "stole":
+                reports.on_stole(b, agent, message)
             case "bye":  # the last word of its life: what is still said to be there is not
                 agent.stopping = agent.draining = True
                 b.touch(agent)
@@ -126,27 +156,6 @@ class Broker:
                 archiving.on_agent_gone(b, agent)
             case _:
                 pass  # of a newer agent
-
-    @staticmethod
-    def _on_down(b: Books, conn: Conn) -> None:
-        up = b.conns.pop(conn, None)
-        if up is None:
-            return
-        if up.role == "agent":
-            agent = b.agents.get(up.agent_id)
-            if agent is not None and agent.conn == conn:
-                reports.on_away(b, agent)
-            return
-        feed.forget(b, conn)
-        for job_id in b.waiters.pop(conn, ()):
-            job = b.jobs.get(job_id)
-            if job is None:
-                continue
-            job.waits = [w for w in job.waits if w[0] != conn]
-            if job.awaits:
-                job.awaits = {k: v for k, v in job.awaits.items() if k[0] != conn}
-                if not job.awaits:
-                    places.abandon_later(b, job)
 
     # ------------------------------------------------------------------------------------- restarts
 
@@ -156,12 +165,19 @@ class Broker:
         agents: Iterable[Message],
         next_id: int,
         now: float,
+        boots: Iterable[Message] = (),
+        withdrawn: Iterable[str] = (),
+        groups: Iterable[tuple[str, frozenset[str]]] = (),
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
         b.now = now
         b.out = []
         b.next_id = next_id
+        b.withdrawn = set(withdrawn)
+        b.groups_of = dict(groups)
+        for record in boots:
+            b.lineages[record["id"]] = Lineage(list(record["boots"]), list(record["barred"]))
         for record in agents:
             agent = Agent.restored(record, now)
             b.add_agent(agent)
@@ -180,7 +196,7 @@ class Broker:
             if member.ended_at is not None and archiving.wanted(b, member):
                 b.to_archive[job.id, index] = None
             if member.att:
-                b.add_att(job, Attachment(member.att, job.user, job.id, index))
+                b.add_att(job, Attachment(member.att, job.user, job.id, index, "rw", member.cred))
             if job.state.final or not member.agent_id or member.ended_at is not None:
                 continue
             agent = b.agents.get(member.agent_id)

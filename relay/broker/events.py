@@ -40,6 +40,8 @@ class ConnUp(NamedTuple):
     else)."""
     source: str = ""
     """The address it came from, for the audit log."""
+    valid_until: float = 0.0
+    """When its certificate ends; 0: nobody said."""
 
 
 class ConnDown(NamedTuple):
@@ -84,6 +86,26 @@ class Noted(NamedTuple):
     user: str
     att: str
     code: str
+    source: str = ""
+
+
+class Revoked(NamedTuple):
+    """Credentials were withdrawn: what hangs on them ends now."""
+
+    serials: frozenset[str]
+    user: str
+    """Whose they were."""
+    why: str
+    whole: bool = False
+    """The user as such is gone, with all that is theirs."""
+
+
+class Known(NamedTuple):
+    """A user was added, or is something else from now on."""
+
+    user: str
+    standing: str
+    groups: frozenset[str] = frozenset()
 
 
 class DoorLost(NamedTuple):
@@ -100,7 +122,20 @@ class Tick(NamedTuple):
     """Time has passed."""
 
 
-Event = ConnUp | ConnDown | Said | Asked | AskGone | Unjoined | Noted | DoorLost | Lagging | Tick
+Event = (
+    ConnUp
+    | ConnDown
+    | Said
+    | Asked
+    | AskGone
+    | Unjoined
+    | Noted
+    | Revoked
+    | Known
+    | DoorLost
+    | Lagging
+    | Tick
+)
 
 
 # ------------------------------------------------------------------------------------------ actions
@@ -159,7 +194,7 @@ class Journal(NamedTuple):
     """A record to be safe before anything else of this round is done; None deletes it."""
 
     table: str
-    """"job", "agent", "share" or "meta"."""
+    """"job", "agent", "share", "boots" or "meta"."""
     key: str
     value: Message | None
 
@@ -178,6 +213,14 @@ class Publish(NamedTuple):
     user: str
     seq: int
     events: list[Message]
+
+
+class AtDesk(NamedTuple):
+    """A request about identities, of somebody who may make it: the desk answers it."""
+
+    up: ConnUp
+    re: object
+    message: Message
 
 
 class Log(NamedTuple):
@@ -206,6 +249,7 @@ Action = (
     | Refuse
     | Cut
     | Journal
+    | AtDesk
     | Feed
     | Publish
     | Log

@@ -57,6 +57,9 @@ def _open(b: Books, event: Asked, att: str) -> None:
         if known.user != user:
             b.refuse(ask, user, att, "none", "there is no such attachment")
             return
+        if known.dead:
+            b.refuse(ask, user, att, "denied", known.dead)
+            return
         job = b.jobs[known.job_id]
         index = known.index
     else:
@@ -109,8 +112,8 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     if pin and (pin not in b.agents or b.agents[pin].user != user):
         b.refuse(ask, user, att, "none", f"there is no agent {pin[:80]}")
         return None
-    if len(b.queues.get(user, ())) >= b.settings.queue_per_user:
-        b.refuse(ask, user, att, "full", "too many jobs of yours wait")
+    if b.crowded(user):
+        b.refuse(ask, user, att, "full", "too many jobs of yours wait or run")
         return None
     if warm and _warm_count(b, user) >= b.settings.warm_per_user:
         b.refuse(ask, user, att, "full", "too many openings ahead of use")
@@ -130,7 +133,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
             b.refuse(ask, user, att, "denied", "two openings of one group contradict each other")
             return None
     member = job.members[index]
-    member.att, member.tasks, member.pin = att, tasks, pin
+    member.att, member.tasks, member.pin, member.cred = att, tasks, pin, event.credential
     b.add_att(job, Attachment(att, user, job.id, index, credential=event.credential))
     if job.complete:
         job.go(JobState.QUEUED)
@@ -256,6 +259,7 @@ def _attach(b: Books, event: Asked, att: str) -> None:
         job, index = b.jobs[known.job_id], known.index
     elif known is not None or (job is not None and not job.shown):
         job = None  # another's, or an opening ahead of use: nothing there to look at
+    shown = f"job {str(body.get('job'))[:20]}"
     if (
         job is None
         or not isinstance(index, int)
@@ -263,6 +267,10 @@ def _attach(b: Books, event: Asked, att: str) -> None:
         or not _may_look(job, job.members[index], user)
     ):
         b.refuse(ask, user, att, "none", "there is no such job of yours")
+        b.audit(user, "attach", shown, "none", event.source)
+        return
+    if known is not None and known.dead:
+        b.refuse(ask, user, att, "denied", known.dead)
         return
     member = job.members[index]
     if not member.agent_id and not job.started:
@@ -275,4 +283,5 @@ def _attach(b: Books, event: Asked, att: str) -> None:
         shown_only = user == ARCHIVE or member.archived is not None
         rights = "rw" if body.get("rights") == "rw" and not shown_only else "r"
         b.add_att(job, Attachment(att, user, job.id, index, rights, event.credential))
+        b.audit(user, "attach", shown, "ok", event.source, rights=rights, key=event.credential[:12])
     _join(b, job, index, ask, body["op"], att, user)

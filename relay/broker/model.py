@@ -44,6 +44,21 @@ class Settings:
     """Attachments remembered per job."""
     queue_per_user: int = 20_000
     """Jobs of a user that wait."""
+    jobs_per_user: int = 30_000
+    """Jobs of a user that have not ended."""
+    agents_per_user: int = 4096
+    """Agents of a user, those that are away too."""
+    waits_per_job: int = 64
+    """Requests that are answered when one job starts or ends."""
+    hello_s: float = 10.0
+    """A connection must have said something within this."""
+    barred_s: float = 120.0
+    """An agent's place is kept so long from others with its ticket, once it is away: a network's
+    hiccup or a relay's restart; a machine that was reset in between has to wait."""
+    boots_kept: int = 16
+    """Processes remembered of an agent: who of them was followed by another one stays out."""
+    agents_remembered: int = 10_000
+    """Agents whose processes are remembered; those that are away go first."""
 
 
 @dataclass(slots=True)
@@ -53,6 +68,8 @@ class Agent:
     id: str
     user: str
     boot: str
+    credential: str = ""
+    """Serial of the certificate it showed last."""
     host: str = ""
     cpus: int = 0
     memory_bytes: int = 0
@@ -89,8 +106,9 @@ class Agent:
 
     def record(self) -> Message:
         return {"id": self.id, "user": self.user, "boot": self.boot, "host": self.host,
-                "slots": self.slots, "cpus": self.cpus, "memory_bytes": self.memory_bytes,
-                "tags": list(self.tags), "pid": self.pid, "version": self.version}  # fmt: skip
+                "credential": self.credential, "slots": self.slots, "cpus": self.cpus,
+                "memory_bytes": self.memory_bytes, "tags": list(self.tags), "pid": self.pid,
+                "version": self.version}  # fmt: skip
 
     @classmethod
     def restored(cls, record: Message, now: float) -> Agent:
@@ -101,12 +119,27 @@ class Agent:
 
 
 @dataclass(slots=True)
+class Lineage:
+    """The processes that were, or wanted to be, one agent; kept beyond their ends."""
+
+    boots: list[str] = field(default_factory=list)
+    """Who has been it, the newest last: nobody but the last comes back."""
+    barred: list[str] = field(default_factory=list)
+    """Who came while another one was connected; stays out until that one is known to be gone."""
+
+    def record(self, agent_id: str) -> Message:
+        return {"id": agent_id, "boots": self.boots, "barred": self.barred}
+
+
+@dataclass(slots=True)
 class Member:
     """A job's part on one agent."""
 
     tasks: int = 1
     att: str = ""
     """Of the opening that starts it; empty for a job without a client."""
+    cred: str = ""
+    """Serial of the credential that asked for it."""
     pin: str = ""
     """The agent it asks for."""
     agent_id: str = ""
@@ -132,8 +165,8 @@ class Member:
         return {name: value for name in _MEMBER if (value := getattr(self, name)) not in ("", None)}
 
 
-_MEMBER = ("tasks", "att", "pin", "agent_id", "host", "started_at", "ended_at", "code", "signal",
-           "error", "archive", "archived", "unarchived")  # fmt: skip
+_MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
+           "signal", "error", "archive", "archived", "unarchived")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -246,3 +279,5 @@ class Attachment:
     """When the right to it ends."""
     at: str = ""
     """The agent it was joined with last: who resumes goes there."""
+    dead: str = ""
+    """Why nobody may come with it any more."""

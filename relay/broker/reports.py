@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from relay.broker import archiving, feed, places
 from relay.broker.books import Books, job_number
-from relay.broker.events import Close, ConnUp, Journal, Message, ParkKey
-from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
+from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
 from relay.broker.said import TEXT, index_of, number, stamp, text
 from relay.broker.states import JobState
 
@@ -20,15 +20,35 @@ _KILL = 9
 def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     """An agent is there, for the first time or again; its ``sessions`` are the truth."""
     agent = b.agents.get(up.agent_id)
-    boot = text(message, "boot")
+    boot, was = text(message, "boot"), text(message, "was")
+    lineage = b.lineages.get(up.agent_id) or Lineage()
+    boots = lineage.boots
+    if boot in boots[:-1] or (was and boots and was != boots[-1]):
+        why = f"another process has become agent {up.agent_id} meanwhile"
+        _refuse_hello(b, up, "superseded", why)
+        return
     if agent is not None and (
-        agent.user != up.user or (agent.conn not in (None, up.conn) and agent.boot != boot)
+        agent.user != up.user
+        or (agent.conn not in (None, up.conn) and agent.boot != boot)
+        or (boot in lineage.barred and b.now - agent.since < b.settings.barred_s)
     ):
         # Were the newest to win, two processes with one ticket would end each other's jobs in turn.
+        known = boot in lineage.barred  # it tries again and again, and once is news
+        if not known:
+            lineage.barred.append(boot)
+            _remember(b, up.agent_id, lineage)
         why = f"another agent is connected as {up.agent_id}"
-        b.send(up.conn, {"m": "error", "code": "duplicate", "message": why})
-        b.out.append(Close(up.conn))
+        _refuse_hello(b, up, "duplicate", why, audited=not known)
         return
+    if agent is None and len(b.agents_of.get(up.user, ())) >= b.settings.agents_per_user:
+        _refuse_hello(b, up, "full", f"{up.user} has too many agents")
+        return
+    if not boots or boots[-1] != boot:
+        boots.append(boot)
+        _remember(b, up.agent_id, lineage)
+        b.audit_of(
+            up, "agent-up", f"agent {up.agent_id}", host=text(message, "host"), boot=boot[:8]
+        )
     reborn = agent is not None and agent.boot != boot
     if agent is None:
         agent = Agent(up.agent_id, up.user, boot)
@@ -38,6 +58,7 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
         b.conns.pop(agent.conn, None)
     agent.boot = boot
     agent.conn = up.conn
+    agent.credential = up.credential
     agent.since = b.now
     agent.draining = bool(message.get("draining"))
     agent.host = text(message, "host")
@@ -59,6 +80,26 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     archiving.on_agent_back(b, agent, reborn)
     b.changed.add(agent.user)
     places.place_all(b, agent.user)
+
+
+def _refuse_hello(b: Books, up: ConnUp, code: str, why: str, audited: bool = True) -> None:
+    b.send(up.conn, {"m": "error", "code": code, "message": why})
+    b.out.append(Close(up.conn))
+    if audited:
+        b.audit_of(up, "agent-up", f"agent {up.agent_id}", code)
+
+
+def _remember(b: Books, agent_id: str, lineage: Lineage) -> None:
+    keep = b.settings.boots_kept
+    del lineage.boots[:-keep], lineage.barred[:-keep]
+    b.lineages.pop(agent_id, None)
+    b.lineages[agent_id] = lineage
+    b.out.append(Journal("boots", agent_id, lineage.record(agent_id)))
+    if len(b.lineages) > b.settings.agents_remembered:
+        away = (name for name in b.lineages if name not in b.agents)
+        oldest = next(away, next(iter(b.lineages)))
+        del b.lineages[oldest]
+        b.out.append(Journal("boots", oldest, None))
 
 
 def on_away(b: Books, agent: Agent) -> None:
@@ -291,8 +332,34 @@ def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> N
     member.attached = sum(1 for att in live if att.get("rights") == "rw")
     member.watchers = len(live) - member.attached
     b.touched_jobs[job.id] = job
+    dead = []
     for att in atts:
-        name = text(att, "att", 64)
-        if name and name not in b.atts and len(job.atts) < b.settings.atts_per_job:
+        name, credential = text(att, "att", 64), text(att, "cred", 64)
+        known = b.atts.get(name)
+        if known is None and name and len(job.atts) < b.settings.atts_per_job:
             rights = "rw" if att.get("rights") == "rw" else "r"
-            b.add_att(job, Attachment(name, job.user, job.id, index, rights))
+            until = att.get("until")
+            known = Attachment(
+                name, text(att, "user", 64) or job.user, job.id, index, rights, credential,
+                text(att, "share", 64), stamp(att, "until", b.now) if until is not None else None,
+            )  # fmt: skip
+            b.add_att(job, known)
+        if known is None or known.job_id != job.id:
+            continue
+        known.credential = known.credential or credential
+        if known.credential in b.withdrawn:  # while the agent was away
+            known.dead = known.dead or "these credentials were withdrawn"
+        if known.dead:
+            dead.append(name)
+            b.out.append(Cut(name))
+    if dead:
+        why = b.atts[dead[0]].dead
+        b.send(agent.conn, {"m": "revoke", "atts": dead, "why": why})
+
+
+def on_stole(b: Books, agent: Agent, message: Message) -> None:
+    """Somebody took the typing from somebody who was there."""
+    found = _find(b, agent, message)
+    att = b.atts.get(text(message, "att", 64))
+    if found is not None and att is not None and att.job_id == found[0].id:
+        b.audit(att.user, "steal", f"job {att.job_id}", index=att.index, key=att.credential[:12])

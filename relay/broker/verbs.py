@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.broker import feed, places
 from relay.broker.books import Books
-from relay.broker.events import Conn, ConnUp, Message
+from relay.broker.events import AtDesk, Conn, ConnUp, Message
 from relay.broker.model import Agent, Job, Member
 from relay.broker.said import number, text
 from relay.broker.states import JobState
@@ -17,13 +17,16 @@ from relay.broker.views import agent_view, job_view
 
 _HUP, _KILL, _TERM, _CONT = 1, 9, 15, 18
 _SIGNALS = range(1, 65)
+_RE = 64  # characters of a request's id that is text
+_WATCHED = ("signal", "cancel")  # refused, they go into the audit log too
 
 Verb = Callable[[Books, ConnUp, Any, Message], None]
 
 
 def on_request(b: Books, up: ConnUp, message: Message) -> None:
     re, verb = message.get("id"), message.get("m")
-    if not isinstance(re, int | str | None):
+    if not (re is None or (isinstance(re, str) and len(re) <= _RE)
+            or (isinstance(re, int) and abs(re) < 1 << 63)):  # fmt: skip
         re = None
     call = VERBS.get(verb) if isinstance(verb, str) else None
     if call is None:
@@ -42,7 +45,10 @@ def _none(b: Books, conn: Conn, re: Any, what: str, hint: str) -> None:
 def _own_job(b: Books, up: ConnUp, re: Any, message: Message) -> Job | None:
     job = b.own(up.user, message.get("job"))
     if job is None:
-        _none(b, up.conn, re, f"there is no job {_shown(message.get('job'))}", "gshell jobs --all")
+        shown = _shown(message.get("job"))
+        _none(b, up.conn, re, f"there is no job {shown}", "gshell jobs --all")
+        if message.get("m") in _WATCHED:
+            b.audit_of(up, str(message["m"]), f"job {shown}", "none")
     return job
 
 
@@ -51,6 +57,7 @@ def _own_agent(b: Books, up: ConnUp, re: Any, message: Message) -> Agent | None:
     if agent is None or agent.user != up.user:
         name = _shown(message.get("agent"))
         _none(b, up.conn, re, f"there is no agent {name}", "gshell agents")
+        b.audit_of(up, str(message.get("m")), f"agent {name}", "none")
         return None
     return agent
 
@@ -81,7 +88,10 @@ def _agents(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 
 def _whoami(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    b.answer(up.conn, re, user=up.user, role=up.role)
+    b.answer(
+        up.conn, re, user=up.user, role=up.standing, kind=up.role, key=up.credential,
+        until=up.valid_until or None,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------- running jobs
@@ -101,6 +111,7 @@ def _signal(b: Books, up: ConnUp, re: Any, message: Message) -> None:
             up.conn, re, "waiting", f"job {job.id} has not started", f"gshell cancel {job.id}"
         )
     else:
+        b.audit_of(up, "signal", f"job {job.id}", sig=sig)
         _tell_members(b, job, sig)
         b.answer(up.conn, re)
 
@@ -120,10 +131,16 @@ def _cancel(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if job.state.final:
         b.refuse_verb(up.conn, re, "over", f"job {job.id} has ended")
         return
+    b.audit_of(up, "cancel", f"job {job.id}")
     b.answer(up.conn, re, job=str(job.id))
+    end_job(b, job, "canceled before it started")
+
+
+def end_job(b: Books, job: Job, why: str) -> None:
+    """TERM, then KILL; a job that has not started is given up, and ``why`` is its error."""
     job.canceled = True
     if not job.started:
-        places.give_up(b, job, "canceled before it started")
+        places.give_up(b, job, why)
         return
     b.keep(job)
     _tell_members(b, job, _TERM)
@@ -149,6 +166,8 @@ def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         return
     if job.state.final:
         b.answer(up.conn, re, job=job_view(job))
+    elif len(job.waits) >= b.settings.waits_per_job:
+        b.refuse_verb(up.conn, re, "full", f"too many wait for job {job.id} already")
     else:
         job.waits.append((up.conn, re))
         b.waiters.setdefault(up.conn, set()).add(job.id)
@@ -178,8 +197,8 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if not isinstance(spec, dict) or not tasks or not size:
         b.refuse_verb(up.conn, re, "usage", "a job needs a spec, and at least one task")
         return
-    if len(b.queues.get(up.user, ())) >= b.settings.queue_per_user:
-        b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait", "gshell jobs")
+    if b.crowded(up.user):
+        b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
     pin = text(message, "agent")
     job = Job(
@@ -211,6 +230,8 @@ def _await(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.answer(up.conn, re, job=str(job.id))
         if not job.joined and not job.started:
             places.hold_until(b, job, b.settings.held_s)
+    elif len(job.awaits) >= b.settings.waits_per_job:
+        b.refuse_verb(up.conn, re, "full", "too many wait for it already")
     else:
         job.awaits[up.conn, re] = known.att
         b.waiters.setdefault(up.conn, set()).add(job.id)
@@ -234,6 +255,7 @@ def _drain(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if agent is None:
         return
     on = message.get("on", True) is not False
+    b.audit_of(up, "drain", f"agent {agent.id}", on=on)
     agent.draining = on
     b.touch(agent)
     b.tell_agent(agent.id, {"m": "drain", "on": on})
@@ -252,6 +274,7 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         why = f"jobs still run there: {', '.join(map(str, live))}"
         b.refuse_verb(up.conn, re, "busy", why, f"gshell agent stop --force {agent.id}")
         return
+    b.audit_of(up, "stop-agent", f"agent {agent.id}", force=bool(message.get("force")))
     if agent.conn is None and not agent.here:
         b.remove_agent(agent)
     agent.stopping = agent.draining = True
@@ -259,6 +282,35 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.tell_agent(agent.id, {"m": "stop"})
     b.answer(up.conn, re)
     b.changed.add(agent.user)
+
+
+# --------------------------------------------------------------------------------------- identities
+
+
+def _at_desk(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    """Tickets, invites, my keys: the desk knows them."""
+    if up.standing == "guest":
+        b.refuse_verb(up.conn, re, "denied", "a guest may look at what was shared, no more")
+        b.audit_of(up, str(message.get("m")), "", "denied")
+        return
+    b.out.append(AtDesk(up, re, message))
+
+
+def _for_admins(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    if up.standing != "admin":
+        b.refuse_verb(
+            up.conn, re, "denied", f"{up.user} is no administrator of this relay",
+            "ask who runs the relay",
+        )  # fmt: skip
+        b.audit_of(up, str(message.get("m")), text(message, "user", 64), "denied")
+        return
+    b.out.append(AtDesk(up, re, message))
+
+
+def _revoke(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    """A share's id, or the beginning of a credential's serial."""
+    # Shares come first: who has made one may end it, whatever its id looks like.
+    _at_desk(b, up, re, message)
 
 
 VERBS: dict[str, Verb] = {
@@ -275,4 +327,12 @@ VERBS: dict[str, Verb] = {
     "drain": _drain,
     "stop-agent": _stop_agent,
     "watch": feed.on_watch,
+    "invite": _at_desk,
+    "ticket": _at_desk,
+    "pilot": _at_desk,
+    "keys": _at_desk,
+    "revoke": _revoke,
+    "users": _for_admins,
+    "user-add": _for_admins,
+    "user-revoke": _for_admins,
 }

@@ -28,6 +28,7 @@ from relay.door.splice import Farewells
 Message = dict[str, Any]
 
 STRANGER_BYTES = 4096  # an enrolment fits
+UNANSWERED = 256  # requests of one client under way: waiting ones count, too
 SILENT_S = 45.0  # nothing heard of an agent for so long (it pings every 10): half-open
 UNSENT_BYTES = 1 << 25  # two of the largest answers; who takes nothing more is cut off
 
@@ -38,7 +39,7 @@ class Control:
     """One control connection, known to the broker from ``up`` to ``down``."""
 
     __slots__ = ("_decoder", "agent_id", "hub", "link", "number", "pings", "quiet", "role",
-                 "spent", "user", "wasted")  # fmt: skip
+                 "spent", "unanswered", "user", "wasted")  # fmt: skip
 
     def __init__(self, hub: Controls, number: int, sock: socket.socket) -> None:
         self.hub = hub
@@ -49,6 +50,7 @@ class Control:
         self.wasted = limits.GARBAGE  # what its source owes, should it end as a stranger
         self.pings = False  # it promises to be heard
         self.quiet = 0  # sweeps since it was
+        self.unanswered = 0
         self._decoder = control.ControlDecoder(STRANGER_BYTES)
         self.link = Link(hub.loop, sock, self, Tls(hub.context, server_side=True))
 
@@ -131,19 +133,27 @@ class Controls:
         return one
 
     def authenticated(self, one: Control, serial: str) -> None:
+        assert one.link.tls is not None
         park_key = secrets.token_hex(32) if one.role == "agent" else ""
         self._known(one, park_key)
         self._tell({
             "m": "up", "c": one.number, "role": one.role, "user": one.user,
             "agent": one.agent_id, "serial": serial, "key": park_key,
-            "from": peer_name(one.link.sock),
+            "from": peer_name(one.link.sock), "until": one.link.tls.peer_until(),
         })  # fmt: skip
 
     def said(self, one: Control, message: Message) -> None:
         if one.role and message.get("m") == "ping":
             one.pings = True
             one.link.send(control.encode({"m": "pong", "now": time.time()}))
+        elif one.role == "client" and one.unanswered >= UNANSWERED:
+            one.link.send(control.encode({
+                "re": message.get("id"), "ok": False, "code": "full", "hint": None,
+                "message": f"{UNANSWERED} requests on this connection are not answered yet",
+            }))  # fmt: skip
+            self._check_taken(one)
         elif one.role:
+            one.unanswered += 1
             self._tell({"m": "in", "c": one.number, "msg": message})
         elif message.get("m") == "enrol" and not one.spent:
             one.spent = True
@@ -159,9 +169,14 @@ class Controls:
             return
         if not one.role and message.get("m") == "error":
             one.wasted = limits.REFUSED
+        if "re" in message or message.get("m") == "welcome":
+            one.unanswered -= 1
         one.link.send(control.encode(message))
+        self._check_taken(one)
+
+    def _check_taken(self, one: Control) -> None:
         if one.link.unsent > UNSENT_BYTES:
-            _log.warning("control %d (%s) takes nothing: cut off", number, one.user)
+            _log.warning("control %d (%s) takes nothing: cut off", one.number, one.user)
             self.close(one)
 
     def close_number(self, number: int) -> None:

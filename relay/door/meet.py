@@ -126,7 +126,10 @@ class Meeting:
         code = self._stale(body.get("t"), nonce)
         if code or not self.connected:
             if code:
-                self._tell({"m": "note", "k": mac_id, "att": att[:64], "code": code})
+                self._tell({
+                    "m": "note", "k": mac_id, "att": att[:64], "code": code,
+                    "from": peer_name(sock),
+                })  # fmt: skip
             self._say_no(sock, code or "again", 0.0 if code else RETRY_S)
             return
         self._numbers += 1
@@ -215,8 +218,15 @@ class Meeting:
             self._say_no(visit.sock, code, retry_s)
 
     def cut(self, att: str) -> None:
+        """End it, joined or about to be."""
         for pair in [p for p in self.pairs if p.att == att]:
             pair.cut()
+        for visit in [v for v in self.visits.values() if v.att == att and v.agent_id]:
+            self._unjoined(visit)
+            if visit.spare is not None:
+                self.loop.remove(visit.spare.fileno())
+                visit.spare.close()
+            self.refuse(visit.number, "denied", 0.0)
 
     def close(self) -> None:
         """End everything at once."""

@@ -17,7 +17,8 @@ class BrokerBench:
     def __init__(self, **settings):
         self.settings = Settings(**settings)
         self.now = T0
-        self.journal = {"job": {}, "agent": {}, "share": {}, "meta": {}}
+        self.journal = {"job": {}, "agent": {}, "share": {}, "boots": {}, "meta": {}}
+        self.withdrawn = set()  # what a shell would have in its table
         self.feeds = {}  # conn -> (user, seq)
         self.published = []  # (user, seq, events)
         self.audit = []  # (who, verb, object, result)
@@ -30,6 +31,7 @@ class BrokerBench:
         self.verdicts = {}  # ask -> ("pair", agent_id) | ("no", code)
         self.closed = set()
         self.cuts = []
+        self.desk = []  # (user, message) of requests that the desk answers
 
     # ----------------------------------------------------------------------------------- driving it
 
@@ -57,6 +59,8 @@ class BrokerBench:
                     self.feeds[conn] = (user, seq)
                 case ev.Publish(user, seq, events):
                     self.published.append((user, seq, events))
+                case ev.AtDesk(up, _, message):
+                    self.desk.append((up.user, message))
                 case ev.Journal(table, key, value):
                     if value is None:
                         self.journal[table].pop(key, None)
@@ -80,6 +84,8 @@ class BrokerBench:
             self.journal["agent"].values(),
             self.journal["meta"].get("next_id", {"value": 1})["value"],
             self.now,
+            self.journal["boots"].values(),
+            self.withdrawn,
         )
 
     # --------------------------------------------------------------------------------- who is there
@@ -87,17 +93,28 @@ class BrokerBench:
     def conn(self):
         return ev.Conn("door0", next(self.numbers))
 
-    def agent(self, agent_id="n1", user="alice", slots=2, boot="b1", sessions=(), **facts):
+    def agent(
+        self, agent_id="n1", user="alice", slots=2, boot="b1", sessions=(), cred=None, **facts
+    ):
         conn = self.conn()
-        self.feed(ev.ConnUp(conn, "agent", user, agent_id, "serial", "00" * 32))
+        credential = f"key-of-{agent_id}" if cred is None else cred
+        self.feed(ev.ConnUp(conn, "agent", user, agent_id, credential, "00" * 32))
         self.say(conn, "hello", role="agent", boot=boot, host=f"host-{agent_id}", slots=slots,
                  sessions=list(sessions), **facts)  # fmt: skip
         return conn
 
-    def client(self, user="alice"):
+    def client(self, user="alice", cred=None, standing="user"):
+        """One that has said hello."""
         conn = self.conn()
-        self.feed(ev.ConnUp(conn, "client", user, "", "serial", ""))
+        credential = f"key-of-{user}" if cred is None else cred
+        self.feed(ev.ConnUp(conn, "client", user, "", credential, "", standing))
+        self.say(conn, "hello")
+        self.got(conn, "welcome")
         return conn
+
+    def revoke(self, *serials, user="alice", whole=False, why="withdrawn"):
+        self.withdrawn |= set(serials)
+        self.feed(ev.Revoked(frozenset(serials), user, why, whole))
 
     def gone(self, conn):
         self.feed(ev.ConnDown(conn))
@@ -130,10 +147,11 @@ class BrokerBench:
         assert len(found) <= 1, "answered twice"
         return found[0] if found else None
 
-    def ask(self, att, op="open", user="alice", **body):
+    def ask(self, att, op="open", user="alice", cred=None, **body):
         """A client's data connection at the door; `verdict` has what became of it."""
         ask = ev.AskId("door0", next(self.numbers))
-        self.feed(ev.Asked(ask, user, {"op": op, "att": att, **body}))
+        credential = f"key-of-{user}" if cred is None else cred
+        self.feed(ev.Asked(ask, user, {"op": op, "att": att, **body}, credential))
         return ask
 
     def verdict(self, ask):

@@ -75,6 +75,7 @@ class Env:
         self.state = self.root / "relay"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = ""
+        self.user = ""  # whose the client and the agents are: the relay's administrator
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("GSHELL_")}
         self.env["GSHELL_HOME"] = str(self.home)
         self.env.pop("XDG_RUNTIME_DIR", None)
@@ -130,13 +131,15 @@ class Env:
         )
         assert done.returncode == 0, done.stderr.decode() + self.logs()
         self.address = self.relay_facts()["listen"]
+        self.user = user
         invite = self.invite()
         done = self.gshell("login", invite)
         assert done.returncode == 0, done.stderr.decode() + self.logs()
         return self.invite()
 
     def invite(self, uses: int = 100) -> str:
-        done = self.gshell("relay", "invite", "--state", str(self.state), "--uses", str(uses))
+        words = ["--user", self.user, "--uses", str(uses)]
+        done = self.gshell("relay", "invite", "--state", str(self.state), *words)
         assert done.returncode == 0, done.stderr.decode() + self.logs()
         words = done.stdout.decode().split()
         return next(word.strip("'") for word in words if "gshell://" in word)

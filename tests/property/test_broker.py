@@ -33,6 +33,7 @@ class World:
         self.asks = []
         self.atts = {}  # att -> (user, body)
         self.states = {}  # job -> last state seen
+        self.keys = {who: f"{who}-key-0" for who in (*USERS, *SLOTS)}
 
     # --------------------------------------------------------------------------------------- agents
 
@@ -41,8 +42,9 @@ class World:
             sessions = [dict(s) for s in self.steps[name].values()]
             self.expected[name].clear()
             self.conns[name] = self.bench.agent(
-                name, OWNER[name[0]], SLOTS[name], f"boot{self.boots[name]}", sessions
-            )
+                name, OWNER[name[0]], SLOTS[name], f"boot{self.boots[name]}", sessions,
+                self.keys[name],
+            )  # fmt: skip
 
     def goodbye(self, name):
         if name in self.conns:
@@ -53,6 +55,21 @@ class World:
         self.boots[name] += 1
         self.steps[name].clear()
         self.expected[name].clear()
+
+    def revoke(self, who):
+        """A key is withdrawn, of a user's client or of an agent; the next one is another."""
+        key = self.keys[who]
+        self.keys[who] = f"{who}-key-{int(key.rpartition('-')[2]) + 1}"
+        self.bench.revoke(key, user=OWNER[who[0]])
+        if who in SLOTS:
+            assert self.conns.get(who) in (None, *self.bench.closed)
+            self.die(who)
+        else:
+            self.clients.pop(who, None)
+        books = self.bench.core.books
+        assert all(a.dead for a in books.atts.values() if a.credential == key)
+        assert all(a.credential != key for a in books.agents.values())
+        assert all(up.credential != key for up in books.conns.values())
 
     def read(self, name):
         """The agent takes what it was sent."""
@@ -69,6 +86,9 @@ class World:
                 self.expected[name][m["job"], m["index"]] = ""
             elif m["m"] == "unexpect":
                 for key in [k for k, att in self.expected[name].items() if att == m["att"]]:
+                    del self.expected[name][key]
+            elif m["m"] == "revoke":
+                for key in [k for k, att in self.expected[name].items() if att in m["atts"]]:
                     del self.expected[name][key]
             elif m["m"] == "ended-ok":
                 self.steps[name].pop((m["job"], m["index"]), None)
@@ -133,6 +153,7 @@ def reachable(a, b):
 OPS = (
     "hello", "goodbye", "die", "read", "begin", "end", "refuse", "unused", "open", "again",
     "group", "submit", "await", "cancel", "client", "client_gone", "wait", "restart", "drain",
+    "revoke",
 )  # fmt: skip
 STEP = st.tuples(st.sampled_from(OPS), st.integers(0, 1 << 16), st.integers(0, 1 << 16))
 
@@ -177,20 +198,21 @@ def step(w, op, x, y):
             att = f"{len(w.atts) + 1:032x}"
             body = {"tasks": 1 + x % 3, "warm": x % 5 == 0, "agent": name if x % 7 == 0 else None}
             w.atts[att] = (user, body)
-            w.asks.append(b.ask(att, user=user, **body))
+            w.asks.append(b.ask(att, user=user, cred=w.keys[user], **body))
         case "group":
             size = 2 + x % 2
             for i in range(size - (x % 5 == 0)):
                 att = f"{len(w.atts) + 1:032x}"
                 body = {"group": f"g{x}", "size": size, "index": i}
                 w.atts[att] = (user, body)
-                w.asks.append(b.ask(att, user=user, **body))
+                w.asks.append(b.ask(att, user=user, cred=w.keys[user], **body))
         case "again":
             if att := pick(w.atts, x):
                 owner, body = w.atts[att]
-                w.asks.append(b.ask(att, user=owner, **body))
+                w.asks.append(b.ask(att, user=owner, cred=w.keys[owner], **body))
         case "client":
-            w.clients.setdefault(user, b.client(user))
+            if user not in w.clients:
+                w.clients[user] = b.client(user, w.keys[user])
         case "client_gone":
             if user in w.clients:
                 b.gone(w.clients.pop(user))
@@ -206,6 +228,8 @@ def step(w, op, x, y):
                     "wait": {"job": str(pick(b.core.books.jobs, x))},
                 }[op]
                 b.request_held(w.clients[user], op, **fields)
+        case "revoke":
+            w.revoke(pick(w.keys, x))
         case "restart":
             b.restart()
             w.conns.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 
@@ -20,7 +21,9 @@ def test_version_is_one_line_with_the_number(private: Env) -> None:
 def test_whoami_names_user_role_and_relay(env: Env) -> None:
     facts = json.loads(env.gshell("whoami", "--json").stdout)["whoami"]
     assert facts["user"] in env.gshell("whoami").stdout.decode()
-    assert facts["role"] == "client"
+    assert facts["role"] == "admin"
+    assert facts["until"] > time.time() + 300 * 86400
+    assert len(facts["key"]) > 20
     assert facts["relay"]
 
 

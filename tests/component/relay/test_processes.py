@@ -256,7 +256,7 @@ def test_an_embedded_relay_comes_with_tickets(embedded):
     _, said = embedded.start()
     assert said == "ready\n"
     answer = ask(embedded.ticket("client"), {"m": "whoami"})
-    assert (answer["user"], answer["role"]) == ("alice", "client")
+    assert (answer["user"], answer["role"]) == ("alice", "admin")
     assert embedded.ticket("agent").agent_id
 
 

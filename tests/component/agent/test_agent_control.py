@@ -1,0 +1,118 @@
+"""What the relay may tell an agent about others: whom to end, and that it is no agent any more."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gshell.agent import agent as agent_module
+from gshell.agent import main
+from gshell.agent.agent import Agent, Facts
+from gshell.agent.attachment import Attachment
+from gshell.agent.session import Session
+from gshell.agent.spec import StepSpec
+from gshell.errors import UsageError
+from gshell.net.loop import Loop
+from gshell.wire import peer as wire
+
+A, B = "a" * 32, "b" * 32
+
+
+class Uplink:
+    """Keeps what was said."""
+
+    archive = "off"
+
+    def __init__(self, *_: Any) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.said.append(message)
+
+    def want_spares(self, count: int) -> None: ...
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(agent_module, "Uplink", Uplink)
+    loop = Loop()
+    ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
+    one = Agent(loop, ticket, Facts(4, []), "1", str(tmp_path), boot="b7")
+    yield one
+    one.end_steps()
+    loop.run_until(lambda: one.idle, 10)
+    loop.close()
+
+
+def run(agent: Any) -> Session:
+    """A step with a writer and a watcher."""
+    session = Session(agent, "1", 0, 1, "alice")
+    agent._sessions[A] = session
+    for att, rights in ((A, "rw"), (B, "rw")):
+        attachment = Attachment(session, att, "alice", rights, wire.Peer(client=False))
+        attachment.credential = f"key-of-{att[0]}"
+        agent._attachments[att] = session
+        session.add(attachment)
+        if att == A:
+            session.start(StepSpec.parse({"argv": ["cat"], "env": {"PATH": "/usr/bin:/bin"}}))
+    return session
+
+
+def test_a_withdrawn_attachment_is_ended_and_comes_back_no_more(agent: Any) -> None:
+    session = run(agent)
+    agent.on_control({"m": "expect", "att": "c" * 32, "job": "1", "index": 0})
+    agent.on_control({"m": "revoke", "atts": [A, "c" * 32, "nobody", 7], "why": "lost"})
+    assert set(session.attachments) == {B}
+    assert session.state == "running"
+    assert session.primary is None
+    assert A not in agent._attachments
+    assert "c" * 32 not in agent._expects
+
+
+@pytest.mark.parametrize("atts", [None, 7, "x", {}, [None, {}, []]])
+def test_nonsense_withdraws_nothing(agent: Any, atts: Any) -> None:
+    session = run(agent)
+    agent.on_control({"m": "revoke", "atts": atts})
+    assert set(session.attachments) == {A, B}
+
+
+def test_the_relay_is_told_what_each_attachment_came_in_with(agent: Any) -> None:
+    run(agent)
+    (session,) = agent.hello()["sessions"]
+    assert {a["att"]: a["cred"] for a in session["atts"]} == {A: "key-of-a", B: "key-of-b"}
+    assert agent.hello()["boot"] == "b7"
+
+
+def test_a_steal_is_told_and_a_step_back_is_none(agent: Any) -> None:
+    session = run(agent)
+    session.steal(session.attachments[B])
+    session.steal(session.attachments[B])
+    stolen = [m for m in agent._uplink.said if m["m"] == "stole"]
+    assert stolen == [{"m": "stole", "job": "1", "index": 0, "att": B}]
+
+
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [("revoked", True), ("auth", True), ("superseded", True), ("duplicate", False), ("full", False)],
+)  # fmt: skip
+def test_which_refusals_are_final(agent: Any, code: str, final: bool) -> None:
+    agent.on_control({"m": "error", "code": code, "message": "no"})
+    assert (agent.done is not None) == final
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--invite", "gshell://h:1/x#t", "--node", "0"], "stands in a file"),
+        (["--ticket", "x", "--node", "0"], "stands in a file"),
+        (["--invite", "@x", "--restart", "1"], "goes with --node"),
+        (["--invite", "@x", "--node", "one"], "not a whole number"),
+    ],
+)
+def test_a_pilot_s_token_is_not_shown_to_all(words: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        main.read_ticket(main.Settings(words))
