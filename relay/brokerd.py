@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from gshell import __version__
 from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import SKEW_S
-from relay.broker import events
+from relay.broker import events, rights
 from relay.broker.core import Broker
 from relay.broker.events import AskId, Conn
 from relay.bus import BrokerBus
@@ -22,6 +22,8 @@ from relay.journal import Journal
 
 TICK_S = 1.0
 _FORGET_NONCES_S = 60.0
+_DRAWN_BYTES = 36  # 4 are a share's id, the rest its token
+_GUEST_BYTES = 8  # a name that nobody meets by chance
 
 Message = dict[str, Any]
 
@@ -54,8 +56,10 @@ class BrokerShell:
         self._door_pids: dict[str, int] = {}
         self._clean_at = 0.0
         self._core.restore(
-            journal.records("job"), journal.records("agent"), journal.next_id(), self.now()
-        )
+            journal.records("job"), journal.records("agent"), journal.next_id(), self.now(),
+            journal.records("share"),
+        )  # fmt: skip
+        self.groups_changed()
         loop.add(bus.fd, IN, lambda _: self.drain())
         loop.soon(self.drain)
         self._tick()
@@ -70,8 +74,15 @@ class BrokerShell:
         if now >= self._clean_at:
             self._clean_at = now + _FORGET_NONCES_S
             self._journal.forget_nonces(time.time())
+            self.groups_changed()
         self._feed(events.Tick())
         self._loop.later(TICK_S, self._tick)
+
+    def groups_changed(self) -> None:
+        """Have the core know the users' groups as the journal has them now."""
+        groups = self._journal.groups()
+        for user in [*groups, *self._core.books.groups_of.keys() - groups.keys()]:
+            self._feed(events.Groups(user, groups.get(user, frozenset())))
 
     def _feed(self, event: events.Event) -> None:
         self._perform(self._core.handle(event, self.now()))
@@ -117,6 +128,10 @@ class BrokerShell:
                 known = self._journal.credential(m["k"])
                 if known is not None:
                     self._feed(events.Noted(known.user, m["att"], m["code"]))
+            case "enrol" if m["msg"].get("role") == "guest":
+                user = rights.GUEST + os.urandom(_GUEST_BYTES).hex()
+                conn = Conn(door, m["c"])
+                self._feed(events.GuestAsked(conn, user, m["msg"].get("invite"), m["from"]))
             case "enrol":
                 answer = self._desk.enrol(m["msg"], self.now())
                 _log.info("enrolment: %s", answer.get("message") or answer["m"])
@@ -138,6 +153,8 @@ class BrokerShell:
             )
             return
         conn = Conn(door, m["c"])
+        if kind == "agent":  # it may say that it serves one of them
+            self.groups_changed()
         self._feed(
             events.ConnUp(conn, m["role"], m["user"], m["agent"], m["serial"], m["key"],
                           source=m["from"])
@@ -147,6 +164,8 @@ class BrokerShell:
         up = self._core.books.conns.get(conn)
         if up is not None and up.role == "client":
             verb = message.get("m")
+            if not rights.may_ask(up, verb):
+                verb = None  # the core has the words for it
             if verb in ("invite", "ticket"):
                 answer = self._desk.on_request(up.user, message, self.now())
                 self._bus.send(conn.door, [{"m": "send", "c": conn.number, "msg": answer}])
@@ -155,7 +174,8 @@ class BrokerShell:
                 answer = {"re": message.get("id"), "ok": True, "relay": self.status()}
                 self._bus.send(conn.door, [{"m": "send", "c": conn.number, "msg": answer}])
                 return
-        self._feed(events.Said(conn, message))
+        drawn = os.urandom(_DRAWN_BYTES).hex() if message.get("m") == "share" else ""
+        self._feed(events.Said(conn, message, drawn))
 
     def _on_ask(self, door: str, m: Message) -> None:
         known = self._journal.credential(m["k"])
@@ -207,6 +227,11 @@ class BrokerShell:
                     to, item = conn.door, {"m": "park", "c": conn.number, "agent": agent_id}
                 case events.WelcomeClient():
                     to, item = action.conn.door, self._welcome(action)
+                case events.EnrolGuest(conn, user, until):
+                    ticket = self._desk.guest(user, until, self.now())
+                    to, item = conn.door, {"m": "send", "c": conn.number, "msg": ticket}
+                    out.setdefault(to, []).append(item)
+                    item = {"m": "close", "c": conn.number}
                 case events.Close(conn):
                     to, item = conn.door, {"m": "close", "c": conn.number}
                 case events.Cut(att):

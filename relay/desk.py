@@ -14,6 +14,7 @@ from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net.rendezvous import client_key
 from relay import auth
+from relay.broker import rights, shares
 from relay.journal import Credential, Journal
 
 INVITE_HOURS = 24.0  # long enough to walk over to the other machine, short enough to be forgotten
@@ -36,8 +37,10 @@ class Desk:
     def mac_key(self, credential: str) -> str:
         return client_key(self._secret, credential).hex()
 
-    def ticket(self, kind: str, user: str, agent_id: str, now: float) -> Ticket:
-        """A new identity of ``user``; an agent without a name gets one.
+    def ticket(
+        self, kind: str, user: str, agent_id: str, now: float, until: float | None = None
+    ) -> Ticket:
+        """A new identity of ``user``; an agent without a name gets one. ``until``: it ends then.
 
         Raises:
             UsageError: the name is not possible, or another user's agent has it.
@@ -53,7 +56,7 @@ class Desk:
         else:
             agent_id = ""
             uri = f"gshell:user:{user}"
-        issued = auth.issue(self._state, uri, agent=kind == "agent")
+        issued = auth.issue(self._state, uri, agent=kind == "agent", until=until)
         self._journal.add_credential(Credential(issued.serial, kind, user, agent_id), now)
         is_client = kind == "client"
         return Ticket(
@@ -69,6 +72,12 @@ class Desk:
             mac_key=self.mac_key(issued.serial) if is_client else "",
         )
 
+    def guest(self, user: str, until: float, now: float) -> Message:
+        """What a stranger with a share's link is sent: a ticket that ends with the share."""
+        self._journal.forget_guests(rights.GUEST, now - shares.MAX_SECONDS - 86400.0)
+        ticket = self.ticket("client", user, "", now, until)
+        return {"m": "ticket", "ticket": ticket._asdict()}
+
     def invite(self, user: str, role: str, uses: int, hours: float, now: float) -> str:
         """The text of a new invite.
 
@@ -76,6 +85,8 @@ class Desk:
             UsageError: numbers or names that cannot be.
         """
         auth.check_name(user, "a user's name")
+        if user.startswith(rights.GUEST):
+            raise UsageError(f"names that begin with {rights.GUEST} are guests'")
         if role not in ROLES or not 1 <= uses <= 10_000 or not 0 < hours <= MAX_HOURS:
             raise UsageError("an invite has 1 to 10000 uses and lasts up to a year")
         token = secrets.token_urlsafe(24)

@@ -159,6 +159,18 @@ class Journal:
             self._credentials[serial] = Credential(*row)
         return self._credentials[serial]
 
+    def forget_guests(self, prefix: str, before: float) -> None:
+        """Guests of shares that ended long ago: their certificates are dead by themselves."""
+        self._db.execute(
+            "DELETE FROM credential WHERE substr(user, 1, ?)=? AND made < ?",
+            (len(prefix), prefix, before),
+        )
+
+    def groups(self) -> dict[str, frozenset[str]]:
+        """user -> groups, of all who are in one."""
+        rows = self._db.execute("SELECT name, groups FROM user WHERE revoked IS NULL")
+        return {name: frozenset(json.loads(text)) for name, text in rows if text not in ("", "[]")}
+
     def agent_owner(self, agent_id: str) -> str | None:
         """The user that an agent's name was given to, if to any."""
         row = self._db.execute(

@@ -1,7 +1,7 @@
 """The agent itself: what the broker announces, what clients open, which slots are taken.
 
 Joins the Uplink (relay) and the Sessions (steps). Knows the control messages of
-``net/CONTROL.md``; an agent serves one user and refuses others itself.
+``net/CONTROL.md``; an agent serves one user, or a pool's members, and refuses others itself.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ log = logging.getLogger("gshell.agent")
 class Facts:
     """What this agent offers."""
 
-    def __init__(self, slots: int | None, tags: list[str]) -> None:
+    def __init__(self, slots: int | None, tags: list[str], pool: str = "") -> None:
+        self.pool = pool  # the group whose members it serves under its own account
         self.host = os.uname().nodename
         self.cpus = len(os.sched_getaffinity(0))
         self.memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -48,8 +49,8 @@ class Facts:
 
 
 class Agent:
-    """Invariant: a step runs only for a user whose attachment was announced by the relay and who
-    showed that user's certificate."""
+    """Invariant: a step runs only for the agent's own user, or a member of its pool, whose
+    attachment was announced by the relay and who showed that user's certificate."""
 
     def __init__(
         self, loop: Loop, ticket: Ticket, facts: Facts, version: str, spool_dir: str | None = None
@@ -86,6 +87,8 @@ class Agent:
         )
 
     def admit(self, session: Session, spec: StepSpec) -> None:
+        if session.user != self._ticket.user:  # of our pool: this account's environment, not theirs
+            spec = spec._replace(where="")
         if self.draining or self.busy_slots + spec.tasks > self._facts.slots:
             code = "draining" if self.draining else "busy"
             attachment = session.primary
@@ -135,6 +138,11 @@ class Agent:
              "watchers": sum(a is not session.primary for a in live)}
         )  # fmt: skip
 
+    def on_visitor_left(self, session: Session, attachment: Attachment) -> None:
+        self._uplink.say(
+            {"m": "left", "job": session.job, "index": session.index, "att": attachment.id}
+        )
+
     def on_left(self, session: Session) -> None:
         if session.state == "new" and not session.attachments:
             self._unused(session)
@@ -167,6 +175,7 @@ class Agent:
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
+            "pool": facts.pool,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
 
@@ -189,6 +198,8 @@ class Agent:
             self._expect(message)
         elif kind == "unexpect":
             self._expects.pop(str(message.get("att")), None)
+        elif kind == "revoke":
+            self._revoke(message)
         elif kind == "signal":
             for session in self._of_job(message):
                 session.signal_all(int(message.get("sig", 15)))
@@ -205,7 +216,11 @@ class Agent:
             self.done = GshellError("stopped by request")
         elif kind == "error":
             log.error("relay: %s", message.get("message"))
-            if message.get("code") in ("auth", "revoked"):  # "duplicate" may pass: it dials again
+            if message.get("code") in (
+                "auth",
+                "revoked",
+                "denied",
+            ):  # "duplicate" may pass: it dials again
                 self.done = AuthError(str(message.get("message")))
 
     def _of_job(self, message: dict[str, Any]) -> list[Session]:
@@ -228,6 +243,12 @@ class Agent:
     def _start_detached(self, message: dict[str, Any]) -> None:
         key = f"{message['job']}.{message['index']}"
         if key in self._sessions:
+            return
+        pool = message.get("pool")
+        if not self._serves(str(message.get("user")), pool):
+            log.error("job %s is not for this agent to run: refused", message["job"])
+            self._uplink.say({"m": "unused", "job": message["job"], "index": message["index"],
+                              "att": ""})  # fmt: skip
             return
         session = Session(
             self,
@@ -283,19 +304,63 @@ class Agent:
                 greeter.refuse("gone", "this session is not kept any more")
                 return
             session = found[0]
+            if session.user != expect.get("owner", session.user):
+                raise RemoteProtocolError("denied", "another user's job")
         attachment = Attachment(session, att, greeter.user, str(expect["rights"]), probe)
         attachment.since = hello.get("since")
+        self._bind(attachment, expect)
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))
         attachment.join(link, hello, probe)
         self.on_watchers(session)  # counted with this one's link
 
+    def _serves(self, user: str, pool: object) -> bool:
+        """May this user's program run under our account?"""
+        if self._facts.pool:
+            return pool == self._facts.pool
+        return user == self._ticket.user
+
     def _may(self, expect: dict[str, Any], user: str) -> bool:
-        """Rights are enforced here: what runs on this agent is its user's, and others come only as
-        the relay announced them."""
+        """Rights are enforced here: who starts something is our user or of our pool; others come
+        only as the relay announced them, by a share."""
         if user != expect["user"]:
             return False
-        return user == self._ticket.user
+        owner = expect.get("owner", user)
+        if expect.get("op") == "open" or user == owner:
+            return bool(user == owner and self._serves(user, expect.get("pool")))
+        return bool(expect.get("share"))
+
+    def _bind(self, attachment: Attachment, expect: dict[str, Any]) -> None:
+        """What the relay said of its right to be here; it ends here, whether the relay is there or
+        not."""
+        attachment.share = str(expect.get("share") or "")
+        attachment.credential = str(expect.get("cred") or "")
+        until = expect.get("until")
+        if isinstance(until, (int, float)):
+            attachment.until = until
+            left_s = max(0.0, until - self._uplink.relay_time())
+            attachment.expiry = self.loop.later(
+                left_s, lambda: self._end_right(attachment.id, "the share has ended")
+            )
+
+    def _revoke(self, message: dict[str, Any]) -> None:
+        """The right of these attachments has ended: now, and for good."""
+        why = str(message.get("why") or "your right to be here was withdrawn")
+        atts = message.get("atts")
+        for att in atts if isinstance(atts, list) else ():
+            self._end_right(str(att), why)
+
+    def _end_right(self, att: str, why: str) -> None:
+        self._expects.pop(att, None)
+        waiting = self._waiting.pop(att, None)
+        if waiting is not None:
+            waiting.refuse("revoked", why)
+        session = self._attachments.pop(att, None)
+        attachment = session.attachments.get(att) if session is not None else None
+        if session is not None and attachment is not None:
+            session.forget_input(attachment)
+            attachment.end("revoked", why)
+            self.on_left(session)
 
     def expect_later(self, att: str, greeter: _Greeter) -> None:
         self._waiting[att] = greeter

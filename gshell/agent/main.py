@@ -22,6 +22,8 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --relay H:P      dial this address (or several, by commas) instead of the ticket's
   --slots N        tasks at the same time
   --tag WORD       what this agent offers; may be repeated
+  --pool GROUP     serve everybody in GROUP, under THIS account: what they start can read
+                   and do all that this account can, and this account can read all of theirs
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
   --version
 """
@@ -31,6 +33,7 @@ _LONG = [
     "relay=",
     "slots=",
     "tag=",
+    "pool=",
     "spool=",
     "ready-fd=",
     "keeper-fd=",
@@ -52,6 +55,7 @@ class Settings:
         self.relay: str | None = None
         self.slots: int | None = None
         self.tags: list[str] = []
+        self.pool = ""
         self.spool: str | None = None
         self.ready_fd = -1
         self.keeper_fd = -1
@@ -153,6 +157,8 @@ def _keep(settings: Settings) -> int:
         words += ["--tag", tag]
     if settings.slots is not None:
         words += ["--slots", str(settings.slots)]
+    if settings.pool:
+        words += ["--pool", settings.pool]
     if settings.spool:
         words += ["--spool", settings.spool]
     if settings.ready_fd >= 0:
@@ -187,7 +193,8 @@ def run(settings: Settings) -> int:
 
     ticket = read_ticket(settings)
     loop = Loop()
-    agent = Agent(loop, ticket, Facts(settings.slots, settings.tags), __version__, settings.spool)
+    facts = Facts(settings.slots, settings.tags, settings.pool)
+    agent = Agent(loop, ticket, facts, __version__, settings.spool)
     stop: list[int] = []
     reads, writes = socket.socketpair()
     for end in (reads, writes):

@@ -59,6 +59,12 @@ _ENV = Option(
 )
 _CWD = Option("--cwd", "DIR", "start there (else in this directory, if it exists there)")
 _AGENT = Option("--agent", "ID", "on this agent")
+_POOL = Option(
+    "--pool",
+    "GROUP",
+    "on an agent that serves this group; it runs under the account of that agent's owner, who can "
+    "read everything of it",
+)
 _TIMEOUT = Option(
     "--timeout",
     "T",
@@ -81,6 +87,7 @@ RUN = Command(
         _ENV,
         _CWD,
         _AGENT,
+        _POOL,
         Option("--detach", help="print the job's id and leave it running"),
         _TIMEOUT,
         Option("-l --label", help="begin each line with the rank it comes from"),
@@ -100,7 +107,7 @@ RUN = Command(
 SH = Command(
     "sh",
     "a shell on a waiting agent",
-    (_JOB_NAME, _ENV, _CWD, _AGENT, _ESCAPE),
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _POOL, _ESCAPE),
     examples=(
         ("gshell sh", "~. leaves it, attach comes back"),
         ("gshell sh --agent n014", "on that one"),
@@ -116,19 +123,25 @@ ATTACH = Command(
         Option("--since", "T", "history from T ago (10m), or from the start", _since),
         _ESCAPE,
     ),
-    words="[ID]",
+    words="[ID|LINK]",
     examples=(
         ("gshell attach", "the newest one that runs"),
         ("gshell attach 42", "its screen, then live"),
         ("gshell attach 42 --read-only", "beside the one who types"),
+        ("gshell attach 'gshell://H:P/PIN#share.T'", "a colleague's, no login needed"),
     ),
     common=GLOBAL,
+)
+_OTHERS = (
+    Option("--everyone", help="everybody's (for administrators)"),
+    Option("-u --user", "USER", "that user's (for administrators)"),
 )
 JOBS = Command(
     "jobs",
     "list my jobs",
     (
         Option("-a --all", help="ended ones too"),
+        *_OTHERS,
         Option("-w --watch", help="keep the list up to date until Ctrl-C"),
     ),
     words="[ID...]",
@@ -142,7 +155,7 @@ JOBS = Command(
 AGENTS = Command(
     "agents",
     "list the agents that wait or work for me",
-    (Option("-w --watch", help="keep the list up to date until Ctrl-C"),),
+    (*_OTHERS, Option("-w --watch", help="keep the list up to date until Ctrl-C")),
     examples=(("gshell agents", "where a job can start at once"),),
     common=GLOBAL,
 )
@@ -153,7 +166,7 @@ LOGS = Command(
         Option("-f --follow", help="go on until the job ends"),
         Option("--since", "T", "from T ago (10m), or from the start", _since),
     ),
-    words="[ID]",
+    words="[ID|LINK]",
     examples=(("gshell logs 42", "what it printed"), ("gshell logs -f 42", "and goes on printing")),
     common=GLOBAL,
 )
@@ -174,6 +187,39 @@ KILL = Command(
     words="ID [ID...]",
     examples=(("gshell kill -s USR1 42", "one signal"), ("gshell kill -9 42 43", "as in kill(1)")),
     bare="signal",
+    common=GLOBAL,
+)
+SHARE = Command(
+    "share",
+    "let somebody look at a job, by a link",
+    (
+        Option("--write", help="they may type, too (as you: your rights there are theirs)"),
+        Option("--for", "T", "how long: 90 (seconds), 30m, 2h (else 1h)", values.parse_duration),
+        Option("--once", help="for one visit; it is over when that leaves"),
+        Option("--uses", "N", "how many may use it (else any number)", values.whole_number),
+        Option("--to", "USER", "for this user only"),
+    ),
+    words="[ID]",
+    examples=(
+        ("gshell share 42", "prints the command for your colleague"),
+        ("gshell share 42 --write --for 10m", "to type together"),
+        ("gshell shares", "what is shared now; gshell revoke ID ends one"),
+    ),
+    about="Who has the link needs no login. They see the job's output, from before too, and what "
+    "you type if the program shows it. What they type goes nowhere, unless --write.",
+    common=GLOBAL,
+)
+SHARES = Command(
+    "shares",
+    "list what I share, and with whom",
+    examples=(("gshell shares", "gshell revoke ID ends one"),),
+    common=GLOBAL,
+)
+REVOKE = Command(
+    "revoke",
+    "end a share at once, with everybody who came by it",
+    words="ID [ID...]",
+    examples=(("gshell revoke 5f0c2a91", "whoever looks on is sent away"),),
     common=GLOBAL,
 )
 STOP = Command(
@@ -219,6 +265,12 @@ AGENT_START = Command(
             "--slots", "N", "tasks at a time (else 4 per cpu, at least 64)", values.whole_number
         ),
         Option("--tag", "TAG", "a word that jobs can ask for", repeat=True),
+        Option(
+            "--pool",
+            "GROUP",
+            "serve everybody in GROUP, under YOUR account: what they start can do all that you "
+            "can, and you can read all of theirs",
+        ),
         Option("--foreground", help="stay here until stopped (what a batch job wants)"),
     ),
     examples=(
@@ -262,8 +314,8 @@ AGENT_TICKET = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN,
-    AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, SHARE, SHARES, REVOKE, AGENTS, AGENT_START,
+    AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

@@ -82,6 +82,10 @@ def run(parsed: Parsed) -> int:
         from relay.cli import main as relay_main
 
         return relay_main(parsed.words)
+    if name in ("share", "shares", "revoke"):
+        from gshell.cli import shares
+
+        return shares.VERBS[name](parsed)
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

@@ -40,6 +40,7 @@ def jobs(parsed: Parsed) -> int:
 
     ids = [_job_id(word) for word in parsed.words]
     request = {"m": "jobs", "all": bool(parsed["all"] or ids), "ids": ids or None}
+    request.update(_others(parsed))
 
     def show() -> str:
         try:
@@ -59,11 +60,18 @@ def jobs(parsed: Parsed) -> int:
     return _watch(show, parsed["watch"])
 
 
+def _others(parsed: Parsed) -> dict[str, Any]:
+    """Whose jobs or agents, if not one's own."""
+    if parsed["everyone"]:
+        return {"everyone": True}
+    return {"user": parsed["user"]} if parsed["user"] else {}
+
+
 def agents(parsed: Parsed) -> int:
     from gshell.client.render import agents_table
 
     def show() -> str:
-        found = _ask(parsed, {"m": "agents"})["agents"]
+        found = _ask(parsed, {"m": "agents", **_others(parsed)})["agents"]
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
         if parsed["quiet"]:
@@ -234,6 +242,8 @@ def agent_start(parsed: Parsed) -> int:
         argv += ["--slots", str(parsed["slots"])]
     for tag in parsed["tag"]:
         argv += ["--tag", tag]
+    if parsed["pool"]:
+        argv += ["--pool", parsed["pool"]]
     if parsed["foreground"]:
         from gshell.agent.main import main as agent_main
 

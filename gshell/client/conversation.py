@@ -85,6 +85,8 @@ class Conversation:
         self, dialler: Dialler, owner: Talker, request: dict[str, Any], hello: dict[str, Any]
     ) -> None:
         self.peer = wire.Peer(client=True)
+        self.trusts = dialler.ticket.user
+        """Whose agents it may be that answer; ``*``: anybody's (a pool's)."""
         self.joined = False  # ever
         self.job = str(request.get("job", ""))
         self.index = int(request.get("index", 0))
@@ -107,6 +109,7 @@ class Conversation:
         self._silent = 0
         self._beating = False
         self._dialled = ""  # the address of the link there is, or was last
+        self._asked_whose = False
 
     def hand_over(self, owner: Talker) -> None:
         """Somebody else is called back from now on (a warm conversation is put to use)."""
@@ -169,6 +172,11 @@ class Conversation:
     def link_ready(self, link: Link) -> None:
         assert link.tls is not None
         agent = self._agent_of(link.tls.peer_uris())
+        if not agent and self._request.get("op") == "attach" and not self._asked_whose:
+            self._asked_whose = True  # by a share, or in a pool: the relay knows
+            self._drop()
+            self._owner.on_refused(self, "foreign")
+            return
         if not agent:
             self._fail(AuthError("what answered is not an agent of yours"))
             return
@@ -184,9 +192,9 @@ class Conversation:
 
     def _agent_of(self, uris: list[str]) -> str:
         """The id of the agent with this certificate; empty if it must not have what we send."""
-        user = self._dialler.ticket.user
-        mine = [uri for uri in uris if uri.startswith(f"gshell:agent:{user}:")]
-        return mine[0].rpartition(":")[2] if mine else ""
+        good = "gshell:agent:" if self.trusts == "*" else f"gshell:agent:{self.trusts}:"
+        found = [uri for uri in uris if uri.startswith(good)]
+        return found[0].rpartition(":")[2] if found else ""
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
         self._heard_at = self._loop.clock()
@@ -234,7 +242,7 @@ class Conversation:
             "gone": LinkLost("the session is not there any more", transient=False),
             "denied": AuthError(f"the agent refused: {event.reason}"),
             "shutdown": LinkLost("the agent was stopped", transient=False),
-            "revoked": AuthError("your right to look at this session was revoked"),
+            "revoked": AuthError(event.reason or "your right to be here was withdrawn"),
         }
         self._fail(
             reasons.get(code)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import joins, places, reports, verbs
+from relay.broker import joins, places, reports, shares, verbs
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
@@ -19,6 +19,8 @@ from relay.broker.events import (
     ConnUp,
     DoorLost,
     Event,
+    Groups,
+    GuestAsked,
     Message,
     Noted,
     Said,
@@ -56,7 +58,11 @@ class Broker:
     def _dispatch(self, b: Books, event: Event) -> None:
         match event:
             case Said():
-                self._on_said(b, event.conn, event.message)
+                self._on_said(b, event)
+            case GuestAsked():
+                shares.on_guest(b, event)
+            case Groups():
+                reports.on_groups(b, event)
             case Asked():
                 joins.on_ask(b, event)
             case AskGone():
@@ -79,7 +85,8 @@ class Broker:
             case _:
                 assert_never(event)
 
-    def _on_said(self, b: Books, conn: Conn, message: Message) -> None:
+    def _on_said(self, b: Books, event: Said) -> None:
+        conn, message = event.conn, event.message
         up = b.conns.get(conn)
         if up is None:
             return
@@ -87,6 +94,7 @@ class Broker:
             if message.get("m") == "hello":
                 b.out.append(WelcomeClient(conn, up.user, up.credential, message.get("id")))
             else:
+                b.drawn = event.drawn
                 verbs.on_request(b, up, message)
             return
         if message.get("m") == "hello":
@@ -107,6 +115,8 @@ class Broker:
                 reports.on_watchers(b, agent, message)
             case "unused":
                 reports.on_unused(b, agent, message)
+            case "left":
+                shares.on_left(b, agent, message)
             case "bye":  # the last word of its life: what is still said to be there is not
                 agent.stopping = agent.draining = True
                 reports.lose(b, agent, "the agent was stopped")
@@ -141,6 +151,7 @@ class Broker:
         agents: Iterable[Message],
         next_id: int,
         now: float,
+        shared: Iterable[Message] = (),
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
@@ -153,6 +164,8 @@ class Broker:
             reports.on_away(b, agent)
         for record in sorted(jobs, key=lambda r: int(r["id"])):
             self._restore_job(b, Job.restored(record))
+        for record in shared:
+            shares.restore(b, record)
         b.unwritten.clear()
         b.out = []
 

@@ -51,6 +51,24 @@ class Said(NamedTuple):
 
     conn: Conn
     message: Message
+    drawn: str = ""
+    """Fresh random hex digits, for verbs that make a secret; the core draws none."""
+
+
+class GuestAsked(NamedTuple):
+    """Somebody without a certificate has a share's link; the shell has drawn a name for them."""
+
+    conn: Conn
+    user: str
+    token: object
+    source: str = ""
+
+
+class Groups(NamedTuple):
+    """A user's groups, as the users' table has them now."""
+
+    user: str
+    groups: frozenset[str]
 
 
 class Asked(NamedTuple):
@@ -94,7 +112,10 @@ class Tick(NamedTuple):
     """Time has passed."""
 
 
-Event = ConnUp | ConnDown | Said | Asked | AskGone | Unjoined | Noted | DoorLost | Tick
+Event = (
+    ConnUp | ConnDown | Said | GuestAsked | Groups | Asked | AskGone | Unjoined | Noted | DoorLost
+    | Tick
+)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------ actions
@@ -118,6 +139,14 @@ class WelcomeClient(NamedTuple):
     user: str
     credential: str
     re: object
+
+
+class EnrolGuest(NamedTuple):
+    """Make a guest's ticket that ends with the share, and send it to the stranger."""
+
+    conn: Conn
+    user: str
+    until: float
 
 
 class ParkKey(NamedTuple):
@@ -175,4 +204,7 @@ class Audit(NamedTuple):
     """More facts; no payload, no secrets, no argv."""
 
 
-Action = Send | Close | WelcomeClient | ParkKey | Pair | Refuse | Cut | Journal | Log | Audit
+Action = (
+    Send | Close | WelcomeClient | EnrolGuest | ParkKey | Pair | Refuse | Cut | Journal | Log
+    | Audit
+)  # fmt: skip

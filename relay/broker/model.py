@@ -36,6 +36,7 @@ class Settings:
     """Finished jobs remembered per user."""
     atts_per_job: int = 10_000
     """Attachments remembered per job."""
+    shares_per_job: int = 1000
     queue_per_user: int = 20_000
     """Jobs of a user that wait."""
 
@@ -47,6 +48,8 @@ class Agent:
     id: str
     user: str
     boot: str
+    pool: str = ""
+    """The group whose members it serves, under its user's account; empty: its user only."""
     host: str = ""
     cpus: int = 0
     memory_bytes: int = 0
@@ -84,7 +87,8 @@ class Agent:
     def record(self) -> Message:
         return {"id": self.id, "user": self.user, "boot": self.boot, "host": self.host,
                 "slots": self.slots, "cpus": self.cpus, "memory_bytes": self.memory_bytes,
-                "tags": list(self.tags), "pid": self.pid, "version": self.version}  # fmt: skip
+                "tags": list(self.tags), "pid": self.pid, "version": self.version,
+                "pool": self.pool}  # fmt: skip
 
     @classmethod
     def restored(cls, record: Message, now: float) -> Agent:
@@ -135,6 +139,8 @@ class Job:
     state: JobState = JobState.NEW
     name: str = ""
     argv0: str = ""
+    pool: str = ""
+    """The group whose agents it asked for; empty: its user's own."""
     pty: bool = False
     warm: bool = False
     """Opened ahead of use: holds no slot and is shown to nobody until it starts."""
@@ -213,8 +219,8 @@ class Job:
         )
 
 
-_JOB_EXTRAS = ("name", "argv0", "pty", "warm", "group", "spec", "error", "ended_at", "canceled",
-               "joined")  # fmt: skip
+_JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
+               "canceled", "joined")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -232,3 +238,34 @@ class Attachment:
     """Id of the share it hangs on, if it is not the owner's."""
     until: float | None = None
     """When the right to it ends."""
+
+
+@dataclass(slots=True)
+class Share:
+    """A job shown to who has the link. Invariant: ``users`` are all who ever redeemed it."""
+
+    id: str
+    hash: str
+    """Of its token; the token itself is with those who were given it."""
+    job_id: int
+    rights: str
+    """"r": look on, "rw": type."""
+    until: float
+    made_at: float
+    uses: int | None = None
+    """How many more may redeem it; None: any number."""
+    once: bool = False
+    """One redemption, and one attachment."""
+    to: str = ""
+    """The only user who may redeem it, if one is named."""
+    users: list[str] = field(default_factory=list)
+    att: str = ""
+    """The attachment that a single-use share was used for."""
+
+    def record(self) -> Message:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def restored(cls, record: Message) -> Share:
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in record.items() if key in known})

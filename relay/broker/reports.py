@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from relay.broker import places
 from relay.broker.books import Books, job_number
-from relay.broker.events import Close, ConnUp, Journal, Message, ParkKey
+from relay.broker.events import Close, ConnUp, Groups, Journal, Message, ParkKey
 from relay.broker.model import Agent, Attachment, Job, Member
 from relay.broker.states import JobState
 
@@ -50,14 +50,21 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
         b.send(up.conn, {"m": "error", "code": "duplicate", "message": why})
         b.out.append(Close(up.conn))
         return
+    pool = text(message, "pool", 64)
+    if pool and up.standing != "admin" and pool not in b.groups_of.get(up.user, ()):
+        why = f"{up.user} is not in the group {pool}, whose pool the agent would serve"
+        b.send(up.conn, {"m": "error", "code": "denied", "message": why})
+        b.out.append(Close(up.conn))
+        return
     reborn = agent is not None and agent.boot != boot
     if agent is None:
-        agent = Agent(up.agent_id, up.user, boot)
+        agent = Agent(up.agent_id, up.user, boot, pool)
         b.add_agent(agent)
     elif agent.conn not in (None, up.conn) and agent.conn is not None:
         b.out.append(Close(agent.conn))  # its own older connection, half-open
         b.conns.pop(agent.conn, None)
     agent.boot = boot
+    b.move_agent(agent, pool)
     agent.conn = up.conn
     agent.since = b.now
     agent.draining = bool(message.get("draining"))
@@ -74,15 +81,31 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     b.out.append(ParkKey(up.conn, agent.id))
     b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now})
     _reconcile(b, agent, message.get("sessions"), reborn)
-    b.changed.add(agent.user)
-    places.place_all(b, agent.user)
+    places.touch(b, agent)
+    places.place_for(b, agent)
+
+
+def on_groups(b: Books, event: Groups) -> None:
+    """A user's groups have changed: their agents may serve a pool no longer."""
+    if b.groups_of.get(event.user, frozenset()) == event.groups:
+        return
+    if event.groups:
+        b.groups_of[event.user] = event.groups
+    else:
+        b.groups_of.pop(event.user, None)
+    for agent in list(b.agents_of.get(event.user, {}).values()):
+        up = b.conns.get(agent.conn) if agent.conn is not None else None
+        if agent.pool and agent.pool not in event.groups and (up and up.standing != "admin"):
+            agent.draining = True
+            b.tell_agent(agent.id, {"m": "drain", "on": True})
+    places.place_all(b, event.user)
 
 
 def on_away(b: Books, agent: Agent) -> None:
     """Its control connection is gone; what it runs goes on, for all we know."""
     agent.conn = None
     agent.since = b.now
-    b.changed.add(agent.user)
+    places.touch(b, agent)
     if agent.stopping and not agent.here:
         b.remove_agent(agent)
         return
@@ -106,7 +129,7 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
             places.displace(b, job)
         else:
             b.member_over(job, key[1], error=why)
-    places.place_all(b, agent.user)
+    places.place_for(b, agent)
 
 
 def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
@@ -144,10 +167,17 @@ def _find(b: Books, agent: Agent, message: Message) -> tuple[Job, Member, int] |
     """The member that this agent speaks of; None unless it is placed on this agent."""
     job = b.jobs.get(job_number(message.get("job")) or 0)
     index = index_of(message)
-    if job is None or job.user != agent.user or not 0 <= index < job.size:
+    if job is None or not places.serves(agent, job) or not 0 <= index < job.size:
         return None
     member = job.members[index]
     return (job, member, index) if member.agent_id == agent.id else None
+
+
+def _user_of(b: Books, agent: Agent, message: Message) -> str:
+    """Whose step that is which only the agent remembers: a pool's may be any member's."""
+    user = text(message, "user", 64)
+    member = agent.pool and agent.pool in b.groups_of.get(user, ())
+    return user if member else agent.user
 
 
 def on_started(b: Books, agent: Agent, message: Message) -> None:
@@ -157,12 +187,14 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     if job_id is None or not 0 <= index < b.settings.group_size:
         return
     job = b.jobs.get(job_id)
-    if job is not None and job.user != agent.user:
+    if job is not None and not places.serves(agent, job):
         b.log(f"agent {agent.id} speaks of job {job_id}, which is not its user's")
         return
     if job is None:  # given up meanwhile, or our memory is younger than the step
         size = min(max(size, index + 1), b.settings.group_size)
-        job = Job(job_id, agent.user, b.now, [Member() for _ in range(size)], JobState.QUEUED)
+        user = _user_of(b, agent, message)
+        job = Job(job_id, user, b.now, [Member() for _ in range(size)], JobState.QUEUED)
+        job.pool = agent.pool
         if job_id >= b.next_id:
             b.next_id = job_id + 1
             b.out.append(Journal("meta", "next_id", {"value": b.next_id}))
@@ -191,7 +223,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         if att and not member.att:
             member.att = att
         if att and att not in b.atts:
-            b.add_att(job, Attachment(att, agent.user, job.id, index))
+            b.add_att(job, Attachment(att, job.user, job.id, index))
     job.name = text(message, "spec_name") or job.name
     job.argv0 = text(message, "argv0") or job.argv0
     job.pty = bool(message.get("pty"))
@@ -226,7 +258,7 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
     b.send(agent.conn, {
         "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip
-    places.place_all(b, agent.user)
+    places.place_for(b, agent)
 
 
 def on_refused(b: Books, agent: Agent, message: Message) -> None:
@@ -236,16 +268,17 @@ def on_refused(b: Books, agent: Agent, message: Message) -> None:
         agent.draining = True
     if att:
         meaning = "none" if code == "gone" else "again"
-        b.remember_why(agent.user, att, meaning, why)
+        known = b.atts.get(att)
+        b.remember_why(known.user if known else agent.user, att, meaning, why)
     found = _find(b, agent, message)
     if found is None:
         return
     job, member, index = found
     if job.state is JobState.HELD and (member.att == att or job.spec is not None):
         job.avoid[agent.id] = b.now + b.settings.avoid_s
-        b.at(b.now + b.settings.avoid_s, lambda: places.place_all(b, agent.user))
+        b.at(b.now + b.settings.avoid_s, lambda: places.place_for(b, agent))
         places.displace(b, job)
-        places.place_all(b, agent.user)
+        places.place_for(b, agent)
     elif job.started and member.started_at is None and member.att == att:
         b.member_over(job, index, error=why)
 
@@ -295,8 +328,20 @@ def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> N
     live = [att for att in atts if att.get("live", True)]
     member.attached = sum(1 for att in live if att.get("rights") == "rw")
     member.watchers = len(live) - member.attached
+    ended: list[str] = []  # their right to be there has gone meanwhile
     for att in atts:
-        name = text(att, "att", 64)
-        if name and name not in b.atts and len(job.atts) < b.settings.atts_per_job:
-            rights = "rw" if att.get("rights") == "rw" else "r"
-            b.add_att(job, Attachment(name, job.user, job.id, index, rights))
+        name, user = text(att, "att", 64), text(att, "user", 64) or job.user
+        if not name or name in b.atts or user.startswith("@"):
+            continue
+        rights = "rw" if att.get("rights") == "rw" else "r"
+        fresh = Attachment(name, user, job.id, index, rights, text(att, "cred", 64))
+        if user != job.user:
+            share = b.shares.get(text(att, "share", 64))
+            if share is None or share.job_id != job.id or user not in share.users:
+                ended.append(name)
+                continue
+            fresh.share, fresh.until = share.id, share.until
+        if len(job.atts) < b.settings.atts_per_job:
+            b.add_att(job, fresh)
+    if ended:
+        b.send(agent.conn, {"m": "revoke", "atts": ended, "why": "the share has ended"})

@@ -20,6 +20,7 @@ class BrokerBench:
         self.journal = {"job": {}, "agent": {}, "share": {}, "meta": {}}
         self.audit = []  # (who, verb, object, result)
         self.numbers = itertools.count(1)
+        self.drawn = 0
         self.core = Broker(self.settings)
         self._forget_connections()
 
@@ -49,6 +50,10 @@ class BrokerBench:
                     self.closed.add(conn)
                 case ev.Cut(att):
                     self.cuts.append(att)
+                case ev.EnrolGuest(conn, user, until):
+                    self.inbox.setdefault(conn, []).append(
+                        {"m": "ticket", "user": user, "until": until}
+                    )
                 case ev.Audit():
                     self.audit.append(tuple(action[:4]))
                 case ev.Journal(table, key, value):
@@ -74,6 +79,7 @@ class BrokerBench:
             self.journal["agent"].values(),
             self.journal["meta"].get("next_id", {"value": 1})["value"],
             self.now,
+            self.journal["share"].values(),
         )
 
     # --------------------------------------------------------------------------------- who is there
@@ -88,9 +94,9 @@ class BrokerBench:
                  sessions=list(sessions), **facts)  # fmt: skip
         return conn
 
-    def client(self, user="alice"):
+    def client(self, user="alice", standing="user"):
         conn = self.conn()
-        self.feed(ev.ConnUp(conn, "client", user, "", "serial", ""))
+        self.feed(ev.ConnUp(conn, "client", user, "", "serial", "", standing))
         return conn
 
     def gone(self, conn):
@@ -99,7 +105,32 @@ class BrokerBench:
     # -------------------------------------------------------------------------------- what they say
 
     def say(self, conn, m, **fields):
-        self.feed(ev.Said(conn, {"m": m, **fields}))
+        self.drawn += 1
+        self.feed(ev.Said(conn, {"m": m, **fields}, f"{self.drawn:08x}{self.drawn:032x}"))
+
+    def share(self, job, rights="r", user="alice", **fields):
+        """(the share's id, its token) of a new share."""
+        client = self.client(user)
+        answer = self.request(client, "share", job=str(job), rights=rights, **fields)
+        self.gone(client)
+        return answer["share"]["id"], answer["token"]
+
+    def redeem(self, token, user="bob"):
+        client = self.client(user)
+        answer = self.request(client, "redeem", token=token)
+        self.gone(client)
+        return answer
+
+    def guest(self, token, name="guest-1"):
+        """What a stranger with a share's link is answered."""
+        conn = self.conn()
+        self.feed(ev.GuestAsked(conn, name, f"share.{token}"))
+        return self.inbox[conn][0]
+
+    def groups(self, **users):
+        """user -> groups, a blank between."""
+        for user, groups in users.items():
+            self.feed(ev.Groups(user, frozenset(groups.split())))
 
     def got(self, conn, m):
         """The messages ``m`` sent to ``conn`` since the last look."""

@@ -21,8 +21,9 @@ NAMES = (
     "id", "job", "index", "att", "size", "tasks", "group", "agent", "warm", "rights", "sig",
     "spec", "n", "ids", "all", "on", "boot", "slots", "tags", "sessions", "state", "atts", "at",
     "code", "signal", "error", "started_at", "ended_at", "message", "attached", "watchers", "op",
+    "seconds", "uses", "to", "once", "token", "what", "pool", "user", "everyone", "share",
 )  # fmt: skip
-AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "novelty")
+AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "left", "novelty")
 STORIES = range(0, 1000, 100)
 
 
@@ -56,7 +57,8 @@ def test_a_client_s_nonsense_is_answered_and_harms_nobody(first):
         conn = bench.client("mallory")
         for _ in range(10):
             verb = luck.choice([*VERBS, *VERBS, "hello", value(luck)])
-            bench.feed(events.Said(conn, {**fields(luck), "m": verb}))
+            drawn = f"{luck.getrandbits(288):072x}"
+            bench.feed(events.Said(conn, {**fields(luck), "m": verb}, drawn))
         assert bench.request(conn, "whoami")["user"] == "mallory"
 
 
