@@ -203,10 +203,11 @@ SHARE = Command(
     examples=(
         ("gshell share 42", "prints the command for your colleague"),
         ("gshell share 42 --write --for 10m", "to type together"),
-        ("gshell shares", "what is shared now; gshell revoke ID ends one"),
+        ("gshell share 42 --once --to bob", "one visit, of one user"),
     ),
-    about="Who has the link needs no login. They see the job's output, from before too, and what "
-    "you type if the program shows it. What they type goes nowhere, unless --write.",
+    about="`gshell shares` lists them, `gshell revoke ID` ends one. Who has the link needs no "
+    "login. They see the job's output, from before too, and what you type if the program shows it. "
+    "What they type goes nowhere, unless --write.",
     common=GLOBAL,
 )
 SHARES = Command(
@@ -315,7 +316,8 @@ BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
     RUN, SH, ATTACH, JOBS, LOGS, CANCEL, KILL, SHARE, SHARES, REVOKE, AGENTS, AGENT_START,
-    AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, RELAY, LOGIN, WHOAMI, STOP, DOCTOR, DEMO,
+    HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

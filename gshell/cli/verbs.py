@@ -212,7 +212,11 @@ def login(parsed: Parsed) -> int:
     empty, token = parse_invite(parsed.words[0])
     import getpass
 
-    ticket = enrol(empty, token, "client", getpass.getuser())
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in a container
+        name = ""
+    ticket = enrol(empty, token, "client", name)
     config.private_dir(config.config_dir())
     config.write_private(config.client_ticket_path(), ticket.dump())
     if not parsed["quiet"]:
