@@ -6,6 +6,7 @@ import pytest
 
 from kit.broker import BrokerBench, session
 from relay.broker import events as ev
+from relay.broker import rights
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 
@@ -335,3 +336,21 @@ def test_a_restarted_broker_knows_pools_and_their_jobs(bench):
     agent = pooled(bench, sessions=[here])
     assert bench.job(1, "bob")["state"] == "ACTIVE"
     assert bench.verdict(bench.ask(B, "resume", "bob", job="1")) == ("pair", "p1")
+
+
+def test_a_share_s_time_counts_before_anybody_has_looked_at_the_clock(bench, agent):
+    _, token = bench.share(1, seconds=5)
+    bench.redeem(token)
+    bench.now += 6  # no tick yet
+    assert attach(bench) == ("no", "none")
+
+
+@pytest.mark.parametrize("what", [rights.READ, rights.TYPE, rights.SHARE])
+def test_an_administrator_neither_reads_nor_types_nor_shares(bench, agent, what):
+    admin = rights.Visitor("root", "admin")
+    job = bench.core.books.jobs[1]
+    assert rights.may(bench.core.books, admin, job, rights.CANCEL)
+    assert not rights.may(bench.core.books, admin, job, what)
+    _, token = bench.share(1)
+    bench.redeem(token, "root")
+    assert rights.may(bench.core.books, admin, job, rights.READ)
