@@ -238,6 +238,7 @@ def agents_table(
     if not agents:
         return "no agents\n"
     users = {agent.get("user") for agent in agents}
+    pools = any(agent.get("pool") for agent in agents)
     columns = [
         _Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
         _Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
@@ -249,8 +250,10 @@ def agents_table(
         _Column("SINCE", 4, lambda agent: _since(agent, "since", now), right=True),
         _Column("VERSION", 8, lambda agent: _text(agent, "version")),
     ]
-    if len(users) > 1:
-        columns.insert(2, _Column("USER", 4, lambda agent: _text(agent, "user")))
+    if len(users) > 1 or pools:  # whose account a pool's jobs get is never left out
+        columns.insert(2, _Column("USER", 2, lambda agent: _text(agent, "user")))
+    if pools:
+        columns.insert(3, _Column("POOL", 2, lambda agent: _text(agent, "pool") or "-"))
     return _table(agents, columns, width, color)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -347,3 +348,40 @@ def test_on_the_private_relay_a_share_says_what_to_do(private: Env) -> None:
     done = private.gshell("share", "1")
     assert done.returncode == 125
     assert b"gshell relay start" in done.stderr
+
+
+def test_a_pool_s_agent_runs_members_jobs_and_nobody_else_s(
+    everybody: tuple[Env, User, User], alice: User, bob: User
+) -> None:
+    operator = everybody[0]
+    with contextlib.closing(sqlite3.connect(operator.state / "journal.sqlite")) as db:
+        for name in ("alice", "bob"):
+            db.execute(
+                "INSERT INTO user (name, role, groups, made) VALUES (?, 'user', ?, 0) "
+                "ON CONFLICT (name) DO UPDATE SET groups=excluded.groups",
+                (name, '["staff"]'),
+            )
+        db.commit()
+    done = alice.gshell("agent", "start", "--pool", "staff", cwd="/")
+    assert done.returncode == 0, done.stderr.decode()
+    pooled = until(
+        lambda: [agent for agent in bob.agents() if agent["pool"] == "staff"], "the pool's agent"
+    )
+    assert [agent["user"] for agent in pooled] == ["alice"]
+    assert b"alice" in bob.gshell("agents").stdout
+    done = bob.gshell("run", "--", "id", "-u")
+    assert done.stdout == b"%d\n" % BOB, done.stderr
+    done = bob.gshell("run", "--pool", "staff", "--", "id", "-u")
+    assert done.stdout == b"%d\n" % ALICE, done.stderr
+    done = bob.gshell("run", "--pool", "staff", "--detach", "--", "echo", "later")
+    job = done.stdout.decode().strip()
+    done = bob.gshell("logs", "-f", job)
+    assert (done.returncode, done.stdout) == (0, b"later\n"), done.stderr
+    done = alice.gshell("logs", job)
+    assert (done.returncode, done.stdout) == (125, b""), done.stderr
+    done = bob.gshell("run", "--pool", "others", "--", "true")
+    assert done.returncode == 125
+    assert b"there is no pool others of yours" in done.stderr
+    done = bob.gshell("agent", "start", "--pool", "others", cwd="/")
+    assert done.returncode == 125
+    assert b"not in the group others" in done.stderr
