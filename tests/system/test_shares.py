@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +26,32 @@ ALICE, BOB = 20_001, 20_002  # numbers without a name: nobody's
 PROMPT = "ready$ "
 
 
+_AGAIN = (
+    "import os, sys; os.waitpid(os.posix_spawn(sys.executable, [sys.executable, '-c', ''], {}), 0)"
+)
+
+
+def as_user(uid: int) -> list[str]:
+    setpriv = shutil.which("setpriv") or "setpriv"
+    return [setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+
+
+@functools.cache
+def everybody_s_python() -> str:
+    """An interpreter that other users can start, too: ours may be in somebody's home directory."""
+    for path in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        words = [*as_user(ALICE), path, "-I", "-S", "-c", _AGAIN]
+        if subprocess.run(words, cwd="/", capture_output=True, check=False).returncode == 0:
+            return path
+    pytest.skip("no python here that another user could start")
+
+
 class User(Env):
     """A person with a uid and a home directory of their own."""
 
     def __init__(self, root: Path, uid: int) -> None:
         super().__init__(root)
         self.uid = uid
-        self._prefix = [
-            shutil.which("setpriv") or "setpriv", f"--reuid={uid}", f"--regid={uid}",
-            "--clear-groups", "--",
-        ]  # fmt: skip
         user = root / "user"
         user.mkdir()
         for name in (".bashrc", ".bash_profile"):
@@ -45,7 +64,10 @@ class User(Env):
             self.env.pop(name, None)
 
     def argv(self, *words: str) -> list[str]:
-        return [*self._prefix, *super().argv(*words)]
+        argv = super().argv(*words)
+        if argv[0] == sys.executable:
+            argv[0] = everybody_s_python()
+        return [*as_user(self.uid), *argv]
 
     def files(self) -> set[str]:
         """All that lies in their directories."""
