@@ -37,6 +37,7 @@ class Settings:
     atts_per_job: int = 10_000
     """Attachments remembered per job."""
     shares_per_job: int = 1000
+    """Live at the same time."""
     queue_per_user: int = 20_000
     """Jobs of a user that wait."""
 
