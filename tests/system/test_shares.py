@@ -117,6 +117,9 @@ def invite_for(operator: Env, user: str) -> str:
 def alice(everybody: tuple[Env, User, User]) -> Iterator[User]:
     user = everybody[1]
     yield user
+    left = user.gshell("shares", "-q").stdout.decode().split()
+    if left:
+        assert user.gshell("revoke", *left).returncode == 0
     for one in user.jobs():
         if one["state"] == "ACTIVE":
             user.gshell("kill", "-9", one["id"])
