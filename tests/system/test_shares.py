@@ -195,6 +195,7 @@ def test_a_link_shows_the_job_and_what_is_typed_there_goes_nowhere(
                 rf"\[job {job} cat of alice, looking on, until \d\d:\d\d:\d\d \| ~\. detaches\]",
                 shown,
             )
+            watching.wait_for("here\r\nhere\r\n")  # the terminal is raw from here on
             watching.send("mischief\r\x03\x04~K")
             typing.send("seen\r")
             typing.wait_for("seen\r\nseen\r\n")
