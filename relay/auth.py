@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -84,8 +85,13 @@ def ensure(state: str) -> bool:
     return True
 
 
-def issue(state: str, uri: str, agent: bool, days: int = ISSUED_DAYS) -> Issued:
-    """A key and a certificate for ``uri``. An agent's serves and dials, a client's only dials."""
+def issue(
+    state: str, uri: str, agent: bool, days: int = ISSUED_DAYS, until: float | None = None
+) -> Issued:
+    """A key and a certificate for ``uri``. An agent's serves and dials, a client's only dials.
+
+    ``until``: it is good no longer than this.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -94,7 +100,7 @@ def issue(state: str, uri: str, agent: bool, days: int = ISSUED_DAYS) -> Issued:
     ca = x509.load_pem_x509_certificate(_read(state, CA_CERT))
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    cert = _leaf(ca, ca_key, key, uri, days, server=agent, client=True)
+    cert = _leaf(ca, ca_key, key, uri, days, server=agent, client=True, until=until)
     serial = serial_text(f"{cert.serial_number:x}")
     return Issued(serial, _cert_pem(cert).decode(), _key_pem(key).decode())
 
@@ -202,10 +208,15 @@ def _cert_pem(cert: x509.Certificate) -> bytes:
     return cert.public_bytes(Encoding.PEM)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, public: Any, days: int) -> Any:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: Any, days: int, until: float | None = None
+) -> Any:
     from cryptography import x509
 
     now = datetime.datetime.now(datetime.UTC)
+    end = now + datetime.timedelta(days=days)
+    if until is not None:
+        end = min(end, datetime.datetime.fromtimestamp(math.ceil(until), datetime.UTC))
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -213,7 +224,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, public: Any, days: int) -> A
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 
@@ -255,6 +266,7 @@ def _leaf(
     *,
     server: bool,
     client: bool,
+    until: float | None = None,
 ) -> x509.Certificate:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -264,7 +276,7 @@ def _leaf(
     authority = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
     cert = (
-        _builder(_name(uri), ca.subject, key.public_key(), days)
+        _builder(_name(uri), ca.subject, key.public_key(), days, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)

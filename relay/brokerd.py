@@ -15,7 +15,7 @@ from gshell.net.loop import IN, Loop
 from gshell.net.rendezvous import SKEW_S
 from relay.audit import NAME as AUDIT
 from relay.audit import AuditLog, Entry, Mark
-from relay.broker import events
+from relay.broker import events, rights
 from relay.broker.core import Broker
 from relay.broker.events import AskId, Conn
 from relay.broker.model import ARCHIVE, Settings
@@ -32,6 +32,8 @@ _FORGET_NONCES_S = 60.0
 _SEEN_S = 60.0  # how exactly it is remembered when a key was last used
 _REFUSED_S = 600.0  # between two entries about one withdrawn key that comes again and again
 _COMMANDS = ("users", "user-add", "user-revoke", "keys", "revoke", "invite")
+_DRAWN_BYTES = 36  # 4 are a share's id, the rest its token
+_GUEST_BYTES = 8  # a name that nobody meets by chance
 
 Message = dict[str, Any]
 
@@ -82,6 +84,7 @@ class BrokerShell:
             jobs, journal.records("agent"), journal.next_id(), self.now(),
             journal.records("boots"), journal.withdrawn(),
             [(user.name, frozenset(user.groups)) for user in journal.users()],
+            journal.records("share"),
         )  # fmt: skip
         self._perform(list(notes))
         loop.add(bus.fd, IN, lambda _: self.drain())
@@ -161,6 +164,10 @@ class BrokerShell:
                 known = self._journal.credential(m["k"])
                 if known is not None:
                     self._feed(events.Noted(known.user, m["att"], m["code"], m["from"]))
+            case "enrol" if m["msg"].get("role") == "guest":
+                user = rights.GUEST + os.urandom(_GUEST_BYTES).hex()
+                conn = Conn(door, m["c"])
+                self._feed(events.GuestAsked(conn, user, m["msg"].get("invite"), m["from"]))
             case "enrol":
                 outcome = self._desk.enrol(m["msg"], self.now(), m["from"])
                 answer = outcome.answer
@@ -220,11 +227,13 @@ class BrokerShell:
 
     def _on_said(self, conn: Conn, message: Message) -> None:
         up = self._core.books.conns.get(conn)
-        if up is not None and up.role == "client" and message.get("m") == "status":
+        status = message.get("m") == "status"
+        if up is not None and up.role == "client" and status and rights.may_ask(up, "status"):
             answer = {"re": message.get("id"), "ok": True, "relay": self.status()}
             self._bus.send(conn.door, [{"m": "send", "c": conn.number, "msg": answer}])
             return
-        self._feed(events.Said(conn, message))
+        drawn = os.urandom(_DRAWN_BYTES).hex() if message.get("m") == "share" else ""
+        self._feed(events.Said(conn, message, drawn))
 
     def _on_ask(self, door: str, m: Message) -> None:
         known = self._journal.credential(m["k"])
@@ -308,6 +317,11 @@ class BrokerShell:
                     to, item = conn.door, {"m": "park", "c": conn.number, "agent": agent_id}
                 case events.WelcomeClient():
                     to, item = action.conn.door, self._welcome(action)
+                case events.EnrolGuest(conn, user, until):
+                    ticket = self._desk.guest(user, until, self.now())
+                    to, item = conn.door, {"m": "send", "c": conn.number, "msg": ticket}
+                    out.setdefault(to, []).append(item)
+                    item = {"m": "close", "c": conn.number}
                 case events.Close(conn):
                     to, item = conn.door, {"m": "close", "c": conn.number}
                 case events.Feed(conn, user, seq):

@@ -14,6 +14,7 @@ from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net.rendezvous import client_key
 from relay import auth, state
+from relay.broker import rights, shares
 from relay.broker.events import Audit, ConnUp, Known, Revoked
 from relay.broker.model import ARCHIVE
 from relay.journal import Credential, Journal
@@ -27,7 +28,6 @@ PILOT_NODES = 10_000
 PILOT_RESTARTS = 10_000
 KEYS_PER_USER = 20_000  # ten thousand nodes of a pilot, and their restarts
 INVITES_PER_USER = 1000
-GUEST = "guest-"  # how the names of those begin who came by a share's link
 
 Message = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Desk:
 
     def standing(self, user: str) -> str:
         """What a user may do beyond their own."""
-        if user.startswith(GUEST):
+        if user.startswith(rights.GUEST):
             return "guest"
         known = self.journal.user(user)
         return known.role if known is not None else "user"
@@ -67,7 +67,7 @@ class Desk:
             UsageError: revoked; only an administrator adds that name again.
         """
         auth.check_name(name, "a user's name")
-        if name.startswith(GUEST):
+        if name.startswith(rights.GUEST):
             return  # they come and go with their share
         known = self.journal.user(name)
         gone = known is not None and known.revoked is not None
@@ -80,8 +80,10 @@ class Desk:
 
     # -------------------------------------------------------------------------------------- tickets
 
-    def ticket(self, kind: str, user: str, agent_id: str, now: float) -> Ticket:
-        """A new identity of ``user``; an agent without a name gets one.
+    def ticket(
+        self, kind: str, user: str, agent_id: str, now: float, until: float | None = None
+    ) -> Ticket:
+        """A new identity of ``user``; an agent without a name gets one. ``until``: it ends then.
 
         Raises:
             UsageError: the name is not possible, or another user's agent has it; too many.
@@ -97,11 +99,13 @@ class Desk:
             agent_id = ""
         if self.journal.key_count(user) >= KEYS_PER_USER:
             raise UsageError(f"{user} has {KEYS_PER_USER} keys", hint="gshell revoke SERIAL")
-        return self._make(kind, user, agent_id, now)
+        return self._make(kind, user, agent_id, now, until)
 
-    def _make(self, kind: str, user: str, agent_id: str, now: float) -> Ticket:
+    def _make(
+        self, kind: str, user: str, agent_id: str, now: float, until: float | None = None
+    ) -> Ticket:
         uri = f"gshell:agent:{user}:{agent_id}" if kind == "agent" else f"gshell:user:{user}"
-        issued = auth.issue(self._state, uri, agent=kind == "agent")
+        issued = auth.issue(self._state, uri, agent=kind == "agent", until=until)
         self.journal.add_credential(Credential(issued.serial, kind, user, agent_id), now)
         is_client = kind == "client"
         return Ticket(
@@ -117,6 +121,12 @@ class Desk:
             mac_key=self.mac_key(issued.serial) if is_client else "",
         )
 
+    def guest(self, user: str, until: float, now: float) -> Message:
+        """What a stranger with a share's link is sent: a ticket that ends with the share."""
+        self.journal.forget_guests(rights.GUEST, now - shares.MAX_SECONDS - 86400.0)
+        ticket = self.ticket("client", user, "", now, until)
+        return {"m": "ticket", "ticket": ticket._asdict()}
+
     # -------------------------------------------------------------------------------------- invites
 
     def invite(self, user: str, role: str, uses: int, hours: float, now: float) -> str:
@@ -126,6 +136,8 @@ class Desk:
             UsageError: numbers or names that cannot be.
         """
         check_invite(role, uses, hours)
+        if user.startswith(rights.GUEST):
+            raise UsageError(f"names that begin with {rights.GUEST} are guests'")
         self.ensure_user(user, now)
         return self._link(self._new_invite(user, role, uses, hours, now))
 

@@ -261,6 +261,13 @@ class Journal:
             self._credentials[serial] = Credential(*row)
         return self._credentials[serial]
 
+    def forget_guests(self, prefix: str, before: float) -> None:
+        """Guests of shares that ended long ago: their certificates are dead by themselves."""
+        self._db.execute(
+            "DELETE FROM credential WHERE substr(user, 1, ?)=? AND made < ?",
+            (len(prefix), prefix, before),
+        )
+
     def agent_owner(self, agent_id: str) -> str | None:
         """The user that an agent's name was given to, if to any."""
         row = self._db.execute(

@@ -8,8 +8,9 @@ from typing import Any
 
 from gshell.errors import GshellError, UsageError
 from relay import auth
+from relay.broker import rights
 from relay.broker.events import Audit, ConnUp, Known, Revoked
-from relay.desk import GUEST, Desk, Outcome, check_invite, hours_of, whole
+from relay.desk import Desk, Outcome, check_invite, hours_of, whole
 from relay.journal import Journal, Key, User
 
 USER_USES = 1  # of the invite that comes with a new user: one machine
@@ -58,8 +59,8 @@ class People:
     def _add(self, up: ConnUp, message: Message, now: float) -> Outcome:
         name, role = _text(message, "user"), message.get("role")
         auth.check_name(name, "a user's name")
-        if name.startswith(GUEST):
-            raise UsageError(f"names that begin with {GUEST} are for guests")
+        if name.startswith(rights.GUEST):
+            raise UsageError(f"names that begin with {rights.GUEST} are for guests")
         if role not in (None, "admin", "user"):
             raise UsageError("a user's role is admin or user")
         known = self._journal.user(name)

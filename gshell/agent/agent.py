@@ -1,7 +1,7 @@
 """The agent itself: what the broker announces, what clients open, which slots are taken.
 
 Joins the Uplink (relay) and the Sessions (steps). Knows the control messages of
-``net/CONTROL.md``; an agent serves one user and refuses others itself.
+``net/CONTROL.md``; an agent serves one user, or a pool's members, and refuses others itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ EXPECT_KEPT_S = 120.0  # an announced client that never came
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
 AWAY_WRITER_S = 20.0  # a writer whose link is lost keeps the typing so long from those present
 SWEEP_S = 5.0
-FINAL = ("auth", "revoked", "superseded")  # refused for good: to dial again would be no use
+FINAL = (
+    "auth",
+    "denied",
+    "revoked",
+    "superseded",
+)  # refused for good: to dial again would be no use
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
@@ -45,7 +50,8 @@ log = logging.getLogger("gshell.agent")
 class Facts:
     """What this agent offers."""
 
-    def __init__(self, slots: int | None, tags: list[str]) -> None:
+    def __init__(self, slots: int | None, tags: list[str], pool: str = "") -> None:
+        self.pool = pool  # the group whose members it serves under its own account
         self.host = os.uname().nodename
         self.cpus = len(os.sched_getaffinity(0))
         self.memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -54,8 +60,8 @@ class Facts:
 
 
 class Agent:
-    """Invariant: a step runs only for a user whose attachment was announced by the relay and who
-    showed that user's certificate."""
+    """Invariant: a step runs only for the agent's own user, or a member of its pool, whose
+    attachment was announced by the relay and who showed that user's certificate."""
 
     def __init__(
         self,
@@ -117,6 +123,8 @@ class Agent:
         )
 
     def admit(self, session: Session, spec: StepSpec) -> None:
+        if session.user != self._ticket.user:  # of our pool: this account's environment, not theirs
+            spec = spec._replace(where="")
         if self.draining or self.busy_slots + spec.tasks > self._facts.slots:
             code = "draining" if self.draining else "busy"
             attachment = session.primary
@@ -173,6 +181,11 @@ class Agent:
             {"m": "stole", "job": session.job, "index": session.index, "att": attachment.id}
         )
 
+    def on_visitor_left(self, session: Session, attachment: Attachment) -> None:
+        self._uplink.say(
+            {"m": "left", "job": session.job, "index": session.index, "att": attachment.id}
+        )
+
     def on_left(self, session: Session) -> None:
         if session.state == "new" and not session.attachments:
             self._unused(session)
@@ -219,6 +232,7 @@ class Agent:
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
+            "pool": facts.pool,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
 
@@ -289,23 +303,15 @@ class Agent:
         if waiting is not None:
             waiting.go_on()
 
-    def _revoke(self, message: dict[str, Any]) -> None:
-        """The relay withdrew what these attachments came in with."""
-        why = str(message.get("why") or "")
-        atts = message.get("atts")
-        for att in map(str, atts if isinstance(atts, list) else ()):
-            self._expects.pop(att, None)
-            waiting = self._waiting.pop(att, None)
-            if waiting is not None:
-                waiting.refuse("revoked", why)
-            session = self._attachments.pop(att, None)
-            if session is not None and att in session.attachments:
-                session.attachments[att].end("revoked", why)
-                self.on_left(session)
-
     def _start_detached(self, message: dict[str, Any]) -> None:
         key = f"{message['job']}.{message['index']}"
         if key in self._sessions:
+            return
+        pool = message.get("pool")
+        if not self._serves(str(message.get("user")), pool):
+            log.error("job %s is not for this agent to run: refused", message["job"])
+            self._uplink.say({"m": "unused", "job": message["job"], "index": message["index"],
+                              "att": ""})  # fmt: skip
             return
         session = Session(
             self,
@@ -364,20 +370,65 @@ class Agent:
                 greeter.refuse("gone", "this session is not kept any more")
                 return
             session = found[0]
+            if session.user != expect.get("owner", session.user):
+                raise RemoteProtocolError("denied", "another user's job")
         attachment = Attachment(session, att, greeter.user, str(expect["rights"]), probe)
-        attachment.credential = str(expect.get("cred") or "")
         attachment.since = hello.get("since")
+        self._bind(attachment, expect)
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))
         attachment.join(link, hello, probe)
         self.on_watchers(session)  # counted with this one's link
 
+    def _serves(self, user: str, pool: object) -> bool:
+        """May this user's program run under our account?"""
+        if self._facts.pool:
+            return pool == self._facts.pool
+        return user == self._ticket.user
+
     def _may(self, expect: dict[str, Any], user: str) -> bool:
-        """Rights are enforced here: what runs on this agent is its user's, and others come only as
-        the relay announced them."""
+        """Rights are enforced here: who starts something is our user or of our pool; others come
+        only as the relay announced them, by a share."""
         if user != expect["user"]:
             return False
-        return user in (self._ticket.user, ARCHIVE)
+        if user == ARCHIVE:
+            return True  # `_may_archive` says what it may
+        owner = expect.get("owner", user)
+        if expect.get("op") == "open" or user == owner:
+            return bool(user == owner and self._serves(user, expect.get("pool")))
+        return bool(expect.get("share"))
+
+    def _bind(self, attachment: Attachment, expect: dict[str, Any]) -> None:
+        """What the relay said of its right to be here; it ends here, whether the relay is there or
+        not."""
+        attachment.share = str(expect.get("share") or "")
+        attachment.credential = str(expect.get("cred") or "")
+        until = expect.get("until")
+        if isinstance(until, (int, float)):
+            attachment.until = until
+            left_s = max(0.0, until - self._uplink.relay_time())
+            attachment.expiry = self.loop.later(
+                left_s, lambda: self._end_right(attachment.id, "the share has ended")
+            )
+
+    def _revoke(self, message: dict[str, Any]) -> None:
+        """The right of these attachments has ended: now, and for good."""
+        why = str(message.get("why") or "your right to be here was withdrawn")
+        atts = message.get("atts")
+        for att in atts if isinstance(atts, list) else ():
+            self._end_right(str(att), why)
+
+    def _end_right(self, att: str, why: str) -> None:
+        self._expects.pop(att, None)
+        waiting = self._waiting.pop(att, None)
+        if waiting is not None:
+            waiting.refuse("revoked", why)
+        session = self._attachments.pop(att, None)
+        attachment = session.attachments.get(att) if session is not None else None
+        if session is not None and attachment is not None:
+            session.forget_input(attachment)
+            attachment.end("revoked", why)
+            self.on_left(session)
 
     def _may_archive(self, expect: dict[str, Any]) -> bool:
         """The relay's archive looks on, at steps that are for it, and does nothing else."""

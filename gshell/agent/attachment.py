@@ -9,6 +9,7 @@ import signal as signals
 from typing import TYPE_CHECKING, Any
 
 from gshell.net.link import Link
+from gshell.net.loop import Timer
 from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, INTERACTIVE_WINDOW, PIPE_WINDOW, stdin_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gshell.agent.sessionlog import Cursor, StreamLog
 
 PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each
+TYPED_SIGNALS = (signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP)
 HISTORY_BYTES = 1 << 18  # what a terminal that joins is shown of the past
 ARCHIVE = "@archive"  # the relay's archive, as a user: no person can have this name
 
@@ -36,6 +38,10 @@ class Attachment:
         self.link: Link | None = None
         self.lost_at: float | None = None
         self.since: Any = None
+        self.share = ""  # the share it hangs on, if its user is not the job's owner
+        self.until: float | None = None  # seconds since the epoch, by the relay's clock
+        self.credential = ""
+        self.expiry: Timer | None = None
         self._cursors: dict[int, Cursor] = {}
         self._from: dict[
             int, tuple[int, int]
@@ -104,6 +110,8 @@ class Attachment:
 
     def close(self) -> None:
         """For good."""
+        if self.expiry is not None:
+            self.expiry.cancel()
         for cursor in self._cursors.values():
             cursor.close()
         self._cursors.clear()
@@ -245,10 +253,11 @@ class Attachment:
                 session.resize(rows, columns)
         elif kind == "signal":
             number = _signal(message.get("sig"))
-            if self.rights == "rw" and number:
+            # By a share one may do what typing does, no more: the job's life is its owner's.
+            if self.rights == "rw" and number and (not self.share or number in TYPED_SIGNALS):
                 session.signal_all(number)
         elif kind == "cancel":
-            if self.rights == "rw":
+            if self.rights == "rw" and not self.share:
                 session.cancel()
         elif kind == "steal":
             session.steal(self)

@@ -30,6 +30,8 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
   --relay H:P      dial this address (or several, by commas) instead of the ticket's
   --slots N        tasks at the same time
   --tag WORD       what this agent offers; may be repeated
+  --pool GROUP     serve everybody in GROUP, under THIS account: what they start can read
+                   and do all that this account can, and this account can read all of theirs
   --spool DIR      where output that does not fit into memory goes (else $TMPDIR or /tmp)
   --quota SIZE     how much of it, of all sessions together (else 4 GiB, but no more than half of
                    what is free there); 0: none, memory only
@@ -42,6 +44,7 @@ _LONG = [
     "relay=",
     "slots=",
     "tag=",
+    "pool=",
     "spool=",
     "quota=",
     "node=",
@@ -68,6 +71,7 @@ class Settings:
         self.relay: str | None = None
         self.slots: int | None = None
         self.tags: list[str] = []
+        self.pool = ""
         self.spool: str | None = None
         self.quota: int | None = None
         self.node: int | None = None
@@ -226,6 +230,8 @@ def _keep(settings: Settings) -> int:
         words += ["--tag", tag]
     if settings.slots is not None:
         words += ["--slots", str(settings.slots)]
+    if settings.pool:
+        words += ["--pool", settings.pool]
     if settings.spool:
         words += ["--spool", settings.spool]
     if settings.quota is not None:
@@ -265,7 +271,7 @@ def run(settings: Settings) -> int:
 
     ticket = read_ticket(settings)
     loop = Loop()
-    facts = Facts(settings.slots, settings.tags)
+    facts = Facts(settings.slots, settings.tags, settings.pool)
     agent = Agent(loop, ticket, facts, __version__, settings.spool, settings.quota, settings.boot)
     stop: list[int] = []
     reads, writes = socket.socketpair()

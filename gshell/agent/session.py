@@ -77,6 +77,9 @@ class SessionOwner(Protocol):
 
     def on_watchers(self, session: Session) -> None: ...
 
+    def on_visitor_left(self, session: Session, attachment: Attachment) -> None:
+        """For good, who came by a share."""
+
     def make_spool(self, session: Session, stream: int) -> Spool: ...
 
 
@@ -715,6 +718,16 @@ class Session:
         attachment.close()
         self.resume_reading()
         self._owner.on_watchers(self)
+        if attachment.share:
+            self._owner.on_visitor_left(self, attachment)
+
+    def forget_input(self, attachment: Attachment) -> None:
+        """What it has sent and the program not yet taken is not to reach it any more."""
+        for rank in self.ranks:
+            kept = [(who, data) for who, data in rank.input if who is not attachment]
+            if len(kept) != len(rank.input) and rank.child is not None:
+                rank.input = kept
+                self._write_input(rank)  # nobody waits for room any more, perhaps
 
     def _present_writer(self) -> Attachment | None:
         """Somebody who may write and whose link lives, if there is anybody."""
@@ -783,16 +796,11 @@ class Session:
             "signal": self.signal,
             "error": self.error,
             "atts": [
-                {
-                    "att": a.id,
-                    "user": a.user,
-                    "rights": a.rights,
-                    "cred": a.credential,
-                    "live": a.link is not None,
-                }
+                {"att": a.id, "user": a.user, "rights": a.rights, "live": a.link is not None,
+                 "until": a.until, "share": a.share, "cred": a.credential}
                 for a in self.attachments.values()
             ],
-        }
+        }  # fmt: skip
 
     def usage(self) -> Step:
         """What there is to look at while it runs."""

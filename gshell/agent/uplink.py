@@ -100,6 +100,10 @@ class Uplink:
         if self._link is not None and self.welcomed:
             self._link.send(control.encode(message))
 
+    def relay_time(self) -> float:
+        """Seconds since the epoch, by the relay's clock as far as we know it."""
+        return self._relay_time()
+
     def want_spares(self, count: int) -> None:
         """Keep at least so many data connections parked."""
         count = max(2, min(count, MAX_SPARES))

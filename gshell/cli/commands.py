@@ -65,6 +65,12 @@ _ENV = Option(
 )
 _CWD = Option("--cwd", "DIR", "start there (else in this directory, if it exists there)")
 _AGENT = Option("--agent", "ID", "on this agent")
+_POOL = Option(
+    "--pool",
+    "GROUP",
+    "on an agent that serves this group; it runs under the account of that agent's owner, who can "
+    "read everything of it",
+)
 _TIMEOUT = Option(
     "--timeout",
     "T",
@@ -114,6 +120,7 @@ RUN = Command(
         _ENV,
         _CWD,
         _AGENT,
+        _POOL,
         Option("--detach", help="print the job's id and leave it running"),
         _TIMEOUT,
         Option("-l --label", help="begin each line with the rank it comes from"),
@@ -137,7 +144,7 @@ RUN = Command(
 SH = Command(
     "sh",
     "a shell on a waiting agent",
-    (_JOB_NAME, _ENV, _CWD, _AGENT, _KEEP, _ON_FULL, _QUOTA, _ESCAPE),
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _POOL, _KEEP, _ON_FULL, _QUOTA, _ESCAPE),
     examples=(
         ("gshell sh", "~. leaves it, attach comes back"),
         ("gshell sh --agent n014", "on that one"),
@@ -153,19 +160,25 @@ ATTACH = Command(
         Option("--since", "T", "history from T ago (10m), or from the start", _since),
         _ESCAPE,
     ),
-    words="[ID]",
+    words="[ID|LINK]",
     examples=(
         ("gshell attach", "the newest one that runs"),
         ("gshell attach 42", "its screen, then live"),
         ("gshell attach 42 --read-only", "beside the one who types"),
+        ("gshell attach 'gshell://H:P/PIN#share.T'", "a colleague's, no login needed"),
     ),
     common=GLOBAL,
+)
+_OTHERS = (
+    Option("--everyone", help="everybody's (for administrators)"),
+    Option("-u --user", "USER", "that user's (for administrators)"),
 )
 JOBS = Command(
     "jobs",
     "list my jobs",
     (
         Option("-a --all", help="ended ones too"),
+        *_OTHERS,
         Option("-w --watch", help="keep the list up to date until Ctrl-C"),
     ),
     words="[ID...]",
@@ -179,7 +192,7 @@ JOBS = Command(
 AGENTS = Command(
     "agents",
     "list the agents that wait or work for me",
-    (Option("-w --watch", help="keep the list up to date until Ctrl-C"),),
+    (*_OTHERS, Option("-w --watch", help="keep the list up to date until Ctrl-C")),
     examples=(("gshell agents", "where a job can start at once"),),
     common=GLOBAL,
 )
@@ -213,7 +226,7 @@ LOGS = Command(
         Option("-i --ignore-case", help="with --grep: capitals or not"),
         Option("--rank", "N", "only of this rank", _rank),
     ),
-    words="[ID]",
+    words="[ID|LINK]",
     examples=(
         ("gshell logs 42", "what it printed"),
         ("gshell logs -f 42", "and goes on printing"),
@@ -249,6 +262,33 @@ KILL = Command(
     bare="signal",
     common=GLOBAL,
 )
+SHARE = Command(
+    "share",
+    "let somebody look at a job, by a link",
+    (
+        Option("--write", help="they may type, too (as you: your rights there are theirs)"),
+        Option("--for", "T", "how long: 90 (seconds), 30m, 2h (else 1h)", values.parse_duration),
+        Option("--once", help="for one visit; it is over when that leaves"),
+        Option("--uses", "N", "how many may use it (else any number)", values.whole_number),
+        Option("--to", "USER", "for this user only"),
+    ),
+    words="[ID]",
+    examples=(
+        ("gshell share 42", "prints the command for your colleague"),
+        ("gshell share 42 --write --for 10m", "to type together"),
+        ("gshell share 42 --once --to bob", "one visit, of one user"),
+    ),
+    about="`gshell shares` lists them, `gshell revoke ID` ends one. Who has the link needs no "
+    "login. They see the job's output, from before too, and what you type if the program shows it. "
+    "What they type goes nowhere, unless --write.",
+    common=GLOBAL,
+)
+SHARES = Command(
+    "shares",
+    "list what I share, and with whom",
+    examples=(("gshell shares", "gshell revoke ID ends one"),),
+    common=GLOBAL,
+)
 STOP = Command(
     "stop",
     "end the private relay, its agent and the background process",
@@ -265,9 +305,12 @@ KEYS = Command(
 )
 REVOKE = Command(
     "revoke",
-    "withdraw a key of mine, at once: live connections too",
+    "end a share or a key of mine at once, live connections too",
     words="ID [ID...]",
-    examples=(("gshell revoke 3fa91c", "its first digits, from gshell keys"),),
+    examples=(
+        ("gshell revoke 5f0c2a91", "a share: whoever looks on is sent away"),
+        ("gshell revoke 3fa91c", "a key: its first digits, from gshell keys"),
+    ),
     common=GLOBAL,
 )
 AUDIT = Command(
@@ -329,6 +372,12 @@ AGENT_START = Command(
             "disk for output of all jobs together (else 4G, at most half of what is free)",
             _quota,
         ),
+        Option(
+            "--pool",
+            "GROUP",
+            "serve everybody in GROUP, under YOUR account: what they start can do all that you "
+            "can, and you can read all of theirs",
+        ),
         Option("--foreground", help="stay here until stopped (what a batch job wants)"),
     ),
     examples=(
@@ -387,9 +436,9 @@ AGENT_PILOT = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, AGENTS, AGENT_START, AGENT_STOP,
-    AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN, WHOAMI, KEYS, REVOKE, AUDIT,
-    STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES, AGENTS,
+    AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN,
+    WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

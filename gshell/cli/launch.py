@@ -59,8 +59,24 @@ def session(parsed: Parsed) -> int:
     attaching = parsed.command.name in ("attach", "logs")
     if attaching and not parsed.words:
         parsed.words = [_newest_job(ticket_for(parsed, start=False), parsed.command.name)]
+    if attaching and _is_link(parsed.words[0]):
+        from gshell.cli import shares
+
+        ticket, shared = shares.open_link(parsed.words[0])
+        parsed.words = [shared["job"], *parsed.words[1:]]
+        plan = plans.make(parsed, here)
+        plan = plan._replace(
+            share=shared["share"], owner=shared["owner"], until=shared["until"],
+            rights=plan.rights if shared["rights"] == "rw" else "r",
+        )  # fmt: skip
+        return run_here(plan, ticket, descriptors)
     plan = plans.make(parsed, here)
     return run_here(plan, ticket_for(parsed, start=not attaching), descriptors)
+
+
+def _is_link(word: str) -> bool:
+    """An invite, or a share's link: what is said of each is said where it is read."""
+    return word.lstrip().startswith("gshell://")
 
 
 def _newest_job(ticket: Ticket, verb: str) -> str:
@@ -219,7 +235,7 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     name = parsed.command.name
     if name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
         return None
-    if name in ("attach", "logs") and not parsed.words:
+    if name in ("attach", "logs") and (not parsed.words or _is_link(parsed.words[0])):
         return None
     return plans.make(parsed, here)
 

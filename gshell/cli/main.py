@@ -89,6 +89,10 @@ def run(parsed: Parsed) -> int:
         from relay.auditing import run as run_audit
 
         return run_audit(parsed.words)
+    if name in ("share", "shares"):
+        from gshell.cli import shares
+
+        return shares.VERBS[name](parsed)
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

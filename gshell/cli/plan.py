@@ -84,6 +84,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         tasks=tasks,
         agents=agents,
         agent=options.get("agent"),
+        pool=options.get("pool") or "",
         label=bool(options.get("label")),
         detach=bool(options.get("detach")),
         timeout_s=options.get("timeout"),

@@ -40,6 +40,7 @@ def jobs(parsed: Parsed) -> int:
 
     ids = [_job_id(word) for word in parsed.words]
     request = {"m": "jobs", "all": bool(parsed["all"] or ids), "ids": ids or None}
+    request.update(_others(parsed))
 
     def show() -> str:
         try:
@@ -68,7 +69,15 @@ def jobs(parsed: Parsed) -> int:
         return jobs_table(found, time.time(), _width(), _color(parsed))
 
     ended_too = bool(request["all"])
-    return _watch(parsed, show, lambda found, _: text(wanted(found)), ended_too)
+    fed = not ids and not _others(parsed)  # the feed tells of one's own only
+    return _watch(parsed, show, lambda found, _: text(wanted(found)), ended_too, fed)
+
+
+def _others(parsed: Parsed) -> dict[str, Any]:
+    """Whose jobs or agents, if not one's own."""
+    if parsed["everyone"]:
+        return {"everyone": True}
+    return {"user": parsed["user"]} if parsed["user"] else {}
 
 
 def agents(parsed: Parsed) -> int:
@@ -81,9 +90,10 @@ def agents(parsed: Parsed) -> int:
             return "".join(f"{agent['id']}\n" for agent in found)
         return agents_table(found, time.time(), _width(), _color(parsed))
 
-    return _watch(
-        parsed, lambda: text(_ask(parsed, {"m": "agents"})["agents"]), lambda _, found: text(found)
-    )
+    def show() -> str:
+        return text(_ask(parsed, {"m": "agents", **_others(parsed)})["agents"])
+
+    return _watch(parsed, show, lambda _, found: text(found), fed=not _others(parsed))
 
 
 def _watch(
@@ -91,15 +101,17 @@ def _watch(
     show: Callable[[], str],
     told: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str],
     ended_too: bool = False,
+    fed: bool = True,
 ) -> int:
     """Print once, or anew whenever something has changed until Ctrl-C; ``told`` makes that of the
-    jobs and agents of the feed. A relay without one is asked each second."""
+    jobs and agents of the feed. What is not ``fed``, and a relay without one, is asked each
+    second."""
     if not parsed["watch"]:
         sys.stdout.write(show())
         return 0
     from gshell.cli.top import Unsupported, follow
 
-    if launch.ticket_or_none() is not None:
+    if fed and launch.ticket_or_none() is not None:
         try:
             return follow(parsed, ended_too, told)
         except Unsupported:
@@ -299,6 +311,8 @@ def agent_start(parsed: Parsed) -> int:
         argv += ["--tag", tag]
     if parsed["quota"] is not None:
         argv += ["--quota", str(parsed["quota"])]
+    if parsed["pool"]:
+        argv += ["--pool", parsed["pool"]]
     if parsed["foreground"]:
         from gshell.agent.main import main as agent_main
 

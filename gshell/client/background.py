@@ -279,7 +279,13 @@ class Front:
 
     def _start(self, plan: Plan, foreground: bool) -> None:
         warm = None
-        if plan.verb == "run" and plan.agents == 1 and plan.tasks == 1 and not plan.agent:
+        if (
+            plan.verb == "run"
+            and plan.agents == 1
+            and plan.tasks == 1
+            and not plan.agent
+            and not plan.pool
+        ):
             warm = self._background.pool.take()
         if plan.pty:
             try:

@@ -93,7 +93,8 @@ class Conversation:
         """``agents_of``: the user whose agents may answer, if it is not ours."""
         self.peer = wire.Peer(client=True)
         self.ended = ""  # the code of the BYE that ended it
-        self._agents_of = agents_of or dialler.ticket.user
+        self.trusts = agents_of or dialler.ticket.user
+        """Whose agents it may be that answer; ``*``: anybody's (a pool's)."""
         self.joined = False  # ever
         self.job = str(request.get("job", ""))
         self.index = int(request.get("index", 0))
@@ -117,6 +118,7 @@ class Conversation:
         self._queued = False
         self._beating = False
         self._dialled = ""  # the address of the link there is, or was last
+        self._asked_whose = False
 
     def hand_over(self, owner: Talker) -> None:
         """Somebody else is called back from now on (a warm conversation is put to use)."""
@@ -179,6 +181,11 @@ class Conversation:
     def link_ready(self, link: Link) -> None:
         assert link.tls is not None
         agent = self._agent_of(link.tls.peer_uris())
+        if not agent and self._request.get("op") == "attach" and not self._asked_whose:
+            self._asked_whose = True  # by a share, or in a pool: the relay knows
+            self._drop()
+            self._owner.on_refused(self, "foreign")
+            return
         if not agent:
             self._fail(AuthError("what answered is not an agent of yours"))
             return
@@ -194,12 +201,13 @@ class Conversation:
 
     def _agent_of(self, uris: list[str]) -> str:
         """The id of the agent with this certificate; empty if it must not have what we send."""
-        users = [self._agents_of]
+        users = [self.trusts]
         if self._request.get("op", "open") != "open":
             users.append("@archive")  # the relay's own: shows what has ended, and runs nothing
         for uri in uris:
             words = uri.split(":")
-            if words[:2] == ["gshell", "agent"] and len(words) == 4 and words[2] in users:
+            known = words[2:3] and (words[2] in users or self.trusts == "*")
+            if words[:2] == ["gshell", "agent"] and len(words) == 4 and known:
                 return words[3]
         return ""
 
@@ -249,9 +257,7 @@ class Conversation:
             "gone": LinkLost("the session is not there any more", transient=False),
             "denied": AuthError(f"the agent refused: {event.reason}"),
             "shutdown": LinkLost("the agent was stopped", transient=False),
-            "revoked": AuthError(
-                f"this session was closed to you: {event.reason or 'the right to it was withdrawn'}"
-            ),
+            "revoked": AuthError(event.reason or "your right to be here was withdrawn"),
         }
         self._fail(
             reasons.get(code)

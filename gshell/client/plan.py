@@ -41,6 +41,14 @@ class Plan(Record):
     part: int = 0
     """Which of the job's steps, where it has several."""
     rights: str = "rw"
+    share: str = ""
+    """The share it is seen by, if it is somebody else's job."""
+    owner: str = ""
+    """Whose job that is."""
+    until: float | None = None
+    """When the share ends."""
+    pool: str = ""
+    """The group whose agents may run it, under whatever account they have."""
     steal: bool = False
     since: Any = None
     follow: bool = True

@@ -302,6 +302,7 @@ def agents_table(
     if not agents:
         return "no agents\n"
     users = {agent.get("user") for agent in agents}
+    pools = any(agent.get("pool") for agent in agents)
     columns = [
         _Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
         _Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
@@ -313,9 +314,34 @@ def agents_table(
         _Column("SINCE", 4, lambda agent: _since(agent, "since", now), right=True),
         _Column("VERSION", 8, lambda agent: _text(agent, "version")),
     ]
-    if len(users) > 1:
-        columns.insert(2, _Column("USER", 4, lambda agent: _text(agent, "user")))
+    if len(users) > 1 or pools:  # whose account a pool's jobs get is never left out
+        columns.insert(2, _Column("USER", 2, lambda agent: _text(agent, "user")))
+    if pools:
+        columns.insert(3, _Column("POOL", 2, lambda agent: _text(agent, "pool") or "-"))
     return _table(agents, columns, width, color)
+
+
+def shares_table(
+    shares: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+) -> str:
+    """SHAREs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
+    if not shares:
+        return "no shares\n"
+    columns = [
+        _Column("ID", 0, lambda share: _text(share, "id")),
+        _Column("JOB", 1, lambda share: _text(share, "job"), right=True),
+        _Column("MAY", 2, lambda share: "type" if share.get("rights") == "rw" else "look on"),
+        _Column("ENDS IN", 3, lambda share: duration_text(share["until"] - now), right=True),
+        _Column("LEFT", 4, _uses, right=True),
+        _Column("TO", 6, lambda share: _text(share, "to") or "anybody", shrinks=True),
+        _Column("USERS", 5, lambda share: ",".join(share.get("users") or ()) or "-", shrinks=True),
+    ]
+    return _table(shares, columns, width, color)
+
+
+def _uses(share: Mapping[str, Any]) -> str:
+    left = share.get("uses_left")
+    return "any" if left is None else str(left)
 
 
 def _text(item: Mapping[str, Any], key: str) -> str:

@@ -158,8 +158,13 @@ class Runner:
                 "index": plan.part,
                 "rights": plan.rights,
             }
+            if plan.share:
+                request["share"] = plan.share
             hello = {"since": plan.since, "steal": plan.steal}
-            return _Seat(Conversation(self._dialler, self, request, hello), 0, 0)
+            looking = Conversation(self._dialler, self, request, hello)
+            if plan.owner:
+                looking.trusts = plan.owner
+            return _Seat(looking, 0, 0)
         first = index * plan.tasks
         talk = warm
         if talk is None:
@@ -168,7 +173,11 @@ class Runner:
                 request["agent"] = plan.agent
             if plan.agents > 1:
                 request["group"] = self._group()
+            if plan.pool:
+                request["pool"] = plan.pool
             talk = Conversation(self._dialler, self, request, {})
+            if plan.pool:
+                talk.trusts = "*"
         else:
             talk.hand_over(self)
         seat = _Seat(talk, first, plan.tasks)
@@ -257,12 +266,30 @@ class Runner:
             name = str(welcome.get("name", ""))
             key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
             key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
-            role = "" if self._writer else ", looking on"
-            if seat.ended:
-                role, key = ", has ended", ""
             from gshell.model.sanitize import sanitize
 
-            self._say(f"[job {seat.talk.job} {sanitize(name)}{role}{key}]")
+            role = self._role()
+            if seat.ended:
+                role, key = ", has ended", ""
+            self._say(f"[job {seat.talk.job} {sanitize(name + role)}{key}]")
+
+    def _role(self) -> str:
+        """Whose job it is, what we may do there, until when."""
+        role = "" if self._writer else ", looking on"
+        if not self._plan.share:
+            return role
+        if not self._writer and self._plan.rights == "rw":
+            role = ", looking on while somebody else types"
+        elif self._writer:
+            role = ", you may type"
+        until = ""
+        if self._plan.until is not None:
+            import time
+
+            left = self._plan.until - time.time()
+            form = "%H:%M:%S" if left < 86400 else "%Y-%m-%d %H:%M"
+            until = time.strftime(f", until {form}", time.localtime(self._plan.until))
+        return f" of {self._plan.owner}{role}{until}"
 
     def _enter_terminal(self, welcome: dict[str, Any]) -> None:
         if not self._raw:
@@ -373,6 +400,8 @@ class Runner:
     def on_refused(self, talk: Conversation, code: str) -> None:
         if code == "again":
             self._loop.later(REPLACE_S, lambda: self._replace(talk))
+        elif code == "foreign":
+            self._ask_whose(talk)
         else:
             self._ask_why(talk, code)  # what a door says in clear is never final
 
@@ -408,6 +437,8 @@ class Runner:
         was_there = self._relay is not None and self._relay.welcome is not None
         self._relay = None
         if isinstance(error, AuthError):
+            if self._plan.share:  # a guest's certificate ends with it
+                error = AuthError("the share has ended, or these credentials have")
             self._fail(error)
             return
         for seat in self._seats:  # what it was asked for is asked again
@@ -444,6 +475,23 @@ class Runner:
                 )
             )
 
+    def _ask_whose(self, talk: Conversation) -> None:
+        """The agent is somebody else's. If the relay says that so is the job, or that it runs in a
+        pool, that is as it should be."""
+
+        def told(answer: dict[str, Any]) -> None:
+            if self._done:
+                return
+            found = answer.get("jobs") or [{}]
+            job, me = found[0], self._dialler.ticket.user
+            if job.get("pool"):
+                talk.trusts = "*"
+            elif job.get("user", me) != me:
+                talk.trusts = str(job["user"])
+            talk.dial()
+
+        self._with_relay().request({"m": "jobs", "ids": [self._plan.job]}, told)
+
     def _ask_why(self, talk: Conversation, code: str) -> None:
         def told(answer: dict[str, Any]) -> None:
             if self._done:
@@ -464,7 +512,10 @@ class Runner:
                 str(said or words.get(code, f"the relay refused: {code}")), hint="gshell doctor"
             )
             passing = known in ("again", "used", "queued")
-            if known == "none" and self._plan.job:
+            if known == "revoked":
+                self._fail(AuthError(str(said)))
+                return
+            if known == "none" and self._plan.job and not self._plan.share:
                 error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
             elif "gone" in (known, code):
                 if known == "unknown":
@@ -667,6 +718,9 @@ class Runner:
                 f"[job {talk.job} on {talk.agent_id}, {'connected' if talk.up else 'reconnecting'}]"
             )
         elif action == "kill":
+            if self._plan.share:
+                self._say(f"[only {self._plan.owner} can end it]")
+                return
             self._say(f"[ending job {self._seats[0].talk.job}]")
             self._tell({"t": "cancel"})
 
@@ -765,12 +819,15 @@ class Runner:
         if name == "HUP":
             self.detach()
             return
-        if not self._writer:
-            self._finish(130)
+        if not self._writer or (self._plan.share and name not in ("INT", "QUIT")):
+            self._finish(130 if name == "INT" or not self._plan.share else 143)
             return
         if name == "INT":
             now = self._loop.clock()
             self._interrupts = [then for then in self._interrupts if now - then < HAMMER_S] + [now]
+            if len(self._interrupts) >= 3 and self._plan.share:
+                self._finish(130)
+                return
             if len(self._interrupts) >= 3:
                 name = "KILL"
         self._tell({"t": "signal", "sig": name})
@@ -784,7 +841,8 @@ class Runner:
             seat.talk.close("detach")
         self._leave_terminal()
         if not self._plan.quiet and (self._err_is_tty or self._raw):
-            self._say(f"[detached from {job}; it goes on. `gshell attach {job}` returns]")
+            again = "the link" if self._plan.share else f"`gshell attach {job}`"
+            self._say(f"[detached from {job}; it goes on. {again} returns]")
         self._finish(0)
 
     def _detached_start(self) -> None:

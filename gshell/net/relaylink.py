@@ -211,6 +211,9 @@ def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str
     return answer
 
 
+SHARE = "share."  # how a share's token begins in a link
+
+
 def parse_invite(text: str) -> tuple[Ticket, str]:
     """What an invite (``gshell://HOST:PORT/PIN#TOKEN``) says: a ticket with address and pin, the
     token.
@@ -218,14 +221,47 @@ def parse_invite(text: str) -> tuple[Ticket, str]:
     Raises:
         UsageError: it is none.
     """
-    scheme, _, rest = text.strip().partition("://")
-    where, hash_sign, token = rest.partition("#")
-    relay, slash, pin = where.rpartition("/")
-    if scheme != "gshell" or not hash_sign or not slash or not token or len(pin) != 64:
+    found = _parse_link(text)
+    if found is None:
         raise UsageError(
             "that is not an invite",
             hint="gshell relay invite    prints one: gshell://HOST:PORT/PIN#TOKEN",
         )
+    if found[1].startswith(SHARE):
+        raise UsageError("that is the link of a share, not an invite", hint="gshell attach 'LINK'")
+    return found
+
+
+def parse_share(text: str) -> tuple[Ticket, str]:
+    """The same for the link of a share (``gshell://HOST:PORT/PIN#share.TOKEN``); the token without
+    its first word.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _parse_link(text)
+    if found is None:
+        raise UsageError(
+            "that is not the link of a share",
+            hint="gshell share ID    prints one: gshell://HOST:PORT/PIN#share.TOKEN",
+        )
+    ticket, token = found
+    if not token.startswith(SHARE):
+        raise UsageError("that is an invite, not the link of a share", hint="gshell login 'INVITE'")
+    return ticket, token[len(SHARE) :]
+
+
+def share_link(ticket: Ticket, token: str) -> str:
+    """What a colleague opens it with."""
+    return f"gshell://{ticket.relays[0]}/{ticket.pin}#{SHARE}{token}"
+
+
+def _parse_link(text: str) -> tuple[Ticket, str] | None:
+    scheme, _, rest = text.strip().partition("://")
+    where, hash_sign, token = rest.partition("#")
+    relay, slash, pin = where.rpartition("/")
+    if scheme != "gshell" or not hash_sign or not slash or not token or len(pin) != 64:
+        return None
     address.split(relay)
     return Ticket("", "", "", [relay], pin, "", "", "", "", ""), token
 
@@ -260,9 +296,10 @@ def enrol(
             fields["relays"] = ticket.relays
         return Ticket.load(json.dumps(fields), "what the relay sent")
     if got:
-        raise BrokerError(
-            str(got[0].get("message")), hint="ask for a new invite: gshell relay invite"
-        )
+        hint = "ask for a new invite: gshell relay invite"
+        if role == "guest":
+            hint = "ask who shared it for a new link"
+        raise BrokerError(str(got[0].get("message")), hint=hint)
     if errors:
         raise errors[0]
     raise unreachable(ticket, "it does not answer")

@@ -16,13 +16,14 @@ from relay.broker.events import (
     Audit,
     Conn,
     ConnUp,
+    Cut,
     Journal,
     Log,
     Message,
     Refuse,
     Send,
 )
-from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings, Share
 from relay.broker.states import JobState
 from relay.broker.views import job_view
 
@@ -38,6 +39,7 @@ class Books:
         self.settings = settings
         self.now = 0.0
         self.out: list[Action] = []
+        self.drawn = ""  # this round's random hex digits, if the shell drew any
         self.conns: dict[Conn, ConnUp] = {}
         self.agents: dict[str, Agent] = {}
         self.agents_of: dict[str, dict[str, Agent]] = {}
@@ -53,6 +55,10 @@ class Books:
         self.shelved: dict[str, dict[int, None]] = {}  # ... of those with something in the archive
         self.to_archive: dict[tuple[int, int], None] = {}  # (job, index): ended, to be fetched
         self.in_archive: set[tuple[int, int]] = set()  # while the archive lists what it has
+        self.shares: dict[str, Share] = {}
+        self.share_tokens: dict[str, str] = {}  # hash of a token -> share
+        self.shares_for: dict[int, dict[str, None]] = {}  # job id -> shares
+        self.pools: dict[str, dict[str, Agent]] = {}  # group -> agents that serve it
         self.waiters: dict[Conn, set[int]] = {}  # jobs that a client waits for, in either way
         self.unwritten: dict[int, Job] = {}
         self.watched: dict[str, dict[Conn, bool]] = {}  # user -> who watches: ended jobs too?
@@ -147,11 +153,29 @@ class Books:
         self.atts[att.att] = att
         job.atts.add(att.att)
 
-    def own(self, user: str, text: object) -> Job | None:
-        """The user's job of this number; None for another's as for none at all."""
+    def remove_att(self, job: Job, att: Attachment) -> None:
+        self.atts.pop(att.att, None)
+        job.atts.discard(att.att)
+
+    def shown_job(self, text: object) -> Job | None:
+        """The job of this number, whoever's; None for one that nobody is to see yet."""
         number = job_number(text)
         job = self.jobs.get(number) if number is not None else None
-        return job if job is not None and job.user == user and job.shown else None
+        return job if job is not None and job.shown else None
+
+    def add_share(self, share: Share) -> None:
+        self.shares[share.id] = share
+        self.share_tokens[share.hash] = share.id
+        self.shares_for.setdefault(share.job_id, {})[share.id] = None
+
+    def remove_share(self, share: Share) -> None:
+        self.shares.pop(share.id, None)
+        self.share_tokens.pop(share.hash, None)
+        of_job = self.shares_for.get(share.job_id, {})
+        of_job.pop(share.id, None)
+        if not of_job:
+            self.shares_for.pop(share.job_id, None)
+        self.out.append(Journal("share", share.id, None))
 
     def crowded(self, user: str) -> bool:
         """One more job is one too many."""
@@ -176,8 +200,12 @@ class Books:
         self.jobs_of.get(job.user, {}).pop(job.id, None)
         self.unqueue(job)
         self.groups.pop((job.user, job.group), None)
+        for share_id in list(self.shares_for.get(job.id, ())):
+            self.remove_share(self.shares[share_id])
         for att in job.atts:
-            self.atts.pop(att, None)
+            gone = self.atts.pop(att, None)
+            if gone is not None and gone.share:
+                self.out.append(Cut(att))
         self.kept.get(job.user, {}).pop(job.id, None)
         self.shelved.get(job.user, {}).pop(job.id, None)
         for index, member in enumerate(job.members):
@@ -282,11 +310,22 @@ class Books:
     def add_agent(self, agent: Agent) -> None:
         self.agents[agent.id] = agent
         self.agents_of.setdefault(agent.user, {})[agent.id] = agent
+        if agent.pool:
+            self.pools.setdefault(agent.pool, {})[agent.id] = agent
+
+    def move_agent(self, agent: Agent, pool: str) -> None:
+        """It was started anew, for others."""
+        if agent.pool != pool:
+            self.pools.get(agent.pool, {}).pop(agent.id, None)
+            agent.pool = pool
+            if pool:
+                self.pools.setdefault(pool, {})[agent.id] = agent
 
     def remove_agent(self, agent: Agent) -> None:
         self.agents.pop(agent.id, None)
         self.agents_of.get(agent.user, {}).pop(agent.id, None)
         self.gone.append(("agent", agent.user, agent.id))
+        self.pools.get(agent.pool, {}).pop(agent.id, None)
         self.out.append(Journal("agent", agent.id, None))
         lineage = self.lineages.get(agent.id)
         if lineage is not None and lineage.barred:

@@ -7,18 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, ends, feed, joins, places, reports, verbs
+from relay.broker import archiving, ends, feed, joins, places, reports, shares, verbs
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
     Asked,
     AskGone,
     Close,
-    Conn,
     ConnDown,
     ConnUp,
     DoorLost,
     Event,
+    GuestAsked,
     Known,
     Lagging,
     Message,
@@ -60,7 +60,9 @@ class Broker:
     def _dispatch(self, b: Books, event: Event) -> None:
         match event:
             case Said():
-                self._on_said(b, event.conn, event.message)
+                self._on_said(b, event)
+            case GuestAsked():
+                shares.on_guest(b, event)
             case Asked():
                 joins.on_ask(b, event)
             case AskGone():
@@ -105,12 +107,13 @@ class Broker:
 
     @staticmethod
     def _on_known(b: Books, event: Known) -> None:
-        b.groups_of[event.user] = event.groups
         for conn, up in b.conns.items():
             if up.user == event.user:
                 b.conns[conn] = up._replace(standing=event.standing)
+        reports.on_groups(b, event.user, event.groups)
 
-    def _on_said(self, b: Books, conn: Conn, message: Message) -> None:
+    def _on_said(self, b: Books, event: Said) -> None:
+        conn, message = event.conn, event.message
         up = b.conns.get(conn)
         if up is None:
             return
@@ -120,6 +123,7 @@ class Broker:
             if message.get("m") == "hello":
                 b.out.append(WelcomeClient(conn, up.user, up.credential, message.get("id")))
             else:
+                b.drawn = event.drawn
                 verbs.on_request(b, up, message)
             return
         if message.get("m") == "hello":
@@ -149,6 +153,8 @@ class Broker:
                 feed.on_usage(b, agent, message)
             case "stole":
                 reports.on_stole(b, agent, message)
+            case "left":
+                shares.on_left(b, agent, message)
             case "bye":  # the last word of its life: what is still said to be there is not
                 agent.stopping = agent.draining = True
                 b.touch(agent)
@@ -168,6 +174,7 @@ class Broker:
         boots: Iterable[Message] = (),
         withdrawn: Iterable[str] = (),
         groups: Iterable[tuple[str, frozenset[str]]] = (),
+        shared: Iterable[Message] = (),
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
@@ -184,6 +191,8 @@ class Broker:
             reports.on_away(b, agent)
         for record in sorted(jobs, key=lambda r: int(r["id"])):
             self._restore_job(b, Job.restored(record))
+        for record in shared:
+            shares.restore(b, record)
         b.unwritten.clear()
         feed.publish(b)  # to nobody yet
         b.out = []

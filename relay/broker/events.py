@@ -53,6 +53,17 @@ class Said(NamedTuple):
 
     conn: Conn
     message: Message
+    drawn: str = ""
+    """Fresh random hex digits, for verbs that make a secret; the core draws none."""
+
+
+class GuestAsked(NamedTuple):
+    """Somebody without a certificate has a share's link; the shell has drawn a name for them."""
+
+    conn: Conn
+    user: str
+    token: object
+    source: str = ""
 
 
 class Asked(NamedTuple):
@@ -126,6 +137,7 @@ Event = (
     ConnUp
     | ConnDown
     | Said
+    | GuestAsked
     | Asked
     | AskGone
     | Unjoined
@@ -159,6 +171,14 @@ class WelcomeClient(NamedTuple):
     user: str
     credential: str
     re: object
+
+
+class EnrolGuest(NamedTuple):
+    """Make a guest's ticket that ends with the share, and send it to the stranger."""
+
+    conn: Conn
+    user: str
+    until: float
 
 
 class ParkKey(NamedTuple):
@@ -244,6 +264,7 @@ Action = (
     Send
     | Close
     | WelcomeClient
+    | EnrolGuest
     | ParkKey
     | Pair
     | Refuse

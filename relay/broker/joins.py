@@ -6,9 +6,9 @@ rest.
 
 from __future__ import annotations
 
-from relay.broker import archiving, places
+from relay.broker import archiving, places, rights, shares
 from relay.broker.books import Books, job_number
-from relay.broker.events import Asked, AskGone, AskId, Pair, Unjoined
+from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
 from relay.broker.model import ARCHIVE, Attachment, Job, Member
 from relay.broker.states import JobState
 
@@ -23,6 +23,8 @@ def on_ask(b: Books, event: Asked) -> None:
         b.refuse(event.ask, event.user, "", "denied", "the request names no attachment")
     elif op == "open" and event.user == ARCHIVE:
         b.refuse(event.ask, event.user, att, "denied", "the archive runs nothing")
+    elif op == "open" and rights.is_guest(rights.Visitor(event.user)):
+        b.refuse(event.ask, event.user, att, "denied", rights.NOT_A_GUEST_S)
     elif op == "open":
         _open(b, event, att)
     elif op in ("attach", "resume"):
@@ -62,6 +64,9 @@ def _open(b: Books, event: Asked, att: str) -> None:
             return
         job = b.jobs[known.job_id]
         index = known.index
+        if job.members[index].att != att:  # of somebody who looks on: it opens nothing
+            b.refuse(ask, user, att, "denied", "that attachment has opened nothing")
+            return
     else:
         opening = _new_opening(b, event, att)
         if opening is None:
@@ -100,16 +105,23 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     ask, user, body = event.ask, event.user, event.body
     tasks, size, index = body.get("tasks", 1), body.get("size", 1), body.get("index", 0)
     pin, group, warm = body.get("agent") or "", body.get("group") or "", bool(body.get("warm"))
+    pool = body.get("pool") or ""
     numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (tasks, size, index))
     if (
         not numbers
         or not (1 <= tasks <= 1 << 20 and 1 <= size <= b.settings.group_size and 0 <= index < size)
         or not (isinstance(pin, str) and isinstance(group, str) and len(group) <= _ATT_CHARS)
+        or not isinstance(pool, str)
         or (size > 1 and (not group or warm))
+        or (pool and warm)
     ):
         b.refuse(ask, user, att, "denied", "the request makes no sense")
         return None
-    if pin and (pin not in b.agents or b.agents[pin].user != user):
+    if pool and not rights.in_pool(b, user, pool):
+        b.refuse(ask, user, att, "none", f"there is no pool {pool[:80]} of yours")
+        return None
+    able = b.pools.get(pool, {}) if pool else b.agents_of.get(user, {})
+    if pin and (pin not in able or able[pin].pool != pool):
         b.refuse(ask, user, att, "none", f"there is no agent {pin[:80]}")
         return None
     if b.crowded(user):
@@ -121,7 +133,8 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     job_id = b.groups.get((user, group)) if size > 1 else None
     if job_id is None:
         members = [Member() for _ in range(size)]
-        job = Job(b.new_id(), user, b.now, members, warm=warm, group=group if size > 1 else "")
+        group = group if size > 1 else ""
+        job = Job(b.new_id(), user, b.now, members, warm=warm, group=group, pool=pool)
         b.add_job(job)
         b.queue(job)
     else:
@@ -129,7 +142,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
         if job.state is not JobState.NEW and not job.members[min(index, job.size - 1)].att:
             b.refuse(ask, user, att, "none", job.error or "its group is over")
             return None
-        if job.size != size or job.members[index].att:
+        if job.size != size or job.pool != pool or job.members[index].att:
             b.refuse(ask, user, att, "denied", "two openings of one group contradict each other")
             return None
     member = job.members[index]
@@ -179,7 +192,7 @@ def on_placed(b: Books, job: Job) -> None:
         for index, member in enumerate(job.members):
             b.tell_agent(member.agent_id, {
                 "m": "start", "job": str(job.id), "index": index, "size": job.size,
-                "user": job.user, "spec": job.spec,
+                "user": job.user, "pool": job.pool, "spec": job.spec,
             })  # fmt: skip
         places.hold_until(b, job, b.settings.start_s)
         return
@@ -226,6 +239,7 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: s
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
             "user": known.user, "owner": job.user, "rights": known.rights, "op": op,
             "until": known.until, "share": known.share, "cred": known.credential,
+            "pool": job.pool,
         })  # fmt: skip
         b.out.append(Pair(ask, agent.id, att))
 
@@ -244,9 +258,11 @@ def _where(b: Books, member: Member, known: Attachment, op: str) -> str:
 # ---------------------------------------------------------------------------------------- attaching
 
 
-def _may_look(job: Job, member: Member, user: str) -> bool:
+def _may_look(b: Books, job: Job, member: Member, user: str) -> bool:
     """May this user attach there at all?"""
-    return user == job.user or (user == ARCHIVE and member.archive)
+    if user == ARCHIVE:
+        return member.archive
+    return rights.may(b, rights.Visitor(user), job, rights.READ)
 
 
 def _attach(b: Books, event: Asked, att: str) -> None:
@@ -259,29 +275,52 @@ def _attach(b: Books, event: Asked, att: str) -> None:
         job, index = b.jobs[known.job_id], known.index
     elif known is not None or (job is not None and not job.shown):
         job = None  # another's, or an opening ahead of use: nothing there to look at
-    shown = f"job {str(body.get('job'))[:20]}"
     if (
         job is None
         or not isinstance(index, int)
         or not 0 <= index < job.size
-        or not _may_look(job, job.members[index], user)
+        or not _may_look(b, job, job.members[index], user)
     ):
-        b.refuse(ask, user, att, "none", "there is no such job of yours")
-        b.audit(user, "attach", shown, "none", event.source)
+        _no_such_job(b, event, att)
         return
     if known is not None and known.dead:
         b.refuse(ask, user, att, "denied", known.dead)
         return
+    wanted = "rw" if body.get("rights") == "rw" else "r"
+    share = None
+    if user not in (job.user, ARCHIVE):
+        by = known.share if known is not None else str(body.get("share") or "")
+        share = rights.share_to_attach(b, user, job, att, wanted, by)
+        if share is None or (known is not None and known.share != share.id):
+            _no_such_job(b, event, att)
+            return
     member = job.members[index]
     if not member.agent_id and not job.started:
         b.refuse(ask, user, att, "queued", "it has not started yet", _RETRY_S)
         return
-    if known is None and body["op"] == "attach":
+    if known is None and (body["op"] == "attach" or share is not None):
         if len(job.atts) >= b.settings.atts_per_job:
             b.refuse(ask, user, att, "full", "too many have attached to it")
             return
-        shown_only = user == ARCHIVE or member.archived is not None
-        rights = "rw" if body.get("rights") == "rw" and not shown_only else "r"
-        b.add_att(job, Attachment(att, user, job.id, index, rights, event.credential))
-        b.audit(user, "attach", shown, "ok", event.source, rights=rights, key=event.credential[:12])
+        if user == ARCHIVE or member.archived is not None:
+            wanted = "r"
+        fresh = Attachment(att, user, job.id, index, wanted, event.credential)
+        if share is not None:
+            fresh.rights = wanted if share.rights == "rw" else "r"
+            fresh.share, fresh.until = share.id, share.until
+            shares.used(b, share, att)
+        b.add_att(job, fresh)
+        if user != ARCHIVE:
+            by_share = {"share": fresh.share} if fresh.share else {}
+            b.audit(user, "attach", f"job {job.id}", "ok", event.source, rights=fresh.rights,
+                    key=event.credential[:12], **by_share)  # fmt: skip
     _join(b, job, index, ask, body["op"], att, user)
+
+
+def _no_such_job(b: Books, event: Asked, att: str) -> None:
+    if shares.was_revoked(b, event.user, att):  # it comes back: that is news, and known why
+        b.out.append(Refuse(event.ask, "none", 0.0))
+    else:
+        b.refuse(event.ask, event.user, att, "none", "there is no such job of yours")
+    shown = f"job {str(event.body.get('job'))[:20]}"
+    b.audit(event.user, "attach", shown, "none", event.source)

@@ -42,6 +42,8 @@ class Settings:
     """Jobs of a user with something in the archive, or on its way there."""
     atts_per_job: int = 10_000
     """Attachments remembered per job."""
+    shares_per_job: int = 1000
+    """Live at the same time."""
     queue_per_user: int = 20_000
     """Jobs of a user that wait."""
     jobs_per_user: int = 30_000
@@ -70,6 +72,8 @@ class Agent:
     boot: str
     credential: str = ""
     """Serial of the certificate it showed last."""
+    pool: str = ""
+    """The group whose members it serves, under its user's account; empty: its user only."""
     host: str = ""
     cpus: int = 0
     memory_bytes: int = 0
@@ -108,7 +112,7 @@ class Agent:
         return {"id": self.id, "user": self.user, "boot": self.boot, "host": self.host,
                 "credential": self.credential, "slots": self.slots, "cpus": self.cpus,
                 "memory_bytes": self.memory_bytes, "tags": list(self.tags), "pid": self.pid,
-                "version": self.version}  # fmt: skip
+                "version": self.version, "pool": self.pool}  # fmt: skip
 
     @classmethod
     def restored(cls, record: Message, now: float) -> Agent:
@@ -180,6 +184,8 @@ class Job:
     state: JobState = JobState.NEW
     name: str = ""
     argv0: str = ""
+    pool: str = ""
+    """The group whose agents it asked for; empty: its user's own."""
     pty: bool = False
     warm: bool = False
     """Opened ahead of use: holds no slot and is shown to nobody until it starts."""
@@ -258,8 +264,8 @@ class Job:
         )
 
 
-_JOB_EXTRAS = ("name", "argv0", "pty", "warm", "group", "spec", "error", "ended_at", "canceled",
-               "joined")  # fmt: skip
+_JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
+               "canceled", "joined")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -281,3 +287,34 @@ class Attachment:
     """The agent it was joined with last: who resumes goes there."""
     dead: str = ""
     """Why nobody may come with it any more."""
+
+
+@dataclass(slots=True)
+class Share:
+    """A job shown to who has the link. Invariant: ``users`` are all who ever redeemed it."""
+
+    id: str
+    hash: str
+    """Of its token; the token itself is with those who were given it."""
+    job_id: int
+    rights: str
+    """"r": look on, "rw": type."""
+    until: float
+    made_at: float
+    uses: int | None = None
+    """How many more may redeem it; None: any number."""
+    once: bool = False
+    """One redemption, and one attachment."""
+    to: str = ""
+    """The only user who may redeem it, if one is named."""
+    users: list[str] = field(default_factory=list)
+    att: str = ""
+    """The attachment that a single-use share was used for."""
+
+    def record(self) -> Message:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def restored(cls, record: Message) -> Share:
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in record.items() if key in known})

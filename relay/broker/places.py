@@ -1,8 +1,8 @@
 """Who waits and who gets the slots: queue, choice of agents, groups, deadlines.
 
-First come, first served per user (agents belong to one user). A job that could not run even if
-everything were idle lets the next one pass; one that only has to wait does not, or a group would
-starve.
+First come, first served per user (an agent belongs to one user, or serves a pool: then who has
+waited longest for it). A job that could not run even if everything were idle lets the next one
+pass; one that only has to wait does not, or a group would starve.
 """
 
 from __future__ import annotations
@@ -13,14 +13,27 @@ from relay.broker.model import Agent, Job, Member
 from relay.broker.states import JobState
 
 
+def candidates(b: Books, job: Job) -> list[Agent]:
+    """The agents that serve it: its user's own, or those of the pool it asks for."""
+    if not job.pool:
+        return [a for a in b.agents_of.get(job.user, {}).values() if not a.pool]
+    if job.pool not in b.groups_of.get(job.user, ()):
+        return []  # its user has left the group
+    return list(b.pools.get(job.pool, {}).values())
+
+
+def serves(agent: Agent, job: Job) -> bool:
+    """Is it an agent that this job may have been placed on?"""
+    return job.pool == agent.pool if agent.pool or job.pool else job.user == agent.user
+
+
 def choose(b: Books, job: Job, idle: bool = False) -> list[Agent] | None:
     """An agent for every member, all different, or None.
 
     ``idle``: pretend that nothing runs, to know whether waiting can help.
     """
-    agents = b.agents_of.get(job.user, {}).values()
     able = [
-        a for a in agents
+        a for a in candidates(b, job)
         if a.conn is not None and not a.draining and (idle or job.avoid.get(a.id, 0.0) <= b.now)
     ]  # fmt: skip
 
@@ -50,16 +63,41 @@ def place_all(b: Books, user: str) -> None:
     """Give places to those at the head of the user's queue."""
     from relay.broker import joins
 
+    full: set[str] = set()  # pools where somebody waits for room; "" are the user's own agents
     for job_id in list(b.queues.get(user, ())):
         job = b.jobs.get(job_id)
-        if job is None or not job.complete:
+        if job is None or not job.complete or job.pool in full:
             continue
         agents = choose(b, job)
         if agents is not None:
             _hold(b, job, agents)
             joins.on_placed(b, job)
         elif not any(m.pin for m in job.members) and choose(b, job, idle=True) is not None:
-            break
+            full.add(job.pool)
+            if full == {""} and not any(b.pools.values()):
+                break
+
+
+def place_for(b: Books, agent: Agent) -> None:
+    """The agent may have room: for its user's jobs, or its pool's, the oldest first."""
+    if not agent.pool:
+        place_all(b, agent.user)
+        return
+    first: dict[str, int] = {}  # user -> oldest job that asks for this pool
+    for user, queue in b.queues.items():
+        for job_id in queue:
+            if b.jobs[job_id].pool == agent.pool:
+                first[user] = job_id
+                break
+    for user in sorted(first, key=first.__getitem__):
+        place_all(b, user)
+
+
+def touch(b: Books, agent: Agent) -> None:
+    """Why somebody waits may have changed with it."""
+    b.changed.add(agent.user)
+    if agent.pool:
+        b.changed.update(user for user, queue in b.queues.items() if queue)
 
 
 def _hold(b: Books, job: Job, agents: list[Agent]) -> None:
@@ -147,18 +185,21 @@ def abandon_later(b: Books, job: Job) -> None:
 
 def why_waiting(b: Books, job: Job) -> str:
     """What is missing, for a person."""
-    agents = list(b.agents_of.get(job.user, {}).values())
+    agents = candidates(b, job)
     for pin in (m.pin for m in job.members if m.pin):
         agent = b.agents.get(pin)
-        if agent is None or agent.user != job.user:
+        if agent is None or not serves(agent, job):
             return f"there is no agent {pin}"
         if agent.conn is None:
             return f"agent {pin} is away"
+    if not agents and job.pool:
+        return f"no agent of the pool {job.pool} is connected"
     if not agents:
         return "no agent of yours is connected"
     up = [a for a in agents if a.conn is not None and not a.draining]
     if not up:
-        return "all your agents are away or draining"
+        whose = f"agents of the pool {job.pool}" if job.pool else "your agents"
+        return f"all {whose} are away or draining"
     if choose(b, job, idle=True) is None:
         largest = max(a.slots for a in up)
         wanted = max(m.tasks for m in job.members)

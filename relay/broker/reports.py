@@ -40,6 +40,11 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
         why = f"another agent is connected as {up.agent_id}"
         _refuse_hello(b, up, "duplicate", why, audited=not known)
         return
+    pool = text(message, "pool", 64)
+    if pool and up.standing != "admin" and pool not in b.groups_of.get(up.user, ()):
+        why = f"{up.user} is not in the group {pool}, whose pool the agent would serve"
+        _refuse_hello(b, up, "denied", why)
+        return
     if agent is None and len(b.agents_of.get(up.user, ())) >= b.settings.agents_per_user:
         _refuse_hello(b, up, "full", f"{up.user} has too many agents")
         return
@@ -51,12 +56,13 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
         )
     reborn = agent is not None and agent.boot != boot
     if agent is None:
-        agent = Agent(up.agent_id, up.user, boot)
+        agent = Agent(up.agent_id, up.user, boot, pool)
         b.add_agent(agent)
     elif agent.conn not in (None, up.conn) and agent.conn is not None:
         b.out.append(Close(agent.conn))  # its own older connection, half-open
         b.conns.pop(agent.conn, None)
     agent.boot = boot
+    b.move_agent(agent, pool)
     agent.conn = up.conn
     agent.credential = up.credential
     agent.since = b.now
@@ -78,8 +84,25 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     feed.greet(b, agent)
     _reconcile(b, agent, message.get("sessions"), reborn)
     archiving.on_agent_back(b, agent, reborn)
-    b.changed.add(agent.user)
-    places.place_all(b, agent.user)
+    places.touch(b, agent)
+    places.place_for(b, agent)
+
+
+def on_groups(b: Books, user: str, groups: frozenset[str]) -> None:
+    """A user's groups are these: their agents may serve a pool no longer."""
+    if b.groups_of.get(user, frozenset()) == groups:
+        return
+    if groups:
+        b.groups_of[user] = groups
+    else:
+        b.groups_of.pop(user, None)
+    for agent in list(b.agents_of.get(user, {}).values()):
+        up = b.conns.get(agent.conn) if agent.conn is not None else None
+        if agent.pool and agent.pool not in groups and (up and up.standing != "admin"):
+            agent.draining = True
+            b.touch(agent)
+            b.tell_agent(agent.id, {"m": "drain", "on": True})
+    places.place_all(b, user)
 
 
 def _refuse_hello(b: Books, up: ConnUp, code: str, why: str, audited: bool = True) -> None:
@@ -107,7 +130,7 @@ def on_away(b: Books, agent: Agent) -> None:
     agent.conn = None
     agent.since = b.now
     b.touch(agent)
-    b.changed.add(agent.user)
+    places.touch(b, agent)
     if agent.stopping and not agent.here:
         archiving.on_agent_gone(b, agent)
         b.remove_agent(agent)
@@ -134,7 +157,7 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
             places.displace(b, job)
         else:
             b.member_over(job, key[1], error=why)
-    places.place_all(b, agent.user)
+    places.place_for(b, agent)
 
 
 def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
@@ -172,10 +195,17 @@ def _find(b: Books, agent: Agent, message: Message) -> tuple[Job, Member, int] |
     """The member that this agent speaks of; None unless it is placed on this agent."""
     job = b.jobs.get(job_number(message.get("job")) or 0)
     index = index_of(message)
-    if job is None or job.user != agent.user or not 0 <= index < job.size:
+    if job is None or not places.serves(agent, job) or not 0 <= index < job.size:
         return None
     member = job.members[index]
     return (job, member, index) if member.agent_id == agent.id else None
+
+
+def _user_of(b: Books, agent: Agent, message: Message) -> str:
+    """Whose step that is which only the agent remembers: a pool's may be any member's."""
+    user = text(message, "user", 64)
+    member = agent.pool and agent.pool in b.groups_of.get(user, ())
+    return user if member else agent.user
 
 
 def on_started(b: Books, agent: Agent, message: Message) -> None:
@@ -185,12 +215,14 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     if job_id is None or not 0 <= index < b.settings.group_size:
         return
     job = b.jobs.get(job_id)
-    if job is not None and job.user != agent.user:
+    if job is not None and not places.serves(agent, job):
         b.log(f"agent {agent.id} speaks of job {job_id}, which is not its user's")
         return
     if job is None:  # given up meanwhile, or our memory is younger than the step
         size = min(max(size, index + 1), b.settings.group_size)
-        job = Job(job_id, agent.user, b.now, [Member() for _ in range(size)], JobState.QUEUED)
+        user = _user_of(b, agent, message)
+        job = Job(job_id, user, b.now, [Member() for _ in range(size)], JobState.QUEUED)
+        job.pool = agent.pool
         if job_id >= b.next_id:
             b.next_id = job_id + 1
             b.out.append(Journal("meta", "next_id", {"value": b.next_id}))
@@ -220,7 +252,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         if att and not member.att:
             member.att = att
         if att and att not in b.atts:
-            b.add_att(job, Attachment(att, agent.user, job.id, index))
+            b.add_att(job, Attachment(att, job.user, job.id, index))
     job.name = text(message, "spec_name") or job.name
     job.argv0 = text(message, "argv0") or job.argv0
     job.pty = bool(message.get("pty"))
@@ -259,7 +291,7 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
     b.send(agent.conn, {
         "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip
-    places.place_all(b, agent.user)
+    places.place_for(b, agent)
 
 
 def on_refused(b: Books, agent: Agent, message: Message) -> None:
@@ -270,16 +302,17 @@ def on_refused(b: Books, agent: Agent, message: Message) -> None:
         b.touch(agent)
     if att:
         meaning = "none" if code == "gone" else "again"
-        b.remember_why(agent.user, att, meaning, why)
+        known = b.atts.get(att)
+        b.remember_why(known.user if known else agent.user, att, meaning, why)
     found = _find(b, agent, message)
     if found is None:
         return
     job, member, index = found
     if job.state is JobState.HELD and (member.att == att or job.spec is not None):
         job.avoid[agent.id] = b.now + b.settings.avoid_s
-        b.at(b.now + b.settings.avoid_s, lambda: places.place_all(b, agent.user))
+        b.at(b.now + b.settings.avoid_s, lambda: places.place_for(b, agent))
         places.displace(b, job)
-        places.place_all(b, agent.user)
+        places.place_for(b, agent)
     elif job.started and member.started_at is None and member.att == att:
         b.member_over(job, index, error=why)
 
@@ -332,17 +365,22 @@ def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> N
     member.attached = sum(1 for att in live if att.get("rights") == "rw")
     member.watchers = len(live) - member.attached
     b.touched_jobs[job.id] = job
-    dead = []
+    dead: list[str] = []
+    ended: list[str] = []  # their right to be there has gone meanwhile
     for att in atts:
-        name, credential = text(att, "att", 64), text(att, "cred", 64)
+        name, user = text(att, "att", 64), text(att, "user", 64) or job.user
+        credential = text(att, "cred", 64)
         known = b.atts.get(name)
-        if known is None and name and len(job.atts) < b.settings.atts_per_job:
+        fresh = known is None and name and not user.startswith("@")
+        if fresh and len(job.atts) < b.settings.atts_per_job:
             rights = "rw" if att.get("rights") == "rw" else "r"
-            until = att.get("until")
-            known = Attachment(
-                name, text(att, "user", 64) or job.user, job.id, index, rights, credential,
-                text(att, "share", 64), stamp(att, "until", b.now) if until is not None else None,
-            )  # fmt: skip
+            known = Attachment(name, user, job.id, index, rights, credential)
+            if user != job.user:
+                share = b.shares.get(text(att, "share", 64))
+                if share is None or share.job_id != job.id or user not in share.users:
+                    ended.append(name)
+                    continue
+                known.share, known.until = share.id, share.until
             b.add_att(job, known)
         if known is None or known.job_id != job.id:
             continue
@@ -352,9 +390,12 @@ def _on_atts(b: Books, agent: Agent, session: Message, atts: list[Message]) -> N
         if known.dead:
             dead.append(name)
             b.out.append(Cut(name))
-    if dead:
-        why = b.atts[dead[0]].dead
-        b.send(agent.conn, {"m": "revoke", "atts": dead, "why": why})
+    for names, why in (
+        (dead, b.atts[dead[0]].dead if dead else ""),
+        (ended, "the share has ended"),
+    ):
+        if names:
+            b.send(agent.conn, {"m": "revoke", "atts": names, "why": why})
 
 
 def on_stole(b: Books, agent: Agent, message: Message) -> None:

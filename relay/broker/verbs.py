@@ -1,5 +1,5 @@
-"""What clients ask over control. Every verb looks at the owner; another's is answered as none at
-all.
+"""What clients ask over control. Who may is `rights`' word; what somebody may not is answered as
+if it were not there.
 """
 
 from __future__ import annotations
@@ -7,18 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from relay.broker import feed, places
+from relay.broker import feed, places, rights, shares
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
-from relay.broker.model import Agent, Job, Member
+from relay.broker.model import Job, Member
 from relay.broker.said import number, text
 from relay.broker.states import JobState
-from relay.broker.views import agent_view, job_view
+from relay.broker.views import agent_view, job_view, shared_job_view
 
 _HUP, _KILL, _TERM, _CONT = 1, 9, 15, 18
 _SIGNALS = range(1, 65)
 _RE = 64  # characters of a request's id that is text
-_WATCHED = ("signal", "cancel")  # refused, they go into the audit log too
 
 Verb = Callable[[Books, ConnUp, Any, Message], None]
 
@@ -29,7 +28,10 @@ def on_request(b: Books, up: ConnUp, message: Message) -> None:
             or (isinstance(re, int) and abs(re) < 1 << 63)):  # fmt: skip
         re = None
     call = VERBS.get(verb) if isinstance(verb, str) else None
-    if call is None:
+    if not rights.may_ask(up, verb):
+        b.refuse_verb(up.conn, re, "denied", rights.NOT_A_GUEST_S)
+        b.audit_of(up, str(verb) if call else "unknown", "", "denied")
+    elif call is None:
         b.refuse_verb(
             up.conn, re, "unknown", f"this relay does not know {str(verb)[:40]!r}",
             "update the relay, or this gshell",
@@ -42,48 +44,52 @@ def _none(b: Books, conn: Conn, re: Any, what: str, hint: str) -> None:
     b.refuse_verb(conn, re, "none", what, hint)
 
 
-def _own_job(b: Books, up: ConnUp, re: Any, message: Message) -> Job | None:
-    job = b.own(up.user, message.get("job"))
-    if job is None:
-        shown = _shown(message.get("job"))
-        _none(b, up.conn, re, f"there is no job {shown}", "gshell jobs --all")
-        if message.get("m") in _WATCHED:
-            b.audit_of(up, str(message["m"]), f"job {shown}", "none")
-    return job
-
-
-def _own_agent(b: Books, up: ConnUp, re: Any, message: Message) -> Agent | None:
-    agent = b.agents.get(text(message, "agent"))
-    if agent is None or agent.user != up.user:
-        name = _shown(message.get("agent"))
-        _none(b, up.conn, re, f"there is no agent {name}", "gshell agents")
-        b.audit_of(up, str(message.get("m")), f"agent {name}", "none")
-        return None
-    return agent
-
-
-def _shown(value: object) -> str:
-    return str(value)[:80] if isinstance(value, str | int) else "of that name"
-
-
 # -------------------------------------------------------------------------------------------- lists
 
 
+def _whose(b: Books, up: ConnUp, re: Any, message: Message) -> str | None:
+    """The user whose things are asked for, empty for everybody's; None: they are not to be seen,
+    and that was answered."""
+    user = message.get("user")
+    if not message.get("everyone") and user in (None, "", up.user):
+        return up.user
+    if not rights.is_admin(up):
+        b.refuse_verb(up.conn, re, "denied", "only administrators see what is others'")
+        return None
+    return "" if message.get("everyone") else str(user)
+
+
 def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    whose = _whose(b, up, re, message)
+    if whose is None:
+        return
     wanted = message.get("ids")
-    ids = {str(i) for i in wanted} if isinstance(wanted, list) else None
-    everything = bool(message.get("all")) or ids is not None
-    jobs = [
-        job_view(job)
-        for job in b.jobs_of.get(up.user, {}).values()
-        if job.shown and (everything or not job.state.final)
-        if ids is None or str(job.id) in ids
-    ]
+    if isinstance(wanted, list):  # each by itself: a job may be seen by a share, too
+        named = {job.id: job for i in wanted if (job := b.shown_job(str(i))) is not None}
+        found = [job for job in named.values() if rights.may(b, up, job, rights.SEE)]
+        b.answer(up.conn, re, jobs=[_view(up, job) for job in found])
+        return
+    of = b.jobs.values() if not whose else b.jobs_of.get(whose, {}).values()
+    ended = bool(message.get("all"))
+    jobs = [job_view(job) for job in of if job.shown and (ended or not job.state.final)]
     b.answer(up.conn, re, jobs=jobs)
 
 
+def _view(up: ConnUp, job: Job) -> Message:
+    all_of_it = up.user == job.user or rights.is_admin(up)
+    return job_view(job) if all_of_it else shared_job_view(job)
+
+
 def _agents(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    agents = b.agents_of.get(up.user, {}).values()
+    whose = _whose(b, up, re, message)
+    if whose is None:
+        return
+    if not whose:
+        agents = list(b.agents.values())
+    else:
+        agents = list(b.agents_of.get(whose, {}).values())
+        for pool in b.groups_of.get(whose, ()):
+            agents += [a for a in b.pools.get(pool, {}).values() if a.user != whose]
     b.answer(up.conn, re, agents=[agent_view(a) for a in agents])
 
 
@@ -98,7 +104,7 @@ def _whoami(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 
 def _signal(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    job = _own_job(b, up, re, message)
+    job = rights.find_job(b, up, re, message, rights.SIGNAL)
     if job is None:
         return
     sig = number(message, "sig")
@@ -125,7 +131,7 @@ def _cancel(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     known = b.atts.get(text(message, "att"))  # a queued client knows its attachment, not its job
     if known is not None and known.user == up.user:
         message = {**message, "job": str(known.job_id)}
-    job = _own_job(b, up, re, message)
+    job = rights.find_job(b, up, re, message, rights.CANCEL)
     if job is None:
         return
     if job.state.final:
@@ -161,7 +167,7 @@ def kill_later(b: Books, job: Job) -> None:
 
 
 def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    job = _own_job(b, up, re, message)
+    job = rights.find_job(b, up, re, message, rights.WAIT)
     if job is None:
         return
     if job.state.final:
@@ -175,7 +181,7 @@ def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 def _forget(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     """A finished job is as if it had never been, its output too, wherever that is."""
-    job = _own_job(b, up, re, message)
+    job = rights.find_job(b, up, re, message, rights.FORGET)
     if job is None:
         return
     if not job.state.final:
@@ -200,11 +206,14 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if b.crowded(up.user):
         b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
-    pin = text(message, "agent")
+    pin, pool = text(message, "agent"), text(message, "pool")
+    if pool and not rights.in_pool(b, up.user, pool):
+        _none(b, up.conn, re, f"there is no pool {pool[:80]} of yours", "gshell agents")
+        return
     job = Job(
         b.new_id(), up.user, b.now,
         [Member(tasks, pin=pin) for _ in range(size)],
-        JobState.QUEUED, text(spec, "name"), _argv0(spec), bool(spec.get("pty")), spec=spec,
+        JobState.QUEUED, text(spec, "name"), _argv0(spec), pool, bool(spec.get("pty")), spec=spec,
     )  # fmt: skip
     b.add_job(job)
     b.queue(job)
@@ -251,7 +260,7 @@ def _whynot(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 
 def _drain(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    agent = _own_agent(b, up, re, message)
+    agent = rights.find_agent(b, up, re, message)
     if agent is None:
         return
     on = message.get("on", True) is not False
@@ -260,12 +269,12 @@ def _drain(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.touch(agent)
     b.tell_agent(agent.id, {"m": "drain", "on": on})
     b.answer(up.conn, re)
-    b.changed.add(agent.user)
-    places.place_all(b, agent.user)
+    places.touch(b, agent)
+    places.place_for(b, agent)
 
 
 def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    agent = _own_agent(b, up, re, message)
+    agent = rights.find_agent(b, up, re, message)
     if agent is None:
         return
     here = {job: b.jobs[job] for job, _ in agent.here if job in b.jobs}
@@ -281,7 +290,7 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.touch(agent)
     b.tell_agent(agent.id, {"m": "stop"})
     b.answer(up.conn, re)
-    b.changed.add(agent.user)
+    places.touch(b, agent)
 
 
 # --------------------------------------------------------------------------------------- identities
@@ -289,10 +298,6 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 def _at_desk(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     """Tickets, invites, my keys: the desk knows them."""
-    if up.standing == "guest":
-        b.refuse_verb(up.conn, re, "denied", "a guest may look at what was shared, no more")
-        b.audit_of(up, str(message.get("m")), "", "denied")
-        return
     b.out.append(AtDesk(up, re, message))
 
 
@@ -309,8 +314,8 @@ def _for_admins(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 def _revoke(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     """A share's id, or the beginning of a credential's serial."""
-    # Shares come first: who has made one may end it, whatever its id looks like.
-    _at_desk(b, up, re, message)
+    if not shares.on_revoke(b, up, re, message):
+        _at_desk(b, up, re, message)
 
 
 VERBS: dict[str, Verb] = {
@@ -327,6 +332,9 @@ VERBS: dict[str, Verb] = {
     "drain": _drain,
     "stop-agent": _stop_agent,
     "watch": feed.on_watch,
+    "share": shares.on_share,
+    "shares": shares.on_shares,
+    "redeem": shares.on_redeem,
     "invite": _at_desk,
     "ticket": _at_desk,
     "pilot": _at_desk,

@@ -22,6 +22,7 @@ def job_view(job: Job) -> Message:
         "tasks": sum(m.tasks for m in members),
         "pty": job.pty,
         "argv0": job.argv0,
+        "pool": job.pool,
         "created_at": job.created_at,
         "started_at": min(starts) if starts else None,
         "ended_at": job.ended_at,
@@ -35,6 +36,15 @@ def job_view(job: Job) -> Message:
     }
 
 
+def shared_job_view(job: Job) -> Message:
+    """The same fields for somebody it is shared with: what it is called, whose, since when."""
+    whole = job_view(job)
+    kept = ("id", "name", "user", "state", "size", "tasks", "pty", "created_at", "started_at",
+            "ended_at")  # fmt: skip
+    blank = {"agents": [], "hosts": [], "argv0": "", "pool": "", "watchers": 0, "attached": 0}
+    return {key: value if key in kept else blank.get(key) for key, value in whole.items()}
+
+
 def agent_view(agent: Agent) -> Message:
     if agent.conn is None:
         state = "away"
@@ -46,6 +56,7 @@ def agent_view(agent: Agent) -> Message:
         "id": agent.id,
         "host": agent.host,
         "user": agent.user,
+        "pool": agent.pool,
         "cpus": agent.cpus,
         "memory_bytes": agent.memory_bytes,
         "tags": list(agent.tags),

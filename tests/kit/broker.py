@@ -23,6 +23,7 @@ class BrokerBench:
         self.published = []  # (user, seq, events)
         self.audit = []  # (who, verb, object, result)
         self.numbers = itertools.count(1)
+        self.drawn = 0
         self.core = Broker(self.settings)
         self._forget_connections()
 
@@ -53,6 +54,10 @@ class BrokerBench:
                     self.closed.add(conn)
                 case ev.Cut(att):
                     self.cuts.append(att)
+                case ev.EnrolGuest(conn, user, until):
+                    self.inbox.setdefault(conn, []).append(
+                        {"m": "ticket", "user": user, "until": until}
+                    )
                 case ev.Audit():
                     self.audit.append(tuple(action[:4]))
                 case ev.Feed(conn, user, seq):
@@ -86,6 +91,8 @@ class BrokerBench:
             self.now,
             self.journal["boots"].values(),
             self.withdrawn,
+            (),
+            self.journal["share"].values(),
         )
 
     # --------------------------------------------------------------------------------- who is there
@@ -122,7 +129,32 @@ class BrokerBench:
     # -------------------------------------------------------------------------------- what they say
 
     def say(self, conn, m, **fields):
-        self.feed(ev.Said(conn, {"m": m, **fields}))
+        self.drawn += 1
+        self.feed(ev.Said(conn, {"m": m, **fields}, f"{self.drawn:08x}{self.drawn:032x}"))
+
+    def share(self, job, rights="r", user="alice", **fields):
+        """(the share's id, its token) of a new share."""
+        client = self.client(user)
+        answer = self.request(client, "share", job=str(job), rights=rights, **fields)
+        self.gone(client)
+        return answer["share"]["id"], answer["token"]
+
+    def redeem(self, token, user="bob"):
+        client = self.client(user)
+        answer = self.request(client, "redeem", token=token)
+        self.gone(client)
+        return answer
+
+    def guest(self, token, name="guest-1"):
+        """What a stranger with a share's link is answered."""
+        conn = self.conn()
+        self.feed(ev.GuestAsked(conn, name, f"share.{token}"))
+        return self.inbox[conn][0]
+
+    def groups(self, **users):
+        """user -> groups, a blank between."""
+        for user, groups in users.items():
+            self.feed(ev.Known(user, "user", frozenset(groups.split())))
 
     def got(self, conn, m):
         """The messages ``m`` sent to ``conn`` since the last look."""

@@ -22,8 +22,9 @@ NAMES = (
     "spec", "n", "ids", "all", "on", "boot", "slots", "tags", "sessions", "state", "atts", "at",
     "code", "signal", "error", "started_at", "ended_at", "message", "attached", "watchers", "op",
     "steps", "out", "in", "cpu_s", "rss_bytes", "waits",
+    "seconds", "uses", "to", "once", "token", "what", "pool", "user", "everyone", "share",
 )  # fmt: skip
-AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "usage", "novelty")
+AGENT = ("hello", "started", "ended", "refused", "unused", "watchers", "usage", "left", "novelty")
 STORIES = range(0, 1000, 100)
 
 
@@ -57,7 +58,8 @@ def test_a_client_s_nonsense_is_answered_and_harms_nobody(first):
         conn = bench.client("mallory")
         for _ in range(10):
             verb = luck.choice([*VERBS, *VERBS, "hello", value(luck)])
-            bench.feed(events.Said(conn, {**fields(luck), "m": verb}))
+            drawn = f"{luck.getrandbits(288):072x}"
+            bench.feed(events.Said(conn, {**fields(luck), "m": verb}, drawn))
         assert bench.request(conn, "whoami")["user"] == "mallory"
 
 

@@ -21,6 +21,7 @@ def agent(**spec):
     """One with a step of this kind; made without a relay."""
     one = Agent.__new__(Agent)
     one._ticket = types.SimpleNamespace(user="me")
+    one._facts = types.SimpleNamespace(pool="")
     one._sessions = {"a": Step(StepSpec.parse({"argv": ["x"], **spec}))}
     return one
 

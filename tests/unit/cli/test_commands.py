@@ -49,6 +49,14 @@ def test_the_other_commands():
     assert options("logs -f 42") == {"follow": True}
     assert options("kill -9 42") == options("kill -s KILL 42") == {"signal": 9}
     assert options("cancel 42 43") == {}
+    assert options("share 42 --write --for 10m --once --uses 3 --to bob") == {
+        "write": True, "for": 600.0, "once": True, "uses": 3, "to": "bob",
+    }  # fmt: skip
+    assert read_line("revoke 5f0c") == ("revoke", ["5f0c"])
+    assert options("jobs --everyone") == {"everyone": True}
+    assert options("agents -u bob") == {"user": "bob"}
+    assert options("run --pool staff x") == {"pool": "staff"}
+    assert options("agent start --pool staff") == {"pool": "staff"}
     assert options("ps -a -w --json") == {"all": True, "watch": True, "json": True}
     assert read_line("ps") == ("jobs", [])
     assert read_line("agent start --tag gpu --tag x") == ("agent start", [])

@@ -129,11 +129,11 @@ def test_a_broker_that_was_restarted_knows_the_key_of_an_attachment_again(bench)
     _, job = bench.running(A)
     bench.restart()
     atts = [{"att": A, "user": "alice", "rights": "rw", "cred": "k1"},
-            {"att": B, "user": "carol", "rights": "r", "cred": "k2", "share": "s", "until": 5e9}]  # fmt: skip
+            {"att": B, "user": "alice", "rights": "r", "cred": "k2"}]  # fmt: skip
     agent = bench.agent(sessions=[session(job, atts=atts)])
     found = bench.core.books.atts
-    assert (found[B].user, found[B].share, found[B].until) == ("carol", "s", 5e9)
-    bench.revoke("k2", user="carol")
+    assert (found[B].user, found[B].rights) == ("alice", "r")
+    bench.revoke("k2")
     assert bench.got(agent, "revoke")[0]["atts"] == [B]
 
 

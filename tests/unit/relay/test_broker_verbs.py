@@ -21,8 +21,11 @@ ABOUT_ONE = {
     "await": {"att": A},
     "drain": {"agent": "n1"},
     "stop-agent": {"agent": "n1"},
+    "share": {"job": "1"},
 }
-ABOUT_NONE = {"jobs", "agents", "whoami", "submit", "whynot", "watch"}
+ABOUT_NONE = {
+    "jobs", "agents", "whoami", "submit", "whynot", "watch", "shares", "redeem",
+}  # fmt: skip
 AT_DESK = {"invite", "ticket", "pilot", "keys", "revoke", "users", "user-add", "user-revoke"}
 
 
@@ -83,11 +86,12 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
         "archived", "archived_bytes",
+        "pool",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {
         "id", "host", "user", "cpus", "memory_bytes", "tags", "slots", "free", "state", "since",
-        "pid", "version",
+        "pid", "version", "pool",
     }  # fmt: skip
     assert bench.agents()["n1"]["tags"] == ["gpu"]
 
