@@ -12,6 +12,7 @@ import sys
 
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
+from gshell.model.sanitize import sanitize
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
 
@@ -129,9 +130,9 @@ def main(argv: list[str]) -> int:
             return run(settings)
         return _keep(settings)
     except GshellError as error:
-        sys.stderr.write(
-            "gshell: " + error.message + "\n" + (f"  try:  {error.hint}\n" if error.hint else "")
-        )
+        sys.stderr.write("gshell: " + sanitize(error.message) + "\n")
+        if error.hint:
+            sys.stderr.write(f"  try:  {sanitize(error.hint)}\n")
         return error.exit_code
 
 
@@ -222,7 +223,7 @@ def run(settings: Settings) -> int:
     loop.run_until(lambda: agent.idle, KILL_AFTER_S + 0.5)
     agent.shut_down()
     if agent.done is not None and agent.done.message != "stopped by request":
-        sys.stderr.write(f"gshell agent: {agent.done.message}\n")
+        sys.stderr.write(f"gshell agent: {sanitize(agent.done.message)}\n")
         return agent.done.exit_code
     return 0
 

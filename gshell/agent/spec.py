@@ -6,8 +6,7 @@ import os
 from typing import Any, NamedTuple
 
 from gshell.errors import RemoteProtocolError
-
-MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
+from gshell.wire.constants import MAX_TASKS
 
 
 class StepSpec(NamedTuple):

@@ -13,6 +13,7 @@ from gshell import __version__, config
 from gshell.cli import launch
 from gshell.cli.options import Parsed
 from gshell.errors import GshellError
+from gshell.model.sanitize import sanitize
 
 CLOCK_S = 60.0  # more than this between here and the relay is worth a word; 120 s are refused
 
@@ -44,9 +45,9 @@ def examine(parsed: Parsed) -> int:
         return 1 if bad else 0
     signs = _signs()
     for finding in findings:
-        print(f"{signs[finding.level]} {finding.text}")
+        print(f"{signs[finding.level]} {sanitize(finding.text)}")  # paths are the user's own
         if finding.fix:
-            print(f"    try:  {finding.fix}")
+            print(f"    try:  {sanitize(finding.fix)}")
     if not parsed["quiet"]:
         print(
             "everything is fine" if not bad else f"{len(bad)} problem{'s' if len(bad) > 1 else ''}"
@@ -168,7 +169,8 @@ def _relay() -> list[Finding]:
     answer: dict[str, Any] = ask(ticket, {"m": "status"})
     took = (time.monotonic() - start) * 1e3
     found = [Finding("ok", f"relay {ticket.relays[0]} answers in {took:.0f} ms")]
-    now = answer.get("now") or answer.get("relay", {}).get("now")
+    relay = answer.get("relay")
+    now = answer.get("now") or (relay.get("now") if isinstance(relay, dict) else None)
     if isinstance(now, (int, float)) and abs(now - time.time()) > CLOCK_S:
         found.append(
             Finding(
@@ -184,14 +186,18 @@ def _agents() -> list[Finding]:
     ticket = launch.ticket_or_none()
     if ticket is None:
         return []
-    from gshell.net.relaylink import ask
+    from gshell.net.relaylink import ask, items_of
 
-    agents = ask(ticket, {"m": "agents"}).get("agents", [])
+    agents = items_of(ask(ticket, {"m": "agents"}), "agents")
     waiting = [
-        agent for agent in agents if agent.get("state") in ("waiting", "busy") and agent.get("free")
+        agent
+        for agent in agents
+        if agent.get("state") in ("waiting", "busy")
+        and isinstance(agent.get("free"), int)
+        and agent["free"] > 0
     ]
     if waiting:
-        free = sum(int(agent["free"]) for agent in waiting)
+        free = sum(agent["free"] for agent in waiting)
         return [
             Finding(
                 "ok",

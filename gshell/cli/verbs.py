@@ -15,7 +15,7 @@ from gshell.cli import launch
 from gshell.cli.options import Parsed
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.ticket import Ticket
-from gshell.net.relaylink import ask, enrol, parse_invite
+from gshell.net.relaylink import ask, enrol, items_of, parse_invite, received_ticket
 
 JSON_SCHEMA = 1  # of what --json prints: fields are added, never changed
 
@@ -36,24 +36,24 @@ def _color(parsed: Parsed) -> bool:
 
 def jobs(parsed: Parsed) -> int:
     """``jobs``, ``ps``."""
-    from gshell.client.render import jobs_table
+    from gshell.client.render import jobs_table, stamp
 
     ids = [_job_id(word) for word in parsed.words]
     request = {"m": "jobs", "all": bool(parsed["all"] or ids), "ids": ids or None}
 
     def show() -> str:
         try:
-            found = _ask(parsed, request)["jobs"]
+            found = items_of(_ask(parsed, request), "jobs")
         except GshellError:
             if launch.ticket_or_none() is None:
                 found = []  # nothing was ever started: that is no error
             else:
                 raise
-        found.sort(key=lambda job: job["started_at"] or job["created_at"])  # ids may be ahead
+        found.sort(key=lambda job: stamp(job, "started_at") or stamp(job, "created_at") or 0.0)
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
         if parsed["quiet"]:
-            return "".join(f"{job['id']}\n" for job in found)
+            return "".join(f"{job.get('id')}\n" for job in found)
         return jobs_table(found, time.time(), _width(), _color(parsed))
 
     return _watch(show, parsed["watch"])
@@ -63,11 +63,11 @@ def agents(parsed: Parsed) -> int:
     from gshell.client.render import agents_table
 
     def show() -> str:
-        found = _ask(parsed, {"m": "agents"})["agents"]
+        found = items_of(_ask(parsed, {"m": "agents"}), "agents")
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
         if parsed["quiet"]:
-            return "".join(f"{agent['id']}\n" for agent in found)
+            return "".join(f"{agent.get('id')}\n" for agent in found)
         return agents_table(found, time.time(), _width(), _color(parsed))
 
     return _watch(show, parsed["watch"])
@@ -150,9 +150,9 @@ def stop(parsed: Parsed) -> int:
                 print("gshell: nothing runs")
             return 0
     if not parsed["force"] and config.find_ticket() is None:
-        live = _ask(parsed, {"m": "jobs", "all": False}).get("jobs", [])
+        live = items_of(_ask(parsed, {"m": "jobs", "all": False}), "jobs")
         if live:
-            names = ", ".join(job["id"] for job in live)
+            names = ", ".join(str(job.get("id")) for job in live)
             raise GshellError(
                 f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force"
             )
@@ -286,9 +286,7 @@ def _agent_behind(argv: list[str]) -> int:
 
 def _agent_ticket(parsed: Parsed, agent_id: str) -> Ticket:
     answer = _ask(parsed, {"m": "ticket", "role": "agent", "agent_id": agent_id}, start=True)
-    fields = dict(answer["ticket"])
-    fields["gshell_ticket"] = 1
-    return Ticket.load(json.dumps(fields), "what the relay sent")
+    return received_ticket(answer, [])
 
 
 def agent_ticket(parsed: Parsed) -> int:

@@ -21,7 +21,9 @@ from gshell.wire.constants import (
     INPUT_WINDOW,
     INTERACTIVE_WINDOW,
     MAX_PIPE_WINDOW,
+    MAX_TASKS,
     PIPE_WINDOW,
+    rank_streams,
     stderr_of,
     stdin_of,
     stdout_of,
@@ -44,11 +46,22 @@ ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
+HISTORY_HELD_BYTES = 1 << 20  # of the past, until it is whole: four times what an agent begins with
+
+
+def _within(value: object, least: int, most: int) -> int:
+    """A number that an agent said. Raises ValueError: it cannot be that."""
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(value)
+    return value
+
+
 class _Seat:
     """One conversation and how far its ranks are."""
 
     __slots__ = (
         "exits",
+        "filters",
         "finals",
         "finished",
         "first",
@@ -68,6 +81,7 @@ class _Seat:
         self.history: dict[
             int, tuple[int, list[bytes]]
         ] = {}  # stream -> until where, pieces so far
+        self.filters: dict[int, Any] = {}  # stream -> what a terminal must not obey is left out
         self.live: dict[int, int] = {}  # stream -> where the present was when we joined
         self.started = False
         self.finished = False
@@ -103,6 +117,7 @@ class Runner:
         self._out = Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
         self._err = Outlet(Sink(self._loop, descriptors[2], self._err_written, self._err_broken))
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
+        self._out_is_tty = descriptors[1] >= 0 and os.isatty(descriptors[1])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
         self._labels = LineLabels()
         self._lost_said = False
@@ -211,12 +226,15 @@ class Runner:
         pty = bool(welcome.get("pty"))
         if self._plan.verb == "attach" and not pty and self._plan.pty:
             self._plan = self._plan._replace(pty=False)
-        seat.tasks = int(welcome.get("tasks", 1))
+        seat.tasks = _within(welcome.get("tasks", 1), 1, MAX_TASKS)
         self._writer = bool(welcome.get("writer"))
         window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
         start, live = welcome.get("start", {}), welcome.get("live", {})
         for key, at in start.items():
             stream = int(key)
+            rank, kind = divmod(stream - 1, 4)
+            _within(rank, 0, seat.tasks - 1)
+            _within(kind, 2, 3)  # the only ones that an agent sends
             seat.talk.peer.add_recv(stream, window, int(at))
             seat.live[stream] = int(live.get(key, at))
             if pty and int(live.get(key, at)) > int(at):
@@ -234,9 +252,7 @@ class Runner:
             key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
             key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
             role = "" if self._writer else ", looking on"
-            from gshell.model.sanitize import sanitize
-
-            self._say(f"[job {seat.talk.job} {sanitize(name)}{role}{key}]")
+            self._say(f"[job {seat.talk.job} {name}{role}{key}]")
 
     def _enter_terminal(self, welcome: dict[str, Any]) -> None:
         if not self._raw:
@@ -261,9 +277,14 @@ class Runner:
     def _control(self, seat: _Seat, message: dict[str, Any]) -> None:
         kind = message.get("t")
         if kind == "exit":
-            seat.exits[int(message.get("rank", 0))] = message
-            for key, end in message.get("final", {}).items():
-                seat.finals[int(key)] = int(end)
+            rank = _within(message.get("rank", 0), 0, max(0, seat.tasks - 1))
+            message["code"] = _within(message.get("code", 0), 0, 255)
+            finals = {
+                _within(int(key), *rank_streams(rank)[2:]): int(end)
+                for key, end in message.get("final", {}).items()
+            }
+            seat.exits[rank] = message
+            seat.finals.update(finals)
             self._check(seat)
         elif kind == "starved":
             self._widen(seat, int(message.get("stream", -1)))
@@ -272,18 +293,15 @@ class Runner:
             if self._plan.detach and all(s.started for s in self._seats):
                 self._detached_start()
         elif kind == "modes" and self._plan.pty and self._plan.verb != "logs":
-            try:
-                prelude = bytes.fromhex(str(message.get("prelude", "")))
-            except ValueError:
-                return
+            from gshell.model.vt import check_prelude
+
+            prelude = check_prelude(bytes.fromhex(str(message.get("prelude", ""))))
             self._port.seen(prelude)
             self._out.write(prelude, None, 0, 0)
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
         elif kind == "notice" and not self._plan.quiet:
-            from gshell.model.sanitize import sanitize
-
-            self._say(f"[{sanitize(str(message.get('text', '')))}]")
+            self._say(f"[{message.get('text', '')}]")
 
     def _widen(self, seat: _Seat, stream: int) -> None:
         """The program waits for credit; more of it helps only if we are not the ones who are
@@ -392,9 +410,7 @@ class Runner:
 
     def _relay_says(self, message: dict[str, Any]) -> None:
         if message.get("m") == "queue" and self._err_is_tty and not self._plan.quiet:
-            from gshell.model.sanitize import sanitize
-
-            self._say(f"[waiting: {sanitize(str(message.get('why', 'no agent is free')))}]")
+            self._say(f"[waiting: {message.get('why', 'no agent is free')}]")
 
     def on_queued(self, talk: Conversation) -> None:
         relay = self._with_relay()
@@ -406,11 +422,9 @@ class Runner:
         if answer.get("ok"):
             talk.dial()
         else:
-            self._fail(
-                BrokerError(
-                    str(answer.get("message") or answer.get("code")), hint=answer.get("hint")
-                )
-            )
+            from gshell.net.relaylink import said_no
+
+            self._fail(said_no(answer))
 
     def _ask_why(self, talk: Conversation, code: str) -> None:
         def told(answer: dict[str, Any]) -> None:
@@ -459,6 +473,8 @@ class Runner:
         kind = stream % 4
         outlet = self._out if kind == 3 else self._err
         raw = len(data)
+        if not self._writer and (self._out_is_tty if kind == 3 else self._err_is_tty):
+            data = self._filtered(seat, stream, data)
         if self._plan.pty:
             self._port.seen(data)
         if self._plan.label:
@@ -468,6 +484,16 @@ class Runner:
         else:
             outlet.write(data, seat, stream, raw)
 
+    def _filtered(self, seat: _Seat, stream: int, data: bytes) -> bytes:
+        """Who only looks on, or reads a log, has a terminal that answers nobody's questions and a
+        clipboard that is not the program's."""
+        if stream not in seat.filters:
+            from gshell.model.vt import LiveFilter
+
+            seat.filters[stream] = LiveFilter(strict=not self._writer)
+        filtered: bytes = seat.filters[stream].feed(data)
+        return filtered
+
     def _history(
         self, seat: _Seat, stream: int, past: tuple[int, list[bytes]], offset: int, data: bytes
     ) -> bytes:
@@ -476,14 +502,21 @@ class Runner:
         here = data[: max(0, until - offset)]
         pieces.append(here)
         seat.talk.peer.consume(stream, len(here))
-        if offset + len(data) >= until:
-            del seat.history[stream]
-            from gshell.model.vt import filter_history, safe_start
+        whole = offset + len(data) >= until
+        if whole or sum(map(len, pieces)) >= HISTORY_HELD_BYTES:
+            from gshell.model.vt import safe_start
 
-            whole = b"".join(pieces)
-            if until > len(whole) and not whole.startswith(b"\x1b"):
-                whole = whole[safe_start(whole) :]  # not from the beginning: maybe amid a sequence
-            shown = filter_history(whole)
+            past_data = b"".join(pieces)
+            pieces.clear()
+            fresh = stream not in seat.filters
+            if fresh and until > len(past_data) and not past_data.startswith(b"\x1b"):
+                # Not from the beginning: maybe amid a sequence.
+                past_data = past_data[safe_start(past_data) :]
+            shown = self._filtered(seat, stream, past_data)
+            if whole:
+                del seat.history[stream]
+                if self._writer:  # what is left may go on in the present
+                    shown += seat.filters.pop(stream).rest()
             self._port.seen(shown)
             self._out.write(shown, None, 0, 0)
         return data[len(here) :]
@@ -753,9 +786,7 @@ class Runner:
         seat.talk.close("done")
         for message in seat.exits.values():
             if message.get("error"):
-                from gshell.model.sanitize import sanitize
-
-                self._say("gshell: " + sanitize(str(message["error"])))
+                self._say(f"gshell: {message['error']}")
         if all(other.finished for other in self._seats):
             self._flush_labels()
             exits = [message for s in self._seats for message in s.exits.values()]
