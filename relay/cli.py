@@ -14,6 +14,7 @@ import time
 from typing import Any, NoReturn
 
 from gshell.errors import GshellError, UsageError
+from gshell.model.sanitize import sanitize
 from relay import state
 
 _STOP_S = 15.0
