@@ -131,6 +131,8 @@ class ModeTracker:
             self._home = _home_before(data, done, base) or (-1, -1)
 
     def _apply(self, sequence: bytes, data: bytes, at: int, base: int) -> None:
+        if len(sequence) > _TAIL_BYTES:
+            return
         kind, final = sequence[1:2], sequence[-1:]
         if kind == b"[":
             private = sequence[2:3]
@@ -143,18 +145,18 @@ class ModeTracker:
             elif private == b">" and final == b"m":
                 resource, _, value = sequence[3:-1].partition(b";")
                 if resource in (b"4", b""):
-                    self._other_keys = b"" if value in (b"", b"0") else value
+                    self._other_keys = b"" if value in (b"", b"0") else value[:8]
             elif sequence == b"\x1b[!p":
                 self._soft_reset()
             elif final == b"J":
                 self._erased(sequence, data, at, base)
-            elif final == b"r":
-                self._region = b"" if self._is_whole(sequence[2:-1]) else sequence[2:-1]
+            elif final == b"r" and private not in b"<=>!":
+                self._region = b"" if self._is_whole(sequence[2:-1]) else sequence[2:-1][:20]
             elif final in b"hl" and private not in b"<=>!":
                 if b"4" in sequence[2:-1].split(b";"):
                     self._insert = final == b"h"
             elif sequence.endswith(b" q"):
-                self._shape = sequence[2:-2].strip(b"0")
+                self._shape = sequence[2:-2].strip(b"0")[:3]
         elif kind in b"()":
             self._charsets[kind] = final
         elif kind in b"=>":
@@ -353,7 +355,8 @@ _SEQUENCE = re.compile(
     rb")".replace(b"C0", _C0).replace(b"BREAK", rb"(?=[\x18\x1a\x1b\x80-\xff])")
 )
 # CSI, OSC and the like in one character of UTF-8: some terminals obey, no program writes them.
-_C1 = re.compile(rb"\xc2[\x80-\x9f]")
+# A first half alone could become one when what follows it is left out.
+_C1 = re.compile(rb"\xc2(?![\xa0-\xbf]|\Z)[\x80-\x9f]?")
 _NO_C1 = "\ufffd".encode()  # something that prints, so that nothing new comes to be around it
 _PRINTING = re.compile(rb"[^" + _C0 + rb"]|\x05")  # and ENQ
 _NOT_OBEYED = re.compile(rb"[" + _C0 + rb"]")  # but on its own, in the middle of a sequence
@@ -424,10 +427,11 @@ class LiveFilter:
 
     def feed(self, data: bytes) -> bytes:
         """What of ``data``, and of what was held back, can be shown now."""
-        data = self._half + data
-        self._half = data[-1:] if data.endswith(b"\xc2") else b""
+        data, self._half = self._half + data, b""
         if b"\xc2" in data:
-            data = _C1.sub(_NO_C1, data[: len(data) - len(self._half)])
+            data = _C1.sub(_NO_C1, data)
+            if data.endswith(b"\xc2"):
+                data, self._half = data[:-1], data[-1:]
         shown = b""
         if self._within is not None:
             end = self._within.search(data)
@@ -474,7 +478,7 @@ _PRELUDE_BYTES = 4096
 _PRELUDE = re.compile(
     rb"(?:\x1b\]2;(?P<title>[^\x00-\x1f\x7f]{1,1024})\x07)?"
     rb"(?:\x1b\[\?(?P<mode>MODES)[hl]|\x1b\[=[0-9]{1,4};1u|\x1b\[>[0-9]{1,4}u"
-    rb"|\x1b\[[0-9]{0,5}(?:;[0-9]{0,5})?r|\x1b[()][0-9A-Z]|\x1b=|\x1b\[4h|\x0e"
+    rb"|\x1b\[[0-9;]{0,20}r|\x1b[()][0-9A-Z]|\x1b=|\x1b\[4h|\x0e"
     rb"|\x1b\[[0-9]{1,3} q|\x1b\[>4;[0-9:;]{0,8}m)*".replace(
         b"MODES", b"|".join(sorted(_OFF | _ON | _ALTERNATE))
     )

@@ -40,7 +40,7 @@ class HostileRelay:
         self.meet: Callable[[Message], bytes | None] = lambda body: None
         self.serve: Callable[[Agent], None] = lambda agent: None
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._context = auth.server_context(state)
         secret = auth.mac_secret(state)
 

@@ -226,9 +226,8 @@ def wrong(before: dict[str, str], after: dict[str, str], typed: bytes) -> list[s
 def dirty(printed: bytes) -> list[str]:
     """Control characters that are not ours, with what is around them."""
     rest = OURS.sub(b"", printed).decode("utf-8", "replace")
-    bad = [
-        m for m in re.finditer("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", rest)
-    ]
+    unseen = "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]"
+    bad = list(re.finditer(unseen, rest))
     return [repr(rest[max(0, m.start() - 60) : m.end() + 30]) for m in bad[:5]]
 
 
