@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from gshell import __version__
 from gshell.errors import GshellError
+from gshell.net.machine import no_core_dumps
 from relay import auth, state
 from relay.children import (
     Place,
@@ -90,6 +91,7 @@ class Relay:
         Raises:
             GshellError: the journal cannot be used.
         """
+        no_core_dumps()
         journal = Journal(os.path.join(self.plan.state, state.JOURNAL))
         try:
             journal.records("job")

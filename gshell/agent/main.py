@@ -15,6 +15,7 @@ from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
+from gshell.net.machine import no_core_dumps
 
 USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
@@ -186,6 +187,7 @@ def run(settings: Settings) -> int:
     from gshell.agent.agent import Agent, Facts
     from gshell.agent.session import KILL_AFTER_S
 
+    no_core_dumps()
     ticket = read_ticket(settings)
     loop = Loop()
     agent = Agent(loop, ticket, Facts(settings.slots, settings.tags), __version__, settings.spool)

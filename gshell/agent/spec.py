@@ -40,6 +40,9 @@ class StepSpec(NamedTuple):
     announce: bool
     """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
 
+    def __repr__(self) -> str:
+        return f"StepSpec({self.name}, ***)"  # arguments and environment are the user's
+
     @classmethod
     def parse(cls, message: dict[str, Any]) -> StepSpec:
         """

@@ -237,6 +237,9 @@ def background_main(argv: list[str]) -> int:
     if ready_fd >= 0:
         os.set_inheritable(ready_fd, False)
     from gshell.client import background, embedded, stub
+    from gshell.net.machine import no_core_dumps
+
+    no_core_dumps()
 
     def ready() -> None:
         say("ready")

@@ -22,6 +22,9 @@ class Surroundings(Record):
     stdin_tty: bool
     stdout_tty: bool
 
+    def __repr__(self) -> str:
+        return f"Surroundings({self.cwd}, ***)"  # an environment has secrets
+
 
 class Plan(Record):
     """What to do."""
@@ -46,6 +49,9 @@ class Plan(Record):
     follow: bool = True
     quiet: bool = False
     inside_ssh: bool = False
+
+    def __repr__(self) -> str:
+        return f"Plan({self.verb}, {self.job or 'new'}, ***)"
 
 
 class Port(Protocol):

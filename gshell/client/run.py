@@ -28,7 +28,7 @@ from gshell.wire.constants import (
     stdin_of,
     stdout_of,
 )
-from gshell.wire.streams import SendBuffer
+from gshell.wire.streams import MAX_OFFSET, SendBuffer
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
@@ -223,22 +223,26 @@ class Runner:
 
     def _joined_running(self, seat: _Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
+        tasks = _within(welcome.get("tasks", 1), 1, MAX_TASKS)
+        live = welcome.get("live", {})
+        streams = []  # all of it is looked at before any of it counts
+        for key, at in welcome.get("start", {}).items():
+            rank, kind = divmod(int(key) - 1, 4)
+            _within(rank, 0, tasks - 1)
+            _within(kind, 2, 3)  # the only ones that an agent sends
+            begins = _within(at, 0, MAX_OFFSET)
+            streams.append((int(key), begins, _within(live.get(key, at), 0, MAX_OFFSET)))
         pty = bool(welcome.get("pty"))
         if self._plan.verb == "attach" and not pty and self._plan.pty:
             self._plan = self._plan._replace(pty=False)
-        seat.tasks = _within(welcome.get("tasks", 1), 1, MAX_TASKS)
+        seat.tasks = tasks
         self._writer = bool(welcome.get("writer"))
         window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
-        start, live = welcome.get("start", {}), welcome.get("live", {})
-        for key, at in start.items():
-            stream = int(key)
-            rank, kind = divmod(stream - 1, 4)
-            _within(rank, 0, seat.tasks - 1)
-            _within(kind, 2, 3)  # the only ones that an agent sends
-            seat.talk.peer.add_recv(stream, window, int(at))
-            seat.live[stream] = int(live.get(key, at))
-            if pty and int(live.get(key, at)) > int(at):
-                seat.history[stream] = (int(live[key]), [])
+        for stream, begins, present in streams:
+            seat.talk.peer.add_recv(stream, window, begins)
+            seat.live[stream] = present
+            if pty and present > begins:
+                seat.history[stream] = (present, [])
         if self._plan.verb == "logs":
             self._loop.soon(lambda: self._check(seat))
             return

@@ -39,7 +39,7 @@ class Ticket(Record):
     """Name and hex key of the MAC in client preambles."""
 
     def __repr__(self) -> str:
-        return f"Ticket({self.kind}, {self.user}, {self.relays})"  # never the key
+        return f"Ticket({self.kind}, {self.user}, {self.relays}, ***)"  # never the key
 
     def dump(self) -> str:
         return json.dumps({"gshell_ticket": 1, **self._asdict()}, indent=1) + "\n"

@@ -41,6 +41,9 @@ class ConnUp(NamedTuple):
     source: str = ""
     """The address it came from, for the audit log."""
 
+    def __repr__(self) -> str:
+        return f"ConnUp({self.conn}, {self.role}, {self.user}, {self.agent_id}, ***)"
+
 
 class ConnDown(NamedTuple):
     conn: Conn

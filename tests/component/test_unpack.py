@@ -131,6 +131,7 @@ HOSTILE = {
     "pax that never ends": pax(path=b"a") * 3000 + raw(),
     "pax with length nought": raw(b"p", b"00000000010", b"x", data=b"0 path=a") + raw(),
     "pax header of a gigabyte": raw(b"p", b"10000000000", b"x", data=b""),
+    "pax header that is too long": pax(comment=b"c" * 70_000) + raw(),
     "gnu name of a gigabyte": raw(b"p", b"10000000000", b"L", data=b""),
     "gnu link name": raw(b"p", b"00000000005", b"K", data=b"/etc\0") + raw(),
     "gnu name up": raw(b"p", b"00000000007", b"L", data=b"../out\0") + raw(),

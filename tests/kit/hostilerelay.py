@@ -34,6 +34,7 @@ class HostileRelay:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder = folder
         state = str(folder)
         auth.ensure(state)
         self.answer: Callable[[Message], list[Message]] = lambda message: []
@@ -54,6 +55,7 @@ class HostileRelay:
         self.ticket = ticket("client", "")
         self._agent = server_context(ticket("agent", AGENT))
         self._open: set[socket.socket] = set()
+        self._peers: dict[str, wire.Peer] = {}  # by attachment: a resume goes on with it
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -124,7 +126,11 @@ class HostileRelay:
             return
         line = Line(sock, Tls(self._agent, server_side=True))
         line.first(preamble.hello + got[preamble.size :])
-        self.serve(Agent(line, preamble.body))
+        att = str(preamble.body.get("att"))
+        known = self._peers.get(att) if preamble.body.get("op") == "resume" else None
+        agent = Agent(line, preamble.body, known)
+        self._peers[att] = agent.peer
+        self.serve(agent)
 
 
 class Line:
@@ -155,10 +161,13 @@ class Line:
 class Agent:
     """One conversation's other end; greets as it is told, says what it is told, hears the rest."""
 
-    def __init__(self, line: Line, body: Message) -> None:
+    def __init__(self, line: Line, body: Message, known: wire.Peer | None = None) -> None:
         self.body = body
         self.line = line
-        self.peer = wire.Peer(client=False)
+        self.peer = known or wire.Peer(client=False)
+        self._known = known is not None
+        if known is not None:
+            known.link_lost()
         self.heard: list[wire.Event] = []
         self._events = self._read()
 
@@ -170,10 +179,11 @@ class Agent:
     def greet(self, welcome: Message, output: bytes = b"", stream: int = 3) -> None:
         """Wait for the HELLO; answer. ``output``: what a terminal printed, all of it in the present."""
         hello = next(event for event in self._events if isinstance(event, wire.Greeted))
-        source = SendBuffer()
-        source.append(output)
-        self.peer.add_send(stream, source, INTERACTIVE_WINDOW)
-        self.peer.add_recv(stdin_of(0), INPUT_WINDOW)
+        if not self._known:
+            source = SendBuffer()
+            source.append(output)
+            self.peer.add_send(stream, source, INTERACTIVE_WINDOW)
+            self.peer.add_recv(stdin_of(0), INPUT_WINDOW)
         self.peer.link_up(welcome)
         self.heard += self.peer.adopt(hello.message)
         self.flush()
