@@ -335,13 +335,19 @@ TO_AGENT = (
 _agents: list[Any] = []
 
 
+def _no_room(agent: Agent, session: Session, spec: StepSpec) -> None:
+    assert session.job.isdigit(), "it is part of file names"
+    assert 0 <= session.index < session.size
+    agent._drop(session)
+
+
 def agent_of_relay(data: bytes) -> None:
     """An agent whose relay talks nonsense lives on, and starts nothing that it did not understand."""
     if not _agents or _agents[0] >= 100:
         if _agents:
             _agents[1].loop.close()
         made = Agent(Loop(), _tickets()[1], Facts(4, []), "0")
-        made.admit = lambda session, spec: made._drop(session)  # type: ignore[method-assign]
+        made.admit = functools.partial(_no_room, made)  # type: ignore[method-assign]
         _agents[:] = [0, made]
     _agents[0] += 1
     agent = _agents[1]
@@ -350,6 +356,7 @@ def agent_of_relay(data: bytes) -> None:
     while luck.left:
         message = {
             "job": "1", "index": 0, "size": 1, "user": "u", "att": A, "op": "open", "rights": "rw",
+            "spec": {"argv": ["x"]},
             **fields(luck, RELAY_NAMES), "m": luck.choice(TO_AGENT),
         }  # fmt: skip
         try:
@@ -482,7 +489,9 @@ def client_of_agent(data: bytes) -> None:
             talk.link_data(link, [frame])  # type: ignore[arg-type]
     except RemoteProtocolError:
         pass
-    assert sum(map(len, (seat.exits for seat in runner._seats))) <= 4096
+    for seat in runner._seats:
+        assert all(0 <= rank < max(1, seat.tasks) <= 4096 for rank in seat.exits)
+        assert all(0 <= exit_["code"] <= 255 for exit_ in seat.exits.values())
     runner.abandon()
     dialler.loop.close()
 
