@@ -43,6 +43,9 @@ class Issued(NamedTuple):
     cert: str
     key: str
 
+    def __repr__(self) -> str:
+        return f"Issued({self.serial}, ***)"
+
 
 def check_name(name: str, what: str) -> str:
     """

@@ -15,6 +15,7 @@ import time
 from typing import Any, NoReturn
 
 from gshell.errors import GshellError, UsageError
+from gshell.model.sanitize import sanitize
 from relay import admin, state
 
 _STOP_S = 15.0
@@ -27,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except GshellError as error:
-        print(f"gshell: {error.explained()}", file=sys.stderr)
+        said = "\n".join(map(sanitize, error.explained().split("\n")))
+        print(f"gshell: {said}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         return 141

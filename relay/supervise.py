@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from gshell import __version__
 from gshell.errors import GshellError
+from gshell.net.machine import no_core_dumps
 from relay import auth, state, takeover
 from relay.broker.events import Audit
 from relay.brokerd import LOCAL
@@ -120,6 +121,7 @@ class Relay:
             GshellError: the journal cannot be used.
         """
         self._end_former()
+        no_core_dumps()
         journal = Journal(os.path.join(self.plan.state, state.JOURNAL))
         try:
             journal.records("job")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol
@@ -34,12 +35,8 @@ EXPECT_KEPT_S = 120.0  # an announced client that never came
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
 AWAY_WRITER_S = 20.0  # a writer whose link is lost keeps the typing so long from those present
 SWEEP_S = 5.0
-FINAL = (
-    "auth",
-    "denied",
-    "revoked",
-    "superseded",
-)  # refused for good: to dial again would be no use
+FINAL = ("auth", "denied", "revoked", "superseded")  # refused for good: no use to dial again
+MAX_EXPECTS = 4096  # announced and not yet come; a relay that announces more is not sane
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
@@ -257,8 +254,11 @@ class Agent:
         elif kind == "unexpect":
             self._expects.pop(str(message.get("att")), None)
         elif kind == "signal":
+            number = int(message.get("sig", 15))
+            if not 0 < number < signal.NSIG:
+                raise ValueError(number)
             for session in self._of_job(message):
-                session.signal_all(int(message.get("sig", 15)))
+                session.signal_all(number)
         elif kind == "cancel":
             for session in self._of_job(message):
                 session.cancel()
@@ -295,7 +295,15 @@ class Agent:
         ]
 
     def _expect(self, message: dict[str, Any]) -> None:
-        att = str(message.get("att"))
+        att = str(message["att"])
+        _place(message)
+        rights, op = message["rights"], message["op"]
+        if rights not in ("r", "rw") or op not in ("open", "attach", "resume"):
+            raise ValueError(op)
+        if not isinstance(message["user"], str):
+            raise TypeError("user")
+        if len(self._expects) >= MAX_EXPECTS and att not in self._expects:
+            del self._expects[next(iter(self._expects))]  # the oldest; its client asks again
         message["_at"] = self.loop.clock()
         self._expects[att] = message
         self._uplink.want_spares(1 + sum(not e.get("_come") for e in self._expects.values()))
@@ -304,22 +312,16 @@ class Agent:
             waiting.go_on()
 
     def _start_detached(self, message: dict[str, Any]) -> None:
-        key = f"{message['job']}.{message['index']}"
+        job, index, size = _place(message)
+        key = f"{job}.{index}"
         if key in self._sessions:
             return
-        pool = message.get("pool")
-        if not self._serves(str(message.get("user")), pool):
-            log.error("job %s is not for this agent to run: refused", message["job"])
-            self._uplink.say({"m": "unused", "job": message["job"], "index": message["index"],
-                              "att": ""})  # fmt: skip
+        user = str(message["user"])
+        if not self._serves(user, message.get("pool")):
+            log.error("job %s is not for this agent to run: refused", job)
+            self._uplink.say({"m": "unused", "job": job, "index": index, "att": ""})
             return
-        session = Session(
-            self,
-            str(message["job"]),
-            int(message["index"]),
-            int(message["size"]),
-            str(message["user"]),
-        )
+        session = Session(self, job, index, size, user)
         self._sessions[key] = session
         try:
             spec = StepSpec.parse(message.get("spec") or {})
@@ -359,9 +361,7 @@ class Agent:
             return
         del self._expects[att]
         if expect.get("op") == "open":
-            session = Session(
-                self, str(expect["job"]), int(expect["index"]), int(expect["size"]), greeter.user
-            )
+            session = Session(self, *_place(expect), greeter.user)
             self._sessions[att] = session
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:
@@ -521,6 +521,18 @@ class Agent:
         for session in set(self._sessions.values()):
             session.forget()
         self._place.remove()
+
+
+def _place(message: dict[str, Any]) -> tuple[str, int, int]:
+    """(job, index, size) in a relay's message: a job's number is part of file names here.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are not there.
+    """
+    job, index, size = str(message["job"]), int(message["index"]), int(message["size"])
+    if not (job.isascii() and job.isdigit()) or len(job) > 18 or not 0 <= index < size < 1 << 20:
+        raise ValueError("no job")
+    return job, index, size
 
 
 class Host(Protocol):

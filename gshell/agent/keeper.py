@@ -13,6 +13,8 @@ import os
 import signal
 import time
 
+from gshell.net.machine import no_core_dumps
+
 _PR_SET_CHILD_SUBREAPER = 36
 # USR1 and USR2 are how Grid Engine and Slurm announce the end; it's the agent who knows what to do.
 _FORWARDED = {
@@ -43,6 +45,7 @@ def run(argv: list[str]) -> int:
     full = [*argv, "--keeper-fd", str(reads)]
     agent = os.posix_spawnp(full[0], full, os.environ, setsigmask=before)
     _close_what_was_handed_on()
+    no_core_dumps()  # it knows the ticket; the agent has got the user's limit to hand on
     try:
         return _outlive(agent, spared)
     finally:

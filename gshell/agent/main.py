@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
+from gshell.model.sanitize import sanitize
 from gshell.model.ticket import Ticket
 from gshell.net import logline
 from gshell.net.loop import IN, Loop
+from gshell.net.machine import no_core_dumps
 
 if TYPE_CHECKING:
     from gshell.agent.agent import Agent
@@ -187,9 +189,9 @@ def main(argv: list[str]) -> int:
             return run(settings)
         return _keep(settings)
     except GshellError as error:
-        _complain(
-            "gshell: " + error.message + "\n" + (f"  try:  {error.hint}\n" if error.hint else "")
-        )
+        _complain("gshell: " + sanitize(error.message) + "\n")
+        if error.hint:
+            _complain(f"  try:  {sanitize(error.hint)}\n")
         return error.exit_code
     finally:
         _end_log()
@@ -269,6 +271,7 @@ def run(settings: Settings) -> int:
     from gshell.agent.agent import Agent, Facts
     from gshell.agent.session import KILL_AFTER_S
 
+    no_core_dumps()
     ticket = read_ticket(settings)
     loop = Loop()
     facts = Facts(settings.slots, settings.tags, settings.pool)
@@ -308,7 +311,7 @@ def run(settings: Settings) -> int:
     _wait_archived(loop, agent)
     agent.shut_down()
     if agent.done is not None and agent.done.message != "stopped by request":
-        _complain(f"gshell agent: {agent.done.message}\n")
+        _complain(f"gshell agent: {sanitize(agent.done.message)}\n")
         return agent.done.exit_code
     return 0
 

@@ -40,6 +40,7 @@ AHEAD_BYTES = 1 << 16  # output read ahead of what a primary that is attached ca
 DRAIN_AFTER_EXIT_S = (
     2.0  # a grandchild may hold a pipe open for ever; a pty hangs up with its leader
 )
+SMALL_BYTES = 4096  # input that waits in pieces smaller than this is put together
 REAP_POLL_S = 0.05  # only on kernels without pidfds
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
 ARCHIVE_AHEAD_BYTES = 64 << 20  # of a stream that somebody reads, kept for the archive: a spool's
@@ -469,8 +470,12 @@ class Session:
         if rank is None or rank.child is None or rank.child.stdin < 0 or rank.input_end:
             writer.consumed_input(stdin_of(rank_number), len(data))
             return
-        rank.input.append((writer, data))
-        if len(rank.input) == 1:
+        last = rank.input[-1] if rank.input else None
+        if last is not None and last[0] is writer and len(last[1]) < SMALL_BYTES:
+            rank.input[-1] = (writer, bytes(last[1]) + data)  # a flood of single bytes, not read
+        else:
+            rank.input.append((writer, data))
+        if len(rank.input) == 1 and last is None:
             self._write_input(rank)
 
     def end_input(self, rank_number: int) -> None:

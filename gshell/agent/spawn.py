@@ -18,6 +18,7 @@ import termios
 from typing import NamedTuple
 
 from gshell.errors import SpawnFailed
+from gshell.net.machine import core_dumps_as_before
 
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430
@@ -54,6 +55,9 @@ class SpawnSpec(NamedTuple):
     pipe_bytes: int = OUTPUT_PIPE_BYTES
     """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft),
     beyond which new ones, the programs' own too, get 8 KiB: ask for less for many ranks."""
+
+    def __repr__(self) -> str:
+        return f"SpawnSpec({self.argv[0]}, ***)"
 
 
 class Exit(NamedTuple):
@@ -218,7 +222,8 @@ def spawn(spec: SpawnSpec) -> Child:
             ends = (ours[2] if spec.stdin == "pipe" else -1, ours[0], ours[1], -1)
         if files[0] != _FILES_AT_START[0]:  # raised for ourselves; programs that use select() break
             resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES_AT_START[0], files[1]))
-        pid = _execute(path, spec, actions)
+        with core_dumps_as_before():
+            pid = _execute(path, spec, actions)
         done = True
     except OSError as error:
         raise _failed(spec, error) from error

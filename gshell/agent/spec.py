@@ -6,10 +6,10 @@ import os
 from typing import Any, NamedTuple
 
 from gshell.errors import RemoteProtocolError
+from gshell.wire.constants import MAX_TASKS
 
 USUAL_QUOTA_BYTES = 64 << 20
 MAX_QUOTA_BYTES = 1 << 50
-MAX_TASKS = 4096  # of one step; also bounds what a hostile spec makes us start
 
 
 class StepSpec(NamedTuple):
@@ -56,6 +56,9 @@ class StepSpec(NamedTuple):
         """May the relay keep its output? What was typed and shown in a terminal is only kept if
         that was asked for."""
         return self.archive and (self.pty is None or self.keep)
+
+    def __repr__(self) -> str:
+        return f"StepSpec({self.name}, ***)"  # arguments and environment are the user's
 
     @classmethod
     def parse(cls, message: dict[str, Any]) -> StepSpec:

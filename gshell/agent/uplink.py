@@ -10,7 +10,8 @@ import os
 import time
 from typing import Any, Callable, Protocol
 
-from gshell.errors import AuthError, GshellError
+from gshell.errors import AuthError, GshellError, RemoteProtocolError
+from gshell.model.sanitize import sanitize_all
 from gshell.model.ticket import Ticket
 from gshell.net import address, control, rendezvous
 from gshell.net.link import Link, Owner
@@ -162,14 +163,23 @@ class Uplink:
         self._heard_at = self._loop.clock()
         for chunk in chunks:
             for message in self._decoder.feed(chunk):
-                if message.get("m") == "welcome":
-                    self._welcome(message)
-                elif message.get("m") == "pong":
-                    self._learn_time(message)
-                else:
-                    self._owner.on_control(message)
+                try:
+                    self._message(message)
+                except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+                    # A relay's words: they end the connection, not us and what we run.
+                    raise RemoteProtocolError("bad-message", type(error).__name__) from error
                 if link.closed:
                     return
+
+    def _message(self, message: dict[str, Any]) -> None:
+        # Errors and names come from elsewhere: made safe here, once. What to start is data.
+        message = sanitize_all(message, but=("spec",))
+        if message.get("m") == "welcome":
+            self._welcome(message)
+        elif message.get("m") == "pong":
+            self._learn_time(message)
+        else:
+            self._owner.on_control(message)
 
     def link_room(self, link: Link) -> None:
         pass

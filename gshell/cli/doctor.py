@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from gshell.cli.checks import CHECKS, Finding
 from gshell.cli.options import Parsed
 from gshell.errors import GshellError
+from gshell.model.sanitize import sanitize
 
 
 def examine(parsed: Parsed) -> int:
@@ -35,11 +36,10 @@ def report(
         lines = [{"check": name, **finding._asdict()} for name, finding in findings]
         print(json.dumps({"schema": 1, "findings": lines}, indent=1))
         return 1 if bad else 0
-    from gshell.model.sanitize import sanitize
 
     signs = _signs()
     for _, finding in findings:
-        print(f"{signs[finding.level]} {sanitize(finding.text)}")
+        print(f"{signs[finding.level]} {sanitize(finding.text)}")  # paths are the user's own
         if finding.fix:
             print(f"    try:  {sanitize(finding.fix)}")
     if not quiet:

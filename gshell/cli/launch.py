@@ -86,15 +86,16 @@ def _newest_job(ticket: Ticket, verb: str) -> str:
     Raises:
         UsageError: none lives.
     """
-    from gshell.net.relaylink import ask
+    from gshell.client.render import stamp
+    from gshell.net.relaylink import ask, items_of
 
-    jobs = ask(ticket, {"m": "jobs", "all": verb == "logs"})["jobs"]
-    found = [job for job in jobs if job["started_at"]]
+    jobs = items_of(ask(ticket, {"m": "jobs", "all": verb == "logs"}), "jobs")
+    found = [job for job in jobs if stamp(job, "started_at")]
     if verb == "attach":
-        found = [job for job in found if job["pty"]] or found
+        found = [job for job in found if job.get("pty")] or found
     if not found:
         raise UsageError("no job of yours runs", hint=f"gshell jobs -a    then    gshell {verb} ID")
-    return str(max(found, key=lambda job: job["started_at"])["id"])
+    return str(max(found, key=lambda job: stamp(job, "started_at") or 0.0).get("id"))
 
 
 def ticket_for(parsed: Parsed | None, start: bool = True) -> Ticket:
@@ -256,6 +257,9 @@ def background_main(argv: list[str]) -> int:
     if ready_fd >= 0:
         os.set_inheritable(ready_fd, False)
     from gshell.client import background, embedded, stub
+    from gshell.net.machine import no_core_dumps
+
+    no_core_dumps()
 
     def ready() -> None:
         say("ready")

@@ -41,7 +41,11 @@ def main(argv: list[str]) -> int:
 
 
 def _stand_in_for_closed() -> None:
-    """Somebody started us with ``>&-``: what we print then goes nowhere."""
+    """Somebody started us with ``>&-``: what we print then goes nowhere. And what a terminal's
+    encoding does not have is spelt out, not an exception."""
+    errors = getattr(sys.stdout, "errors", None)
+    if errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if sys.stdout is None or sys.stderr is None:
         import io
 

@@ -15,7 +15,7 @@ from gshell.cli import launch
 from gshell.cli.options import Parsed
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.ticket import Ticket
-from gshell.net.relaylink import ask, enrol, parse_invite
+from gshell.net.relaylink import ask, enrol, items_of, parse_invite, received_ticket
 
 JSON_SCHEMA = 1  # of what --json prints: fields are added, never changed
 
@@ -36,7 +36,7 @@ def _color(parsed: Parsed) -> bool:
 
 def jobs(parsed: Parsed) -> int:
     """``jobs``, ``ps``."""
-    from gshell.client.render import jobs_table
+    from gshell.client.render import jobs_table, stamp
 
     ids = [_job_id(word) for word in parsed.words]
     request = {"m": "jobs", "all": bool(parsed["all"] or ids), "ids": ids or None}
@@ -44,7 +44,7 @@ def jobs(parsed: Parsed) -> int:
 
     def show() -> str:
         try:
-            found = _ask(parsed, request)["jobs"]
+            found = items_of(_ask(parsed, request), "jobs")
         except GshellError:
             if launch.ticket_or_none() is None:
                 found = []  # nothing was ever started: that is no error
@@ -53,19 +53,15 @@ def jobs(parsed: Parsed) -> int:
         return text(found)
 
     def wanted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        ended_too = request["all"]
-        return [
-            job
-            for job in found
-            if (job["id"] in ids if ids else ended_too or job["ended_at"] is None)
-        ]
+        return [job for job in found if request["all"] or job.get("ended_at") is None]
 
     def text(found: list[dict[str, Any]]) -> str:
-        found.sort(key=lambda job: job["started_at"] or job["created_at"])  # ids may be ahead
+        # ids may be ahead
+        found.sort(key=lambda job: stamp(job, "started_at") or stamp(job, "created_at") or 0.0)
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
         if parsed["quiet"]:
-            return "".join(f"{job['id']}\n" for job in found)
+            return "".join(f"{job.get('id')}\n" for job in found)
         return jobs_table(found, time.time(), _width(), _color(parsed))
 
     ended_too = bool(request["all"])
@@ -87,11 +83,11 @@ def agents(parsed: Parsed) -> int:
         if parsed["json"]:
             return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
         if parsed["quiet"]:
-            return "".join(f"{agent['id']}\n" for agent in found)
+            return "".join(f"{agent.get('id')}\n" for agent in found)
         return agents_table(found, time.time(), _width(), _color(parsed))
 
     def show() -> str:
-        return text(_ask(parsed, {"m": "agents", **_others(parsed)})["agents"])
+        return text(items_of(_ask(parsed, {"m": "agents", **_others(parsed)}), "agents"))
 
     return _watch(parsed, show, lambda _, found: text(found), fed=not _others(parsed))
 
@@ -192,9 +188,9 @@ def stop(parsed: Parsed) -> int:
                 print("gshell: nothing runs")
             return 0
     if not parsed["force"] and config.find_ticket() is None:
-        live = _ask(parsed, {"m": "jobs", "all": False}).get("jobs", [])
+        live = items_of(_ask(parsed, {"m": "jobs", "all": False}), "jobs")
         if live:
-            names = ", ".join(job["id"] for job in live)
+            names = ", ".join(str(job.get("id")) for job in live)
             raise GshellError(
                 f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force"
             )
@@ -365,9 +361,7 @@ def _agent_behind(argv: list[str]) -> int:
 
 def _agent_ticket(parsed: Parsed, agent_id: str) -> Ticket:
     answer = _ask(parsed, {"m": "ticket", "role": "agent", "agent_id": agent_id}, start=True)
-    fields = dict(answer["ticket"])
-    fields["gshell_ticket"] = 1
-    return Ticket.load(json.dumps(fields), "what the relay sent")
+    return received_ticket(answer, [])
 
 
 def agent_ticket(parsed: Parsed) -> int:

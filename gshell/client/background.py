@@ -35,6 +35,7 @@ WARM = 2  # openings that wait, joined and verified, for the next ``run``
 WARM_RETRY_S = 2.0
 IDLE_S = 1800.0  # without a session: go, and take the private relay along
 MAX_HANDOVER_BYTES = 4 << 20  # words and environment of a front process
+MAX_LINE_BYTES = 4096  # of what it says afterwards: a terminal's settings are the longest
 ACCEPT_S = 5.0  # from connecting to having handed over
 
 
@@ -218,14 +219,21 @@ class Front:
             self._front_died()
             return
         self._data += data
-        if self._runner is None:
-            self._hand_over()
-        if self._runner is not None:
-            while b"\n" in self._data:
-                end = self._data.index(b"\n")
-                line = bytes(self._data[:end])
-                del self._data[: end + 1]
-                self._line(line.split(b" "))
+        try:
+            if self._runner is None:
+                self._hand_over()
+            self._lines()
+        except (ValueError, IndexError, OverflowError):  # no front process of ours says that
+            self._front_died()
+
+    def _lines(self) -> None:
+        while self._runner is not None and b"\n" in self._data:
+            end = self._data.index(b"\n")
+            line = bytes(self._data[:end])
+            del self._data[: end + 1]
+            self._line(line.split(b" "))
+        if len(self._data) > MAX_LINE_BYTES and self._runner is not None:
+            raise ValueError("a line without end")
 
     def _tell(self, line: str) -> None:
         try:

@@ -11,6 +11,7 @@ import time
 
 from gshell import config
 from gshell.errors import AuthError, GshellError, LinkLost, RemoteProtocolError
+from gshell.model.sanitize import sanitize, sanitize_all
 from gshell.model.ticket import Ticket
 from gshell.net import address, relays, rendezvous
 from gshell.net.link import Link
@@ -36,6 +37,8 @@ JOIN_S = 15.0  # from dialling to the agent's greeting: longer than a door waits
 TYPED_DEAD_S = (
     10.0  # a key was typed, and since then not a byte came: no need to wait for DEAD_AFTER_S
 )
+WRONG_MOST = 5  # links in a row that an agent ended by breaking a rule: it will not learn them
+WRONG_FORGOTTEN_S = 60.0  # since the last of them; one now and then is a bad cable
 SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: ask who we are
 
 
@@ -116,6 +119,8 @@ class Conversation:
         self._attempts = 0
         self._silent = 0
         self._queued = False
+        self._wrong = 0
+        self._wrong_at = 0.0
         self._beating = False
         self._dialled = ""  # the address of the link there is, or was last
         self._asked_whose = False
@@ -208,7 +213,7 @@ class Conversation:
             words = uri.split(":")
             known = words[2:3] and (words[2] in users or self.trusts == "*")
             if words[:2] == ["gshell", "agent"] and len(words) == 4 and known:
-                return words[3]
+                return sanitize(words[3])
         return ""
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
@@ -228,8 +233,9 @@ class Conversation:
         self.pump()
 
     def _event(self, event: wire.Event) -> None:
+        # What an agent says about its step comes from elsewhere: made safe here, once.
         if isinstance(event, wire.Greeted):
-            message = event.message
+            message = sanitize_all(event.message)
             self.job = str(message.get("job", self.job))
             self.index = int(message.get("index", self.index))
             self.joined = True
@@ -238,7 +244,9 @@ class Conversation:
             for more in self.peer.adopt(message):
                 self._event(more)
         elif isinstance(event, wire.Ended):
-            self._ended(event)
+            self._ended(wire.Ended(sanitize(event.code), sanitize(event.reason)))
+        elif isinstance(event, wire.ControlReceived):
+            self._owner.on_event(self, wire.ControlReceived(sanitize_all(event.message)))
         elif not isinstance(event, wire.PongReceived):
             self._owner.on_event(self, event)
 
@@ -276,17 +284,32 @@ class Conversation:
         if link.first is not None and link.first.startswith(rendezvous.MAGIC):
             code, retry_s = rendezvous.parse_refusal(link.first)
             self._refused(code, retry_s)
-        elif isinstance(error, RemoteProtocolError) or (
+        elif isinstance(error, RemoteProtocolError):
+            self._broke_a_rule(error)
+        elif isinstance(error, AuthError) and not self.joined:
             # Once joined, a certificate that does not fit is somebody else on the way: it passes.
-            isinstance(error, AuthError) and not self.joined
-        ):
-            if isinstance(error, RemoteProtocolError):
-                error = LinkLost(f"protocol error: {error}", transient=False)
             self._fail(error)
         else:
             if link.first is None and not self.joined:
                 self._silent += 1
             self._broken(error, taken=link.connected, dead=link.first is None)
+
+    def _broke_a_rule(self, error: RemoteProtocolError) -> None:
+        """That ends the link, never the session, unless it happens on each link."""
+        now = self._loop.clock()
+        self._wrong = self._wrong + 1 if now - self._wrong_at < WRONG_FORGOTTEN_S else 1
+        self._wrong_at = now
+        if self._wrong >= WRONG_MOST:
+            whom = f"the agent {self.agent_id}" if self.agent_id else "what answers"
+            self._fail(
+                LinkLost(
+                    f"{whom} keeps breaking the protocol ({sanitize(error.message)})",
+                    hint="gshell agents    shows its version",
+                    transient=False,
+                )
+            )
+        else:
+            self._broken(LinkLost(f"protocol error: {sanitize(error.message)}"))
 
     def _refused(self, code: str, retry_s: float) -> None:
         if code in ("again", "queued"):

@@ -19,6 +19,7 @@ from gshell.client.adopted import Adopted
 from gshell.errors import GshellError
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
+from gshell.net.machine import core_dumps_as_before
 
 START_S = 30.0  # the very first time keys are made; a loaded machine takes its time
 BACKOFF_S = (0.0, 0.2, 1.0, 5.0)
@@ -118,15 +119,16 @@ class Supervisor:
             0o600,
         )
         try:
-            process = subprocess.Popen(
-                [*argv, *ready, str(writes)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(writes,),
-                start_new_session=True,
-                cwd="/",
-            )
+            with core_dumps_as_before():  # an agent hands it on to the user's programs
+                process = subprocess.Popen(
+                    [*argv, *ready, str(writes)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(writes,),
+                    start_new_session=True,
+                    cwd="/",
+                )
         except OSError as error:
             os.close(reads)
             raise GshellError(f"cannot start the private {name}: {error.strerror}") from None

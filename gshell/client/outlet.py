@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+SMALL_BYTES = 4096  # what waits in pieces smaller than this is one piece: each costs a list
+
+
 class Outlet:
     """A Sink that remembers whose bytes wait in it, so that they are acknowledged when written."""
 
@@ -30,7 +33,12 @@ class Outlet:
         return bool(self.sink.broken)
 
     def write(self, data: bytes, seat: Any, stream: int, raw: int) -> None:
-        self._queue.append([len(data), seat, stream, raw])
+        last = self._queue[-1] if self._queue else None
+        if last is not None and last[1] is seat and last[2] == stream and last[0] < SMALL_BYTES:
+            last[0] += len(data)
+            last[3] += raw
+        else:
+            self._queue.append([len(data), seat, stream, raw])
         self.writing = True
         self.sink.write(data)
         self.writing = False

@@ -22,6 +22,9 @@ class Surroundings(Record):
     stdin_tty: bool
     stdout_tty: bool
 
+    def __repr__(self) -> str:
+        return f"Surroundings({self.cwd}, ***)"  # an environment has secrets
+
 
 class Plan(Record):
     """What to do."""
@@ -58,6 +61,9 @@ class Plan(Record):
     """A compiled regex of bytes: of ``logs``, only lines that match."""
     rank: int | None = None
     """Of ``logs``: of this one only."""
+
+    def __repr__(self) -> str:
+        return f"Plan({self.verb}, {self.job or 'new'}, ***)"
 
 
 class Port(Protocol):

@@ -1,7 +1,8 @@
 """Tables of jobs and agents, and errors, as plain text. Knows no terminal and no clock.
 
-`gshell jobs` has 150 ms; rich alone takes 80. Whatever comes from elsewhere passes `sanitize` here,
-once: job names, host names and error texts are other people's.
+`gshell jobs` has 150 ms; rich alone takes 80. What a relay or an agent said has been made safe
+where it was decoded (`sanitize_all`); here cells are cut to their columns, and errors, in which the
+user's own words and a library's may stand, are made safe.
 """
 
 from __future__ import annotations
@@ -98,26 +99,15 @@ def state_text(job: Mapping[str, Any]) -> tuple[str, str]:
         return "active", "green"
     if state in _WAITING:
         return state.lower().replace("_", " "), "yellow"
-    how = _signal_name(job["signal"]) if job.get("signal") else job.get("code")
+    signal, how = job.get("signal"), job.get("code")
+    if signal:
+        how = _SIGNALS.get(signal) if isinstance(signal, int) else None
+        how = how or f"signal {signal}"
     if state == "COMPLETED":
         return f"done {'' if how is None else how}".rstrip(), "dim"
     if state == "FAILED":
         return f"failed {'' if how is None else how}".rstrip(), "red"
-    return sanitize(state.lower().replace("_", " ")), "dim"
-
-
-def _signal_name(number: Any) -> str:
-    names = {
-        1: "HUP",
-        2: "INT",
-        3: "QUIT",
-        6: "ABRT",
-        9: "KILL",
-        11: "SEGV",
-        13: "PIPE",
-        15: "TERM",
-    }
-    return names.get(number, f"signal {number}")
+    return state.lower().replace("_", " "), "dim"
 
 
 # ------------------------------------------------------------------------------------------- tables
@@ -216,7 +206,7 @@ def jobs_table(
     """JOBs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
     if not jobs:
         return "no jobs\n"
-    users = {job.get("user") for job in jobs}
+    users = {_text(job, "user") for job in jobs}
     columns = [
         _Column("ID", 0, lambda job: _text(job, "id")),
         _Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
@@ -301,8 +291,8 @@ def agents_table(
     """AGENTs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
     if not agents:
         return "no agents\n"
-    users = {agent.get("user") for agent in agents}
-    pools = any(agent.get("pool") for agent in agents)
+    users = {_text(agent, "user") for agent in agents}
+    pools = any(_text(agent, "pool") for agent in agents)
     columns = [
         _Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
         _Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
@@ -350,20 +340,31 @@ def _text(item: Mapping[str, Any], key: str) -> str:
 
 
 def _hosts(job: Mapping[str, Any]) -> str:
-    return hosts_text([str(host) for host in job.get("hosts") or ()])
+    return hosts_text(_list(job, "hosts"))
 
 
 def _tasks(job: Mapping[str, Any]) -> str:
     return str(job.get("tasks") or job.get("size") or 1)
 
 
+def stamp(item: Mapping[str, Any], key: str) -> float | None:
+    """The number of this name; None if it is none."""
+    value = item.get(key)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _list(item: Mapping[str, Any], key: str) -> list[str]:
+    value = item.get(key)
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
 def _elapsed(job: Mapping[str, Any], now: float) -> str:
-    started = job.get("started_at")
-    return "-" if started is None else duration_text((job.get("ended_at") or now) - started)
+    started = stamp(job, "started_at")
+    return "-" if started is None else duration_text((stamp(job, "ended_at") or now) - started)
 
 
 def _since(item: Mapping[str, Any], key: str, now: float) -> str:
-    at = item.get(key)
+    at = stamp(item, key)
     return "-" if at is None else ago_text(now - at)
 
 
@@ -390,12 +391,12 @@ def _free(agent: Mapping[str, Any]) -> str:
 
 
 def _memory(agent: Mapping[str, Any]) -> str:
-    memory = agent.get("memory_bytes")
+    memory = stamp(agent, "memory_bytes")
     return "-" if not memory else bytes_text(memory, 1024)
 
 
 def _tags(agent: Mapping[str, Any]) -> str:
-    return ",".join(str(tag) for tag in agent.get("tags") or ()) or "-"
+    return ",".join(_list(agent, "tags")) or "-"
 
 
 # ------------------------------------------------------------------------------------------- errors

@@ -22,13 +22,15 @@ from gshell.wire.constants import (
     INPUT_WINDOW,
     INTERACTIVE_WINDOW,
     MAX_PIPE_WINDOW,
+    MAX_TASKS,
     PIPE_WINDOW,
     rank_of,
+    rank_streams,
     stderr_of,
     stdin_of,
     stdout_of,
 )
-from gshell.wire.streams import SendBuffer
+from gshell.wire.streams import MAX_OFFSET, SendBuffer
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
@@ -47,12 +49,23 @@ ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
+HISTORY_HELD_BYTES = 1 << 20  # of the past, until it is whole: four times what an agent begins with
+
+
+def _within(value: object, least: int, most: int) -> int:
+    """A number that an agent said. Raises ValueError: it cannot be that."""
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(value)
+    return value
+
+
 class _Seat:
     """One conversation and how far its ranks are."""
 
     __slots__ = (
         "ended",
         "exits",
+        "filters",
         "finals",
         "finished",
         "first",
@@ -74,6 +87,7 @@ class _Seat:
             int, tuple[int, list[bytes]]
         ] = {}  # stream -> until where, pieces so far
         self.torn: set[int] = set()  # what follows may begin in the middle of a sequence
+        self.filters: dict[int, Any] = {}  # stream -> what a terminal must not obey is left out
         self.live: dict[int, int] = {}  # stream -> where the present was when we joined
         self.started = False
         self.finished = False
@@ -110,6 +124,7 @@ class Runner:
         self._out = Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
         self._err = Outlet(Sink(self._loop, descriptors[2], self._err_written, self._err_broken))
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
+        self._out_is_tty = descriptors[1] >= 0 and os.isatty(descriptors[1])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
         self._labels = LineLabels()
         self._matching: Any = None
@@ -232,28 +247,35 @@ class Runner:
 
     def _joined_running(self, seat: _Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
+        tasks = _within(welcome.get("tasks", 1), 1, MAX_TASKS)
+        live = welcome.get("live", {})
+        streams = []  # all of it is looked at before any of it counts
+        for key, at in welcome.get("start", {}).items():
+            rank, kind = divmod(int(key) - 1, 4)
+            _within(rank, 0, tasks - 1)
+            _within(kind, 2, 3)  # the only ones that an agent sends
+            begins = _within(at, 0, MAX_OFFSET)
+            streams.append((int(key), begins, _within(live.get(key, at), 0, MAX_OFFSET)))
         pty = bool(welcome.get("pty"))
         if self._plan.verb == "attach" and not pty and self._plan.pty:
             self._plan = self._plan._replace(pty=False)
         self._shows = pty and self._out_is_tty
-        seat.tasks = int(welcome.get("tasks", 1))
+        seat.tasks = tasks
         self._writer = bool(welcome.get("writer"))
         seat.ended = welcome.get("state") == "ended"
         window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
-        start, live = welcome.get("start", {}), welcome.get("live", {})
-        for key, at in start.items():
-            stream = int(key)
-            seat.talk.peer.add_recv(stream, window, int(at))
-            seat.live[stream] = int(live.get(key, at))
+        for stream, begins, present in streams:
+            seat.talk.peer.add_recv(stream, window, begins)
+            seat.live[stream] = present
             if self._plan.rank is not None and rank_of(stream) != self._plan.rank:
                 seat.talk.peer.stop(stream)
                 continue
             if not self._shows:
                 continue
-            if int(at):
+            if begins:
                 seat.torn.add(stream)
-            if int(live.get(key, at)) > int(at):
-                seat.history[stream] = (int(live[key]), [])
+            if present > begins:
+                seat.history[stream] = (present, [])
         if self._plan.verb == "logs":
             self._loop.soon(lambda: self._check(seat))
             return
@@ -266,12 +288,10 @@ class Runner:
             name = str(welcome.get("name", ""))
             key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
             key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
-            from gshell.model.sanitize import sanitize
-
             role = self._role()
             if seat.ended:
                 role, key = ", has ended", ""
-            self._say(f"[job {seat.talk.job} {sanitize(name + role)}{key}]")
+            self._say(f"[job {seat.talk.job} {name}{role}{key}]")
 
     def _role(self) -> str:
         """Whose job it is, what we may do there, until when."""
@@ -314,9 +334,14 @@ class Runner:
     def _control(self, seat: _Seat, message: dict[str, Any]) -> None:
         kind = message.get("t")
         if kind == "exit":
-            seat.exits[int(message.get("rank", 0))] = message
-            for key, end in message.get("final", {}).items():
-                seat.finals[int(key)] = int(end)
+            rank = _within(message.get("rank", 0), 0, max(0, seat.tasks - 1))
+            message["code"] = _within(message.get("code", 0), 0, 255)
+            finals = {
+                _within(int(key), *rank_streams(rank)[2:]): int(end)
+                for key, end in message.get("final", {}).items()
+            }
+            seat.exits[rank] = message
+            seat.finals.update(finals)
             self._check(seat)
         elif kind == "starved":
             self._widen(seat, int(message.get("stream", -1)))
@@ -325,18 +350,15 @@ class Runner:
             if self._plan.detach and all(s.started for s in self._seats):
                 self._detached_start()
         elif kind == "modes" and self._plan.pty and self._plan.verb != "logs":
-            try:
-                prelude = bytes.fromhex(str(message.get("prelude", "")))
-            except ValueError:
-                return
+            from gshell.model.vt import check_prelude
+
+            prelude = check_prelude(bytes.fromhex(str(message.get("prelude", ""))))
             self._port.seen(prelude)
             self._out.write(prelude, None, 0, 0)
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
         elif kind == "notice" and not self._plan.quiet:
-            from gshell.model.sanitize import sanitize
-
-            self._say(f"[{sanitize(str(message.get('text', '')))}]")
+            self._say(f"[{message.get('text', '')}]")
 
     def _widen(self, seat: _Seat, stream: int) -> None:
         """The program waits for credit; more of it helps only if we are not the ones who are
@@ -455,9 +477,7 @@ class Runner:
 
     def _relay_says(self, message: dict[str, Any]) -> None:
         if message.get("m") == "queue" and self._err_is_tty and not self._plan.quiet:
-            from gshell.model.sanitize import sanitize
-
-            self._say(f"[waiting: {sanitize(str(message.get('why', 'no agent is free')))}]")
+            self._say(f"[waiting: {message.get('why', 'no agent is free')}]")
 
     def on_queued(self, talk: Conversation) -> None:
         relay = self._with_relay()
@@ -469,11 +489,9 @@ class Runner:
         if answer.get("ok"):
             talk.dial()
         else:
-            self._fail(
-                BrokerError(
-                    str(answer.get("message") or answer.get("code")), hint=answer.get("hint")
-                )
-            )
+            from gshell.net.relaylink import said_no
+
+            self._fail(said_no(answer))
 
     def _ask_whose(self, talk: Conversation) -> None:
         """The agent is somebody else's. If the relay says that so is the job, or that it runs in a
@@ -564,6 +582,8 @@ class Runner:
         raw = len(data)
         if stream in seat.torn:
             data = self._mend(seat, stream, data)
+        if not self._writer and (self._out_is_tty if kind == 3 else self._err_is_tty):
+            data = self._filtered(seat, stream, data)
         if self._plan.pty:
             self._port.seen(data)
         if self._plan.label:
@@ -575,6 +595,16 @@ class Runner:
         else:
             outlet.write(data, seat, stream, raw)
 
+    def _filtered(self, seat: _Seat, stream: int, data: bytes) -> bytes:
+        """Who only looks on, or reads a log, has a terminal that answers nobody's questions and a
+        clipboard that is not the program's."""
+        if stream not in seat.filters:
+            from gshell.model.vt import LiveFilter
+
+            seat.filters[stream] = LiveFilter(strict=not self._writer)
+        filtered: bytes = seat.filters[stream].feed(data)
+        return filtered
+
     def _history(
         self, seat: _Seat, stream: int, past: tuple[int, list[bytes]], offset: int, data: bytes
     ) -> bytes:
@@ -583,19 +613,22 @@ class Runner:
         here = data[: max(0, until - offset)]
         pieces.append(here)
         seat.talk.peer.consume(stream, len(here))
-        if offset + len(data) >= until:
+        last = offset + len(data) >= until
+        if last:
             del seat.history[stream]
-            self._show_history(seat, stream, pieces)
+        if last or sum(map(len, pieces)) >= HISTORY_HELD_BYTES:
+            self._show_history(seat, stream, pieces, last)
         return data[len(here) :]
 
-    def _show_history(self, seat: _Seat, stream: int, pieces: list[bytes]) -> None:
-        from gshell.model.vt import filter_history
-
-        whole = b"".join(pieces)
-        if whole:
-            if stream in seat.torn:
-                whole = self._mend(seat, stream, whole)
-            shown = filter_history(whole)
+    def _show_history(self, seat: _Seat, stream: int, pieces: list[bytes], last: bool) -> None:
+        past = b"".join(pieces)
+        pieces.clear()
+        if past and stream in seat.torn:
+            past = self._mend(seat, stream, past)
+        shown = self._filtered(seat, stream, past)
+        if last and self._writer:  # what is left may go on in the present
+            shown += seat.filters.pop(stream).rest()
+        if shown:
             if self._matching is not None:
                 shown = self._matching.feed((seat, stream), shown)
             self._port.seen(shown)
@@ -620,10 +653,11 @@ class Runner:
         amount = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
         past = seat.history.get(event.stream)
         if past is not None:
-            self._show_history(seat, event.stream, past[1])
-            past[1].clear()
-            if event.end >= past[0]:
+            last = event.end >= past[0]
+            self._show_history(seat, event.stream, past[1], last)
+            if last:
                 del seat.history[event.stream]
+        seat.filters.pop(event.stream, None)  # what it held belongs to bytes that will never come
         if not (self._plan.verb == "logs" and self._plan.quiet):
             self._say_amid(f"[gap: {amount} not kept]")
         if self._shows:
@@ -890,9 +924,7 @@ class Runner:
         seat.talk.close("done")
         for message in seat.exits.values():
             if message.get("error"):
-                from gshell.model.sanitize import sanitize
-
-                self._say("gshell: " + sanitize(str(message["error"])))
+                self._say(f"gshell: {message['error']}")
         if all(other.finished for other in self._seats):
             self._flush_labels()
             exits = [message for s in self._seats for message in s.exits.values()]

@@ -6,11 +6,14 @@ import json
 
 from gshell.errors import UsageError
 from gshell.model.record import Record
+from gshell.model.sanitize import sanitize
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Any
 
+MAX_RELAYS = 64
+_NAMES = ("kind", "user", "agent_id", "mac_id", "pin")  # they are shown
 _STRINGS = ("kind", "user", "agent_id", "ca", "cert", "key", "mac_id", "mac_key", "pin")
 
 
@@ -36,7 +39,7 @@ class Ticket(Record):
     """Name and hex key of the MAC in client preambles."""
 
     def __repr__(self) -> str:
-        return f"Ticket({self.kind}, {self.user}, {self.relays})"  # never the key
+        return f"Ticket({self.kind}, {self.user}, {self.relays}, ***)"  # never the key
 
     def dump(self) -> str:
         return json.dumps({"gshell_ticket": 1, **self._asdict()}, indent=1) + "\n"
@@ -52,11 +55,16 @@ class Ticket(Record):
             if fields.pop("gshell_ticket") != 1:
                 raise ValueError
             relays = fields.pop("relays")
-            good = isinstance(relays, list) and relays and all(isinstance(r, str) for r in relays)
-            if not good or any(not isinstance(fields[name], str) for name in _STRINGS):
+            if not isinstance(relays, list) or not 0 < len(relays) <= MAX_RELAYS:
                 raise ValueError
+            if any(not isinstance(fields[name], str) for name in _STRINGS):
+                raise ValueError
+            shown = [*relays, *(fields[name] for name in _NAMES)]
+            if any(not isinstance(text, str) or sanitize(text, 256) != text for text in shown):
+                raise ValueError
+            bytes.fromhex(fields["mac_key"])
             return cls(relays=relays, **{name: fields[name] for name in _STRINGS})
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise UsageError(
                 f"{origin} is not a gshell ticket", hint="get one with: gshell login INVITE"
             ) from None

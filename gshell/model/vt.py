@@ -131,6 +131,8 @@ class ModeTracker:
             self._home = _home_before(data, done, base) or (-1, -1)
 
     def _apply(self, sequence: bytes, data: bytes, at: int, base: int) -> None:
+        if len(sequence) > _TAIL_BYTES:
+            return
         kind, final = sequence[1:2], sequence[-1:]
         if kind == b"[":
             private = sequence[2:3]
@@ -143,18 +145,18 @@ class ModeTracker:
             elif private == b">" and final == b"m":
                 resource, _, value = sequence[3:-1].partition(b";")
                 if resource in (b"4", b""):
-                    self._other_keys = b"" if value in (b"", b"0") else value
+                    self._other_keys = b"" if value in (b"", b"0") else value[:8]
             elif sequence == b"\x1b[!p":
                 self._soft_reset()
             elif final == b"J":
                 self._erased(sequence, data, at, base)
-            elif final == b"r":
-                self._region = b"" if self._is_whole(sequence[2:-1]) else sequence[2:-1]
+            elif final == b"r" and private not in b"<=>!":
+                self._region = b"" if self._is_whole(sequence[2:-1]) else sequence[2:-1][:20]
             elif final in b"hl" and private not in b"<=>!":
                 if b"4" in sequence[2:-1].split(b";"):
                     self._insert = final == b"h"
             elif sequence.endswith(b" q"):
-                self._shape = sequence[2:-2].strip(b"0")
+                self._shape = sequence[2:-2].strip(b"0")[:3]
         elif kind in b"()":
             self._charsets[kind] = final
         elif kind in b"=>":
@@ -352,6 +354,10 @@ _SEQUENCE = re.compile(
     rb"|(?P<esc>[ -/][C0 -/]*(?:[0-~]|\Z|BREAK)|[0-OQ-WYZ\\`-~]|\Z|BREAK)"
     rb")".replace(b"C0", _C0).replace(b"BREAK", rb"(?=[\x18\x1a\x1b\x80-\xff])")
 )
+# CSI, OSC and the like in one character of UTF-8: some terminals obey, no program writes them.
+# A first half alone could become one when what follows it is left out.
+_C1 = re.compile(rb"\xc2(?![\xa0-\xbf]|\Z)[\x80-\x9f]?")
+_NO_C1 = "\ufffd".encode()  # something that prints, so that nothing new comes to be around it
 _PRINTING = re.compile(rb"[^" + _C0 + rb"]|\x05")  # and ENQ
 _NOT_OBEYED = re.compile(rb"[" + _C0 + rb"]")  # but on its own, in the middle of a sequence
 
@@ -368,26 +374,134 @@ _ASKING_CSI = re.compile(
     rb")\Z"
 )
 _ASKING_OSC = re.compile(
-    rb"\](?:52;.*"  # the clipboard; setting it again would overwrite what is in it today
+    rb"\](?:0*(?:52|5522);.*"  # the clipboard; setting it again would overwrite what is in it
     rb"|(?!0*[012789];|133;|777;).*[;=]\?(?:[;=].*)?"  # colours and the like: something is `?`
-    rb"|1337;(?:Report|Request).*)\Z",
+    rb"|0*1337;(?:Report|Request|Copy).*)\Z",
     re.DOTALL,
 )
 _ASKING_TEXT = re.compile(rb"P[0-9;]*[$+]q|_G(?:[^;]*,)?a=q", re.DOTALL)
+# What is a program's to do at the terminal of who runs it, not of who looks on.
+_TAKING_CSI = re.compile(rb"\[(?:0*(?!2[23])[0-9]*(?:;[0-9;]*)?t|\??[0-9;]*i)\Z")  # window, printer
+_TAKING_OSC = re.compile(
+    rb"\]0*(?:50;|1337;(?:StealFocus|ClearScrollback|File=(?![^:]*inline=1)|MultipartFile))"
+)
+_TAKING_TEXT = re.compile(rb"P[0-9;]*(?:\||\+p|!u)")  # keys that type, settings
 _ANSWERED_IMAGE = re.compile(rb"_G(?:[^;]*,)?[iI]=[0-9]")
 _QUIET_IMAGE = re.compile(rb"_G(?:[^;]*,)?q=[12]")
 
 
-def filter_history(data: bytes) -> bytes:
+def filter_history(data: bytes, strict: bool = False) -> bytes:
     """The same output without what a terminal would answer: the answers would be typed into a
     program that asked long ago. The keyboard's stack goes too, as a prelude has what is left of it,
-    and sequences that are broken off; one that is cut by the end stays."""
+    and sequences that are broken off; one that is cut by the end stays.
+
+    ``strict``: also without what changes more than the picture: the window's place, keys that type
+    what they are told, printing, files. For who looks on.
+    """
+    if b"\xc2" in data:
+        data = _C1.sub(_NO_C1, data)
     if b"\x1b" not in data and b"\x05" not in data:
         return data
-    return _SEQUENCE.sub(_kept, data)
+    return _SEQUENCE.sub(_kept_strictly if strict else _kept, data)
 
 
-def _kept(match: re.Match[bytes]) -> bytes:
+_HELD_BYTES = 4096  # of a sequence that is not whole; what it is was said long before
+_STRING_END = re.compile(rb"[\x18\x1a\x1b]")
+_OSC_END = re.compile(rb"[\x07\x18\x1a\x1b]")
+_OPENING = re.compile(rb"\x1b[C0]*([\]PX^_])".replace(b"C0", _C0))
+
+
+class LiveFilter:
+    """`filter_history` for output that goes on, for a terminal whose answers and clipboard are not
+    the program's. Invariant: how the output was cut into chunks changes nothing but when it comes;
+    what is held back is bounded."""
+
+    __slots__ = ("_half", "_held", "_passing", "_strict", "_within")
+
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        self._held = b""  # the beginning of a sequence
+        self._half = b""  # of a character that could be a C1
+        self._within: re.Pattern[bytes] | None = None  # a long string: what ends it
+        self._passing = False  # is it shown
+
+    def feed(self, data: bytes) -> bytes:
+        """What of ``data``, and of what was held back, can be shown now."""
+        data, self._half = self._half + data, b""
+        if b"\xc2" in data:
+            data = _C1.sub(_NO_C1, data)
+            if data.endswith(b"\xc2"):
+                data, self._half = data[:-1], data[-1:]
+        shown = b""
+        if self._within is not None:
+            end = self._within.search(data)
+            if end is None:
+                return data if self._passing else b""
+            at = end.end() if end.group() == b"\x07" else end.start()
+            shown = data[:at] if self._passing else b""
+            data = data[at:]
+            self._within = None
+        data, self._held = self._held + data, b""
+        if b"\x1b" in data or b"\x05" in data:
+            data = _SEQUENCE.sub(self._kept, data)
+        shown += data
+        return shown + self._long() if len(self._held) > _HELD_BYTES else shown
+
+    def rest(self) -> bytes:
+        """What is held back, as it is: whoever goes on without the filter shows it first."""
+        held = self._held + self._half
+        self._held = self._half = b""
+        return held
+
+    def _kept(self, match: re.Match[bytes]) -> bytes:
+        kind = match.lastgroup
+        if kind and match.end() == len(match.string) and not _is_complete(match.group(kind), kind):
+            self._held = match.group()
+            return b""
+        return _kept(match, self._strict)
+
+    def _long(self) -> bytes:
+        """A string that is too long to wait for (a picture), or no sequence at all."""
+        held, self._held = self._held, b""
+        opening = _OPENING.match(held)
+        if opening is None:
+            return b""
+        if held.endswith(b"\x1b"):  # maybe its end
+            held, self._held = held[:-1], b"\x1b"
+        else:
+            self._within = _OSC_END if opening.group(1) == b"]" else _STRING_END
+        self._passing = filter_history(held + b"\x1b\\", self._strict) != b""
+        return held if self._passing else b""
+
+
+_PRELUDE_BYTES = 4096
+_PRELUDE = re.compile(
+    rb"(?:\x1b\]2;(?P<title>[^\x00-\x1f\x7f]{1,1024})\x07)?"
+    rb"(?:\x1b\[\?(?P<mode>MODES)[hl]|\x1b\[=[0-9]{1,4};1u|\x1b\[>[0-9]{1,4}u"
+    rb"|\x1b\[[0-9;]{0,20}r|\x1b[()][0-9A-Z]|\x1b=|\x1b\[4h|\x0e"
+    rb"|\x1b\[[0-9]{1,3} q|\x1b\[>4;[0-9:;]{0,8}m)*".replace(
+        b"MODES", b"|".join(sorted(_OFF | _ON | _ALTERNATE))
+    )
+)
+
+
+def check_prelude(data: bytes) -> bytes:
+    """``data``, if it is what a `ModeTracker` says: modes, and nothing else.
+
+    Raises:
+        ValueError: it is not.
+    """
+    match = _PRELUDE.fullmatch(data) if len(data) <= _PRELUDE_BYTES else None
+    if match is None or not (match.group("title") or b"").decode().isprintable():
+        raise ValueError("not a prelude")
+    return data
+
+
+def _kept_strictly(match: re.Match[bytes]) -> bytes:
+    return _kept(match, strict=True)
+
+
+def _kept(match: re.Match[bytes], strict: bool = False) -> bytes:
     kind = match.lastgroup
     whole = match.group()
     if kind is None:
@@ -396,7 +510,7 @@ def _kept(match: re.Match[bytes]) -> bytes:
     complete = _is_complete(body, kind)
     if not complete and match.end() == len(match.string):
         return whole
-    if complete and not _asks(_NOT_OBEYED.sub(b"", body), kind):
+    if complete and not _asks(_NOT_OBEYED.sub(b"", body), kind, strict):
         return whole.replace(b"\x05", b"") if b"\x05" in whole else whole
     return _PRINTING.sub(b"", whole) if kind in ("csi", "esc") else b""
 
@@ -409,7 +523,10 @@ def _is_complete(body: bytes, kind: str) -> bool:
     return body.endswith(b"\x1b\\") or (kind == "osc" and body.endswith(b"\x07"))
 
 
-def _asks(body: bytes, kind: str) -> bool:
+def _asks(body: bytes, kind: str, strict: bool) -> bool:
+    taking = {"csi": _TAKING_CSI, "osc": _TAKING_OSC, "text": _TAKING_TEXT} if strict else {}
+    if kind in taking and taking[kind].match(body):
+        return True
     if kind == "csi":
         return _ASKING_CSI.match(body) is not None
     if kind == "esc":

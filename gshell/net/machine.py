@@ -1,4 +1,5 @@
-"""Which machine this is, so that two processes can tell whether they share one."""
+"""Which machine this is, so that two processes can tell whether they share one; and what it must
+not write down of us."""
 
 from __future__ import annotations
 
@@ -14,3 +15,33 @@ def machine_id() -> str:
         boot = os.uname().nodename
     root = os.stat("/")
     return f"{boot}:{root.st_dev}:{root.st_ino}:{os.getuid()}"
+
+
+_core_limit: tuple[int, int] | None = None  # as we were started
+
+
+def no_core_dumps() -> None:
+    """Keys and other people's output are in our memory: it is not written down when we crash. Only
+    the soft limit changes, so that what we start for the user can have it back."""
+    import resource
+
+    global _core_limit
+    if _core_limit is None:
+        _core_limit = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, _core_limit[1]))
+
+
+class core_dumps_as_before:  # reads like what it does
+    """In a ``with``: what is started now gets the limit that we were started with."""
+
+    def __enter__(self) -> None:
+        self._set(_core_limit)
+
+    def __exit__(self, *_: object) -> None:
+        self._set(_core_limit and (0, _core_limit[1]))
+
+    def _set(self, limit: tuple[int, int] | None) -> None:
+        if limit is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, limit)

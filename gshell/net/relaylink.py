@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 from gshell.errors import AuthError, BrokerError, GshellError, LinkLost, UsageError
+from gshell.model.sanitize import sanitize_all
 from gshell.model.ticket import Ticket
 from gshell.net import address, control
 from gshell.net.link import Link
@@ -146,8 +147,12 @@ class RelayLink:
                     return
 
     def _message(self, link: Link, message: dict[str, Any]) -> None:
+        # All that a relay says about jobs, hosts and errors comes from elsewhere: here, once. A
+        # ticket is data, and checks its own fields.
+        message = sanitize_all(message, but=("ticket",))
         if "re" in message:
-            answer = self._answers.pop(message["re"], None)
+            request = message["re"]
+            answer = self._answers.pop(request, None) if isinstance(request, int) else None
             if answer is not None:
                 answer(message)
         elif message.get("m") == "welcome":
@@ -183,6 +188,25 @@ def unreachable(ticket: Ticket, why: str) -> LinkLost:
     return LinkLost(f"cannot reach the relay {names}: {why}", hint="gshell doctor")
 
 
+def said_no(answer: dict[str, Any]) -> BrokerError:
+    """A relay's no, in its own words."""
+    hint = answer.get("hint")
+    why = str(answer.get("message") or answer.get("code") or "the relay said no")
+    return BrokerError(why, hint=str(hint) if hint else None)
+
+
+def items_of(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The list of that name in a relay's answer: of objects, whatever they have.
+
+    Raises:
+        GshellError: there is none.
+    """
+    items = answer.get(name)
+    if not isinstance(items, list):
+        raise GshellError(f"the relay's answer has no list of {name}", hint="gshell doctor")
+    return [item for item in items if isinstance(item, dict)]
+
+
 def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str, Any]:
     """One request, one answer, and goodbye. ``wait``: the answer may take as long as it takes.
 
@@ -207,7 +231,7 @@ def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str
         raise unreachable(ticket, "it does not answer")
     answer = got[0]
     if not answer.get("ok"):
-        raise BrokerError(str(answer.get("message") or answer.get("code")), hint=answer.get("hint"))
+        raise said_no(answer)
     return answer
 
 
@@ -266,6 +290,20 @@ def _parse_link(text: str) -> tuple[Ticket, str] | None:
     return Ticket("", "", "", [relay], pin, "", "", "", "", ""), token
 
 
+def received_ticket(answer: dict[str, Any], relays: list[str]) -> Ticket:
+    """The ticket in a relay's answer; ``relays``: how to reach it, if it does not say.
+
+    Raises:
+        UsageError: there is none.
+    """
+    given = answer.get("ticket")
+    fields = dict(given) if isinstance(given, dict) else {}
+    fields["gshell_ticket"] = 1
+    if not fields.get("relays"):
+        fields["relays"] = relays
+    return Ticket.load(json.dumps(fields), "what the relay sent")
+
+
 def enrol(
     ticket: Ticket, invite: str, role: str, name: str, claim: dict[str, int] | None = None
 ) -> Ticket:
@@ -290,11 +328,7 @@ def enrol(
         link.close()
         loop.close()
     if got and got[0].get("m") == "ticket":
-        fields = dict(got[0]["ticket"])
-        fields["gshell_ticket"] = 1
-        if not fields.get("relays"):
-            fields["relays"] = ticket.relays
-        return Ticket.load(json.dumps(fields), "what the relay sent")
+        return received_ticket(got[0], ticket.relays)
     if got:
         hint = "ask for a new invite: gshell relay invite"
         if role == "guest":

@@ -15,6 +15,9 @@ MAX_GREETING_BYTES = 1 << 22
 tens of thousands of streams (25..60 bytes each)."""
 MAX_BYE_BYTES = 1 << 14
 """BYE: 64 characters of code and 1024 of reason, however JSON escapes them."""
+MAX_TASKS = 4096
+"""Ranks of one step at one agent: what a hostile spec can make an agent start, and a hostile agent
+a client count."""
 MAX_STREAMS = 1 << 16
 """Positions in a greeting: 16 K ranks; bounds what a hostile one can make us look at."""
 EARLY_BYTES = 1 << 20

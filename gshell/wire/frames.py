@@ -68,6 +68,9 @@ class Gap(Record):
 class Hello(Record):
     message: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return "Hello(***)"  # a secret is in it
+
 
 class Welcome(Record):
     message: dict[str, Any]

@@ -66,6 +66,9 @@ class Greeted(Record):
 
     message: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return "Greeted(***)"  # a HELLO has a secret
+
 
 class PongReceived(Record):
     token: int

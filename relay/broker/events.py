@@ -43,6 +43,9 @@ class ConnUp(NamedTuple):
     valid_until: float = 0.0
     """When its certificate ends; 0: nobody said."""
 
+    def __repr__(self) -> str:
+        return f"ConnUp({self.conn}, {self.role}, {self.user}, {self.agent_id}, ***)"
+
 
 class ConnDown(NamedTuple):
     conn: Conn

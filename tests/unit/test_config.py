@@ -105,7 +105,7 @@ def ticket(monkeypatch, tmp_path):
     monkeypatch.setenv("GSHELL_HOME", str(tmp_path))
     (tmp_path / "config").mkdir()
     (tmp_path / "run").mkdir()
-    one = Ticket("client", "me", "", ["a:1", "b:1"], "p", "c", "c", "k", "m", "k")
+    one = Ticket("client", "me", "", ["a:1", "b:1"], "p", "c", "c", "k", "m", "00")
     (tmp_path / "config" / "client.ticket").write_text(one.dump())
     return one
 

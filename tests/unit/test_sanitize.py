@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from gshell.model.sanitize import ELLIPSIS, sanitize
+from gshell.model.sanitize import ELLIPSIS, sanitize, sanitize_all
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,42 @@ def test_a_huge_text_costs_no_more_than_its_width():
 
     sanitize(Counting("\x1b" * 1_000_000), 80)
     assert Counting.taken < 100
+
+
+TOWER = "\u0301\u0334\u0489\u20dd"
+
+
+def test_a_tower_of_marks_is_cut_down_and_stands_on_nothing_else():
+    shown = sanitize("e" + "\u0301" * 200)
+    assert shown == "e" + "\u0301" * 4 + r"\u0301" * 196
+    assert sanitize(TOWER[0] + "x") == r"\u0301x"  # it would stand on what was printed before
+    assert sanitize("ab" + TOWER) == "ab" + TOWER
+
+
+def test_a_whole_message_is_made_safe_at_once():
+    message = {
+        "name\x1b": "\x1b[2J", "list": ["\x07", {"deep": ["\u202e"]}], "n": 3, "x": None, "on": True,
+        "nan": float("nan"), "inf": float("-inf"), "huge": 10**400, "f": 1.5, "long": "a" * 10**6,
+    }  # fmt: skip
+    safe = sanitize_all(message)
+    assert safe["name\\x1b"] == r"\x1b[2J"
+    assert safe["list"] == [r"\x07", {"deep": [r"\u202e"]}]
+    assert (safe["n"], safe["x"], safe["on"], safe["f"]) == (3, None, True, 1.5)
+    assert safe["nan"] is safe["inf"] is safe["huge"] is None
+    assert len(safe["long"]) < 10_000
+    assert sanitize_all(safe) == safe
+
+
+def test_what_is_data_is_left_alone_in_the_outermost_object_only():
+    said = {"ticket": {"key": "a\nb"}, "other": {"ticket": "a\nb"}}
+    assert sanitize_all(said, but=("ticket",)) == {
+        "ticket": {"key": "a\nb"},
+        "other": {"ticket": r"a\x0ab"},
+    }
+
+
+def test_a_message_nested_without_end_is_cut():
+    deep: list = []
+    for _ in range(900):
+        deep = [deep]
+    assert str(sanitize_all(deep)).count("[") < 50

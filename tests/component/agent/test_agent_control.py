@@ -64,7 +64,8 @@ def run(agent: Any) -> Session:
 
 def test_a_withdrawn_attachment_is_ended_and_comes_back_no_more(agent: Any) -> None:
     session = run(agent)
-    agent.on_control({"m": "expect", "att": "c" * 32, "job": "1", "index": 0})
+    agent.on_control({"m": "expect", "att": "c" * 32, "job": "1", "index": 0, "size": 1,
+                      "user": "alice", "rights": "rw", "op": "attach"})  # fmt: skip
     agent.on_control({"m": "revoke", "atts": [A, "c" * 32, "nobody", 7], "why": "lost"})
     assert set(session.attachments) == {B}
     assert session.state == "running"

@@ -5,7 +5,7 @@ import random
 import pyte
 import pytest
 
-from gshell.model.vt import ModeTracker, filter_history, safe_start
+from gshell.model.vt import LiveFilter, ModeTracker, check_prelude, filter_history, safe_start
 from kit.feed import feed_all_ways
 
 ESC = b"\x1b"
@@ -339,3 +339,60 @@ def test_a_terminal_has_nothing_to_answer():
 )
 def test_the_past_begins_where_something_begins(data, shown):
     assert data[safe_start(data) :] == shown
+
+
+# ------------------------------------------------------------------------ who looks on, live
+
+TAKING = [
+    b"\x1b[8;24;80t", b"\x1b[3;0;0t", b"\x1b[2t", b"\x1b[5i", b"\x1b[?5i", b"\x1bP1;1|17/ab\x1b\\",
+    b"\x1b]50;font\x07", b"\x1b]1337;StealFocus\x07", b"\x1b]1337;File=name=eA==:QQ==\x07",
+    b"\x1b]52;c;" + b"A" * 9000 + b"\x07", b"\x1b]5522;type=write\x07", b"\x1bP+p01\x1b\\",
+]  # fmt: skip
+
+
+def watched(data, size, strict=True):
+    live = LiveFilter(strict)
+    shown = b"".join(live.feed(data[at : at + size]) for at in range(0, len(data), size))
+    assert len(live.rest()) <= 4097
+    return shown
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 5000, 1 << 20])
+def test_who_looks_on_is_not_asked_and_nothing_is_taken(size):
+    for bad in [*QUESTIONS, *TAKING]:
+        assert watched(b"a\x1b[1m" + bad + b"b", size) == b"a\x1b[1mb", bad
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 5000, 1 << 20])
+def test_who_looks_on_sees_the_rest(size):
+    picture = b"\x1bPq" + b"~-" * 5000 + b"\x1b\\"
+    link = b"\x1b]8;;http://h/\x07text\x1b]8;;\x07"
+    for good in (picture, link, b"\x1b[31m\xc3\xa9\xc2\xa9\xe2\x82\xac", b"\x1b]2;title\x1b\\"):
+        assert watched(b"a" + good + b"b", size) == b"a" + good + b"b"
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_c1_in_utf_8_is_none_any_more(size):
+    for bad in (b"\xc2\x9b6n", b"\xc2\x1b[\x9b6n", b"\xc2\xc2\x9b6n", b"\xc2\x9d52;c;x\xc2\x9c"):
+        shown = watched(b"a" + bad + b"b", size)
+        assert not any(bytes([0xC2, low]) in shown for low in range(0x80, 0xA0)), shown
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [b"x", b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1006h", b"\x1b[4h\x1b=\x1b(0\x0e", b"\x1b[2;9r\x1b[6 q",
+     b"\x1b]2;a title\x07\x1b[>1u\x1b[>4;2m", b"\x1b]0;" + b"t" * 900 + b"\x07", b"\x1b[!10r"],
+)  # fmt: skip
+def test_what_a_tracker_says_is_a_prelude(setting):
+    prelude = tracked(setting).prelude()
+    assert check_prelude(prelude) == prelude
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [b"text", b"\x1b[6n", b"\x1b]52;c;eA==\x07", b"\x1b[2J", b"\x1b[?9999h", b"\x1b]2;a\x1b[6n\x07", b"\n",
+     b"\x1b]2;\xc2\x9b6n\x07", b"\x1b[?25l" * 1000, b"\x1b]2;\xff\x07", b"\x1bc", b"\x1bP$qm\x1b\\"],
+)  # fmt: skip
+def test_nothing_else_is_one(lie):
+    with pytest.raises(ValueError):  # a UnicodeDecodeError is one too
+        check_prelude(lie)
