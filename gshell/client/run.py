@@ -577,6 +577,8 @@ class Runner:
             data = self._history(seat, stream, past, offset, data)
             if not data:
                 return
+        if self._plan.detach:
+            return  # not ours to show; untaken, it stays where `logs` finds it
         kind = stream % 4
         outlet = self._out if kind == 3 else self._err
         raw = len(data)

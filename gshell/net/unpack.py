@@ -305,7 +305,7 @@ def unpack(
 def _remove(name: str, root: int, target: str) -> None:
     if shutil.rmtree.avoids_symlink_attacks:
         shutil.rmtree(f"/proc/self/fd/{root}/{name}", ignore_errors=True)
-    else:  # pragma: no cover  # no Linux
+    else:  # no Linux
         shutil.rmtree(os.path.join(target, name), ignore_errors=True)
 
 

@@ -75,7 +75,7 @@ class Env:
         self.state = self.root / "relay"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = ""
-        self.user = ""  # whose the client and the agents are: the relay's administrator
+        self.user = "tester"  # whose the client and the agents are: the relay's administrator
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("GSHELL_")}
         self.env["GSHELL_HOME"] = str(self.home)
         self.env.pop("XDG_RUNTIME_DIR", None)
