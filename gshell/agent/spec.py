@@ -88,7 +88,7 @@ class StepSpec(NamedTuple):
             _require(all(isinstance(number, int) for number in (tasks, first, size, quota)))
             _require(on_full in (None, "block", "gap") and 0 <= quota <= MAX_QUOTA_BYTES)
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
-            _require(pty is None or (len(pty) == 2 and all(isinstance(side, int) for side in pty)))
+            _require(pty is None or (len(pty) == 2 and all(_side(side) for side in pty)))
             return cls(
                 argv=argv,
                 shell=bool(message.get("shell")),
@@ -117,6 +117,11 @@ class StepSpec(NamedTuple):
 def _require(condition: bool) -> None:
     if not condition:
         raise ValueError
+
+
+def _side(value: object) -> bool:
+    """Of a terminal: what the kernel's struct has room for."""
+    return isinstance(value, int) and 0 <= value <= 0xFFFF
 
 
 def _word(value: object) -> bool:
