@@ -119,7 +119,9 @@ def show_invite(text: str, user: str, uses: int | None, hours: float | None, rol
 
     uses = desk.INVITE_USES if uses is None else uses
     hours = desk.INVITE_HOURS if hours is None else hours
-    print(f"\nFor {user}, to be used {uses} times within {hours:g} hours:\n")
+    print(
+        f"\nFor {user}, to be used {'once' if uses == 1 else f'{uses} times'} within {hours:g} hours:\n"
+    )
     if role != "agent":
         print(f"  gshell login '{text}'")
     if role != "client":
