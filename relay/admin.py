@@ -119,9 +119,8 @@ def show_invite(text: str, user: str, uses: int | None, hours: float | None, rol
 
     uses = desk.INVITE_USES if uses is None else uses
     hours = desk.INVITE_HOURS if hours is None else hours
-    print(
-        f"\nFor {user}, to be used {'once' if uses == 1 else f'{uses} times'} within {hours:g} hours:\n"
-    )
+    often = "once" if uses == 1 else f"{uses} times"
+    print(f"\nFor {user}, to be used {often} within {hours:g} hours:\n")
     if role != "agent":
         print(f"  gshell login '{text}'")
     if role != "client":
