@@ -2,7 +2,7 @@
 
 Every session writes numbered blocks as fast as it is told to; each byte that arrives is compared.
 
-Fails when: a resumed link says wrong offsets, or an agent does not say its running sessions in its hello.
+Fails when: a resumed link says wrong offsets.
 """
 
 from __future__ import annotations
