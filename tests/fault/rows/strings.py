@@ -56,13 +56,16 @@ class Tmux:
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder
-        self._socket = folder / "tmux.sock"
         self._env = env
         self._count = 0
 
+    def _socket(self) -> Path:
+        """One for each run: a server that is ending would still take the next one's word."""
+        return self.folder / f"tmux{self._count}.sock"
+
     def do(self, *words: str) -> str:
         done = subprocess.run(
-            ["tmux", "-S", str(self._socket), "-f", "/dev/null", *words],
+            ["tmux", "-S", str(self._socket()), "-f", "/dev/null", *words],
             env=self._env, capture_output=True, timeout=20, check=False,
         )  # fmt: skip
         assert done.returncode == 0, (words, done.stderr)
