@@ -116,13 +116,18 @@ class Agent:
     @property
     def busy_slots(self) -> int:
         return sum(
-            len(session.ranks) for session in self._sessions.values() if session.state == "running"
+            session.slots for session in set(self._sessions.values()) if session.state == "running"
         )
 
     def admit(self, session: Session, spec: StepSpec) -> None:
         if session.user != self._ticket.user:  # of our pool: this account's environment, not theirs
             spec = spec._replace(where="")
-        if self.draining or self.busy_slots + spec.tasks > self._facts.slots:
+        if session.service:
+            spec = spec._replace(service=session.service, tasks=1, pty=None)
+        elif spec.service:
+            raise RemoteProtocolError("bad-spec", "a service that was not announced")
+        weightless = bool(session.beside or session.service)
+        if not weightless and (self.draining or self.busy_slots + spec.tasks > self._facts.slots):
             code = "draining" if self.draining else "busy"
             attachment = session.primary
             taken = f"{self.busy_slots} of {self._facts.slots} slots are taken"
@@ -151,8 +156,13 @@ class Agent:
             {"m": "started", "job": session.job, "index": session.index,
              "att": session.primary.id if session.primary else "", "spec_name": spec.name,
              "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks,
-             "archive": spec.archivable, "at": session.started_at}
+             "archive": spec.archivable, "at": session.started_at,
+             "beside": session.beside, "service": session.service}
         )  # fmt: skip
+
+    def find(self, step: str) -> Session | None:
+        job, _, index = step.partition(".")
+        return next(iter(self._of_job({"job": job, "index": int(index or 0)})), None)
 
     def on_ended(self, session: Session) -> None:
         self._unacknowledged[f"{session.job}.{session.index}"] = session
@@ -362,6 +372,8 @@ class Agent:
         del self._expects[att]
         if expect.get("op") == "open":
             session = Session(self, *_place(expect), greeter.user)
+            session.beside = str(expect.get("beside") or "")
+            session.service = str(expect.get("service") or "")
             self._sessions[att] = session
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:

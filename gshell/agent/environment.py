@@ -11,6 +11,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
+from gshell.agent import services
 from gshell.net.machine import machine_id
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     env["GSHELL_RANK"] = str(spec.first + rank)
     env["GSHELL_SIZE"] = str(spec.size)
     cwd = spec.cwd
+    neighbour = session.neighbour()
+    if neighbour is not None and neighbour.pid():
+        env["GSHELL_BESIDE_PID"] = str(neighbour.pid())
+        if cwd is None:
+            try:
+                cwd = os.readlink(f"/proc/{neighbour.pid()}/cwd")
+            except OSError:
+                pass  # it has just ended
     if cwd is None and spec.home is not None and (here or os.path.isdir(spec.home)):
         cwd = spec.home
     if cwd is None:
@@ -58,6 +67,8 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
 
 def argv_of(spec: StepSpec, env: dict[str, str]) -> list[str]:
     """The words to execute; a request for "a shell" becomes the user's own."""
+    if spec.service:
+        return services.argv(spec.service, spec.argv[1:])
     if not spec.shell:
         return spec.argv
     return [user_shell(env), *spec.argv[1:]]

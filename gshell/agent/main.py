@@ -175,6 +175,10 @@ def _read(path: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Parse, enrol, keep; the exit status."""
+    if argv[:1] == ["service"]:
+        from gshell.agent import services
+
+        return services.main(argv[1:])
     handler = logging.StreamHandler()
     as_json = os.environ.get("GSHELL_LOG_FORMAT") == "json"
     handler.setFormatter(logline.JsonLines() if as_json else logline.TextLines())
@@ -219,7 +223,7 @@ def _level() -> int:
 
 def _keep(settings: Settings) -> int:
     """Become the keeper of an agent that does the work, and hand it the ticket over a pipe."""
-    from gshell.agent import keeper
+    from gshell.agent import keeper, services
     from gshell.agent.spoolplace import SpoolPlace
 
     ticket = read_ticket(settings)
@@ -243,7 +247,7 @@ def _keep(settings: Settings) -> int:
         words += ["--ready-fd", str(settings.ready_fd)]
     os.write(writes, text)  # a ticket is smaller than a pipe
     os.close(writes)
-    status = keeper.run([*_again(), *words])
+    status = keeper.run([*services.again(), *words])
     if status:  # it may have been killed, and its spool be left
         for _ in SpoolPlace(settings.spool).leftovers():
             pass
@@ -254,16 +258,6 @@ def _keep(settings: Settings) -> int:
 
         obituary.report(ticket, boot)
     return status
-
-
-def _again() -> list[str]:
-    """An argv that runs this very program once more."""
-    from gshell import sitepath
-
-    root = sitepath.root()
-    if os.path.isdir(root):
-        return [*sitepath.interpreter(), os.path.join(root, "gshell", "agent", "__main__.py")]
-    return [sys.executable, "-I", "-S", root]
 
 
 def run(settings: Settings) -> int:

@@ -67,6 +67,9 @@ class SessionOwner(Protocol):
     def admit(self, session: Session, spec: StepSpec) -> None:
         """Start it if there is room, else tell the client."""
 
+    def find(self, step: str) -> Session | None:
+        """The session of "JOB" or "JOB.INDEX", while it is here."""
+
     def on_left(self, session: Session) -> None: ...
 
     def on_stole(self, session: Session, attachment: Attachment) -> None:
@@ -123,6 +126,10 @@ class Session:
         self.size = size
         self.user = user
         self.state = "new"
+        self.beside = ""
+        """"JOB.INDEX" of the step beside which it runs, taking no slot."""
+        self.service = ""
+        """The relay announced this program of ours, which takes no slot, and nothing else."""
         self.spec: StepSpec | None = None
         self.ranks: list[Rank] = []
         self.attachments: dict[str, Attachment] = {}
@@ -795,6 +802,8 @@ class Session:
             "pty": bool(spec and spec.pty),
             "archive": bool(spec and spec.archivable),
             "tasks": spec.tasks if spec else 1,
+            "beside": self.beside,
+            "service": self.service,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "code": self.code,
@@ -806,6 +815,20 @@ class Session:
                 for a in self.attachments.values()
             ],
         }  # fmt: skip
+
+    @property
+    def slots(self) -> int:
+        """That it takes while it runs."""
+        return 0 if self.beside or self.service else len(self.ranks)
+
+    def pid(self) -> int:
+        """Of its first rank that runs; 0: none does."""
+        pids = [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
+        return pids[0] if pids else 0
+
+    def neighbour(self) -> Session | None:
+        """The step beside which it runs, while that is there."""
+        return self._owner.find(self.beside) if self.beside else None
 
     def usage(self) -> Step:
         """What there is to look at while it runs."""

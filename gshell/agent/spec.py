@@ -48,6 +48,8 @@ class StepSpec(NamedTuple):
     timeout_s: float | None
     announce: bool
     """Tell the client when it runs: it waits for that and leaves. Its stdin is empty."""
+    service: str = ""
+    """One of the agent's own programs instead of ``argv[0]``: see gshell.agent.services."""
     archive: bool = True
     """The relay's archive may have its output, see `archivable`."""
 
@@ -55,7 +57,7 @@ class StepSpec(NamedTuple):
     def archivable(self) -> bool:
         """May the relay keep its output? What was typed and shown in a terminal is only kept if
         that was asked for."""
-        return self.archive and (self.pty is None or self.keep)
+        return self.archive and not self.service and (self.pty is None or self.keep)
 
     def __repr__(self) -> str:
         return f"StepSpec({self.name}, ***)"  # arguments and environment are the user's
@@ -108,6 +110,7 @@ class StepSpec(NamedTuple):
                 quota_bytes=quota,
                 timeout_s=timeout_s,
                 announce=bool(message.get("announce")),
+                service=str(message.get("service") or "")[:32],
                 archive=message.get("archive", True) is not False,
             )
         except (KeyError, TypeError, ValueError):

@@ -214,7 +214,7 @@ class Broker:
                 b.add_agent(agent)
                 reports.on_away(b, agent)
             silent = job.warm and not job.started
-            agent.put((job.id, index), 0 if silent else member.tasks)
+            agent.put((job.id, index), 0 if silent else job.slots_of(member))
         if job.state.final:
             b.shelve(job)
         elif job.state.value < JobState.HELD.value:

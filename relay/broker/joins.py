@@ -9,9 +9,10 @@ from __future__ import annotations
 from relay.broker import archiving, places, rights, shares
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
-from relay.broker.model import ARCHIVE, Attachment, Job, Member
+from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
 from relay.broker.states import JobState
 
+SERVICES = ("files", "forward")  # the agent's own programs: gshell/agent/services
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
 _RETRY_S = 0.15  # what an agent away for a moment needs to dial again
 
@@ -106,6 +107,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     tasks, size, index = body.get("tasks", 1), body.get("size", 1), body.get("index", 0)
     pin, group, warm = body.get("agent") or "", body.get("group") or "", bool(body.get("warm"))
     pool = body.get("pool") or ""
+    beside, service = body.get("beside") or "", body.get("service") or ""
     numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (tasks, size, index))
     if (
         not numbers
@@ -114,9 +116,18 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
         or not isinstance(pool, str)
         or (size > 1 and (not group or warm))
         or (pool and warm)
+        or service not in ("", *SERVICES)
+        or not isinstance(beside, str)
+        or ((beside or service) and (warm or size > 1))
     ):
         b.refuse(ask, user, att, "denied", "the request makes no sense")
         return None
+    if beside:
+        where = _beside(b, user, beside)
+        if where is None:
+            b.refuse(ask, user, att, "none", f"no job {beside[:20]} of yours runs")
+            return None
+        pin, pool = where.id, where.pool
     if pool and not rights.in_pool(b, user, pool):
         b.refuse(ask, user, att, "none", f"there is no pool {pool[:80]} of yours")
         return None
@@ -134,7 +145,8 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     if job_id is None:
         members = [Member() for _ in range(size)]
         group = group if size > 1 else ""
-        job = Job(b.new_id(), user, b.now, members, warm=warm, group=group, pool=pool)
+        job = Job(b.new_id(), user, b.now, members, warm=warm, group=group, pool=pool,
+                  beside=beside, service=service)  # fmt: skip
         b.add_job(job)
         b.queue(job)
     else:
@@ -151,6 +163,18 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     if job.complete:
         job.go(JobState.QUEUED)
     return job, index
+
+
+def _beside(b: Books, user: str, named: str) -> Agent | None:
+    """Where this member ("JOB" or "JOB.INDEX") of a job of the user's own runs."""
+    number, _, index = named.partition(".")
+    job = b.shown_job(number)
+    if job is None or job.user != user or not (index or "0").isdecimal() or len(index) > 4:
+        return None
+    at = int(index or 0)
+    if not job.started or at >= job.size or job.members[at].ended_at is not None:
+        return None
+    return b.agents.get(job.members[at].agent_id)
 
 
 def _warm_count(b: Books, user: str) -> int:
@@ -235,11 +259,12 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: s
         known.at = agent.id
         if member.ended_at is not None and op == "attach":  # in case its agent has it no more
             b.remember_why(known.user, att, "gone", archiving.why_not_kept(b, job, member))
+        own = {key: value for key in ("beside", "service") if (value := getattr(job, key))}
         b.send(agent.conn, {
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
             "user": known.user, "owner": job.user, "rights": known.rights, "op": op,
             "until": known.until, "share": known.share, "cred": known.credential,
-            "pool": job.pool,
+            "pool": job.pool, **own,
         })  # fmt: skip
         b.out.append(Pair(ask, agent.id, att))
 

@@ -190,6 +190,10 @@ class Job:
     warm: bool = False
     """Opened ahead of use: holds no slot and is shown to nobody until it starts."""
     group: str = ""
+    beside: str = ""
+    """"JOB.INDEX" of a running member: on its agent, whatever else runs there; takes no slot."""
+    service: str = ""
+    """A program of the agent's own ("files", "forward"): takes no slot and is not listed."""
     spec: Message | None = None
     """What to start, for a job without a client; forgotten once it has started."""
     error: str | None = None
@@ -231,7 +235,16 @@ class Job:
 
     @property
     def shown(self) -> bool:
-        return not self.warm or self.started
+        return not self.service and (not self.warm or self.started)
+
+    @property
+    def weightless(self) -> bool:
+        """It takes no slot."""
+        return bool(self.beside or self.service)
+
+    def slots_of(self, member: Member) -> int:
+        """That this member takes on its agent, once it runs."""
+        return 0 if self.weightless else member.tasks
 
     def go(self, state: JobState) -> None:
         """Raises nothing; a wrong way is our bug."""
@@ -265,7 +278,7 @@ class Job:
 
 
 _JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
-               "canceled", "joined")  # fmt: skip
+               "canceled", "joined", "beside", "service")  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -34,7 +34,8 @@ def choose(b: Books, job: Job, idle: bool = False) -> list[Agent] | None:
     """
     able = [
         a for a in candidates(b, job)
-        if a.conn is not None and not a.draining and (idle or job.avoid.get(a.id, 0.0) <= b.now)
+        if a.conn is not None and (not a.draining or job.beside)
+        and (idle or job.avoid.get(a.id, 0.0) <= b.now)
     ]  # fmt: skip
 
     def room(agent: Agent) -> int:
@@ -47,7 +48,7 @@ def choose(b: Books, job: Job, idle: bool = False) -> list[Agent] | None:
     for index in order:
         member = job.members[index]
         for agent in able:
-            if agent.id in taken or room(agent) < member.tasks:
+            if agent.id in taken or room(agent) < job.slots_of(member):
                 continue
             if member.pin and agent.id != member.pin:
                 continue
@@ -109,7 +110,7 @@ def _hold(b: Books, job: Job, agents: list[Agent]) -> None:
         agent.chosen = b.choices
         member.agent_id = agent.id
         member.host = agent.host
-        agent.put((job.id, index), 0 if job.warm else member.tasks)
+        agent.put((job.id, index), 0 if job.warm else job.slots_of(member))
         b.touch(agent)
     b.keep(job)
 

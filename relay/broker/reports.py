@@ -223,6 +223,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         user = _user_of(b, agent, message)
         job = Job(job_id, user, b.now, [Member() for _ in range(size)], JobState.QUEUED)
         job.pool = agent.pool
+        job.beside, job.service = text(message, "beside", 32), text(message, "service", 32)
         if job_id >= b.next_id:
             b.next_id = job_id + 1
             b.out.append(Journal("meta", "next_id", {"value": b.next_id}))
@@ -242,7 +243,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         member.agent_id = agent.id
     b.unqueue(job)
     tasks = max(1, number(message, "tasks", member.tasks, 1 << 20))
-    agent.put((job.id, index), tasks)
+    agent.put((job.id, index), 0 if job.weightless else tasks)
     b.touch(agent)
     member.host = agent.host
     member.tasks = tasks

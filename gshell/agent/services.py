@@ -1,0 +1,40 @@
+"""The agent's own programs, run as steps that take no slot: what a client talks to over stdin and
+stdout with all that a session gives (resume, back-pressure, exit status). Starts none itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gshell import sitepath
+
+NAMES = ("files", "forward")
+
+
+def again() -> list[str]:
+    """An argv that runs this very program once more, with other words."""
+    root = sitepath.root()
+    if os.path.isdir(root):
+        return [*sitepath.interpreter(), os.path.join(root, "gshell", "agent", "__main__.py")]
+    return [sys.executable, "-I", "-S", root]
+
+
+def argv(name: str, words: list[str]) -> list[str]:
+    """What to execute for a service."""
+    return [*again(), "service", name, *words]
+
+
+def main(words: list[str]) -> int:
+    """Be a service, until its stdin ends; its exit status."""
+    name, rest = (words[0], words[1:]) if words else ("", [])
+    if name == "files":
+        from gshell.agent import files
+
+        return files.main(rest)
+    if name == "forward":
+        from gshell.agent import forward
+
+        return forward.main(rest)
+    print(f"there is no service {name!r}", file=sys.stderr)  # noqa: T201  # read by who asked
+    return 2
