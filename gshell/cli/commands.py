@@ -334,6 +334,19 @@ DEMO = Command(
     examples=(("gshell demo", "the LU benchmark, classes S and W"),),
     common=GLOBAL,
 )
+GLOGIN = Command(
+    "glogin",
+    "i2glogin: wait for a job that calls this terminal, with no relay between",
+    words="-p PORT:IP [...]",
+    opaque=True,
+    examples=(
+        ("i2glogin -p 24599:158.109.65.149", "here: waits; then it is the job's terminal"),
+        ("i2glogin -r -p 24599:158.109.65.149 -t -c sh", "in the job: calls"),
+    ),
+    about="`gshell glogin --help` has all options. Who calls must know the secret that `gshell "
+    "submit` gave the job.",
+    common=GLOBAL,
+)
 LOGIN = Command(
     "login",
     "enrol with a relay",
@@ -438,7 +451,7 @@ BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 COMMANDS = (
     RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES, AGENTS,
     AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN,
-    WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    GLOGIN, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 
