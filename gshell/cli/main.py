@@ -65,6 +65,10 @@ def run(parsed: Parsed) -> int:
         from gshell.cli.launch import session
 
         return session(parsed)
+    if name == "fwd":
+        from gshell.cli.forward import forward
+
+        return forward(parsed)
     if name == "glogin":
         from gshell.client.stdio import standard_descriptors
         from gshell.glogin.main import main as glogin_main
