@@ -268,6 +268,16 @@ class FarEnd:
         if self.status is None:
             self.status = status
 
+    def close(self) -> None:
+        """Nothing of it is left, but for the program if that still runs."""
+        self.finish(255)
+        for timer in (self._again, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        if self._link is not None:
+            self._link.close()
+        self.session.forget()
+
     def signalled(self, number: int) -> None:
         """The batch system (or a person) wants us to end; warnings are passed on."""
         if number in (signal.SIGUSR1, signal.SIGUSR2):

@@ -325,6 +325,9 @@ class Channels:
 
     def _read(self, channel: Channel) -> None:
         assert channel.sock is not None
+        if not self.way.room:
+            self._want(channel)
+            return
         try:
             data = channel.sock.recv(min(READ_BYTES, channel.credit))
         except BlockingIOError:

@@ -35,8 +35,6 @@ class Socks:
             BadSocks: close it.
         """
         self._in += data
-        if len(self._in) > MOST_BYTES and not self._version:
-            raise BadSocks("no SOCKS request")
         if not self._in:
             return None
         first = self._in[0]
