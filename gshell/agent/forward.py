@@ -14,10 +14,9 @@ import sys
 import tempfile
 
 from gshell.errors import RemoteProtocolError
-from gshell.net import x11
+from gshell.net import mux, x11
 from gshell.net.channels import Channel, Channels, accept_all, listen
 from gshell.net.loop import IN, OUT, Loop
-from gshell.wire import mux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from gshell.client.conversation import Conversation, Dialler
 from gshell.client.forwardspec import Display, Forward, Tcp, Unix
 from gshell.errors import BrokerError, GshellError, RemoteProtocolError
 from gshell.model.sanitize import sanitize
+from gshell.net import mux
 from gshell.net.channels import Channel, Channels, accept_all, listen
 from gshell.net.loop import IN
 from gshell.net.socks import BadSocks, Socks
-from gshell.wire import mux
 from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, MAX_PIPE_WINDOW, PIPE_WINDOW, stdin_of
 from gshell.wire.streams import SendBuffer

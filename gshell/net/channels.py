@@ -7,13 +7,14 @@ itself is full. A channel that stands still holds at most its window and delays 
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import socket
 
 from gshell.errors import RemoteProtocolError
+from gshell.net import mux
 from gshell.net.loop import IN, OUT, Loop
-from gshell.wire import mux
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Channels:
         self._decoder = mux.Decoder()
         self._stalled = False
         self._connected: list[tuple[Channel, socket.socket | OSError]] = []
+        self._handing = _thread.allocate_lock()  # a connection, by the thread that made it
         self._reads, self._writes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         loop.add(self._reads, IN, self._woken)
 
@@ -96,10 +98,14 @@ class Channels:
     def close(self) -> None:
         for channel in list(self._all.values()):
             self._drop(channel)
-        self.loop.remove(self._reads)
-        os.close(self._reads)
-        os.close(self._writes)
-        self._reads = -1
+        with self._handing:
+            self.loop.remove(self._reads)
+            os.close(self._reads)
+            os.close(self._writes)
+            self._reads = -1
+            for _, found in self._connected:
+                if not isinstance(found, OSError):
+                    found.close()
 
     # -- what the other end says
 
@@ -216,7 +222,6 @@ class Channels:
 
     def connect(self, channel: Channel, host: str, port: int) -> None:
         """To a host, by its name here: in a thread, for name servers may be slow."""
-        import _thread
 
         def go() -> None:
             found: socket.socket | OSError
@@ -226,11 +231,16 @@ class Channels:
                 found = error
             except (ValueError, OverflowError) as error:  # a name that cannot be one
                 found = OSError(errno.EINVAL, str(error))
-            self._connected.append((channel, found))
-            try:
-                os.write(self._writes, b"!")
-            except OSError:  # full: it will be read; closed: nobody waits
-                pass
+            with self._handing:
+                if self._reads < 0:  # nobody waits any more, and the descriptor is another's
+                    if not isinstance(found, OSError):
+                        found.close()
+                    return
+                self._connected.append((channel, found))
+                try:
+                    os.write(self._writes, b"!")
+                except BlockingIOError:  # full: it will be read
+                    pass
 
         try:
             _thread.start_new_thread(go, ())

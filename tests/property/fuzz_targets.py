@@ -30,9 +30,9 @@ from gshell.errors import GshellError, RemoteProtocolError, UsageError
 from gshell.model import vt
 from gshell.model.sanitize import sanitize, sanitize_all
 from gshell.model.ticket import Ticket
-from gshell.net import address, control, handshake, relaylink, rendezvous, socks, x11
+from gshell.net import address, control, handshake, mux, relaylink, rendezvous, socks, x11
 from gshell.net.loop import Loop
-from gshell.wire import frames, mux, peer
+from gshell.wire import frames, peer
 from kit import hostile
 from kit.broker import BrokerBench
 from relay import auth

@@ -88,7 +88,8 @@ ONLY_IN = {  # third party: the only modules that know it
 
 PURE = {
     "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
-    "gshell.sweep.space", "relay.broker",
+    "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
+    "gshell.net.x11",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gshell.errors import RemoteProtocolError
+from gshell.net import mux
 from gshell.net.channels import Channel, Channels, accept_all, listen
 from gshell.net.loop import IN, Loop
-from gshell.wire import mux
 
 PATIENCE_S = 10.0
 MUCH = 4 * mux.WINDOW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gshell.wire import mux
+from gshell.net import mux
 from gshell.wire.errors import RemoteProtocolError
 
 _BYTES = b"".join((
