@@ -62,6 +62,9 @@ class Forwards:
         self._input = SendBuffer()
         self._pumping = False
         self._over = False
+        self._where = where
+        self.fresh = False
+        """The step has only just begun."""
         self.listening = 0
         """How many forwardings work."""
         self._unanswered = 0
@@ -305,8 +308,13 @@ class Forwards:
     def on_refused(self, talk: Conversation, code: str) -> None:
         if code in ("again", "silent") and talk.patient:
             self._again()
-        elif code == "none" and self._loop.clock() - self._began_at < START_S:
+        elif code == "none" and self.fresh and self._loop.clock() - self._began_at < START_S:
             self._again()  # the relay has yet to hear that the step runs
+        elif code == "none":
+            what = " ".join(f"{self._where.get(key, '')}" for key in ("beside", "agent")).strip()
+            self._failed(
+                BrokerError(f"{what}: no such job of yours runs, and no agent is called so")
+            )
         elif code in ("full", "draining"):
             self._failed(BrokerError("the relay or the agent has no room for port forwarding"))
         else:

@@ -264,6 +264,7 @@ class Runner:
             self._dialler, plan.forwards, where, self._say, ended, plan.display
         )
         self._forwards.talk.trusts = seat.talk.trusts
+        self._forwards.fresh = plan.verb == "run"
         self._forwards.start()
 
     def _joined_running(self, seat: _Seat, welcome: dict[str, Any]) -> None:
