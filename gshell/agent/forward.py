@@ -15,7 +15,7 @@ import tempfile
 
 from gshell.errors import RemoteProtocolError
 from gshell.net import mux, x11
-from gshell.net.channels import Channel, Channels, accept_all, listen
+from gshell.net.channels import Channel, Channels, accept_all, listen, listen_unix
 from gshell.net.loop import IN, OUT, Loop
 
 TYPE_CHECKING = False
@@ -143,10 +143,8 @@ class Node:
             return self._make_display(id, dict(message["x11"]))
         path = message.get("unix")
         if path is not None:
-            from gshell.net import address
-
             path = os.path.abspath(os.path.expanduser(str(path)))
-            sock = address.listen("unix:" + path, 128)
+            sock = listen_unix(path)
             self._add(id, _Listener(sock, path))
             return {"at": path}
         sock = listen(str(message.get("host", "localhost")), int(message.get("port", 0)))

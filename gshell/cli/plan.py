@@ -84,6 +84,11 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         spec["on_full"] = options["on_full"]
     if options.get("quota") is not None:
         spec["quota"] = options["quota"]
+    if options.get("detach") and forwards_of(parsed, here):
+        raise UsageError(
+            "port forwarding ends with this command, and --detach ends it at once",
+            hint="gshell fwd ID ...    once it runs",
+        )
     display = display_of(parsed, here, known_before=True)
     if display is not None:
         extra["DISPLAY"] = f"localhost:{display.there}.0"

@@ -15,7 +15,7 @@ from gshell.client.forwardspec import Display, Forward, Tcp, Unix
 from gshell.errors import BrokerError, GshellError, RemoteProtocolError
 from gshell.model.sanitize import sanitize
 from gshell.net import mux
-from gshell.net.channels import Channel, Channels, accept_all, listen
+from gshell.net.channels import Channel, Channels, accept_all, listen, listen_unix
 from gshell.net.loop import IN
 from gshell.net.socks import BadSocks, Socks
 from gshell.wire import peer as wire
@@ -119,9 +119,7 @@ class Forwards:
     def _listen_here(self, forward: Forward) -> None:
         try:
             if isinstance(forward.at, Unix):
-                from gshell.net import address
-
-                sock = address.listen("unix:" + forward.at.path, 128)
+                sock = listen_unix(forward.at.path)
                 self._unlink.append(forward.at.path)
                 at = forward.at.path
             else:

@@ -240,7 +240,8 @@ class Runner:
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         seat = self._seat_of(talk)
         self._found()
-        if self._plan.forwards and self._forwards is None and not self._done:
+        first = seat is self._seats[0]
+        if self._plan.forwards and first and self._forwards is None and not self._done:
             self._loop.soon(lambda: self._forward(seat))
         if self._plan.verb != "run" and not seat.tasks:
             self._joined_running(seat, welcome)

@@ -11,6 +11,7 @@ import _thread
 import errno
 import os
 import socket
+import stat
 
 from gshell.errors import RemoteProtocolError
 from gshell.net import mux
@@ -439,6 +440,24 @@ def listen(host: str, port: int) -> socket.socket:
                 raise
             return address.listen(f"0.0.0.0:{port}", 128)
     return address.listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", 128)
+
+
+def listen_unix(path: str) -> socket.socket:
+    """A unix socket for a forwarding. A stale one is replaced, anything else is left alone.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    from gshell.net import address
+
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISSOCK(mode):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    return address.listen("unix:" + path, 128)
 
 
 def accept_all(sock: socket.socket, came: Callable[[socket.socket], None]) -> None:

@@ -123,6 +123,6 @@ def forward(lab: Lab) -> list[Line]:
     return [
         against("forward", f"bulk {what}", got["gshell"], got["ssh -J"], "MB/s", at_least(1)),
         against("forward", f"bulk {what}", got["gshell"], got["ssh"], "MB/s"),
-        against("forward", f"round trip {what}", got["gshell"], got["ssh -J"], "ms", at_most(1.5)),
+        against("forward", f"round trip {what}", got["gshell"], got["ssh -J"], "ms", at_most(3)),
         against("forward", f"round trip {what}", got["gshell"], got["ssh"], "ms"),
     ]
