@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 
-from gshell.errors import RemoteProtocolError
+from gshell.errors import GshellError, RemoteProtocolError
 from gshell.net import mux, x11
 from gshell.net.channels import Channel, Channels, accept_all, listen, listen_unix
 from gshell.net.loop import IN, OUT, Loop
@@ -133,7 +133,7 @@ class Node:
             if id in self._listeners or len(self._listeners) >= mux.MAX_LISTENERS:
                 raise ValueError("too many listeners")
             answer = self._make(id, message)
-        except (OSError, ValueError, TypeError, OverflowError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, GshellError) as error:
             why = getattr(error, "strerror", None) or str(error)
             answer = {"error": why[:500]}
         self.send(mux.encode(mux.LISTENING, id, answer))
