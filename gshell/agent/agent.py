@@ -196,6 +196,8 @@ class Agent:
     def on_left(self, session: Session) -> None:
         if session.state == "new" and not session.attachments:
             self._unused(session)
+        elif session.service and session.state == "running" and not session.attachments:
+            session.cancel()  # nobody is left who could talk to it
 
     def _running(self) -> list[Step]:
         live = {id(s): s for s in self._sessions.values() if s.state == "running"}
@@ -472,6 +474,7 @@ class Agent:
                         self.on_left(session)
                 elif now - lost_at > LOST_PRIMARY_S:
                     session.remove(attachment)
+                    self.on_left(session)
                 elif now - lost_at > AWAY_WRITER_S and attachment is session.primary:
                     session.hand_on()
         ended = [

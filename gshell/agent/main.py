@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
        python3 agent.pyz --invite @FILE --node I [--restart R]
+       python3 agent.pyz glogin -r -p PORT:IP [-t] [-c] COMMAND...    (i2glogin's remote end)
   --ticket FILE    the 0600 file that says who this agent is ("-": from stdin)
   --invite INVITE  enrol with a relay's invite (better from a file: --invite @FILE)
   --node I         be node I of the pilot whose invite it is; each node is given out once
@@ -179,6 +180,10 @@ def main(argv: list[str]) -> int:
         from gshell.agent import services
 
         return services.main(argv[1:])
+    if argv[:1] == ["glogin"]:
+        from gshell.agent import glogin
+
+        return glogin.main(argv[1:])
     handler = logging.StreamHandler()
     as_json = os.environ.get("GSHELL_LOG_FORMAT") == "json"
     handler.setFormatter(logline.JsonLines() if as_json else logline.TextLines())

@@ -8,7 +8,8 @@ from gshell.cli.options import Command, Option, Parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 HELP = Option("-h --help", help="this page")
 GLOBAL = (
@@ -108,6 +109,43 @@ _ESCAPE = Option(
     "-e --escape", "CHAR", "escape character, ^X for Ctrl-X, or none", _escape, default="~"
 )
 
+
+def _forward(kind: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        from gshell.client.forwardspec import parse
+
+        return parse(kind, text)
+
+    return parse
+
+
+_FORWARDS = (
+    Option(
+        "-L --local-forward",
+        "[BIND:]PORT:HOST:PORT",
+        "connections to PORT here go to HOST:PORT there; a path is a unix socket",
+        _forward("L"),
+        None,
+        True,
+    ),
+    Option(
+        "-R --remote-forward",
+        "[BIND:]PORT:HOST:PORT",
+        "connections to PORT there go to HOST:PORT here",
+        _forward("R"),
+        None,
+        True,
+    ),
+    Option(
+        "-D --dynamic-forward",
+        "[BIND:]PORT",
+        "a SOCKS server here, whose connections begin there",
+        _forward("D"),
+        None,
+        True,
+    ),
+    Option("-X --x11", help="a display there that is this one"),
+)
 RUN = Command(
     "run",
     "run a command on waiting agents, as if it were here",
@@ -129,6 +167,7 @@ RUN = Command(
         _ON_FULL,
         _QUOTA,
         _ESCAPE,
+        *_FORWARDS,
     ),
     remainder="CMD...",
     examples=(
@@ -144,7 +183,7 @@ RUN = Command(
 SH = Command(
     "sh",
     "a shell on a waiting agent",
-    (_JOB_NAME, _ENV, _CWD, _AGENT, _POOL, _KEEP, _ON_FULL, _QUOTA, _ESCAPE),
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _POOL, _KEEP, _ON_FULL, _QUOTA, _ESCAPE, *_FORWARDS),
     examples=(
         ("gshell sh", "~. leaves it, attach comes back"),
         ("gshell sh --agent n014", "on that one"),
@@ -159,6 +198,7 @@ ATTACH = Command(
         Option("--steal", help="take over typing from whoever has it"),
         Option("--since", "T", "history from T ago (10m), or from the start", _since),
         _ESCAPE,
+        *_FORWARDS,
     ),
     words="[ID|LINK]",
     examples=(
@@ -167,6 +207,21 @@ ATTACH = Command(
         ("gshell attach 42 --read-only", "beside the one who types"),
         ("gshell attach 'gshell://H:P/PIN#share.T'", "a colleague's, no login needed"),
     ),
+    common=GLOBAL,
+)
+FWD = Command(
+    "fwd",
+    "forward ports to where a job or an agent is, until Ctrl-C",
+    (*_FORWARDS, Option("-N --no-command", help="as in ssh; it never starts a command")),
+    words="ID|AGENT",
+    examples=(
+        ("gshell fwd 42 -L 8888:localhost:8888", "the job's notebook, here"),
+        ("gshell fwd 42 -L 0:db:5432", "any free port; it is printed"),
+        ("gshell fwd n014 -D 1080", "a SOCKS proxy that begins there"),
+        ("gshell fwd 42 -R 9000:localhost:9000", "a server of mine, there"),
+    ),
+    about="Also options of run, sh and attach. Listeners are on localhost unless BIND says "
+    "otherwise (* is all). Broken links are mended, with all connections; it ends with the job.",
     common=GLOBAL,
 )
 _OTHERS = (
@@ -334,6 +389,19 @@ DEMO = Command(
     examples=(("gshell demo", "the LU benchmark, classes S and W"),),
     common=GLOBAL,
 )
+GLOGIN = Command(
+    "glogin",
+    "be the terminal of a job that calls, with no relay between",
+    words="-p PORT:IP ...",
+    opaque=True,
+    examples=(
+        ("gshell glogin -p 24599:158.109.65.149", "waits; then it is the job's terminal"),
+        ("gshell glogin -r -p PORT:IP -t -c CMD", "in the job: calls, runs CMD"),
+    ),
+    about="`gshell glogin --help` has all options. Who calls must know the secret that `gshell "
+    "submit` gave the job.",
+    common=GLOBAL,
+)
 LOGIN = Command(
     "login",
     "enrol with a relay",
@@ -438,7 +506,7 @@ BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 COMMANDS = (
     RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES, AGENTS,
     AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN,
-    WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    GLOGIN, FWD, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

@@ -65,6 +65,15 @@ def run(parsed: Parsed) -> int:
         from gshell.cli.launch import session
 
         return session(parsed)
+    if name == "fwd":
+        from gshell.cli.forward import forward
+
+        return forward(parsed)
+    if name == "glogin":
+        from gshell.client.stdio import standard_descriptors
+        from gshell.glogin.main import main as glogin_main
+
+        return glogin_main(parsed.words, standard_descriptors())
     if name == "version":
         from gshell import __version__
 

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from gshell.cli.options import Parsed
 
 
+WAIT_FOR_DISPLAY = (  # the authority file is there as soon as the display is
+    'n=0; while [ ! -e "$XAUTHORITY" ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done; '
+    'exec "$@"'
+)
+DISPLAYS = range(100, 1000)  # there, from which one is drawn: below are sshd's
+
+
 def make(parsed: Parsed, here: Surroundings) -> Plan:
     """What ``run``, ``sh``, ``attach`` or ``logs`` asks for.
 
@@ -27,7 +34,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
     inside_ssh = bool(here.env.get("SSH_TTY") or here.env.get("SSH_CONNECTION"))
     quiet = bool(parsed["quiet"])
     if name in ("attach", "logs"):
-        return _attachment(parsed, name, on_terminal, inside_ssh, quiet)
+        return _attachment(parsed, name, here, inside_ssh, quiet)
     shell = name == "sh"
     words = list(parsed.words)
     if shell and words:
@@ -77,8 +84,21 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         spec["on_full"] = options["on_full"]
     if options.get("quota") is not None:
         spec["quota"] = options["quota"]
+    if options.get("detach") and forwards_of(parsed, here):
+        raise UsageError(
+            "port forwarding ends with this command, and --detach ends it at once",
+            hint="gshell fwd ID ...    once it runs",
+        )
+    display = display_of(parsed, here, known_before=True)
+    if display is not None:
+        extra["DISPLAY"] = f"localhost:{display.there}.0"
+        extra["XAUTHORITY"] = display.file
+        if not shell:
+            spec["argv"] = ["/bin/sh", "-c", WAIT_FOR_DISPLAY, words[0], *words]
     return Plan(
         verb="run",
+        forwards=forwards_of(parsed, here),
+        display=display,
         spec=spec,
         pty=pty,
         tasks=tasks,
@@ -101,8 +121,9 @@ def _directory(named: str | None, cwd: str) -> str | None:
 
 
 def _attachment(
-    parsed: Parsed, name: str, on_terminal: bool, inside_ssh: bool, quiet: bool
+    parsed: Parsed, name: str, here: Surroundings, inside_ssh: bool, quiet: bool
 ) -> Plan:
+    on_terminal = here.stdin_tty and here.stdout_tty
     if len(parsed.words) != 1:  # none at all was resolved before: see launch.session
         raise UsageError(f"gshell {name} takes one job id", hint="gshell jobs")
     job, _, index = parsed.words[0].partition(".")
@@ -125,7 +146,50 @@ def _attachment(
         inside_ssh=inside_ssh,
         grep=_pattern(parsed["grep"], bool(parsed["ignore_case"])) if logs else None,
         rank=parsed["rank"] if logs else None,
+        forwards=None if logs else forwards_of(parsed, here),
+        display=None if logs else display_of(parsed, here, known_before=False),
     )
+
+
+def forwards_of(parsed: Parsed, here: Surroundings) -> Any:
+    """What -L, -R, -D and -X ask for; None where none was given."""
+    options = parsed.options
+    kinds = {"local_forward": "L", "remote_forward": "R", "dynamic_forward": "D"}
+    if not any(options.get(name) for name in (*kinds, "x11")):
+        return None
+    from gshell.client.forwardspec import Forward, Unix
+
+    def ours(end: Any) -> Any:
+        return Unix(os.path.join(here.cwd, end.path)) if isinstance(end, Unix) else end
+
+    found = [spec for name in kinds for spec in options.get(name) or ()]
+    for at, spec in enumerate(found):  # a path on this side is one of the user's directory
+        if spec.kind == "R":
+            found[at] = spec._replace(to=ours(spec.to))
+        else:
+            found[at] = spec._replace(at=ours(spec.at))
+    return [*found, *([Forward("X")] if options.get("x11") else [])]
+
+
+def display_of(parsed: Parsed, here: Surroundings, known_before: bool) -> Any:
+    """The user's display, for -X; None where that was not given.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not parsed.options.get("x11"):
+        return None
+    from gshell.client.forwardspec import Display
+
+    display = here.env.get("DISPLAY", "")
+    if not display:
+        raise UsageError("-X: no display here: DISPLAY is not set")
+    authority = here.env.get("XAUTHORITY") or os.path.join(here.env.get("HOME", ""), ".Xauthority")
+    if not known_before:
+        return Display(display, authority)
+    luck = os.urandom(10)
+    number = DISPLAYS[int.from_bytes(luck[:4], "big") % len(DISPLAYS)]
+    return Display(display, authority, number, f"/tmp/gshell-x11-{luck[4:].hex()}/authority")  # noqa: S108 - there
 
 
 def _pattern(text: str | None, ignore_case: bool) -> Any:

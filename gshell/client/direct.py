@@ -13,6 +13,10 @@ from gshell.client.terminal import DEFAULT_SIZE, Terminal, in_foreground
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop, Timer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LOOK_AGAIN_S = 0.25  # in the background: nothing tells us of `fg`
 FORWARDED = ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2")
 
@@ -55,16 +59,31 @@ class DirectPort:
 
 def run_here(plan: Plan, ticket: Ticket, descriptors: tuple[int, int, int]) -> int:
     """Carry it out with these as stdin, stdout and stderr; the exit status."""
+    loop = Loop()
+    return drive(
+        loop,
+        plan,
+        descriptors,
+        lambda port, done: Runner(Dialler(loop, ticket), plan, descriptors, port, done),
+    )
+
+
+def drive(
+    loop: Loop,
+    plan: Plan,
+    descriptors: tuple[int, int, int],
+    make: Callable[[DirectPort, Callable[[int], None]], Runner],
+) -> int:
+    """Run what ``make`` makes on this process's terminal, with its signals; the exit status."""
     terminal = None
     if plan.pty and descriptors[0] >= 0 and os.isatty(descriptors[0]):
         terminal = Terminal(descriptors[0])
         if plan.verb != "logs":
             terminal.guard()
-    loop = Loop()
     port = DirectPort(terminal)
     codes: list[int] = []
     try:
-        runner = Runner(Dialler(loop, ticket), plan, descriptors, port, codes.append)
+        runner = make(port, codes.append)
         port.runner = runner
         turn = None
         if not plan.pty and descriptors[0] >= 0 and os.isatty(descriptors[0]):

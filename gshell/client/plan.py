@@ -61,6 +61,10 @@ class Plan(Record):
     """A compiled regex of bytes: of ``logs``, only lines that match."""
     rank: int | None = None
     """Of ``logs``: of this one only."""
+    forwards: Any = None
+    """Port forwardings beside it: a list of `gshell.client.forwardspec.Forward`."""
+    display: Any = None
+    """The user's X display, for -X: a `gshell.client.forwardspec.Display`."""
 
     def __repr__(self) -> str:
         return f"Plan({self.verb}, {self.job or 'new'}, ***)"

@@ -137,6 +137,7 @@ class Runner:
         self._patience: Timer | None = None
         self._interrupts: list[float] = []
         self._relay: Any = None
+        self._forwards: Any = None
         self._writer = plan.verb == "run"
         self._out_is_tty = descriptors[1] >= 0 and os.isatty(descriptors[1])
         self._shows = plan.pty and self._out_is_tty  # a terminal's output on a terminal
@@ -239,11 +240,33 @@ class Runner:
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         seat = self._seat_of(talk)
         self._found()
+        first = seat is self._seats[0]
+        if self._plan.forwards and first and self._forwards is None and not self._done:
+            self._loop.soon(lambda: self._forward(seat))
         if self._plan.verb != "run" and not seat.tasks:
             self._joined_running(seat, welcome)
         plan = self._plan
         if plan.pty and not plan.detach and plan.verb != "logs":
             self._enter_terminal(welcome)
+
+    def _forward(self, seat: _Seat) -> None:
+        """Port forwarding beside the step; if it ends, the step goes on."""
+        if self._done or self._forwards is not None:
+            return
+        from gshell.client.forwards import Forwards
+
+        def ended(error: GshellError | None) -> None:
+            if error is not None:
+                self._say(f"gshell: {error.message}")
+
+        where = {"beside": f"{seat.talk.job}.{seat.talk.index}"}
+        plan = self._plan
+        self._forwards = Forwards(
+            self._dialler, plan.forwards, where, self._say, ended, plan.display
+        )
+        self._forwards.talk.trusts = seat.talk.trusts
+        self._forwards.fresh = plan.verb == "run"
+        self._forwards.start()
 
     def _joined_running(self, seat: _Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
@@ -818,6 +841,8 @@ class Runner:
         if self._done:
             return
         self._done = True
+        if self._forwards is not None:
+            self._forwards.close()
         if self._stdin is not None:
             self._stdin.close()
         for seat in self._seats:
@@ -996,6 +1021,8 @@ class Runner:
             return
         self._done = True
         self._leave_terminal()
+        if self._forwards is not None:
+            self._forwards.close()
         if self._stdin is not None:
             self._stdin.close()
         for seat in self._seats:

@@ -29,14 +29,7 @@ def _context(protocol: int, ticket: Ticket | None) -> ssl.SSLContext:
         context.load_verify_locations(cadata=ticket.ca)
         context.verify_mode = ssl.CERT_REQUIRED
         if ticket.cert:
-            fd = os.memfd_create(
-                "gshell-key"
-            )  # the ssl module loads keys from files only; none is written
-            try:
-                os.write(fd, (ticket.cert + "\n" + ticket.key).encode())
-                context.load_cert_chain(f"/proc/self/fd/{fd}")
-            finally:
-                os.close(fd)
+            _load_chain(context, ticket.cert, ticket.key)
     return context
 
 
@@ -52,6 +45,24 @@ def server_context(ticket: Ticket) -> ssl.SSLContext:
     context = _context(ssl.PROTOCOL_TLS_SERVER, ticket)
     context.num_tickets = 0  # no session resumption: nothing but our own bytes after the handshake
     return context
+
+
+def lone_server_context(cert: str, key: str) -> ssl.SSLContext:
+    """For a listener with a certificate of its own that nobody has to believe: who calls proves
+    itself afterwards (:mod:`gshell.net.handshake`)."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, None)
+    _load_chain(context, cert, key)
+    context.num_tickets = 0
+    return context
+
+
+def _load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
+    fd = os.memfd_create("gshell-key")  # the ssl module loads keys from files only; none is written
+    try:
+        os.write(fd, (cert + "\n" + key).encode())
+        context.load_cert_chain(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 class Tls:

@@ -120,6 +120,10 @@ class Installation:
         agents = json.loads(out)
         return len(agents["agents"] if isinstance(agents, dict) else agents)
 
+    def agent_ids(self) -> list[str]:
+        agents = json.loads(self._gshell(self.client.env, "agents", "--json"))
+        return [str(agent["id"]) for agent in agents["agents"]]
+
     # -- processes -----------------------------------------------------------------------------
 
     def door_pid(self) -> int:

@@ -15,13 +15,14 @@ from typing import Any
 from property import fuzz_wire
 from property.fuzz import Luck, Target
 
+from gshell.agent import gloginwords
 from gshell.agent.agent import Agent, Facts
 from gshell.agent.attachment import Attachment
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.cli import commands, values
 from gshell.cli import plan as plans
-from gshell.client import background, render
+from gshell.client import background, forwardspec, render
 from gshell.client.conversation import Dialler
 from gshell.client.plan import Plan, Surroundings
 from gshell.client.run import Runner
@@ -29,7 +30,7 @@ from gshell.errors import GshellError, RemoteProtocolError, UsageError
 from gshell.model import vt
 from gshell.model.sanitize import sanitize, sanitize_all
 from gshell.model.ticket import Ticket
-from gshell.net import address, control, relaylink, rendezvous
+from gshell.net import address, control, handshake, mux, relaylink, rendezvous, socks, x11
 from gshell.net.loop import Loop
 from gshell.wire import frames, peer
 from kit import hostile
@@ -540,6 +541,69 @@ _LUCK = [bytes(range(256)), bytes(64), b"\xff" * 40, bytes(range(200, 0, -7)), b
 _FRAMES = [b"\2" + fuzz_wire.make_bytes(__import__("random").Random(n)) for n in range(40)]
 _HANDOVER = b"1\0/\x00022\x001\x001\x002\0run\0true\0A=b"
 
+
+def mux_bytes(data: bytes) -> None:
+    """Frames of port forwarding, at either end."""
+    luck = Luck(data)
+    decoder = mux.Decoder()
+    try:
+        for chunk in luck.chunks():
+            decoder.feed(chunk)
+            assert len(decoder._hold) <= mux.MAX_JSON + mux.HEAD.size + len(chunk)
+    except RemoteProtocolError:
+        pass
+
+
+def first_bytes(data: bytes) -> None:
+    """What strangers say first: to a SOCKS server, to a display, to and from an i2glogin."""
+    luck = Luck(data)
+    kind = luck.number(5)
+    chunks = list(luck.chunks())
+    key = handshake.key_of(b"k" * 16)
+    promised: tuple[type[Exception], ...] = (GshellError,)
+    if kind == 0:
+        feed: Any = socks.Socks().feed
+        promised = (socks.BadSocks,)
+    elif kind == 1:
+        feed = x11.Substitution(b"c" * 16, b"r" * 16).feed
+        promised = (ValueError,)
+    elif kind == 2:
+        feed = handshake.Host(key, b"c" * 32, b"n" * 32).feed
+    elif kind == 3:
+        feed = handshake.Caller(key, b"c" * 32, b"i" * 16, b"n" * 32).feed
+    else:
+
+        def feed(chunk: bytes) -> None:
+            list(x11.entries(chunk))
+            x11.cookie_for(chunk, "h", "", 1)
+
+    try:
+        for chunk in chunks:
+            feed(chunk)
+    except promised:
+        pass
+
+
+def forward_words(data: bytes) -> None:
+    """Addresses of i2glogin and of -L, -R, -D; DISPLAY."""
+    words = data.decode("utf-8", "replace").split("\0")
+    for word in words:
+        try:
+            gloginwords.parse_place(word)
+        except UsageError:
+            pass
+        for kind in "LRD":
+            try:
+                forwardspec.parse(kind, word)
+            except ValueError:
+                pass
+        x11.parse_display(word)
+    try:
+        gloginwords.parse(words)
+    except UsageError:
+        pass
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -571,5 +635,13 @@ TARGETS = {
         Target("agent-of-client", agent_of_client, _LUCK),
         Target("client-of-agent", client_of_agent, _LUCK),
         Target("client-of-relay", client_of_relay, _LUCK),
+        Target("mux", mux_bytes, [
+            b"\5" + mux.encode(mux.OPEN, 1, {"host": "h", "port": 1}) + mux.data(1, b"abc") + mux.credit(1, 9)]),
+        Target("first-bytes", first_bytes, [
+            b"\0\5\x05\x01\0\x05\x01\0\x03\x04node\0\x16", b"\0\5\x04\x01\0\x50\0\0\0\1me\0h\0",
+            b"\1\5l\0\x0b\0\0\0\x12\0\x10\0\0\0MIT-MAGIC-COOKIE-1\0\0" + b"c" * 16, b"\2\5" + b"x" * 80,
+            b"\3\5" + handshake.MAGIC + b"n" * 32 + b"\1" + b"m" * 32, b"\4\5" + x11.authority(1, b"c" * 16)]),
+        Target("forward-words", forward_words, [
+            b"24599:158.109.65.149\0[::1]:24599\x008080:db:80\0*:1:[fe80::1]:2\0:10.0", b"-r\0-p\x001:h\0-t\0-c\0sh"]),
     )
 }  # fmt: skip

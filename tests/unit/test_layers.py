@@ -31,6 +31,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.client": {
         "gshell.model", "gshell.wire", "gshell.net", "gshell.cast", "gshell.config",
     },
+    "gshell.glogin": {
+        "gshell.model", "gshell.wire", "gshell.net", "gshell.config", "gshell.client",
+        "gshell.agent",  # one command line for both ends; with -r it is the remote one
+    },
     "gshell.sweep": {"gshell.model", "gshell.client", "gshell.config"},
     "gshell.cli": {
         "gshell.model", "gshell.client", "gshell.sweep", "gshell.cast", "gshell.config",
@@ -39,6 +43,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "relay",  # the verb `relay` is the relay's own command line
         "relay.auth",  # `doctor` reads the dates of a ticket's certificate
         "gshell.agent",  # the verb `agent` starts one
+        "gshell.glogin",  # the verb `glogin` is i2glogin
         "gshell.repl",  # no verb at all starts the prompt
     },
     "gshell.repl": {"gshell.model", "gshell.client", "gshell.cli", "gshell.config"},
@@ -70,7 +75,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
 ONLY_IN = {  # third party: the only modules that know it
     "asyncssh": {"relay.ssh", "relay.pilots", "gshell.sweep"},
     "classad2": {"gshell.jdl"},
-    "cryptography": {"relay.auth"},
+    "cryptography": {
+        "relay.auth",
+        "gshell.glogin.certificate",  # a listener's own: the standard library makes none
+    },
     "matplotlib": {"gshell.sweep.plots"},
     "prompt_toolkit": {"gshell.repl"},
     "rich": {"gshell.cli.render"},
@@ -80,7 +88,8 @@ ONLY_IN = {  # third party: the only modules that know it
 
 PURE = {
     "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
-    "gshell.sweep.space", "relay.broker",
+    "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
+    "gshell.net.x11",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {

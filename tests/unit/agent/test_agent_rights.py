@@ -49,3 +49,21 @@ def test_the_archive_looks_on_and_nothing_else(change, spec, may):
 )  # fmt: skip
 def test_who_comes_is_who_was_announced(announced, user, may):
     assert agent()._may({**ATTACH, "user": announced}, user) == may
+
+
+def test_a_service_that_nobody_is_left_to_talk_to_is_ended():
+    class Step:
+        state, service, attachments, cancelled = "running", "forward", {}, False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    for service, attachments, ends in (
+        ("forward", {}, True),
+        ("", {}, False),
+        ("files", {1: 1}, False),
+    ):
+        step = Step()
+        step.service, step.attachments = service, attachments
+        Agent.on_left(None, step)  # type: ignore[arg-type]
+        assert step.cancelled is ends

@@ -145,3 +145,29 @@ def test_the_escape_character(typed: str, escape: str | None) -> None:
 def test_inside_ssh_is_known() -> None:
     assert not made("run true").inside_ssh
     assert made("run true", env={"SSH_TTY": "/dev/pts/1"}).inside_ssh
+
+
+def test_forwarding_is_part_of_the_plan_with_paths_of_this_directory():
+    forwards = made("run -L ./s:/t -R 9:u/v -D 1080 true").forwards
+    assert [str(forward) for forward in forwards] == [
+        "-L /proj/here/./s to /t",
+        "-R localhost:9 to /proj/here/u/v",
+        "-D localhost:1080",
+    ]
+    assert made("run true").forwards is None
+
+
+def test_x_needs_a_display_and_says_which_one_there_will_be():
+    with pytest.raises(UsageError, match="DISPLAY is not set"):
+        made("run -X true")
+    found = made("run -X true", env={"DISPLAY": ":0", "HOME": "/home/me"})
+    assert found.spec["extra_env"] == {
+        "DISPLAY": f"localhost:{found.display.there}.0",
+        "XAUTHORITY": found.display.file,
+    }
+    assert found.display.authority == "/home/me/.Xauthority"
+
+
+def test_forwarding_and_detach_exclude_each_other():
+    with pytest.raises(UsageError, match="--detach ends it"):
+        made("run --detach -D 1 true")
