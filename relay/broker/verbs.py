@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gshell.errors import UsageError
 from relay.broker import feed, places, rights, shares
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
@@ -14,6 +15,7 @@ from relay.broker.model import Job, Member
 from relay.broker.said import number, text
 from relay.broker.states import JobState
 from relay.broker.views import agent_view, job_view, shared_job_view
+from relay.broker.wants import Wants
 
 _HUP, _KILL, _TERM, _CONT = 1, 9, 15, 18
 _SIGNALS = range(1, 65)
@@ -203,6 +205,11 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if not isinstance(spec, dict) or not tasks or not size:
         b.refuse_verb(up.conn, re, "usage", "a job needs a spec, and at least one task")
         return
+    try:
+        wants = Wants.parse(message)
+    except UsageError as error:
+        b.refuse_verb(up.conn, re, "usage", error.message, error.hint)
+        return
     if b.crowded(up.user):
         b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
@@ -213,7 +220,8 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     job = Job(
         b.new_id(), up.user, b.now,
         [Member(tasks, pin=pin) for _ in range(size)],
-        JobState.QUEUED, text(spec, "name"), _argv0(spec), pool, bool(spec.get("pty")), spec=spec,
+        JobState.QUEUED, wants.name or text(spec, "name"), _argv0(spec), pool,
+        bool(spec.get("pty")), wants=wants, spec=spec,
     )  # fmt: skip
     b.add_job(job)
     b.queue(job)

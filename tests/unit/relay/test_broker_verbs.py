@@ -85,12 +85,13 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
     assert set(bench.job(job)) == {
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
-        "archived", "archived_bytes",
-        "pool",
+        "archived", "archived_bytes", "pool", "site", "lane", "loss", "walltime", "after",
+        "parent",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {
         "id", "host", "user", "cpus", "memory_bytes", "tags", "slots", "free", "state", "since",
+        "site", "pilot", "node", "lrms_id", "ends_at", "idle_since",
         "pid", "version", "pool",
     }  # fmt: skip
     assert bench.agents()["n1"]["tags"] == ["gpu"]
