@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from relay.broker import archiving, ends, feed, joins, places, reports, shares, verbs
+from relay.broker import pilots as _pilots
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
@@ -88,6 +89,7 @@ class Broker:
             case Lagging():
                 feed.on_resync(b, event.conn)
             case Tick():
+                _pilots.on_tick(b)
                 places.tell_waiting(b)
                 feed.beat(b)
             case _:
@@ -175,6 +177,9 @@ class Broker:
         withdrawn: Iterable[str] = (),
         groups: Iterable[tuple[str, frozenset[str]]] = (),
         shared: Iterable[Message] = (),
+        sites: Iterable[Message] = (),
+        pilots: Iterable[Message] = (),
+        next_pilot: int = 1,
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
@@ -193,6 +198,7 @@ class Broker:
             self._restore_job(b, Job.restored(record))
         for record in shared:
             shares.restore(b, record)
+        _pilots.restore(b, sites, pilots, next_pilot)
         b.unwritten.clear()
         feed.publish(b)  # to nobody yet
         b.out = []

@@ -60,6 +60,21 @@ class Settings:
     hiccup or a relay's restart; a machine that was reset in between has to wait."""
     boots_kept: int = 16
     """Processes remembered of an agent: who of them was followed by another one stays out."""
+    sites_per_user: int = 64
+    pilots_per_site: int = 1000
+    """Not over, those a person asked for too."""
+    pilots_per_user: int = 2000
+    pilots_kept: int = 200
+    """Pilots that are over, remembered per user."""
+    pilot_repeat_s: float = 30.0
+    """What a submitter has not answered is said to it again after this."""
+    autoscale_after_s: float = 5.0
+    """A job that names no site waits this long for the agents there are before a site is asked."""
+    backoff_s: float = 30.0
+    """A site that failed is asked again after this; twice as long after each further failure."""
+    backoff_most_s: float = 1800.0
+    pause_after: int = 3
+    """Failures in a row after which a site is asked no more until its user says so."""
     agents_remembered: int = 10_000
     """Agents whose processes are remembered; those that are away go first."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell.errors import UsageError
-from relay.broker import feed, places, rights, shares
+from relay.broker import feed, pilots, places, rights, shares, sites
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
 from relay.broker.model import Job, Member
@@ -49,20 +49,8 @@ def _none(b: Books, conn: Conn, re: Any, what: str, hint: str) -> None:
 # -------------------------------------------------------------------------------------------- lists
 
 
-def _whose(b: Books, up: ConnUp, re: Any, message: Message) -> str | None:
-    """The user whose things are asked for, empty for everybody's; None: they are not to be seen,
-    and that was answered."""
-    user = message.get("user")
-    if not message.get("everyone") and user in (None, "", up.user):
-        return up.user
-    if not rights.is_admin(up):
-        b.refuse_verb(up.conn, re, "denied", "only administrators see what is others'")
-        return None
-    return "" if message.get("everyone") else str(user)
-
-
 def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    whose = _whose(b, up, re, message)
+    whose = rights.whose(b, up, re, message)
     if whose is None:
         return
     wanted = message.get("ids")
@@ -83,7 +71,7 @@ def _view(up: ConnUp, job: Job) -> Message:
 
 
 def _agents(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    whose = _whose(b, up, re, message)
+    whose = rights.whose(b, up, re, message)
     if whose is None:
         return
     if not whose:
@@ -309,6 +297,14 @@ def _at_desk(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.out.append(AtDesk(up, re, message))
 
 
+def _pilot(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    """A submitter's report on a pilot, or a request for one's invite."""
+    if "state" in message:
+        pilots.on_report(b, up, re, message)
+    else:
+        _at_desk(b, up, re, message)
+
+
 def _for_admins(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if up.standing != "admin":
         b.refuse_verb(
@@ -345,7 +341,16 @@ VERBS: dict[str, Verb] = {
     "redeem": shares.on_redeem,
     "invite": _at_desk,
     "ticket": _at_desk,
-    "pilot": _at_desk,
+    "pilot": _pilot,
+    "sites": sites.on_sites,
+    "site-put": sites.on_put,
+    "site-drop": sites.on_drop,
+    "site-pause": sites.on_pause,
+    "site-ad": sites.on_ad,
+    "submitter": pilots.on_submitter,
+    "pilots": pilots.on_pilots,
+    "pilot-start": pilots.on_start,
+    "pilot-cancel": pilots.on_cancel,
     "keys": _at_desk,
     "revoke": _revoke,
     "users": _for_admins,

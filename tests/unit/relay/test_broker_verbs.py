@@ -22,9 +22,15 @@ ABOUT_ONE = {
     "drain": {"agent": "n1"},
     "stop-agent": {"agent": "n1"},
     "share": {"job": "1"},
+    "site-drop": {"site": "1"},
+    "site-pause": {"site": "1"},
+    "site-ad": {"site": "1"},
+    "pilot-start": {"site": "1"},
+    "pilot-cancel": {"pilot": "1"},
 }
 ABOUT_NONE = {
-    "jobs", "agents", "whoami", "submit", "whynot", "watch", "shares", "redeem",
+    "jobs", "agents", "whoami", "submit", "whynot", "watch", "shares", "redeem", "sites", "site-put",
+    "submitter", "pilots",
 }  # fmt: skip
 AT_DESK = {"invite", "ticket", "pilot", "keys", "revoke", "users", "user-add", "user-revoke"}
 
