@@ -72,6 +72,7 @@ class Books:
         self.withdrawn: set[str] = set()  # serials of credentials that count no more
         self.groups_of: dict[str, frozenset[str]] = {}  # user -> groups
         self.sites: dict[str, dict[str, Site]] = {}  # user -> name -> site
+        self.dropped: set[str] = set()  # keys of sites, while their submitters do not know
         self.submitters: dict[Conn, Submitter] = {}
         self.pilots: dict[str, Pilot] = {}  # those that are over, too
         self.pilots_of: dict[str, dict[str, Pilot]] = {}  # user -> those that are not over
@@ -81,6 +82,7 @@ class Books:
         self.unwritten_pilots: dict[str, Pilot] = {}
         self.scale: set[str] = set()  # users for whom autoscaling may want something else now
         self.scaled_at: dict[str, float] = {}
+        self.unfit: dict[tuple[str, object], float] = {}  # (site, kind of job) -> since when
         self.next_id = 1
         self.next_pilot = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -257,7 +259,7 @@ class Books:
         agent = self.agents.get(job.members[index].agent_id)
         if agent is not None and (job.id, index) in agent.here:
             agent.drop((job.id, index))
-            if not agent.here:
+            if job.members[index].started_at is not None:
                 agent.idle_since = self.now
             self.touch(agent)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, ends, feed, joins, places, reports, shares, verbs
+from relay.broker import archiving, autoscale, ends, feed, joins, places, reports, shares, verbs
 from relay.broker import pilots as _pilots
 from relay.broker.books import Books
 from relay.broker.events import (
@@ -54,6 +54,7 @@ class Broker:
         b.out = []
         self._dispatch(b, event)
         b.run_timers()
+        autoscale.run(b)
         b.write()
         feed.publish(b)
         return b.out
@@ -90,6 +91,7 @@ class Broker:
                 feed.on_resync(b, event.conn)
             case Tick():
                 _pilots.on_tick(b)
+                autoscale.on_tick(b)
                 places.tell_waiting(b)
                 feed.beat(b)
             case _:

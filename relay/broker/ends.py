@@ -6,7 +6,7 @@ hangs on it. Nothing here waits for anybody's consent.
 
 from __future__ import annotations
 
-from relay.broker import feed, pilots, places, reports, verbs
+from relay.broker import feed, pilots, places, reports, submitters, verbs
 from relay.broker.books import Books
 from relay.broker.events import Close, Conn, Cut, Revoked
 from relay.broker.model import Agent, Attachment
@@ -24,7 +24,7 @@ def on_down(b: Books, conn: Conn) -> None:
             reports.on_away(b, agent)
         return
     feed.forget(b, conn)
-    pilots.on_conn_down(b, conn)
+    submitters.on_down(b, conn)
     for job_id in b.waiters.pop(conn, ()):
         job = b.jobs.get(job_id)
         if job is None:

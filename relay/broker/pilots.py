@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from gshell.errors import UsageError
-from relay.broker import reports, rights, sites
+from relay.broker import reports, rights, sites, supply
 from relay.broker.books import Books
-from relay.broker.events import Conn, ConnUp, Journal, Message
+from relay.broker.events import ConnUp, Journal, Message
 from relay.broker.model import Agent
 from relay.broker.said import number, stamp, text
 from relay.broker.sitemodel import (
@@ -24,92 +24,18 @@ from relay.broker.sitemodel import (
     SUBMITTED,
     Pilot,
     Site,
-    Submitter,
 )
-from relay.broker.wants import Wants, site_name
+from relay.broker.wants import Wants
 
 AT_ONCE = 64  # pilots of one request
-LISTED = 4096  # pilots that a submitter says it has
+NO_AGENT = "it ran, and no agent of it came"
 _HOSTS = 1024  # of a pilot, remembered
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORT_S = 60.0  # agents that are gone before have done nobody any good
 _BACK_S = 60.0  # after our restart: an agent whose pilot is over may still be there
 
 
-# --------------------------------------------------------------------------------------- submitters
-
-
-def on_submitter(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    """A submitter registers: with the sites it reaches, and all the pilots it knows."""
-    host = text(message, "host", sites.HOST)
-    id = text(message, "submitter", 64) or host[:64]
-    known, named = message.get("pilots") or [], message.get("sites") or []
-    if not id or not isinstance(known, list) or not isinstance(named, list):
-        b.refuse_verb(up.conn, re, "usage", "a submitter has a host, sites and pilots")
-        return
-    if len(known) > LISTED or len(named) > b.settings.sites_per_user:
-        b.refuse_verb(up.conn, re, "full", "too many pilots or sites")
-        return
-    try:
-        reached = [_reached(b, up.user, id, one) for one in named]
-    except UsageError as error:
-        b.refuse_verb(up.conn, re, "usage", error.message, error.hint)
-        return
-    for older in [s for s in b.submitters.values() if s.user == up.user and s.host == host]:
-        del b.submitters[older.conn]
-        if older.conn != up.conn:
-            b.send(older.conn, {"m": "superseded"})
-    b.choices += 1
-    here = b.submitters[up.conn] = Submitter(up.conn, up.user, id, host, b.choices)
-    for site in b.sites.get(up.user, {}).values():
-        if site.name in reached or site.submitter == id or (host and site.host == host):
-            sites.claim(b, site, here)
-    b.audit_of(up, "submitter", f"host {host}", pilots=len(known))
-    views = [sites.site_view(b, site) for site in b.sites.get(up.user, {}).values()]
-    b.answer(up.conn, re, sites=views)
-    _resolve(b, here, {str(name)[:64] for name in known})
-    b.changed.add(up.user)
-    b.scale.add(up.user)
-
-
-def _reached(b: Books, user: str, id: str, one: Any) -> str:
-    """The name of a site in a registration; said with all its facts, it is put as well."""
-    if isinstance(one, str):
-        return site_name("site", one)
-    site = sites.parse(user, {**one, "submitter": id} if isinstance(one, dict) else one)
-    sites.put(b, site)
-    return site.name
-
-
-def _resolve(b: Books, here: Submitter, known: set[str]) -> None:
-    """What only one side knows: none is leaked, none is doubled."""
-    for pilot in list(b.pilots_of.get(here.user, {}).values()):
-        if pilot.submitter != here.id and not (here.host and pilot.host == here.host):
-            continue
-        pilot.submitter, pilot.host = here.id, here.host
-        if pilot.id in known or not pilot.reported:
-            pilot.blind = False
-            if pilot.canceled or not pilot.reported:
-                _tell(b, pilot)
-            continue
-        # It said that it had it, and has no memory of it: if the batch job lives, it is not ours.
-        b.send(here.conn, {"m": "pilot-cancel", "pilot": pilot.id})
-        end(b, pilot, ENDED, "its submitter knows nothing of it any more")
-    for name in sorted(known):
-        lives = b.pilots.get(name)
-        if lives is None or lives.user != here.user or lives.over:
-            b.send(here.conn, {"m": "pilot-cancel", "pilot": name})
-
-
-def on_conn_down(b: Books, conn: Conn) -> None:
-    """What a submitter submitted stays as it was last seen."""
-    gone = b.submitters.pop(conn, None)
-    if gone is not None:
-        b.changed.add(gone.user)
-        b.scale.add(gone.user)
-
-
-def _tell(b: Books, pilot: Pilot) -> None:
+def tell(b: Books, pilot: Pilot) -> None:
     """Say to its submitter what it has not answered, if it is there."""
     here = sites.find_submitter(b, pilot.user, pilot.submitter, pilot.host)
     if here is None:
@@ -131,7 +57,7 @@ def on_tick(b: Books) -> None:
     """Say again what was not answered."""
     for pilot in list(b.owed.values()):
         if b.now - pilot.told_at >= b.settings.pilot_repeat_s:
-            _tell(b, pilot)
+            tell(b, pilot)
 
 
 # -------------------------------------------------------------------------------------- their lives
@@ -170,7 +96,7 @@ def start(
     keep(b, pilot)
     b.audit(pilot.user, "pilot-submit", f"pilot {pilot.id}", site=site.name, nodes=nodes,
             by_hand=by_hand)  # fmt: skip
-    _tell(b, pilot)
+    tell(b, pilot)
     return pilot
 
 
@@ -188,7 +114,7 @@ def cancel(b: Books, pilot: Pilot, why: str) -> None:
     b.owed[pilot.id] = pilot
     keep(b, pilot)
     b.audit(pilot.user, "pilot-cancel", f"pilot {pilot.id}", why=why)
-    _tell(b, pilot)
+    tell(b, pilot)
 
 
 def end(b: Books, pilot: Pilot, state: str, reason: str, final: bool = False) -> None:
@@ -202,12 +128,11 @@ def end(b: Books, pilot: Pilot, state: str, reason: str, final: bool = False) ->
     keep(b, pilot)
     _remember(b, pilot)
     site = sites.find(b, pilot.user, pilot.site)
-    if site is not None and early and not pilot.canceled:
-        words = pilot.reason or "it ended, and no agent had come"
+    if site is not None and early and pilot.canceled in ("", NO_AGENT):
+        words = pilot.canceled or pilot.reason or "it ended, and no agent had come"
         sites.failed(b, site, words, pilot.made_at, final and not pilot.by_hand)
-    for agent_id in sorted(pilot.agents):
-        agent = b.agents.get(agent_id)
-        if agent is not None and agent.conn is None:
+    for agent in agents_of(b, pilot):
+        if agent.conn is None:
             reports.lose_agent(b, agent, over_why(b, agent))
 
 
@@ -237,6 +162,9 @@ def restore(
     b.next_pilot = next_pilot
     for record in of_sites:
         site = Site.restored(record)
+        if record.get("dropped"):
+            b.dropped.add(site.key)
+            continue
         b.sites.setdefault(site.user, {})[site.name] = site
     pilots = [Pilot.restored(record) for record in of_pilots]
     for pilot in sorted(pilots, key=lambda p: (p.ended_at or 0.0, p.made_at, len(p.id), p.id)):
@@ -285,6 +213,7 @@ def on_report(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.log(f"submitter of {up.user}: pilot {name} is {state[:16]!r}, which means nothing")
         return
     before = pilot.record()
+    pilot.blind = False
     _take(b, pilot, message, state)
     if state in OVER:
         end(b, pilot, state, text(message, "reason"), message.get("final") is True)
@@ -351,6 +280,11 @@ def on_hello(b: Books, agent: Agent, message: Message) -> None:
         if site.gives != agent.slots:
             site.gives = agent.slots
             sites.keep(b, site)
+    supply.learn(b, agent)
+
+
+def agents_of(b: Books, pilot: Pilot) -> list[Agent]:
+    return [b.agents[name] for name in sorted(pilot.agents) if name in b.agents]
 
 
 def over_why(b: Books, agent: Agent) -> str:

@@ -161,7 +161,6 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
         job = b.jobs.get(key[0])
         if job is None:
             agent.drop(key)
-            agent.idle_since = b.now
             b.touch(agent)
         elif not job.started:
             places.displace(b, job)

@@ -21,6 +21,7 @@ from relay.broker.wants import MEMORY, YEAR_S, site_name
 
 AD_BYTES = 16 * 1024
 MORE_BYTES = 8 * 1024
+DROPPED = 10_000  # sites that are remembered as dropped, of all users
 HOST, WORD, WORDS = 253, 1024, 64
 AGENTS, SLOTS, NODES = 100_000, 1 << 20, 10_000
 
@@ -85,7 +86,8 @@ def parse(user: str, value: Any) -> Site:
         raise UsageError("a site is an object with a name")
     found: Message = {}
     for name, read in _READERS.items():
-        if value.get(name) is not None:
+        unsaid = (None, 0) if name in ("max_agents", "idle") else (None,)
+        if value.get(name) not in unsaid:
             found[name] = read(name, value[name])
     more = {
         k: v for k, v in value.items() if k not in (*_READERS, *_SHOWN, "name", "more", "paused")
@@ -184,7 +186,19 @@ def put(b: Books, site: Site) -> None:
         if site == old:
             return
     of[site.name] = site
+    bury(b, site.key, False)
     keep(b, site)
+
+
+def bury(b: Books, key: str, dropped: bool = True) -> None:
+    """Remember, or no longer, that its submitter was away when it was dropped."""
+    if dropped and len(b.dropped) < DROPPED:
+        user, _, name = key.partition("/")
+        b.dropped.add(key)
+        b.out.append(Journal("site", key, {"user": user, "name": name, "dropped": True}))
+    elif key in b.dropped:
+        b.dropped.discard(key)
+        b.out.append(Journal("site", key, None))
 
 
 # -------------------------------------------------------------------------------------------- verbs
@@ -258,7 +272,10 @@ def on_drop(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         pilots.cancel(b, pilot, f"site {site.name} was dropped")
     _tell(b, site, gone=True)
     b.audit_of(up, "site-drop", f"site {site.name}", pilots=len(live))
+    away = submitter_of(b, site) is None and site.submitter != ""
     remove(b, site)
+    if away:
+        bury(b, site.key)
     b.answer(up.conn, re, canceled=[pilot.id for pilot in live])
 
 
@@ -292,9 +309,10 @@ def on_ad(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.refuse_verb(up.conn, re, "none", what)
         return
     ad = message.get("ad")
-    good = isinstance(ad, dict) and len(json.dumps(ad)) <= AD_BYTES
-    if good:
-        site.ad = ad  # type: ignore[assignment]
+    if isinstance(ad, dict):
+        if len(json.dumps(ad)) > AD_BYTES:  # of many queues: the site's own is in the ad itself
+            ad = {key: value for key, value in ad.items() if not isinstance(value, list | dict)}
+        site.ad = ad if len(json.dumps(ad)) <= AD_BYTES else {}
     site.ad_error = text(message, "error", TEXT)
     b.scale.add(up.user)
     if re is not None:

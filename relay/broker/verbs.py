@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell.errors import UsageError
-from relay.broker import feed, pilots, places, rights, shares, sites
+from relay.broker import feed, pilots, places, rights, shares, sites, submitters
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
 from relay.broker.model import Job, Member
@@ -347,7 +347,7 @@ VERBS: dict[str, Verb] = {
     "site-drop": sites.on_drop,
     "site-pause": sites.on_pause,
     "site-ad": sites.on_ad,
-    "submitter": pilots.on_submitter,
+    "submitter": submitters.on_register,
     "pilots": pilots.on_pilots,
     "pilot-start": pilots.on_start,
     "pilot-cancel": pilots.on_cancel,

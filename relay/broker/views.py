@@ -78,5 +78,5 @@ def agent_view(agent: Agent) -> Message:
         "node": agent.node,
         "lrms_id": agent.lrms_id,
         "ends_at": agent.ends_at,
-        "idle_since": agent.idle_since if not agent.here else None,
+        "idle_since": agent.idle_since if not agent.load else None,
     }
