@@ -361,6 +361,7 @@ def perform(b: Books, user: str, steps: list[Step]) -> None:
 
 def _stop(b: Books, agent: Agent, why: str) -> None:
     agent.stopping = agent.draining = True
+    pilots.release(b, agent)
     b.audit(agent.user, "stop-agent", f"agent {agent.id}", why=why)
     b.touch(agent)
     b.tell_agent(agent.id, {"m": "stop"})

@@ -78,6 +78,7 @@ class Books:
         self.pilots_of: dict[str, dict[str, Pilot]] = {}  # user -> those that are not over
         self.pilots_over: dict[str, dict[str, None]] = {}  # user -> ids, first over first
         self.owed: dict[str, Pilot] = {}  # whose submitter has not answered our last word
+        self.blind: dict[str, Pilot] = {}  # unknown to their submitters; their agents are there
         self.unwritten_sites: dict[str, Site] = {}
         self.unwritten_pilots: dict[str, Pilot] = {}
         self.scale: set[str] = set()  # users for whom autoscaling may want something else now

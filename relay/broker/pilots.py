@@ -54,7 +54,9 @@ def tell(b: Books, pilot: Pilot) -> None:
 
 
 def on_tick(b: Books) -> None:
-    """Say again what was not answered."""
+    """Say again what was not answered; who lived by its agents only is over with the last."""
+    for pilot in [pilot for pilot in b.blind.values() if not pilot.agents]:
+        end(b, pilot, ENDED, "its submitter knows nothing of it, its agents are gone")
     for pilot in list(b.owed.values()):
         if b.now - pilot.told_at >= b.settings.pilot_repeat_s:
             tell(b, pilot)
@@ -119,11 +121,13 @@ def cancel(b: Books, pilot: Pilot, why: str) -> None:
 
 def end(b: Books, pilot: Pilot, state: str, reason: str, final: bool = False) -> None:
     """It is over: its agents that are away do not come back."""
-    early = pilot.came_at is None or b.now - pilot.came_at < _SHORT_S
+    short = pilot.came_at is not None and b.now - pilot.came_at < _SHORT_S
+    early = pilot.came_at is None or (short and not pilot.released)
     pilot.state, pilot.ended_at = state, b.now
     pilot.reason = reason or pilot.reason
     pilot.position = None
     b.owed.pop(pilot.id, None)
+    b.blind.pop(pilot.id, None)
     b.pilots_of[pilot.user].pop(pilot.id, None)
     keep(b, pilot)
     _remember(b, pilot)
@@ -134,6 +138,14 @@ def end(b: Books, pilot: Pilot, state: str, reason: str, final: bool = False) ->
     for agent in agents_of(b, pilot):
         if agent.conn is None:
             reports.lose_agent(b, agent, over_why(b, agent))
+
+
+def release(b: Books, agent: Agent) -> None:
+    """The agent is told to stop: its pilot will end, as it should."""
+    pilot = b.pilots.get(agent.pilot)
+    if pilot is not None and not pilot.over and not pilot.released:
+        pilot.released = True
+        keep(b, pilot)
 
 
 def _remember(b: Books, pilot: Pilot) -> None:
@@ -213,7 +225,7 @@ def on_report(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.log(f"submitter of {up.user}: pilot {name} is {state[:16]!r}, which means nothing")
         return
     before = pilot.record()
-    pilot.blind = False
+    b.blind.pop(name, None)
     _take(b, pilot, message, state)
     if state in OVER:
         end(b, pilot, state, text(message, "reason"), message.get("final") is True)

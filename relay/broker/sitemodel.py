@@ -128,6 +128,8 @@ class Pilot:
     nodes_came: int = 0
     """How many of its nodes had an agent so far."""
     running_at: float | None = None
+    released: bool = False
+    """An agent of it was told to stop: that it ends is nobody's failure."""
     jobs: tuple[int, ...] = ()
     """For which it was started."""
     agents: set[str] = field(default_factory=set)
@@ -136,8 +138,6 @@ class Pilot:
     """When its submitter was last told something of it."""
     unneeded_at: float | None = None
     """Since when nobody waits for it."""
-    blind: bool = False
-    """Its submitter knows it no more; only its agents tell whether it lives."""
 
     @property
     def over(self) -> bool:
@@ -165,7 +165,7 @@ class Pilot:
         return cls(**fields)
 
 
-_FLEETING = ("agents", "told_at", "unneeded_at", "blind")
+_FLEETING = ("agents", "told_at", "unneeded_at")
 _PILOT = tuple(f.name for f in dataclasses.fields(Pilot) if f.name not in _FLEETING)
 
 

@@ -217,6 +217,7 @@ def site_view(b: Books, site: Site) -> Message:
         "extra": list(site.extra), "submitter_id": site.submitter,
         "submitter": there.host if there is not None else "",
         "host": site.host, "state": state_of(b, site), "paused": site.paused,
+        "failures": site.failures,
         "retry_at": site.retry_at if site.retry_at > b.now else None,
         "pilots": {state: n for state, n in counts.items() if n},
         "agents": sum(a.site == site.name for a in b.agents_of.get(site.user, {}).values()),

@@ -73,13 +73,13 @@ def _resolve(b: Books, here: Submitter, known: set[str]) -> None:
             continue
         pilot.submitter, pilot.host = here.id, here.host
         if pilot.id in known or not pilot.reported:
-            pilot.blind = False
+            b.blind.pop(pilot.id, None)
             if pilot.canceled or not pilot.reported:
                 pilots.tell(b, pilot)
             continue
         # It said that it had it, and has no memory of it.
         if any(a.conn is not None for a in pilots.agents_of(b, pilot)):
-            pilot.blind = True  # it lives, all the same
+            b.blind[pilot.id] = pilot  # it lives, all the same
             continue
         b.send(here.conn, {"m": "pilot-cancel", "pilot": pilot.id})
         pilots.end(b, pilot, ENDED, "its submitter knows nothing of it any more")

@@ -283,6 +283,7 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if agent.conn is None and not agent.here:
         b.remove_agent(agent)
     agent.stopping = agent.draining = True
+    pilots.release(b, agent)
     b.touch(agent)
     b.tell_agent(agent.id, {"m": "stop"})
     b.answer(up.conn, re)
