@@ -32,7 +32,9 @@ from relay.broker.supply import (
 
 OWN_S = 120.0  # of a pilot's walltime, for its own beginning and end
 LINGER_S = 15.0  # nobody has waited for a queued pilot so long: it goes. Else it would come and go
-EVERY_S = 1.0
+EVERY_S = 1.0  # between two plans for one user, ...
+SOONER_S = 0.05  # ... if a job has come,
+SHORT = 200  # ... and no more wait than this
 IDLE_S = 600.0  # of agents whose site is not there any more
 LOOKED = 2000  # waiting jobs that are looked at in one plan
 AT_ONCE = 64  # pilots that one plan starts
@@ -325,16 +327,19 @@ def on_tick(b: Books) -> None:
 
 
 def run(b: Books) -> None:
-    """Once in a round; each user at most once a second."""
+    """At the end of a round; each user at most once a second, but soon for who has just asked."""
     if not b.sites:
         b.scale.clear()
+        b.joined_queue.clear()
         return
     for user in [user for user in b.scale if user not in b.sites]:
         b.scale.discard(user)
     for user in sorted(b.scale):
-        if b.now - b.scaled_at.get(user, 0.0) >= EVERY_S:
+        soon = user in b.joined_queue and len(b.queues.get(user, ())) <= SHORT
+        if b.now - b.scaled_at.get(user, 0.0) >= (SOONER_S if soon else EVERY_S):
             b.scaled_at[user] = b.now
             b.scale.discard(user)
+            b.joined_queue.discard(user)
             perform(b, user, plan(b, user, b.now))
 
 

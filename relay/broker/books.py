@@ -82,6 +82,7 @@ class Books:
         self.unwritten_sites: dict[str, Site] = {}
         self.unwritten_pilots: dict[str, Pilot] = {}
         self.scale: set[str] = set()  # users for whom autoscaling may want something else now
+        self.joined_queue: set[str] = set()  # ... because a job of theirs has come
         self.scaled_at: dict[str, float] = {}
         self.unfit: dict[tuple[str, object], float] = {}  # (site, kind of job) -> since when
         self.next_id = 1
@@ -247,6 +248,7 @@ class Books:
             queue[i] = None
         self.changed.add(job.user)
         self.scale.add(job.user)
+        self.joined_queue.add(job.user)
 
     def unqueue(self, job: Job) -> None:
         queue = self.queues.get(job.user)
