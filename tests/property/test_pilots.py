@@ -317,7 +317,8 @@ def quiesce(w):
     assert all(waiting(w, name) for name in SITES)
     told, before = w.told, set(books.pilots)
     settle(w, 300)
-    assert (w.told - told) <= 2 and len(set(books.pilots) - before) <= 1, "it comes and goes"
+    assert w.told - told <= 2, "it comes and goes"
+    assert len(set(books.pilots) - before) <= 1, "it comes and goes"
 
 
 def waiting(w, name):

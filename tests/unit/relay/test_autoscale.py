@@ -136,7 +136,8 @@ def test_a_group_that_no_site_can_hold_starts_nothing(bench):
 def test_a_pilot_is_long_and_large_enough_for_its_job(bench):
     bench.submit("slurm", walltime=7200, memory=1 << 30)
     (told,) = bench.asked()
-    assert told["walltime"] >= 7200 + 60 and told["memory"] == 1 << 30
+    assert told["walltime"] >= 7200 + 60
+    assert told["memory"] == 1 << 30
     bench.submit("slurm", walltime=100_000)
     bench.after(2)
     assert len(bench.asked()) == 1  # the one on its way is too short
@@ -222,7 +223,8 @@ def test_of_a_pilot_with_several_nodes_all_end_or_none():
     assert bench.got(free, "stop") == []
     bench.ended(busy, job)
     bench.after(105)
-    assert bench.got(free, "stop") and bench.got(busy, "stop")
+    assert bench.got(free, "stop")
+    assert bench.got(busy, "stop")
 
 
 def test_so_many_agents_wait_whatever_there_is_to_do():

@@ -153,9 +153,11 @@ def test_a_submitter_of_another_user_says_nothing_of_my_pilots(bench):
 def test_the_newest_submitter_of_a_host_wins_and_its_sites_are_reached_through_it(bench):
     old = submitter(bench)
     new = submitter(bench, id="s2")
-    assert bench.got(old, "superseded") and not bench.got(new, "superseded")
+    assert bench.got(old, "superseded")
+    assert not bench.got(new, "superseded")
     started(bench)
-    assert bench.got(new, "pilot-submit") and not bench.got(old, "pilot-submit")
+    assert bench.got(new, "pilot-submit")
+    assert not bench.got(old, "pilot-submit")
     bench.gone(old)
     assert sites_of(bench)["slurm"]["state"] == "ok"
 
@@ -298,7 +300,8 @@ def test_a_site_with_live_pilots_is_dropped_by_force_only_and_its_pilots_with_it
     assert answer["canceled"] == [pilot]
     assert [m["pilot"] for m in bench.got(conn, "pilot-cancel")] == [pilot]
     assert bench.got(conn, "site")[-1]["gone"] is True
-    assert sites_of(bench) == {} and bench.journal["site"] == {}
+    assert sites_of(bench) == {}
+    assert bench.journal["site"] == {}
 
 
 def test_a_site_dropped_while_its_submitter_was_away_stays_dropped(bench):
@@ -363,5 +366,6 @@ def test_with_a_revoked_user_their_sites_and_pilots_go(bench):
     submitter(bench)
     started(bench)
     bench.revoke(whole=True)
-    assert bench.core.books.sites["alice"] == {} and not bench.core.books.pilots_of["alice"]
+    assert bench.core.books.sites["alice"] == {}
+    assert not bench.core.books.pilots_of["alice"]
     assert bench.journal["site"] == {}
