@@ -10,6 +10,7 @@ ask), `ends` (what ends, and what ends with it), `feed` (who watches, and what i
 (what is kept of what has ended), `views` (what they are shown).
 
 Batch systems: `wants` (what a job says it needs), `sitemodel` (what is remembered of sites and
-pilots), `sites`, `submitters`, `pilots` (who says what, what is told to whom), `supply` (what waiting
-jobs can count on), `autoscale` (how many pilots there should be), `outlook` (what who waits is told).
+pilots), `sites`, `submitters`, `pilots` (who says what, what is told to whom), `supply` (what
+waiting jobs can count on), `autoscale` (how many pilots there should be), `outlook` (what who waits
+is told).
 """
