@@ -19,6 +19,7 @@ from relay.broker.supply import (
     COMES_S,
     MARGIN_S,
     Unit,
+    could_run,
     counts,
     idle,
     node_slots,
@@ -135,7 +136,7 @@ class _Plan:
             return True
         shape = shape_of(job)
         if shape not in self.runnable:
-            self.runnable[shape] = places.choose(self.b, job, idle=True) is not None
+            self.runnable[shape] = could_run(self.b, job)
         return not self.runnable[shape]
 
     def _cover_one(self, job: Job, asks: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from relay.broker import pilots, places, supply
+from relay.broker import pilots, supply
 from relay.broker.books import Books
 from relay.broker.model import Job
 from relay.broker.sitemodel import ASKED, RUNNING, Pilot, Site
@@ -29,7 +29,7 @@ def explain(b: Books, job: Job) -> tuple[str, float | None] | None:
             coming, key=lambda p: (p.state != RUNNING, p.start_at or float("inf"), p.made_at)
         )
         return _of_pilot(b, best), _eta(b, best)
-    could_wait = places.choose(b, job, idle=True) is not None
+    could_wait = supply.could_run(b, job)
     if could_wait and not job.wants.site:
         return None  # all is in use, and no site has been asked yet
     found = [of[name] for name in job.wants.site] or sorted(of.values(), key=lambda s: s.name)

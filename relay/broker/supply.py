@@ -55,7 +55,7 @@ class Unit:
             return False
         if site != self.site if site else wants.site and self.site not in wants.site:
             return False
-        if wants.memory and self.memory and wants.memory > self.memory:
+        if wants.memory > self.memory and (self.memory or self.agent is not None):
             return False
         if self.agent is not None:
             return agrees(b, job, self.agent) and fits_time(self.agent, job, max(now, self.free_at))
@@ -126,6 +126,24 @@ def units_of(b: Books, user: str, now: float) -> list[Unit]:
         ]
     free.sort(key=lambda unit: unit.site != "")  # a site's own are for those who ask for them
     return free + soon + coming
+
+
+def could_run(b: Books, job: Job) -> bool:
+    """Are there agents of its user's that would do, were they idle?"""
+    able = [
+        Unit(a.site, a.slots, a.slots, a.memory_bytes, a)
+        for a in b.agents_of.get(job.user, {}).values()
+        if a.conn is not None and not a.draining and not a.pool
+    ]
+    able.sort(key=lambda unit: -unit.slots)
+    for index in sorted(range(job.size), key=lambda i: -job.members[i].tasks):
+        tasks, site = job.members[index].tasks, site_of(job, index)
+        fitting = (u for u in able if not u.taken and u.suits(b, job, tasks, site, b.now))
+        unit = next(fitting, None)
+        if unit is None:
+            return False
+        unit.taken = True
+    return True
 
 
 def counts(b: Books, job: Job) -> bool:
