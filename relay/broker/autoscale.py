@@ -37,7 +37,8 @@ EVERY_S = 1.0  # between two plans for one user, ...
 SOONER_S = 0.05  # ... if a job has come,
 SHORT = 200  # ... and no more wait than this
 IDLE_S = 600.0  # of agents whose site is not there any more
-LOOKED = 2000  # waiting jobs that are looked at in one plan
+LOOKED = 2000  # waiting jobs that are looked at in one plan, ...
+LOOKS = 100_000  # ... at so many agents and nodes
 AT_ONCE = 64  # pilots that one plan starts
 
 
@@ -84,7 +85,16 @@ class _Plan:
         self.sites = b.sites.get(user, {})
         self.units = units_of(b, user, now)
         self.left = sum(1 for unit in self.units if unit.room > 0)
+        self.by_site: dict[str, list[Unit]] = {}
+        for unit in self.units:
+            self.by_site.setdefault(unit.site, []).append(unit)
         self.seen: dict[object, int] = {}
+        self.full: dict[
+            str, int
+        ] = {}  # so many at the front are taken: of a site, of all
+        self.looks = 0
+        self.cut_short = False
+        """There were too many to look at all: what nobody has taken may be wanted."""
         self.live = b.pilots_of.get(user, {})
         self.starts: list[Start] = []
         self.able = {name for name, site in self.sites.items() if not pilots.why_not(b, site)}
@@ -119,8 +129,10 @@ class _Plan:
 
     def _cover(self) -> None:
         for looked, job_id in enumerate(self.b.queues.get(self.user, ())):
-            nothing_left = self.left == 0 and not any(self.room[name] for name in self.able)
-            if looked >= LOOKED or nothing_left or len(self.starts) >= AT_ONCE:
+            if self.left == 0 and not any(self.room[name] for name in self.able):
+                return
+            if looked >= LOOKED or self.looks >= LOOKS or len(self.starts) >= AT_ONCE:
+                self.cut_short = True
                 return
             job = self.b.jobs[job_id]
             if not counts(self.b, job):
@@ -167,15 +179,23 @@ class _Plan:
         tasks, site = job.members[index].tasks, site_of(job, index)
         # Room only shrinks: where one of this shape has looked in vain, no other one finds any.
         key = (shape_of(job), site) if job.size == 1 else None
-        for at in range(self.seen.get(key, 0) if key else 0, len(self.units)):
-            unit = self.units[at]
+        named = site or (job.wants.site[0] if len(job.wants.site) == 1 else "")
+        units = self.by_site.get(named, []) if named else self.units
+        full = self.full.get(named, 0)
+        while full < len(units) and units[full].room == 0:
+            full += 1
+        self.full[named] = full
+        first = max(full, self.seen.get(key, 0) if key else 0)
+        for at in range(first, len(units)):
+            unit = units[at]
             if not unit.taken and unit.room > 0 and unit.suits(self.b, job, tasks, site, self.now):
-                if key:
-                    self.seen[key] = at
-                return unit
+                break
+        else:
+            at, unit = len(units), None
+        self.looks += at - first
         if key:
-            self.seen[key] = len(self.units)
-        return None
+            self.seen[key] = at
+        return unit
 
     def _take(self, unit: Unit, job: Job, tasks: int) -> None:
         unit.room = 0 if job.wants.whole else max(0, unit.room - tasks)
@@ -227,6 +247,7 @@ class _Plan:
             for i in range(nodes):
                 unit = Unit(site.name, has, has, memory, walltime=walltime)
                 self.units.append(unit)
+                self.by_site.setdefault(site.name, []).append(unit)
                 self.left += 1
                 if i < len(members):
                     self._take(unit, job, members[i])
@@ -270,6 +291,8 @@ class _Plan:
             if late and not pilot.nodes_came and not pilot.canceled and pilot.state == RUNNING:
                 steps.append(Cancel(pilot.id, pilots.NO_AGENT))
             if pilot.by_hand or pilot.canceled or pilot.state == RUNNING or pilot.nodes_came:
+                continue
+            if self.cut_short:
                 continue
             nodes = pilot.nodes
             if unused.get(pilot.id, 0) < nodes or extra.get(pilot.site, nodes) < nodes:

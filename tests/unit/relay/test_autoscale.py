@@ -266,6 +266,39 @@ def test_after_a_restart_nothing_is_asked_for_that_is_about_to_be_back(bench):
     assert bench.asked() == [] == bench.canceled()
 
 
+def test_an_agent_that_will_be_back_after_a_restart_still_counts_as_waiting():
+    bench = Bench({"min_waiting": 1})
+    bench.after(1)
+    (told,) = bench.asked()
+    bench.report(told["pilot"], "running", lrms_id="1")
+    bench.came(told["pilot"])
+    bench.restart()
+    bench.sub = bench.client()
+    bench.request(bench.sub, "submitter", host="fe", sites=["slurm"], pilots=[told["pilot"]])
+    bench.after(30)
+    assert bench.asked() == []
+
+
+def test_an_agent_stays_for_a_group_whose_other_agent_is_on_its_way():
+    bench = Bench({"idle": 50})
+    (pilot,) = bench.request(bench.user, "pilot-start", site="slurm")["pilots"]
+    agent = bench.came(pilot, slots=1)
+    bench.after(10)
+    bench.submit("slurm", size=2)
+    bench.after(100)
+    assert bench.got(agent, "stop") == []
+
+
+def test_pilots_are_not_given_up_because_there_is_too_much_to_look_at(monkeypatch):
+    bench = Bench({"max_agents": 20})
+    bench.submit("slurm", count=20)
+    bench.after(3)
+    assert len(bench.asked()) == 20
+    monkeypatch.setattr(autoscale, "LOOKED", 3)
+    bench.after(60)
+    assert bench.canceled() == []
+
+
 def test_ten_thousand_waiting_jobs_are_planned_for_in_a_moment():
     bench = Bench({"max_agents": 200}, autoscale_after_s=0.0)
     books = bench.core.books
