@@ -89,9 +89,7 @@ class _Plan:
         for unit in self.units:
             self.by_site.setdefault(unit.site, []).append(unit)
         self.seen: dict[object, int] = {}
-        self.full: dict[
-            str, int
-        ] = {}  # so many at the front are taken: of a site, of all
+        self.full: dict[str, int] = {}  # so many at the front are taken: of a site, of all
         self.looks = 0
         self.cut_short = False
         """There were too many to look at all: what nobody has taken may be wanted."""
