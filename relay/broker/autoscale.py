@@ -306,7 +306,8 @@ class _Plan:
     def _idle_ends(self, extra: dict[str, int]) -> list[Step]:
         """Agents that have waited too long; of a pilot all or none, for one may be the others'
         way out."""
-        promised = {unit.agent.id for unit in self.units if unit.agent and unit.promised}
+        # Taken by a job that is not placed there, though it is free: that job does not want it.
+        vain = {u.agent.id for u in self.units if u.agent and u.room < u.slots and not u.promised}
         steps: list[Step] = []
         rows: dict[str, list[Agent]] = {}
         for agent in self.b.agents_of.get(self.user, {}).values():
@@ -320,12 +321,14 @@ class _Plan:
                 continue
             if not all(
                 a.conn is not None and idle(self.b, a) and a.idle_since <= limit
-                and a.id not in promised and not a.stopping
+                and not a.stopping
                 for a in agents
             ):  # fmt: skip
                 continue
             name = agents[0].site
-            counted = sum(1 for a in agents if not a.draining and self._waits(a))
+            counted = sum(
+                1 for a in agents if not a.draining and self._waits(a) and a.id not in vain
+            )
             if site is not None and extra[name] < counted:
                 continue
             if site is not None:
