@@ -84,7 +84,8 @@ class BrokerShell:
             jobs, journal.records("agent"), journal.next_id(), self.now(),
             journal.records("boots"), journal.withdrawn(),
             [(user.name, frozenset(user.groups)) for user in journal.users()],
-            journal.records("share"),
+            journal.records("share"), journal.records("site"), journal.records("batch"),
+            int(journal.meta("next_pilot").get("value", 1)),
         )  # fmt: skip
         self._perform(list(notes))
         loop.add(bus.fd, IN, lambda _: self.drain())

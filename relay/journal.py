@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from gshell.errors import GshellError
 
-_VERSION = 3  # of the tables; another number is another relay's
+_VERSION = 4  # of the tables; another number is another relay's
 _TABLES = """
 CREATE TABLE IF NOT EXISTS job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS agent (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS pilot (hash TEXT PRIMARY KEY, name TEXT NOT NULL,
     nodes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (serial TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS boots (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS site (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS credential_user ON credential (user);
 CREATE INDEX IF NOT EXISTS credential_agent ON credential (agent_id);
 """
@@ -42,7 +44,7 @@ _ADOPT = """
 INSERT OR IGNORE INTO user SELECT user, 'user', '[]', MIN(made), NULL FROM credential GROUP BY user;
 INSERT OR IGNORE INTO user SELECT user, 'user', '[]', MIN(made), NULL FROM invite GROUP BY user;
 """
-_RECORDS = ("job", "agent", "share", "boots", "meta")
+_RECORDS = ("job", "agent", "share", "boots", "site", "batch", "meta")  # batch: pilots' jobs
 
 
 def check(path: str) -> None:

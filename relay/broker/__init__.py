@@ -8,4 +8,9 @@ what goes out), `core` (the dispatch), `books` (all that one broker knows), `pla
 groups, deadlines), `joins` (data connections), `reports` (what agents say), `verbs` (what clients
 ask), `ends` (what ends, and what ends with it), `feed` (who watches, and what is told), `archiving`
 (what is kept of what has ended), `views` (what they are shown).
+
+Batch systems: `wants` (what a job says it needs), `sitemodel` (what is remembered of sites and
+pilots), `sites`, `submitters`, `pilots` (who says what, what is told to whom), `supply` (what
+waiting jobs can count on), `autoscale` (how many pilots there should be), `outlook` (what who waits
+is told).
 """

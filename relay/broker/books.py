@@ -24,6 +24,7 @@ from relay.broker.events import (
     Send,
 )
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings, Share
+from relay.broker.sitemodel import Pilot, Site, Submitter
 from relay.broker.states import JobState
 from relay.broker.views import job_view
 
@@ -70,7 +71,22 @@ class Books:
         self.lineages: dict[str, Lineage] = {}  # by agent, those not here any more too
         self.withdrawn: set[str] = set()  # serials of credentials that count no more
         self.groups_of: dict[str, frozenset[str]] = {}  # user -> groups
+        self.sites: dict[str, dict[str, Site]] = {}  # user -> name -> site
+        self.dropped: set[str] = set()  # keys of sites, while their submitters do not know
+        self.submitters: dict[Conn, Submitter] = {}
+        self.pilots: dict[str, Pilot] = {}  # those that are over, too
+        self.pilots_of: dict[str, dict[str, Pilot]] = {}  # user -> those that are not over
+        self.pilots_over: dict[str, dict[str, None]] = {}  # user -> ids, first over first
+        self.owed: dict[str, Pilot] = {}  # whose submitter has not answered our last word
+        self.blind: dict[str, Pilot] = {}  # unknown to their submitters; their agents are there
+        self.unwritten_sites: dict[str, Site] = {}
+        self.unwritten_pilots: dict[str, Pilot] = {}
+        self.scale: set[str] = set()  # users for whom autoscaling may want something else now
+        self.joined_queue: set[str] = set()  # ... because a job of theirs has come
+        self.scaled_at: dict[str, float] = {}
+        self.unfit: dict[tuple[str, object], float] = {}  # (site, kind of job) -> since when
         self.next_id = 1
+        self.next_pilot = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self.choices = 0
@@ -190,7 +206,13 @@ class Books:
     def write(self) -> None:
         for job in self.unwritten.values():
             self.out.append(Journal("job", str(job.id), job.record()))
+        for key, site in self.unwritten_sites.items():
+            self.out.append(Journal("site", key, site.record()))
+        for name, pilot in self.unwritten_pilots.items():
+            self.out.append(Journal("batch", name, pilot.record()))
         self.unwritten.clear()
+        self.unwritten_sites.clear()
+        self.unwritten_pilots.clear()
 
     def forget(self, job: Job) -> None:
         """As if it had never been; its number stays used."""
@@ -225,18 +247,23 @@ class Books:
             del queue[i]
             queue[i] = None
         self.changed.add(job.user)
+        self.scale.add(job.user)
+        self.joined_queue.add(job.user)
 
     def unqueue(self, job: Job) -> None:
         queue = self.queues.get(job.user)
         if queue is not None and job.id in queue:
             del queue[job.id]
             self.changed.add(job.user)
+            self.scale.add(job.user)
 
     def release(self, job: Job, index: int) -> None:
         """The member occupies nothing any more."""
         agent = self.agents.get(job.members[index].agent_id)
-        if agent is not None:
+        if agent is not None and (job.id, index) in agent.here:
             agent.drop((job.id, index))
+            if job.members[index].started_at is not None:
+                agent.idle_since = self.now
             self.touch(agent)
 
     def member_over(
@@ -306,6 +333,7 @@ class Books:
     def touch(self, agent: Agent) -> None:
         """Something that is shown of it has changed."""
         self.touched_agents[agent.id] = agent
+        self.scale.add(agent.user)
 
     def add_agent(self, agent: Agent) -> None:
         self.agents[agent.id] = agent
@@ -325,6 +353,10 @@ class Books:
         self.agents.pop(agent.id, None)
         self.agents_of.get(agent.user, {}).pop(agent.id, None)
         self.gone.append(("agent", agent.user, agent.id))
+        self.scale.add(agent.user)
+        pilot = self.pilots.get(agent.pilot)
+        if pilot is not None:
+            pilot.agents.discard(agent.id)
         self.pools.get(agent.pool, {}).pop(agent.id, None)
         self.out.append(Journal("agent", agent.id, None))
         lineage = self.lineages.get(agent.id)

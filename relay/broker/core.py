@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, ends, feed, joins, places, reports, shares, verbs
+from relay.broker import archiving, autoscale, ends, feed, joins, places, reports, shares, verbs
+from relay.broker import pilots as _pilots
 from relay.broker.books import Books
 from relay.broker.events import (
     Action,
@@ -53,6 +54,7 @@ class Broker:
         b.out = []
         self._dispatch(b, event)
         b.run_timers()
+        autoscale.run(b)
         b.write()
         feed.publish(b)
         return b.out
@@ -88,6 +90,8 @@ class Broker:
             case Lagging():
                 feed.on_resync(b, event.conn)
             case Tick():
+                _pilots.on_tick(b)
+                autoscale.on_tick(b)
                 places.tell_waiting(b)
                 feed.beat(b)
             case _:
@@ -175,6 +179,9 @@ class Broker:
         withdrawn: Iterable[str] = (),
         groups: Iterable[tuple[str, frozenset[str]]] = (),
         shared: Iterable[Message] = (),
+        sites: Iterable[Message] = (),
+        pilots: Iterable[Message] = (),
+        next_pilot: int = 1,
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
@@ -193,6 +200,7 @@ class Broker:
             self._restore_job(b, Job.restored(record))
         for record in shared:
             shares.restore(b, record)
+        _pilots.restore(b, sites, pilots, next_pilot)
         b.unwritten.clear()
         feed.publish(b)  # to nobody yet
         b.out = []

@@ -6,7 +6,7 @@ hangs on it. Nothing here waits for anybody's consent.
 
 from __future__ import annotations
 
-from relay.broker import feed, places, reports, verbs
+from relay.broker import feed, pilots, places, reports, submitters, verbs
 from relay.broker.books import Books
 from relay.broker.events import Close, Conn, Cut, Revoked
 from relay.broker.model import Agent, Attachment
@@ -24,6 +24,7 @@ def on_down(b: Books, conn: Conn) -> None:
             reports.on_away(b, agent)
         return
     feed.forget(b, conn)
+    submitters.on_down(b, conn)
     for job_id in b.waiters.pop(conn, ()):
         job = b.jobs.get(job_id)
         if job is None:
@@ -56,6 +57,7 @@ def on_revoked(b: Books, event: Revoked) -> None:
         for job in list(b.jobs_of.get(event.user, {}).values()):
             if not job.state.final:
                 verbs.end_job(b, job, event.why)
+        pilots.on_user_gone(b, event.user)
 
 
 def dismiss(b: Books, conn: Conn, code: str, why: str) -> None:

@@ -217,7 +217,7 @@ class Journal(NamedTuple):
     """A record to be safe before anything else of this round is done; None deletes it."""
 
     table: str
-    """"job", "agent", "share", "boots" or "meta"."""
+    """"job", "agent", "share", "boots", "site", "batch" (a pilot) or "meta"."""
     key: str
     value: Message | None
 

@@ -6,11 +6,13 @@ rest.
 
 from __future__ import annotations
 
+from gshell.errors import UsageError
 from relay.broker import archiving, places, rights, shares
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
 from relay.broker.states import JobState
+from relay.broker.wants import Wants
 
 SERVICES = ("files", "forward")  # the agent's own programs: gshell/agent/services
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
@@ -122,6 +124,11 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     ):
         b.refuse(ask, user, att, "denied", "the request makes no sense")
         return None
+    try:
+        wants = Wants.parse(body)
+    except UsageError as error:
+        b.refuse(ask, user, att, "denied", error.message)
+        return None
     if beside:
         where = _beside(b, user, beside)
         if where is None:
@@ -146,7 +153,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
         members = [Member() for _ in range(size)]
         group = group if size > 1 else ""
         job = Job(b.new_id(), user, b.now, members, warm=warm, group=group, pool=pool,
-                  beside=beside, service=service)  # fmt: skip
+                  beside=beside, service=service, wants=wants, name=wants.name)  # fmt: skip
         b.add_job(job)
         b.queue(job)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.broker.events import AskId, Conn, Message
 from relay.broker.states import TRANSITIONS, JobState
+from relay.broker.wants import NOTHING, Wants
 
 ARCHIVE = "@archive"  # the relay's archive, as a user and as an agent: no person has this name
 
@@ -59,6 +60,21 @@ class Settings:
     hiccup or a relay's restart; a machine that was reset in between has to wait."""
     boots_kept: int = 16
     """Processes remembered of an agent: who of them was followed by another one stays out."""
+    sites_per_user: int = 64
+    pilots_per_site: int = 1000
+    """Not over, those a person asked for too."""
+    pilots_per_user: int = 2000
+    pilots_kept: int = 200
+    """Pilots that are over, remembered per user."""
+    pilot_repeat_s: float = 30.0
+    """What a submitter has not answered is said to it again after this."""
+    autoscale_after_s: float = 5.0
+    """A job that names no site waits this long for the agents there are before a site is asked."""
+    backoff_s: float = 30.0
+    """A site that failed is asked again after this; twice as long after each further failure."""
+    backoff_most_s: float = 1800.0
+    pause_after: int = 3
+    """Failures in a row after which a site is asked no more until its user says so."""
     agents_remembered: int = 10_000
     """Agents whose processes are remembered; those that are away go first."""
 
@@ -81,6 +97,19 @@ class Agent:
     slots: int = 1
     pid: int = 0
     version: str = ""
+    site: str = ""
+    """The site whose batch system gave it its node; empty: it was started by hand."""
+    pilot: str = ""
+    """... in which pilot."""
+    node: int = 0
+    """... as which of that pilot's nodes."""
+    lrms: str = ""
+    lrms_id: str = ""
+    """The batch job's number, as its batch system says."""
+    ends_at: float | None = None
+    """When its batch system will end it; None: nobody knows."""
+    ad: Message = field(default_factory=dict)
+    """More facts, for requirements."""
     conn: Conn | None = None
     draining: bool = False
     stopping: bool = False
@@ -92,6 +121,8 @@ class Agent:
     here: set[tuple[int, int]] = field(default_factory=set)
     """Every member placed here that has not ended, warm ones too."""
     used: int = 0
+    idle_since: float = 0.0
+    """Since when nothing has been placed here."""
 
     @property
     def free(self) -> int:
@@ -112,14 +143,16 @@ class Agent:
         return {"id": self.id, "user": self.user, "boot": self.boot, "host": self.host,
                 "credential": self.credential, "slots": self.slots, "cpus": self.cpus,
                 "memory_bytes": self.memory_bytes, "tags": list(self.tags), "pid": self.pid,
-                "version": self.version, "pool": self.pool}  # fmt: skip
+                "version": self.version, "pool": self.pool, "site": self.site,
+                "pilot": self.pilot, "node": self.node, "lrms": self.lrms,
+                "lrms_id": self.lrms_id, "ends_at": self.ends_at, "ad": self.ad}  # fmt: skip
 
     @classmethod
     def restored(cls, record: Message, now: float) -> Agent:
         known = {f.name for f in dataclasses.fields(cls)}
         fields = {key: value for key, value in record.items() if key in known}
         fields["tags"] = tuple(fields.get("tags", ()))
-        return cls(**fields, since=now)
+        return cls(**fields, since=now, idle_since=now)
 
 
 @dataclass(slots=True)
@@ -194,6 +227,7 @@ class Job:
     """"JOB.INDEX" of a running member: on its agent, whatever else runs there; takes no slot."""
     service: str = ""
     """A program of the agent's own ("files", "forward"): takes no slot and is not listed."""
+    wants: Wants = NOTHING
     spec: Message | None = None
     """What to start, for a job without a client; forgotten once it has started."""
     error: str | None = None
@@ -260,6 +294,8 @@ class Job:
         for name in _JOB_EXTRAS:
             if value := getattr(self, name):
                 out[name] = value
+        if wants := self.wants.record():
+            out["wants"] = wants
         return out
 
     @classmethod
@@ -273,6 +309,7 @@ class Job:
                 Member(**{k: v for k, v in m.items() if k in _MEMBER}) for m in record["members"]
             ],
             state=JobState[record["state"]],
+            wants=Wants.restored(record["wants"]) if "wants" in record else NOTHING,
             **extras,
         )
 

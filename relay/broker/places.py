@@ -7,6 +7,7 @@ pass; one that only has to wait does not, or a group would starve.
 
 from __future__ import annotations
 
+from relay.broker import outlook, supply
 from relay.broker.books import Books
 from relay.broker.events import Message
 from relay.broker.model import Agent, Job, Member
@@ -36,6 +37,7 @@ def choose(b: Books, job: Job, idle: bool = False) -> list[Agent] | None:
         a for a in candidates(b, job)
         if a.conn is not None and (not a.draining or job.beside)
         and (idle or job.avoid.get(a.id, 0.0) <= b.now)
+        and supply.fits_time(a, job, b.now) and supply.at_site(a, job)
     ]  # fmt: skip
 
     def room(agent: Agent) -> int:
@@ -193,6 +195,8 @@ def why_waiting(b: Books, job: Job) -> str:
             return f"there is no agent {pin}"
         if agent.conn is None:
             return f"agent {pin} is away"
+    if (said := outlook.explain(b, job)) is not None:
+        return said[0]
     if not agents and job.pool:
         return f"no agent of the pool {job.pool} is connected"
     if not agents:

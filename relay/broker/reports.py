@@ -4,7 +4,7 @@ steps.
 
 from __future__ import annotations
 
-from relay.broker import archiving, feed, places
+from relay.broker import archiving, feed, pilots, places
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
@@ -76,6 +76,7 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     agent.slots = number(message, "slots", 1, 1 << 20)
     agent.pid = number(message, "pid")
     agent.version = text(message, "version")
+    pilots.on_hello(b, agent, message)
     b.out.append(Journal("agent", agent.id, agent.record()))
     b.out.append(ParkKey(up.conn, agent.id))
     b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now,
@@ -136,14 +137,22 @@ def on_away(b: Books, agent: Agent) -> None:
         b.remove_agent(agent)
         return
     since = b.now
+    if why := pilots.over_why(b, agent):
+        lose_agent(b, agent, why)
+        return
 
     def lost() -> None:
         if agent.conn is None and agent.since == since and b.agents.get(agent.id) is agent:
-            lose(b, agent, "agent lost")
-            archiving.on_agent_gone(b, agent)
-            b.remove_agent(agent)
+            lose_agent(b, agent, pilots.over_why(b, agent) or "agent lost")
 
     b.at(b.now + b.settings.agent_grace_s, lost)
+
+
+def lose_agent(b: Books, agent: Agent, why: str) -> None:
+    """It does not come back, and what it ran is over."""
+    lose(b, agent, why)
+    archiving.on_agent_gone(b, agent)
+    b.remove_agent(agent)
 
 
 def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = frozenset()) -> None:

@@ -104,6 +104,18 @@ def share_to_attach(
 # --------------------------------------------------------------------------------------------------
 
 
+def whose(b: Books, up: ConnUp, re: Any, message: Message) -> str | None:
+    """The user whose things are asked for, empty for everybody's; None: they are not to be seen,
+    and that was answered."""
+    user = message.get("user")
+    if not message.get("everyone") and user in (None, "", up.user):
+        return up.user
+    if not is_admin(up):
+        b.refuse_verb(up.conn, re, "denied", "only administrators see what is others'")
+        return None
+    return "" if message.get("everyone") else str(user)
+
+
 def find_job(b: Books, up: ConnUp, re: Any, message: Message, what: str) -> Job | None:
     """The job that the message names, if they may do this with it; else they have their answer."""
     named = message.get("job")

@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from relay.broker import feed, places, rights, shares
+from gshell.errors import UsageError
+from relay.broker import feed, pilots, places, rights, shares, sites, submitters
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
 from relay.broker.model import Job, Member
 from relay.broker.said import number, text
 from relay.broker.states import JobState
 from relay.broker.views import agent_view, job_view, shared_job_view
+from relay.broker.wants import Wants
 
 _HUP, _KILL, _TERM, _CONT = 1, 9, 15, 18
 _SIGNALS = range(1, 65)
@@ -47,20 +49,8 @@ def _none(b: Books, conn: Conn, re: Any, what: str, hint: str) -> None:
 # -------------------------------------------------------------------------------------------- lists
 
 
-def _whose(b: Books, up: ConnUp, re: Any, message: Message) -> str | None:
-    """The user whose things are asked for, empty for everybody's; None: they are not to be seen,
-    and that was answered."""
-    user = message.get("user")
-    if not message.get("everyone") and user in (None, "", up.user):
-        return up.user
-    if not rights.is_admin(up):
-        b.refuse_verb(up.conn, re, "denied", "only administrators see what is others'")
-        return None
-    return "" if message.get("everyone") else str(user)
-
-
 def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    whose = _whose(b, up, re, message)
+    whose = rights.whose(b, up, re, message)
     if whose is None:
         return
     wanted = message.get("ids")
@@ -81,7 +71,7 @@ def _view(up: ConnUp, job: Job) -> Message:
 
 
 def _agents(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    whose = _whose(b, up, re, message)
+    whose = rights.whose(b, up, re, message)
     if whose is None:
         return
     if not whose:
@@ -203,6 +193,11 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if not isinstance(spec, dict) or not tasks or not size:
         b.refuse_verb(up.conn, re, "usage", "a job needs a spec, and at least one task")
         return
+    try:
+        wants = Wants.parse(message)
+    except UsageError as error:
+        b.refuse_verb(up.conn, re, "usage", error.message, error.hint)
+        return
     if b.crowded(up.user):
         b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
@@ -213,7 +208,8 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     job = Job(
         b.new_id(), up.user, b.now,
         [Member(tasks, pin=pin) for _ in range(size)],
-        JobState.QUEUED, text(spec, "name"), _argv0(spec), pool, bool(spec.get("pty")), spec=spec,
+        JobState.QUEUED, wants.name or text(spec, "name"), _argv0(spec), pool,
+        bool(spec.get("pty")), wants=wants, spec=spec,
     )  # fmt: skip
     b.add_job(job)
     b.queue(job)
@@ -287,6 +283,7 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if agent.conn is None and not agent.here:
         b.remove_agent(agent)
     agent.stopping = agent.draining = True
+    pilots.release(b, agent)
     b.touch(agent)
     b.tell_agent(agent.id, {"m": "stop"})
     b.answer(up.conn, re)
@@ -299,6 +296,14 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 def _at_desk(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     """Tickets, invites, my keys: the desk knows them."""
     b.out.append(AtDesk(up, re, message))
+
+
+def _pilot(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    """A submitter's report on a pilot, or a request for one's invite."""
+    if "state" in message:
+        pilots.on_report(b, up, re, message)
+    else:
+        _at_desk(b, up, re, message)
 
 
 def _for_admins(b: Books, up: ConnUp, re: Any, message: Message) -> None:
@@ -337,7 +342,16 @@ VERBS: dict[str, Verb] = {
     "redeem": shares.on_redeem,
     "invite": _at_desk,
     "ticket": _at_desk,
-    "pilot": _at_desk,
+    "pilot": _pilot,
+    "sites": sites.on_sites,
+    "site-put": sites.on_put,
+    "site-drop": sites.on_drop,
+    "site-pause": sites.on_pause,
+    "site-ad": sites.on_ad,
+    "submitter": submitters.on_register,
+    "pilots": pilots.on_pilots,
+    "pilot-start": pilots.on_start,
+    "pilot-cancel": pilots.on_cancel,
     "keys": _at_desk,
     "revoke": _revoke,
     "users": _for_admins,

@@ -33,6 +33,12 @@ def job_view(job: Job) -> Message:
         "attached": sum(m.attached for m in members),
         "archived": job.state.final and all(m.archived is not None for m in ran) and bool(ran),
         "archived_bytes": sum(m.archived or 0 for m in members),
+        "site": ",".join(job.wants.site),
+        "lane": job.wants.lane,
+        "loss": job.wants.loss,
+        "walltime": job.wants.walltime,
+        "after": [str(i) for i in job.wants.after],
+        "parent": str(job.wants.parent or ""),
     }
 
 
@@ -41,7 +47,8 @@ def shared_job_view(job: Job) -> Message:
     whole = job_view(job)
     kept = ("id", "name", "user", "state", "size", "tasks", "pty", "created_at", "started_at",
             "ended_at")  # fmt: skip
-    blank = {"agents": [], "hosts": [], "argv0": "", "pool": "", "watchers": 0, "attached": 0}
+    blank = {"agents": [], "hosts": [], "argv0": "", "pool": "", "watchers": 0, "attached": 0,
+             "site": "", "lane": "", "walltime": 0, "after": [], "parent": ""}  # fmt: skip
     return {key: value if key in kept else blank.get(key) for key, value in whole.items()}
 
 
@@ -66,4 +73,10 @@ def agent_view(agent: Agent) -> Message:
         "since": agent.since,
         "pid": agent.pid,
         "version": agent.version,
+        "site": agent.site,
+        "pilot": agent.pilot,
+        "node": agent.node,
+        "lrms_id": agent.lrms_id,
+        "ends_at": agent.ends_at,
+        "idle_since": agent.idle_since if not agent.load else None,
     }

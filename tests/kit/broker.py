@@ -17,7 +17,8 @@ class BrokerBench:
     def __init__(self, **settings):
         self.settings = Settings(**settings)
         self.now = T0
-        self.journal = {"job": {}, "agent": {}, "share": {}, "boots": {}, "meta": {}}
+        tables = ("job", "agent", "share", "boots", "site", "batch", "meta")
+        self.journal = {table: {} for table in tables}
         self.withdrawn = set()  # what a shell would have in its table
         self.feeds = {}  # conn -> (user, seq)
         self.published = []  # (user, seq, events)
@@ -93,6 +94,9 @@ class BrokerBench:
             self.withdrawn,
             (),
             self.journal["share"].values(),
+            self.journal["site"].values(),
+            self.journal["batch"].values(),
+            self.journal["meta"].get("next_pilot", {"value": 1})["value"],
         )
 
     # --------------------------------------------------------------------------------- who is there

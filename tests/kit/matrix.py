@@ -59,6 +59,19 @@ keys             desk   desk   desk   desk   desk    desk    desk   denied desk 
 users            denied denied denied denied denied  denied  denied denied desk   -      -
 user-add         denied denied denied denied denied  denied  denied denied desk   -      -
 user-revoke      denied denied denied denied denied  denied  denied denied desk   -      -
+sites            slurm  empty  empty  empty  empty   empty   empty  denied empty  -      -
+sites everyone   denied denied denied denied denied  denied  denied denied slurm  -      -
+site-put         ok     ok     ok     ok     ok      ok      ok     denied ok     -      -
+site-drop        ok     none   none   none   none    none    none   denied none   -      -
+site-pause       ok     none   none   none   none    none    none   denied none   -      -
+site-ad          none   none   none   none   none    none    none   denied none   -      -
+submitter        slurm  ok     ok     ok     ok      ok      ok     denied ok     -      -
+pilots           mine   empty  empty  empty  empty   empty   empty  denied empty  -      -
+pilots everyone  denied denied denied denied denied  denied  denied denied mine   -      -
+pilots of alice  mine   denied denied denied denied  denied  denied denied mine   -      -
+pilot-start      ok     none   none   none   none    none    none   denied none   -      -
+pilot-cancel     ok     none   none   none   none    none    none   denied none   -      -
+pilot report     none   none   none   none   none    none    none   denied none   -      -
 attach r         r      none   r      r      none    none    none   r      none   -      -
 attach rw        rw     none   r      rw     none    none    none   r      none   -      -
 attach his       rw     none   none   none   none    none    none   none   none   -      -
@@ -119,6 +132,19 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "invite": {},
     "ticket": {"role": "agent"},
     "pilot": {"nodes": 1},
+    "sites": {},
+    "sites everyone": {"everyone": True},
+    "site-put": {"site": {"name": "another", "lrms": "slurm"}},
+    "site-drop": {"site": "slurm", "force": True},
+    "site-pause": {"site": "slurm", "on": True},
+    "site-ad": {"site": "slurm", "ad": {}},
+    "submitter": {"submitter": "s2", "host": "elsewhere", "sites": [], "pilots": []},
+    "pilots": {},
+    "pilots everyone": {"everyone": True},
+    "pilots of alice": {"user": "alice"},
+    "pilot-start": {"site": "slurm"},
+    "pilot-cancel": {"pilot": "p1"},
+    "pilot report": {"pilot": "p1", "state": "ended"},
     "keys": {},
     "users": {},
     "user-add": {"user": "eve"},
@@ -137,7 +163,7 @@ _INCOMPARABLE = (
     "submit pool",  # no such pool in both
     "open as his",  # a name of 128 bits that nobody else has used opens something
 )
-_ABSENT = {"1": "999", "n1": "n9", A: "e" * 32, "plain": "f" * 64}
+_ABSENT = {"1": "999", "n1": "n9", "slurm": "nowhere", "p1": "p9", A: "e" * 32, "plain": "f" * 64}
 
 
 class Stage:
@@ -165,6 +191,12 @@ class Stage:
         bench.say(self.agent, "left", job="1", index=0, att="d" * 32)
         assert bench.request(bench.client("alice"), "revoke", what=revoked_id)["ok"]
         bench.after(61)
+        self.submitter = bench.client("alice")
+        site = {"name": "slurm", "lrms": "slurm"}
+        there = {"submitter": "s1", "host": "fe", "sites": [site], "pilots": []}
+        assert bench.request(self.submitter, "submitter", **there)["ok"]
+        (self.pilot,) = bench.request(self.submitter, "pilot-start", site="slurm")["pilots"]
+        bench.inbox[self.submitter] = []
         if party in ("read", "write"):
             assert bench.redeem({"read": self.token, "write": writing}[party], self.user)["ok"]
         if party == "guest":
@@ -195,7 +227,7 @@ class Stage:
         answer = self.bench.answer(self.conn, number)
         assert answer is not None
         self.said = repr(answer)
-        return _cell(answer)
+        return _cell(what, answer)
 
     def _named(self, fields: dict[str, Any], absent: bool) -> dict[str, Any]:
         if absent:
@@ -206,6 +238,8 @@ class Stage:
             fields["token"] = self.tokens.get(fields["token"], fields["token"])
         if "what" in fields:
             fields["what"] = self.share_id
+        if "pilot" in fields:
+            fields["pilot"] = self.pilot
         return fields
 
     def _preamble(self, fields: dict[str, Any]) -> str:
@@ -222,12 +256,13 @@ class Stage:
         return str(self.bench.got(self.agent, "expect")[-1]["rights"])
 
     def nothing_happened(self) -> bool:
-        """Alice's agent has heard nothing, and her job goes on."""
+        """Alice's agent and her submitter have heard nothing, and her job goes on."""
         said = [m for m in self.bench.inbox.get(self.agent, []) if m["m"] != "unexpect"]
+        said += self.bench.inbox.get(self.submitter, [])
         return not said and self.bench.job(1)["state"] == "ACTIVE"
 
 
-def _cell(answer: dict[str, Any]) -> str:
+def _cell(what: str, answer: dict[str, Any]) -> str:
     if not answer["ok"]:
         return str(answer["code"])
     if "jobs" in answer:
@@ -237,6 +272,14 @@ def _cell(answer: dict[str, Any]) -> str:
         return ",".join(agent["id"] for agent in answer["agents"]) or "empty"
     if "shares" in answer:
         return "mine" if answer["shares"] else "empty"
+    if answer.get("sites"):
+        return ",".join(site["name"] for site in answer["sites"])
+    if "sites" in answer:
+        return "ok" if what == "submitter" else "empty"
+    if answer.get("pilots") and isinstance(answer["pilots"][0], dict):
+        return "mine"
+    if answer.get("pilots") == []:
+        return "empty"
     return "ok"
 
 
@@ -251,7 +294,11 @@ def try_cell(what: str, party: str, cell: str) -> list[str]:
         other = Stage(party)
         again = other.ask(what, absent=True)
         said = stage.said
-        for there, absent in {**_ABSENT, stage.share_id: _ABSENT["plain"]}.items():
+        for there, absent in {
+            **_ABSENT,
+            stage.share_id: _ABSENT["plain"],
+            stage.pilot: _ABSENT["p1"],
+        }.items():
             said = said.replace(f" {there}'", f" {absent}'")
         if again != "none" or said != other.said:
             wrong.append(f"{what} × {party}: tells what exists: {said} {other.said}")

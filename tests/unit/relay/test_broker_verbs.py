@@ -22,9 +22,15 @@ ABOUT_ONE = {
     "drain": {"agent": "n1"},
     "stop-agent": {"agent": "n1"},
     "share": {"job": "1"},
+    "site-drop": {"site": "1"},
+    "site-pause": {"site": "1"},
+    "site-ad": {"site": "1"},
+    "pilot-start": {"site": "1"},
+    "pilot-cancel": {"pilot": "1"},
 }
 ABOUT_NONE = {
-    "jobs", "agents", "whoami", "submit", "whynot", "watch", "shares", "redeem",
+    "jobs", "agents", "whoami", "submit", "whynot", "watch", "shares", "redeem", "sites", "site-put",
+    "submitter", "pilots",
 }  # fmt: skip
 AT_DESK = {"invite", "ticket", "pilot", "keys", "revoke", "users", "user-add", "user-revoke"}
 
@@ -85,12 +91,13 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
     assert set(bench.job(job)) == {
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
-        "archived", "archived_bytes",
-        "pool",
+        "archived", "archived_bytes", "pool", "site", "lane", "loss", "walltime", "after",
+        "parent",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {
         "id", "host", "user", "cpus", "memory_bytes", "tags", "slots", "free", "state", "since",
+        "site", "pilot", "node", "lrms_id", "ends_at", "idle_since",
         "pid", "version", "pool",
     }  # fmt: skip
     assert bench.agents()["n1"]["tags"] == ["gpu"]

@@ -1,0 +1,89 @@
+"""What a job that waits for a site is told: which pilot is on its way, or why none is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from relay.broker import pilots, supply
+from relay.broker.books import Books
+from relay.broker.model import Job
+from relay.broker.sitemodel import ASKED, RUNNING, Pilot, Site
+
+
+def explain(b: Books, job: Job) -> tuple[str, float | None] | None:
+    """(one line for a person, when it may start); None: no site has anything to do with it."""
+    of = b.sites.get(job.user, {})
+    if job.weightless or job.pool or any(m.pin for m in job.members):
+        return None
+    if not of and not job.wants.site:
+        return None
+    for name in job.wants.site:
+        if name not in of:
+            return f"there is no site {name} of yours; gshell sites", None
+    own = [p for p in b.pilots_of.get(job.user, {}).values() if supply.pending(p, b.now)]
+    coming = [p for p in own if job.id in p.jobs] or [
+        p for p in own if p.site in job.wants.site or not job.wants.site
+    ]
+    if coming:
+        best = min(
+            coming, key=lambda p: (p.state != RUNNING, p.start_at or float("inf"), p.made_at)
+        )
+        return _of_pilot(b, best), _eta(b, best)
+    could_wait = supply.could_run(b, job)
+    if could_wait and not job.wants.site:
+        return None  # all is in use, and no site has been asked yet
+    found = [of[name] for name in job.wants.site] or sorted(of.values(), key=lambda s: s.name)
+    reasons = [(site, pilots.why_not(b, site)) for site in found]
+    for site, refused in reasons:
+        if refused is None:
+            said = _of_site(b, site, job, could_wait)
+            return (said, None) if said else None
+    site, refused = min(reasons, key=lambda r: r[1] is None or r[1][0] != "backing-off")
+    assert refused is not None
+    if refused[0] == "backing-off":
+        return f"{refused[1]}; it is asked again at {clock(site.retry_at)}", site.retry_at
+    return f"{refused[1]}; {refused[2]}", None
+
+
+def _of_pilot(b: Books, pilot: Pilot) -> str:
+    site = b.sites.get(pilot.user, {}).get(pilot.site)
+    if pilot.state == ASKED:
+        refused = pilots.why_not(b, site) if site is not None else None
+        if refused is not None and refused[0] == "away":
+            return f"{refused[1]}; {refused[2]}"
+        return f"pilot {pilot.id} is being submitted to {pilot.site}"
+    if pilot.state == RUNNING:
+        where = f" on {pilot.hosts[0]}" if pilot.hosts else ""
+        return f"pilot {pilot.id} of {pilot.site} has begun{where}; its agent is on its way"
+    place = f"is {ordinal(pilot.position + 1)}" if pilot.position is not None else "waits"
+    queue = f" {pilot.queue}" if pilot.queue else ""
+    why = f" ({pilot.reason})" if pilot.reason else ""
+    eta = _eta(b, pilot)
+    when = f", expected {clock(eta)}" if eta is not None else ""
+    return f"pilot {pilot.id} {place} in {pilot.site}'s queue{queue}{why}{when}"
+
+
+def _eta(b: Books, pilot: Pilot) -> float | None:
+    return pilot.start_at if pilot.start_at is not None and pilot.start_at > b.now else None
+
+
+def _of_site(b: Books, site: Site, job: Job, could_wait: bool) -> str:
+    """Nothing is wrong with it, and nothing is on its way."""
+    agents = [a for a in b.agents_of.get(job.user, {}).values() if a.site == site.name and a.pilot]
+    if len(agents) >= site.max_agents:
+        busy = "all busy" if could_wait else "and none suits"
+        return f"site {site.name} has its {len(agents)} agents, {busy}"
+    if (since := supply.unfit(b, site, job)) is not None:
+        return f"an agent that site {site.name} gave at {clock(since)} did not suit it"
+    if wanted := supply.too_much(site, job):
+        return f"site {site.name} has too little: {wanted}"
+    return ""
+
+
+def ordinal(number: int) -> str:
+    last = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else last}"
+
+
+def clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
