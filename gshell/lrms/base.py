@@ -62,7 +62,7 @@ class PilotRequest(Record):
     name: str
     """Of the batch job: "gshell-PILOT", by which a lost pilot is found again."""
     script: str
-    """Its path on the submit host; the text is ``#!/bin/sh``, then `Plugin.header`."""
+    """Its path on the submit host: an executable file, ``#!/bin/sh``, then `Plugin.header`."""
     output: str
     """Where the batch system puts what the script prints: a path on the submit host."""
     nodes: int = 1
@@ -133,7 +133,8 @@ class Allocation(Record):
     hosts: tuple[tuple[str, int], ...]
     """(host, slots) in the batch system's order, each host once."""
     ends_at: float | None = None
-    """When the batch system will end it, epoch seconds, if the environment tells."""
+    """When the batch system will end it, epoch seconds, if the environment tells. Some tell only
+    how long it lasts: then this is as if it had begun now, and `Plugin.ends` knows better."""
     restart: int = 0
     """How often it was started before (requeued jobs)."""
     queue: str = ""
@@ -236,7 +237,8 @@ class Plugin(Protocol):
         """
 
     def ends(self, allocation: Allocation) -> Command | None:
-        """To learn when it ends, where the environment does not tell; None: it cannot be asked."""
+        """To learn when it ends, where the environment does not tell, or not precisely; None: it
+        cannot be asked."""
 
     def ended_at(self, done: Done, now: float) -> float | None: ...
 

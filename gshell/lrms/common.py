@@ -21,6 +21,8 @@ GONE = "gone"
 SAID_CHARS = 400  # of a complaint: sbatch's longest has three lines
 MAX_HOSTS = 100_000  # of an expanded list; the largest machines have 10,000 nodes
 
+KILLED = (124, 137, 143)  # by a time limit, or with its connection
+
 KIB = 1024
 UNITS = {"b": 1, "k": KIB, "m": KIB**2, "g": KIB**3, "t": KIB**4, "p": KIB**5}
 
@@ -95,7 +97,7 @@ def failed(
             "refused", f"{tool} cannot be run: {words or done.code}", "on the site's front end?"
         )
     text = (done.err + done.out).lower()
-    passing = done.code < 0 or done.code >= 124 or any(one.lower() in text for one in busy)
+    passing = done.code < 0 or done.code in KILLED or any(one.lower() in text for one in busy)
     if words.startswith(tool):
         message = words
     else:
@@ -307,8 +309,9 @@ def options(
     parts: Sequence[str], table: Mapping[str, str], glued: bool = True
 ) -> Iterator[tuple[str, str, str]]:
     """(field, value, as written) of option words. ``table`` has what each option is here; "" means
-    nothing here, a field that ends with "!" takes no value. What is not in it is given with the
-    words that follow and are no options, as field "". ``glued``: "-N2" is "-N 2"."""
+    nothing here, a field that ends with "!" takes no value, one with "+" two. What is not in it is
+    given with the words that follow and are no options, as field "". ``glued``: "-N2" is "-N 2".
+    """
     at = 0
     while at < len(parts):
         part = parts[at]
@@ -325,11 +328,12 @@ def options(
             yield field[:-1], value, part
             continue
         if field is not None:
-            if not value and not equals and at < len(parts):
-                value = parts[at]
+            wanted = 0 if value or equals else 2 if field.endswith("+") else 1
+            if wanted:
+                value = " ".join(parts[at : at + wanted])
                 part += f" {value}"
-                at += 1
-            yield field, value, part
+                at += wanted
+            yield field.rstrip("+"), value, part
             continue
         while at < len(parts) and not parts[at].startswith("-"):
             part += f" {parts[at]}"

@@ -16,7 +16,7 @@ TRACES = (
     ("slurm", ("SLURM_JOB_ID", "SLURM_JOBID")),
     ("oar", ("OAR_JOB_ID", "OAR_JOBID")),
     ("lsf", ("LSB_JOBID",)),
-    ("sge", ("SGE_TASK_ID", "SGE_CELL")),
+    ("sge", ("SGE_TASK_ID", "PE_HOSTFILE")),
     ("pbs", ("PBS_JOBID",)),
     ("htcondor", ("_CONDOR_JOB_AD", "_CONDOR_PROCNO", "_CONDOR_SCRATCH_DIR")),
     ("local", ("GSHELL_LOCAL_JOB",)),
@@ -30,6 +30,14 @@ def built_in(name: str) -> Plugin | None:
         from gshell.lrms import slurm
 
         return slurm
+    if name == "oar":
+        from gshell.lrms import oar
+
+        return oar
+    if name == "sge":
+        from gshell.lrms import sge
+
+        return sge
     if name == "local":
         from gshell.lrms import local
 

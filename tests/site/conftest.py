@@ -78,7 +78,11 @@ def sweep() -> None:
     """Takes down what runs that were killed have left."""
     for left in ROOT.glob(f"{OURS}-*-*"):
         _, kind, pid = left.name.split("-")
-        if kind.rstrip("0123456789") in NEEDS and pid.isdigit() and not pathlib.Path("/proc", pid).exists():
+        if (
+            kind.rstrip("0123456789") in NEEDS
+            and pid.isdigit()
+            and not pathlib.Path("/proc", pid).exists()
+        ):
             lab("slurm-down.sh", left.name)  # they are all the same
 
 

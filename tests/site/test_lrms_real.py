@@ -2,7 +2,6 @@
 
 import shlex
 import time
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +9,10 @@ import pytest
 
 from gshell.errors import LrmsError
 from gshell.lrms import registry
-from gshell.lrms.base import Allocation, Command, Done, PilotRequest, State, Status
+from gshell.lrms.base import Allocation, Command, Done, PilotRequest, Queue, State, Status
 
 SLOW_S = 40  # OAR's scheduler may sleep ten seconds, twice
+HELD_IS_WAITING = {"slurm": 1, "oar": 0, "sge": 1}  # as each counts
 
 SCRIPT = """
 cd
@@ -27,10 +27,17 @@ exec sleep 600
 class Site:
     """A plug-in and the batch system that it is for."""
 
-    def __init__(self, cluster: Any, plugin: Any, extra: tuple[str, ...]) -> None:
+    idle: Queue
+    slots: int
+    two: str
+    brief: str
+    held: str
+    waiting: list[str]
+
+    def __init__(self, cluster: Any, plugin: Any) -> None:
         self.cluster = cluster
         self.plugin = plugin
-        self.extra = extra
+        self.extra = ("-pe", "openmpi") if plugin.name == "sge" else ()
         self.mine: list[str] = []
 
     def do(self, command: Command, host: str = "fe") -> Done:
@@ -39,10 +46,14 @@ class Site:
         )
         return Done(ran.returncode, ran.stdout, ran.stderr)
 
-    def submit(self, name: str, body: str = "", **asked: Any) -> str:
+    def offered(self) -> Queue:
+        queues = self.plugin.offered([self.do(one) for one in self.plugin.offers()])
+        return next(queue for queue in queues if queue.default)
+
+    def submit(self, name: str, body: str = "", extra: tuple[str, ...] = (), **asked: Any) -> str:
         request = PilotRequest(
             name, f"/home/alice/{name}.sh", f"/home/alice/{name}.out",
-            **{"extra": self.extra, "walltime_s": 3600, **asked},
+            walltime_s=3600, extra=(*extra, *self.extra), **asked,
         )  # fmt: skip
         path = self.cluster.home / f"{name}.sh"
         lines = ["#!/bin/sh", *self.plugin.header(request), body or SCRIPT.format(name=name)]
@@ -101,83 +112,92 @@ def until(get: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
         time.sleep(0.1)
 
 
-@pytest.fixture(params=["slurm", "oar", "sge"])
+@pytest.fixture(scope="module", params=["slurm", "oar", "sge"])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Everything is submitted at once: a batch system's rounds are what these tests wait for."""
     cluster = request.getfixturevalue(request.param)
-    plugin = registry.plugin(request.param)
-    made = Site(cluster, plugin, ("-pe", "openmpi") if request.param == "sge" else ())
+    made = Site(cluster, registry.plugin(request.param))
+    made.idle = made.offered()
+    # Grid Engine's environment deals its slots round, so two of them are on two hosts.
+    made.slots = 1 if made.plugin.name == "sge" else 2
+    everything = {"nodes": 4, "slots": 4 if made.plugin.name == "slurm" else 2, "body": "sleep 600"}
+    made.two = made.submit("gshell-two", nodes=2, slots=made.slots)
+    made.brief = made.submit("gshell-brief", slots=1, body="exit 3")
+    made.waiting = [made.submit(f"gshell-wait{count}", **everything) for count in range(2)]
+    hold = "-h" if made.plugin.name == "sge" else "--hold"
+    made.held = made.submit("gshell-held", slots=1, extra=(hold,), body="exit 3")
     yield made
-    if made.mine:
-        made.do(plugin.cancel(made.mine))
-        for one in made.mine:
-            made.until(one, State.ENDED)
+    made.do(made.plugin.cancel(made.mine))
 
 
-def test_a_pilot_on_two_nodes_lives_from_submission_to_cancellation(site):
-    one = site.submit("gshell-two", nodes=2, slots=2)
-    assert site.statuses(one)[one].state in (State.QUEUED, State.STARTING, State.RUNNING)
-    running = site.until(one, State.RUNNING)
+def test_a_pilot_starts_on_as_many_hosts_as_it_asked_for(site):
+    running = site.until(site.two, State.RUNNING)
     assert len(running.hosts) == 2
     assert running.start_at == pytest.approx(time.time(), abs=60)
 
-    found = site.plugin.found(site.do(site.plugin.find("gshell-", "alice")))
-    assert found[one] == "gshell-two"
+
+def test_a_pilot_is_found_again_by_its_name_and_by_its_owner_alone(site):
+    ours = site.plugin.found(site.do(site.plugin.find("gshell-", "alice")))
+    assert ours[site.two] == "gshell-two"
     assert site.plugin.found(site.do(site.plugin.find("gshell-", "bob"))) == {}
 
-    allocation = site.inside("gshell-two")
-    assert allocation.id == one
-    assert {host for host, _ in allocation.hosts} == set(running.hosts)
-    assert [slots for _, slots in allocation.hosts] == [2, 2]
-    assert allocation.restart == 0
 
-    # the second node's process gets its words as they are
+def test_a_pilot_knows_inside_where_it_is_and_until_when(site):
+    allocation = site.inside("gshell-two")
+    assert allocation.id == site.two
+    assert {host for host, _ in allocation.hosts} == set(site.statuses(site.two)[site.two].hosts)
+    assert [slots for _, slots in allocation.hosts] == [site.slots] * 2
+    assert allocation.restart == 0
+    assert allocation.name == "gshell-two"
+    asked = site.do(site.plugin.ends(allocation), allocation.hosts[0][0])
+    for ends_at in (allocation.ends_at, site.plugin.ended_at(asked, time.time())):
+        assert ends_at in (None, pytest.approx(time.time() + 3600, abs=90))
+    assert ends_at is not None
+
+
+def test_a_pilot_starts_a_process_on_its_other_host_whose_words_are_as_they_were(site):
+    allocation = site.inside("gshell-two")
     other = allocation.hosts[1][0]
     strange = "a  b;$HOME '\"*\\n"
-    argv = ["/usr/bin/env", "printf", "<%s>", strange]
-    hostname = ["/bin/uname", "-n"]
-    commands = site.plugin.on_nodes(allocation, [other], argv)
-    commands += site.plugin.on_nodes(allocation, [other], hostname)
+    commands = [
+        command
+        for argv in (["/usr/bin/env", "printf", "<%s>\\n", strange], ["/bin/uname", "-n"])
+        for command in site.plugin.on_nodes(allocation, [other], argv)
+    ]
     said = site.tell("gshell-two", commands)
     assert f"<{strange}>" in said
-    assert other in said
-
-    ends_at = allocation.ends_at
-    if ends_at is None:
-        asked = site.plugin.ends(allocation)
-        ends_at = site.plugin.ended_at(site.do(asked, allocation.hosts[0][0]), time.time())
-    assert ends_at == pytest.approx(time.time() + 3600, abs=90)
-
-    site.do(site.plugin.cancel([one, "999999"]))
-    ended = site.until(one, State.ENDED)
-    assert ended.reason
+    assert other in said.splitlines()
 
 
-def test_a_pilot_that_finds_no_place_waits_with_a_reason_behind_the_others(site):
-    all_of_it = {"nodes": 4, "slots": 4 if site.plugin.name == "slurm" else 2, "body": "sleep 600"}
-    nodes = [site.submit(f"gshell-w{count}", **all_of_it) for count in range(3)]
-    site.until(nodes[0], State.RUNNING)
+def test_a_script_that_ends_by_itself_has_ended(site):
+    assert site.until(site.brief, State.ENDED).code in (3, None)
+
+
+def test_a_pilot_that_finds_no_place_waits_behind_those_before_it(site):
     seen = until(
-        lambda: site.statuses(*nodes, "999999"),
-        lambda seen: all(seen[one].position is not None for one in nodes[1:]),
+        lambda: site.statuses(*site.waiting, "999999"),
+        lambda seen: [seen[one].position for one in site.waiting] == [0, 1],
     )
-    assert [seen[one].state for one in nodes] == [State.RUNNING, State.QUEUED, State.QUEUED]
-    assert [seen[one].position for one in nodes] == [None, 0, 1]
+    assert {seen[one].state for one in site.waiting} == {State.QUEUED}
     assert (seen["999999"].state, seen["999999"].reason) == (State.ENDED, "gone")
 
 
+def test_a_held_pilot_waits_for_a_person(site):
+    assert site.until(site.held, State.HELD).reason
+
+
 def test_what_the_site_offers_is_what_it_has(site):
-    before = site.plugin.offered([site.do(one) for one in site.plugin.offers()])
-    default = next(queue for queue in before if queue.default)
-    assert default.up
-    assert (default.nodes, default.nodes_free) == (4, 4)
-    assert default.cpus == default.cpus_free
-    one = site.submit("gshell-one", nodes=1, slots=2, body="sleep 600")
-    site.until(one, State.RUNNING)
-    after = site.plugin.offered([site.do(one) for one in site.plugin.offers()])
-    default = next(queue for queue in after if queue.default)
-    assert default.cpus_free == default.cpus - 2
-    assert default.running == 1
-    assert default.waiting == 0
+    assert site.idle.up
+    assert (site.idle.nodes, site.idle.nodes_free) == (4, 4)
+    assert site.idle.cpus == site.idle.cpus_free
+    site.until(site.two, State.RUNNING)
+    site.until(site.brief, State.ENDED)
+    busy = until(site.offered, lambda busy: busy.cpus_free == busy.cpus - 2 * site.slots)
+    assert busy.nodes_free == 2
+    assert (busy.running, busy.waiting) == (
+        1,
+        len(site.waiting) + HELD_IS_WAITING[site.plugin.name],
+    )
 
 
 def test_a_pilot_for_a_queue_that_is_not_there_is_refused_in_the_site_s_words(site):
@@ -187,17 +207,6 @@ def test_a_pilot_for_a_queue_that_is_not_there_is_refused_in_the_site_s_words(si
     assert "nix" in str(refused.value)
 
 
-def test_a_script_that_ends_by_itself_has_ended(site):
-    one = site.submit("gshell-end", nodes=1, slots=1, body="exit 3")
-    assert site.until(one, State.ENDED).code in (3, None)
-    site.mine.remove(one)
-
-
-def test_a_held_pilot_waits_for_a_person(site):
-    hold = {"slurm": ("--hold",), "oar": ("--hold",), "sge": ("-h",)}[site.plugin.name]
-    one = site.submit("gshell-held", nodes=1, slots=1, extra=(*hold, *site.extra))
-    assert site.until(one, State.HELD).reason
-
-
-def test_a_plug_in_is_a_module():
-    assert isinstance(registry.plugin("slurm"), types.ModuleType)
+def test_a_cancelled_pilot_ends(site):
+    site.do(site.plugin.cancel([site.two, "999999"]))
+    assert site.until(site.two, State.ENDED).reason
