@@ -18,7 +18,7 @@ TRACES = (
     ("lsf", ("LSB_JOBID",)),
     ("sge", ("SGE_TASK_ID", "PE_HOSTFILE")),
     ("pbs", ("PBS_JOBID",)),
-    ("htcondor", ("_CONDOR_JOB_AD", "_CONDOR_PROCNO", "_CONDOR_SCRATCH_DIR")),
+    ("htcondor", ("_CONDOR_JOB_AD",)),
     ("local", ("GSHELL_LOCAL_JOB",)),
 )
 NAMES = tuple(name for name, _ in TRACES)
@@ -26,6 +26,10 @@ NAMES = tuple(name for name, _ in TRACES)
 
 def built_in(name: str) -> Plugin | None:
     """One of ours; the others are not loaded."""
+    if name == "local":
+        from gshell.lrms import local
+
+        return local
     if name == "slurm":
         from gshell.lrms import slurm
 
@@ -38,10 +42,18 @@ def built_in(name: str) -> Plugin | None:
         from gshell.lrms import sge
 
         return sge
-    if name == "local":
-        from gshell.lrms import local
+    if name == "pbs":
+        from gshell.lrms import pbs
 
-        return local
+        return pbs
+    if name == "lsf":
+        from gshell.lrms import lsf
+
+        return lsf
+    if name == "htcondor":
+        from gshell.lrms import htcondor
+
+        return htcondor
     return None
 
 

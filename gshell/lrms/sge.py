@@ -175,6 +175,8 @@ def _status(
     hosts = (before.hosts if before else ()) + ((host,) if host else ())
     if state is State.RUNNING:
         reason = "" if word == "r" else word
+    elif state is State.HELD and "E" not in word:
+        reason = word  # not the place that it might have had
     return Status(
         one,
         state,
