@@ -48,8 +48,8 @@ class Command(Record):
 
 
 class Done(Record):
-    """How a command went; ``err`` is kept apart from ``out``. The text is as it came: a plug-in
-    makes safe what it takes from it."""
+    """How a command went; ``err`` is kept apart from ``out``. The text is as it came, last newline
+    included (without it, it was cut off); a plug-in makes safe what it takes from it."""
 
     code: int
     out: str

@@ -130,6 +130,11 @@ def completed(
     return answers
 
 
+def cut(out: str) -> bool:
+    """Does it break off within a line?"""
+    return bool(out) and not out.endswith("\n")
+
+
 def number(text: str) -> int | None:
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
@@ -231,6 +236,8 @@ def repeated(text: str) -> list[int]:
         if not match:
             return []
         counts += [int(match[1])] * int(match[2] or 1)
+        if len(counts) > MAX_HOSTS:
+            return []
     return counts
 
 

@@ -99,7 +99,7 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
         raise common.failed("ps", done[0], otherwise="busy")
     rows, doubt = _processes(done[0])
     running = {one: Status(one, State.RUNNING) for one in rows}
-    return common.completed(ids, running, ID, doubt)
+    return common.completed(ids, running, ID, doubt or common.cut(done[0].out))
 
 
 def _processes(done: Done) -> tuple[dict[str, str], bool]:

@@ -116,7 +116,7 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
         found[fields[0]] = _status(fields, positions.get(fields[0]))
     if doubt and not found:
         raise common.broken("bjobs", done[0].out)
-    return common.completed(ids, found, ID, doubt)
+    return common.completed(ids, found, ID, doubt or common.cut(done[0].out))
 
 
 def _lines(tool: str, done: Done) -> list[str]:
@@ -233,9 +233,10 @@ def allocation(env: Mapping[str, str], read: Callable[[str], str], now: float) -
         numbers = [common.number(count) for count in counts[1::2]]
         if None in numbers or len(counts) % 2:
             raise common.broken("LSB_MCPU_HOSTS", env["LSB_MCPU_HOSTS"])
-        hosts = common.counted(
-            sanitize(host) for host, each in zip(counts[::2], numbers) for _ in range(each or 0)
-        )
+        slots: dict[str, int] = {}
+        for host, each in zip(map(sanitize, counts[::2]), numbers):
+            slots[host] = slots.get(host, 0) + (each or 0)
+        hosts = tuple(slots.items())
     elif env.get("LSB_HOSTS", "").strip():
         hosts = common.counted(map(sanitize, env["LSB_HOSTS"].split()))
     elif env.get("LSB_DJOB_HOSTFILE"):
@@ -322,4 +323,6 @@ def headers(text: str) -> Headers | None:
                 fields[field] = sanitize(value)
             else:
                 ignored.append(written)
+    if "nodes" not in fields and fields.get("tasks") and fields.get("tasks_per_node"):
+        fields["nodes"] = -(-fields["tasks"] // fields["tasks_per_node"])
     return None if count is None else common.gathered(fields, ignored)

@@ -120,7 +120,7 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
         if job is not None and "job_state" in job:
             found[one] = _status(one, job, positions.get(_number(one)))
         doubt = doubt or (job is not None and one not in found)
-    return common.completed(ids, found, ID, doubt)
+    return common.completed(ids, found, ID, doubt or common.cut(done[0].out))
 
 
 def _number(one: str) -> str:

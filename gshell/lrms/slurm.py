@@ -143,7 +143,7 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
         found[one] = _status(one, fields[1:], positions.get(one))
     if doubt and not found:
         raise common.broken("squeue", done[0].out)
-    return common.completed(ids, found, ID, doubt)
+    return common.completed(ids, found, ID, doubt or common.cut(done[0].out))
 
 
 def _status(one: str, fields: Sequence[str], position: int | None) -> Status:
