@@ -251,8 +251,8 @@ def _values(plugin: Plugin, samples: Samples) -> Iterator[str]:
             request = _request(samples, **{field: value})
             lines = _call(f"header with {field}", plugin.header, request)
             command = _call(f"submit with {field}", plugin.submit, request)
-            if isinstance(lines, LrmsError) or isinstance(command, LrmsError):
-                continue
+            if isinstance(lines, LrmsError) or not isinstance(command, Command):
+                continue  # refused, or complained of elsewhere
             shown = f"{field} {value!r}"
             if any(
                 not line.isprintable() or not line.startswith(plugin.directive) for line in lines

@@ -57,7 +57,7 @@ def built_in(name: str) -> Plugin | None:
     return None
 
 
-def plugin(name: str, others: Mapping[str, Plugin] | None = None) -> Plugin:
+def plugin(name: str, others: Mapping[str, Plugin | None] | None = None) -> Plugin:
     """By name; ``others`` are those of third parties (`gshell.plugins`).
 
     Raises:
