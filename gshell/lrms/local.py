@@ -42,7 +42,7 @@ SUBMIT = (
 # ID...: TERM to its session's group, if it is still what it was
 CANCEL = (
     'for id; do case "$(ps -ww -o args= -p "${id%%.*}")" in *" ${id#*.} "*) '
-    'kill -TERM -- "-${id%%.*}";; esac; done'
+    'kill -s TERM -- "-${id%%.*}";; esac; done'
 )
 OFFERS = "getconf _NPROCESSORS_ONLN; cat /proc/loadavg /proc/meminfo"
 

@@ -69,6 +69,8 @@ def absent(kind: str) -> str:
     missing = {package for tool, package in needs.items() if not shutil.which(tool, path=PATH)}
     if missing:
         return f"not installed: {' '.join(sorted(missing))} (tests/site/lab/install.sh)"
+    if kind == "oar" and not list(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        return "not installed: postgresql (tests/site/lab/install.sh)"
     probe = ["unshare", "--net", "--uts", "--pid", "--mount", "--ipc", "--fork", "true"]
     ran = subprocess.run(probe, capture_output=True, text=True, timeout=10)
     return f"no namespaces here: {ran.stderr.strip()}" if ran.returncode else ""
