@@ -2,7 +2,8 @@
 
 Not proven on a real one: after the manuals, OpenPBS's sources and what users have published. What
 the branches agree on is used: ``nodes=N:ppn=S``, ``qstat -f`` and the line numbers of the node
-file. An ended job is soon gone; PBS Pro's history is not asked.
+file. An ended job is soon gone; PBS Pro's history is not asked. Submission, status and
+cancellation were seen to work with the imitation that comes with Slurm.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ BUSY = (
     "try again",
     "timed out",
 )
+YES = ("True", "yes")
 NOT_THERE = ("unknown job id", "job has finished", "unknown job")
 
 
@@ -129,25 +131,26 @@ def _number(one: str) -> str:
 
 def _blocks(label: str, out: str) -> dict[str, dict[str, str]]:
     """name -> attributes, of "LABEL: NAME" lines with indented "key = value" under them; a line
-    that begins with a tab goes on with the one before. No label: the name stands alone."""
+    that begins with a tab goes on with the one before. No label: the name stands alone. Slurm's
+    imitation indents with tabs, also between label and name, and goes on nowhere."""
     blocks: dict[str, dict[str, str]] = {}
     block: dict[str, str] | None = None
-    key = ""
+    key, tabs = "", False
     for line in out.splitlines():
-        if line.startswith("\t") and block is not None and key:
-            block[key] += sanitize(line[1:])
-        elif line.startswith(" ") and block is not None:
+        if line.startswith("\t") and not tabs:
+            if block is not None and key:
+                block[key] += sanitize(line[1:])
+        elif line[:1] in (" ", "\t"):
             key, equals, value = line.strip().partition(" = ")
-            if equals:
+            if block is not None and equals:
                 block[key] = sanitize(value)
             else:
                 key = ""
         elif line.strip():
-            head, colon, called = line.partition(": ") if label else (label, ":", line)
-            block = (
-                blocks.setdefault(sanitize(called.strip()), {}) if head == label and colon else None
-            )
-            key = ""
+            head, colon, called = line.partition(":") if label else (label, ":", line)
+            mine = head == label and bool(colon)
+            block = blocks.setdefault(sanitize(called.strip()), {}) if mine else None
+            key, tabs = "", called.startswith("\t")
     return blocks
 
 
@@ -241,7 +244,7 @@ def offered(done: Sequence[Done]) -> list[Queue]:
             running=_count(queue, "Running"),
             waiting=_count(queue, "Queued"),
             default=called == default or len(queues) == 1,
-            up=queue.get("enabled") == "True" and queue.get("started") == "True",
+            up=queue.get("enabled") in YES and queue.get("started") in YES,
         )
         for called, queue in queues.items()
         if queue.get("queue_type", "Execution") == "Execution"

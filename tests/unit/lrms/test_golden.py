@@ -75,6 +75,11 @@ def test_a_pbs_server_may_have_two_names():
     assert found["548.other.name"].state is R
 
 
+def test_slurm_s_imitation_of_pbs_indents_with_tabs():
+    answer = "Job Id:\t1\n\tjob_state = R\n\texec_host = n1/3+n2/1\n\n"
+    assert pbs.statuses(["1"], [Done(0, answer)]) == {"1": Status("1", R, hosts=("n1", "n2"))}
+
+
 def test_lsf_s_bjobs():
     found = by_id("lsf")
     assert found["930"] == Status("930", R, hosts=("hostA", "hostB"))
