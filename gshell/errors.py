@@ -6,10 +6,6 @@ with a code is not here: an exit is a value (`ExitStatus`).
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 class GshellError(Exception):
     """What gshell raises on purpose: what happened, and the next thing to type."""
@@ -122,24 +118,12 @@ class SpawnFailed(LaunchError):
 
 
 class LrmsError(GshellError):
-    """A batch system's command failed, or said what we don't understand."""
+    """A batch system said no. ``code`` is "refused" (final: it would refuse again), "busy" (it may
+    take it later) or "broken" (its answer makes no sense)."""
 
-    def __init__(
-        self,
-        argv: Sequence[str],
-        code: int,
-        output: str,
-        hint: str | None = None,
-        transient: bool = False,
-    ) -> None:
-        """``output``: what the command printed, already sanitised."""
-        said = output.strip() or "and said nothing"
-        super().__init__(
-            f"{argv[0] if argv else '?'} ended with code {code}: {said}", hint, transient
-        )
-        self.argv = tuple(argv)
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint, transient=code == "busy")
         self.code = code
-        self.output = output
 
 
 class StagingError(GshellError):

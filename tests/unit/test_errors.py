@@ -64,10 +64,9 @@ def test_a_peer_s_offence_has_a_code_and_a_detail():
     assert str(RemoteProtocolError("gap")) == "gap"
 
 
-def test_a_batch_system_s_failure_names_the_command_and_what_it_said():
-    error = LrmsError(["squeue", "-j", "1"], 1, "slurm_load_jobs error\n")
-    assert str(error) == "squeue ended with code 1: slurm_load_jobs error"
-    assert "said nothing" in str(LrmsError(["squeue"], 1, " \n"))
+def test_a_batch_system_that_is_busy_is_asked_again_and_one_that_refuses_is_not():
+    assert LrmsError("busy", "slurmctld is away").transient
+    assert not LrmsError("refused", "no such partition").transient
 
 
 def test_a_staging_error_names_file_and_machine():

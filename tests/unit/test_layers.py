@@ -23,6 +23,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.wire": {"gshell.model"},
     "gshell.mpi": {"gshell.model"},
     "gshell.lrms": {"gshell.model"},
+    "gshell.plugins": {"gshell.lrms"},  # looking for those of third parties reads files: not pure
     "gshell.jdl": {"gshell.model"},
     "gshell.cast": {"gshell.model"},
     "gshell.config": {"gshell.model"},
@@ -38,7 +39,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.sweep": {"gshell.model", "gshell.client", "gshell.config"},
     "gshell.cli": {
         "gshell.model", "gshell.client", "gshell.sweep", "gshell.cast", "gshell.config",
-        "gshell.jdl", "gshell.lrms", "gshell.mpi",
+        "gshell.jdl", "gshell.lrms", "gshell.mpi", "gshell.plugins",
         "gshell.net",  # most verbs are one question to the relay
         "relay",  # the verb `relay` is the relay's own command line
         "relay.auth",  # `doctor` reads the dates of a ticket's certificate

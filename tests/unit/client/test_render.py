@@ -176,8 +176,8 @@ def test_an_error_says_what_and_what_next():
     assert error_text(UsageError("run: CMD is missing", "gshell run hostname")) == (
         "gshell: run: CMD is missing\n  try:  gshell run hostname\n"
     )
-    assert error_text(LrmsError(["sbatch"], 1, "a\nb\x1b")) == (
-        "gshell: sbatch ended with code 1: a\n        b\\x1b\n"
+    assert error_text(LrmsError("refused", "sbatch: a\nb\x1b")) == (
+        "gshell: sbatch: a\n        b\\x1b\n"
     )
     assert "\x1b[31mgshell:\x1b[m" in error_text(GshellError("x"), True)
 
