@@ -6,6 +6,7 @@ Joins the Uplink (relay) and the Sessions (steps). Knows the control messages of
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from gshell.agent.spool import Spool, segment_bytes
 from gshell.agent.spoolplace import SpoolPlace, usual_quota
 from gshell.agent.uplink import Uplink
 from gshell.agent.usage import Reporter, Step
+from gshell.agent.workdir import WorkDirs
 from gshell.errors import AuthError, GshellError, RemoteProtocolError
 from gshell.model.ticket import Ticket
 from gshell.net.link import Link
@@ -78,6 +80,7 @@ class Agent:
         self._version = version
         self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
+        self.workdirs = WorkDirs(spool_dir)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
@@ -103,13 +106,16 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
-        leftovers = self._place.leftovers()
+        leftovers = itertools.chain(self._place.leftovers(), self.workdirs.leftovers())
         self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
 
     def _clean(self, leftovers: Iterator[str]) -> None:
         """One file after the other: somebody may be typing."""
         if next(leftovers, None) is not None:
             self.loop.soon(lambda: self._clean(leftovers))
+
+    def _drop_workdir(self, job: str, index: int) -> None:
+        self._clean(self.workdirs.drop(job, index))
 
     # -- slots
 
@@ -285,6 +291,12 @@ class Agent:
             for session in self._of_job(message):
                 if session.state == "ended":
                     self._drop(session)
+            for index in self.workdirs.members(str(message.get("job"))):
+                self._workdir_done({**message, "index": index, "size": index + 1})
+        elif kind == "workdir":
+            self._make_workdir(message)
+        elif kind == "workdir-done":
+            self._workdir_done(message)
         elif kind == "start":
             self._start_detached(message)
         elif kind == "drain":
@@ -322,6 +334,19 @@ class Agent:
         waiting = self._waiting.pop(att, None)
         if waiting is not None:
             waiting.go_on()
+
+    def _make_workdir(self, message: dict[str, Any]) -> None:
+        """Ahead of the start, for what is staged in."""
+        job, index, _ = _place({"size": 1 + int(message["index"]), **message})
+        try:
+            self.workdirs.make(job, index)
+        except OSError as error:
+            log.error("job %s: no work directory: %s", job, error)
+
+    def _workdir_done(self, message: dict[str, Any]) -> None:
+        job, index, _ = _place({"size": 1 + int(message["index"]), **message})
+        if all(s.state == "ended" for s in self._of_job({"job": job, "index": index})):
+            self._drop_workdir(job, index)
 
     def _start_detached(self, message: dict[str, Any]) -> None:
         job, index, size = _place(message)
@@ -536,6 +561,7 @@ class Agent:
         for session in set(self._sessions.values()):
             session.forget()
         self._place.remove()
+        self.workdirs.remove()
 
 
 def _place(message: dict[str, Any]) -> tuple[str, int, int]:
