@@ -16,6 +16,7 @@ from typing import Any, Callable, Protocol
 
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.lanes import Lanes
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool, segment_bytes
@@ -86,6 +87,7 @@ class Agent:
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
         self._room_told = False
         self._uplink = Uplink(loop, ticket, self)
+        self.lanes = Lanes(loop, self._uplink.say)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
@@ -119,11 +121,10 @@ class Agent:
 
     # -- slots
 
-    @property
-    def busy_slots(self) -> int:
-        return sum(
-            session.slots for session in set(self._sessions.values()) if session.state == "running"
-        )
+    def busy_slots(self, lane: str) -> int:
+        """Each lane has all slots."""
+        running = (s for s in set(self._sessions.values()) if s.state == "running")
+        return sum(session.slots for session in running if session.lane == lane)
 
     def admit(self, session: Session, spec: StepSpec) -> None:
         if session.user != self._ticket.user:  # of our pool: this account's environment, not theirs
@@ -133,10 +134,11 @@ class Agent:
         elif spec.service:
             raise RemoteProtocolError("bad-spec", "a service that was not announced")
         weightless = bool(session.beside or session.service)
-        if not weightless and (self.draining or self.busy_slots + spec.tasks > self._facts.slots):
+        busy = self.busy_slots(session.lane)
+        if not weightless and (self.draining or busy + spec.tasks > self._facts.slots):
             code = "draining" if self.draining else "busy"
             attachment = session.primary
-            taken = f"{self.busy_slots} of {self._facts.slots} slots are taken"
+            taken = f"{busy} of {self._facts.slots} slots are taken"
             self._uplink.say(
                 {
                     "m": "refused",
@@ -162,15 +164,21 @@ class Agent:
             {"m": "started", "job": session.job, "index": session.index,
              "att": session.primary.id if session.primary else "", "spec_name": spec.name,
              "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks,
-             "archive": spec.archivable, "at": session.started_at,
+             "archive": spec.archivable, "at": session.started_at, "lane": session.lane,
              "beside": session.beside, "service": session.service}
         )  # fmt: skip
+        if not session.service and not (session.beside and session.lane == "batch"):
+            self.lanes.started(session)
+
+    def before_signal(self, session: Session) -> None:
+        self.lanes.before_signal(session)
 
     def find(self, step: str) -> Session | None:
         job, _, index = step.partition(".")
         return next(iter(self._of_job({"job": job, "index": int(index or 0)})), None)
 
     def on_ended(self, session: Session) -> None:
+        self.lanes.ended(session)
         self._unacknowledged[f"{session.job}.{session.index}"] = session
         self._uplink.say(
             {"m": "ended", "job": session.job, "index": session.index, "code": session.code,
@@ -254,6 +262,8 @@ class Agent:
     def on_welcome(self) -> None:
         log.info("registered with the relay")
         self.connected_once = True
+        if self.lanes.active:
+            self._uplink.say(self.lanes.report())
 
     def on_away(self, error: GshellError) -> None:
         log.info("relay away: %s", error)
@@ -359,6 +369,7 @@ class Agent:
             self._uplink.say({"m": "unused", "job": job, "index": index, "att": ""})
             return
         session = Session(self, job, index, size, user)
+        _take_lane(session, message)
         self._sessions[key] = session
         try:
             spec = StepSpec.parse(message.get("spec") or {})
@@ -401,6 +412,7 @@ class Agent:
             session = Session(self, *_place(expect), greeter.user)
             session.beside = str(expect.get("beside") or "")
             session.service = str(expect.get("service") or "")
+            _take_lane(session, expect)
             self._sessions[att] = session
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:
@@ -522,6 +534,7 @@ class Agent:
     def end_steps(self) -> None:
         """TERM for every step, KILL soon after; ``idle`` when they have ended."""
         self.draining = True
+        self.lanes.close()
         for session in set(self._sessions.values()):
             session.cancel()
 
@@ -574,6 +587,16 @@ def _place(message: dict[str, Any]) -> tuple[str, int, int]:
     if not (job.isascii() and job.isdigit()) or len(job) > 18 or not 0 <= index < size < 1 << 20:
         raise ValueError("no job")
     return job, index, size
+
+
+def _take_lane(session: Session, message: dict[str, Any]) -> None:
+    """What the relay said of the lane, and the how-many-th attempt this is."""
+    session.lane = "interactive" if message.get("lane") == "interactive" else "batch"
+    loss = message.get("loss")
+    if isinstance(loss, (int, float)) and not isinstance(loss, bool) and 0 <= loss <= 100:
+        session.loss = float(loss)
+    attempt = message.get("attempt", 1)
+    session.attempt = attempt if isinstance(attempt, int) else 1
 
 
 class Host(Protocol):

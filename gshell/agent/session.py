@@ -79,6 +79,9 @@ class SessionOwner(Protocol):
 
     def on_ended(self, session: Session) -> None: ...
 
+    def before_signal(self, session: Session) -> None:
+        """It is about to get one, and should be able to act on it."""
+
     def on_watchers(self, session: Session) -> None: ...
 
     def on_visitor_left(self, session: Session, attachment: Attachment) -> None:
@@ -130,6 +133,10 @@ class Session:
         """"JOB.INDEX" of the step beside which it runs, taking no slot."""
         self.service = ""
         """The relay announced this program of ours, which takes no slot, and nothing else."""
+        self.lane = "batch"
+        self.loss: float | None = None
+        """An interactive step's: the share, in percent, that batch steps keep beside it."""
+        self.attempt = 1
         self.spec: StepSpec | None = None
         self.ranks: list[Rank] = []
         self.attachments: dict[str, Attachment] = {}
@@ -666,6 +673,7 @@ class Session:
 
     def signal_all(self, number: int) -> None:
         """To every rank that still runs: the terminal's foreground group for terminal signals."""
+        self._owner.before_signal(self)
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(number)
@@ -673,6 +681,7 @@ class Session:
     def cancel(self) -> None:
         """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up
         too."""
+        self._owner.before_signal(self)
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(signals.SIGTERM)
@@ -804,6 +813,8 @@ class Session:
             "tasks": spec.tasks if spec else 1,
             "beside": self.beside,
             "service": self.service,
+            "lane": self.lane,
+            "attempt": self.attempt,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "code": self.code,
@@ -825,6 +836,10 @@ class Session:
         """Of its first rank that runs; 0: none does."""
         pids = [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
         return pids[0] if pids else 0
+
+    def pids(self) -> list[int]:
+        """Of its ranks that run."""
+        return [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
 
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""
