@@ -43,6 +43,7 @@ MAX_EXPECTS = 4096  # announced and not yet come; a relay that announces more is
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
+KEEP_WORKDIR_S = 86400.0  # of a job that has ended, or of one whose start never came
 
 log = logging.getLogger("gshell.agent")
 
@@ -183,8 +184,33 @@ class Agent:
         self._uplink.say(
             {"m": "ended", "job": session.job, "index": session.index, "code": session.code,
              "signal": session.signal, "at": session.ended_at, "error": session.error,
-             "archive": session.spec is not None and session.spec.archivable}
+             "archive": session.spec is not None and session.spec.archivable,
+             "attempt": session.attempt, "started": session.launched, "phase": session.phase}
         )  # fmt: skip
+        if session.workdir is not None:
+            self.workdirs.touch(session.job, session.index, time.time())
+
+    def make_workdir(self, session: Session) -> str:
+        path = self.workdirs.make(session.job, session.index)
+        self.workdirs.touch(session.job, session.index, time.time())
+        return path
+
+    def ask_token(self, session: Session) -> None:
+        if self._uplink.welcomed:  # else as soon as there is a relay again
+            self._uplink.say({"m": "token", "job": session.job, "index": session.index,
+                              "attempt": session.attempt})  # fmt: skip
+
+    def on_withdrawn(self, session: Session) -> None:
+        log.info("job %s.%s: another attempt runs", session.job, session.index)
+        for attachment in list(session.attachments.values()):
+            attachment.end("gone", "another attempt of this job runs")
+        self._drop(session)
+        self._drop_workdir(session.job, session.index)
+
+    def _on_token(self, message: dict[str, Any], may: bool) -> None:
+        for session in self._of_job(message):
+            if session.attempt == message.get("attempt", session.attempt):
+                session.answer(may)
 
     def on_watchers(self, session: Session) -> None:
         if session.state == "new":
@@ -264,6 +290,9 @@ class Agent:
         self.connected_once = True
         if self.lanes.active:
             self._uplink.say(self.lanes.report())
+        for session in set(self._sessions.values()):
+            if session.asks_token:
+                self.ask_token(session)
 
     def on_away(self, error: GshellError) -> None:
         log.info("relay away: %s", error)
@@ -305,6 +334,8 @@ class Agent:
                 self._workdir_done({**message, "index": index, "size": index + 1})
         elif kind == "workdir":
             self._make_workdir(message)
+        elif kind in ("token-ok", "token-no"):
+            self._on_token(message, kind == "token-ok")
         elif kind == "workdir-done":
             self._workdir_done(message)
         elif kind == "start":
@@ -348,10 +379,20 @@ class Agent:
     def _make_workdir(self, message: dict[str, Any]) -> None:
         """Ahead of the start, for what is staged in."""
         job, index, _ = _place({"size": 1 + int(message["index"]), **message})
+        self._forget_attempt(job, index, message.get("attempt"))
         try:
             self.workdirs.make(job, index)
+            self.workdirs.touch(job, index, time.time())
         except OSError as error:
             log.error("job %s: no work directory: %s", job, error)
+
+    def _forget_attempt(self, job: str, index: int, attempt: object) -> None:
+        """A later one comes, to where this one has ended: it begins with an empty directory."""
+        for session in self._of_job({"job": job, "index": index}):
+            later = isinstance(attempt, int) and attempt > session.attempt
+            if session.state == "ended" and later:
+                self._drop(session)
+                self._drop_workdir(job, index)
 
     def _workdir_done(self, message: dict[str, Any]) -> None:
         job, index, _ = _place({"size": 1 + int(message["index"]), **message})
@@ -361,6 +402,7 @@ class Agent:
     def _start_detached(self, message: dict[str, Any]) -> None:
         job, index, size = _place(message)
         key = f"{job}.{index}"
+        self._forget_attempt(job, index, message.get("attempt"))
         if key in self._sessions:
             return
         user = str(message["user"])
@@ -413,6 +455,9 @@ class Agent:
             session.beside = str(expect.get("beside") or "")
             session.service = str(expect.get("service") or "")
             _take_lane(session, expect)
+            if session.beside:
+                beside, _, part = session.beside.partition(".")
+                session.workdir = self.workdirs.path(beside, int(part or 0))
             self._sessions[att] = session
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:
@@ -529,6 +574,8 @@ class Agent:
                 go, too_many = too_many > 0, too_many - 1
             if go and f"{session.job}.{session.index}" not in self._unacknowledged:
                 self._drop(session)
+        for job, index in self.workdirs.old(time.time() - KEEP_WORKDIR_S):
+            self._workdir_done({"job": job, "index": index})
         self.loop.later(SWEEP_S, self._sweep)
 
     def end_steps(self) -> None:
@@ -565,7 +612,8 @@ class Agent:
             if session.state == "running":
                 self._uplink.say(
                     {"m": "ended", "job": session.job, "index": session.index, "code": 143,
-                     "signal": 15, "at": time.time(), "error": why}
+                     "signal": 15, "at": time.time(), "error": why, "attempt": session.attempt,
+                     "started": session.launched, "phase": session.phase}
                 )  # fmt: skip
             for attachment in list(session.attachments.values()):
                 attachment.end("shutdown", why)
@@ -597,6 +645,7 @@ def _take_lane(session: Session, message: dict[str, Any]) -> None:
         session.loss = float(loss)
     attempt = message.get("attempt", 1)
     session.attempt = attempt if isinstance(attempt, int) else 1
+    session.wants_token = message.get("token") is True
 
 
 class Host(Protocol):

@@ -28,6 +28,7 @@ class WorkDirs:
         """``base``: where spools go, too; else where temporary files go."""
         self._place = SpoolPlace(base, WORK)
         self._paths: dict[tuple[str, int], str] = {}
+        self._touched: dict[tuple[str, int], float] = {}
 
     def make(self, job: str, index: int) -> str:
         """This member's directory; the one it has, if it has one.
@@ -52,9 +53,19 @@ class WorkDirs:
         """The members of this job that have one."""
         return [index for name, index in self._paths if name == job]
 
+    def touch(self, job: str, index: int, now: float) -> None:
+        """Something happened with it."""
+        if (job, index) in self._paths:
+            self._touched[job, index] = now
+
+    def old(self, before: float) -> list[tuple[str, int]]:
+        """Those with which nothing has happened since."""
+        return [which for which, at in self._touched.items() if at < before]
+
     def drop(self, job: str, index: int) -> Iterator[str]:
         """Forget it now; it is removed as the result is read, a file with each step."""
         path = self._paths.pop((job, index), None)
+        self._touched.pop((job, index), None)
         if path is None:
             return iter(())
         above, name = os.path.split(path)
