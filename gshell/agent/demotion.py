@@ -143,9 +143,11 @@ class Stop:
 
     def stop(self, trees: list[Tree]) -> None:
         for tree in trees:
-            for process in tree.members.values():
-                # what somebody else has stopped is theirs to continue
-                if process.pid not in self._stopped and process.state not in "Tt":
+            for member in tree.members.values():
+                process = look(member.pid)  # as it is now, and whether it is that one still
+                if process is None or process.key != member.key or process.pid in self._stopped:
+                    continue
+                if process.state not in "Tt":  # what somebody else stopped is theirs to continue
                     self._stopped[process.pid] = process
                     _kill(process.pid, signal.SIGSTOP)
 

@@ -24,6 +24,8 @@ IDLE_PERIOD_S = 0.25  # of looking, while the interactive step does nothing
 COST = 20  # looking may take one part in so many of the time
 REPORT_S = 1.0
 NEWS = 0.01  # of the share
+RUN_S = 0.015  # the least that it runs between two stops: our timers may be late by as much
+MOST_STOPPED_S = 1.0
 WANTS = 0.03  # of a core, from which on the interactive step counts as busy
 LEFT_ALONE_S = 1.0  # who was sent a signal is not stopped: it is to act on it
 RETRY_S = 0.05  # the kernel lets autogroups be written every 0.1 s
@@ -63,10 +65,8 @@ class Lanes:
         self._asked = USUAL_LOSS
         self._alone: dict[Step, float] = {}  # until when it is not stopped
         self._timer: Timer | None = None
-        self._slice: Timer | None = None
         self._looked_at = 0.0
         self._slice_at = 0.0
-        self._stopped_s = 0.0  # since it was looked
         self._wants = True
         self._told: tuple[float | None, str] = (None, "none")
         self._told_at = 0.0
@@ -124,7 +124,6 @@ class Lanes:
             self._new_control()
         if self._timer is None:
             self._looked_at = self._loop.clock()
-            self._stopped_s = 0.0
             self._wants = True
             self._tick()
 
@@ -150,7 +149,6 @@ class Lanes:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._end_slice()
         self._stop.go_on()
         if self._control is None:
             return
@@ -169,15 +167,15 @@ class Lanes:
         """Look, correct, and begin the next period."""
         control = self._control
         assert control is not None
-        self._end_slice()
         for step in [step for step in self._interactive if not step.pids()]:
             del self._interactive[step]  # it has ended, but for what it left in its pipes
         if not self._interactive:
             self._restore()
             return
         now = self._loop.clock()
-        wall_s, stopped_s = now - self._looked_at, self._stopped_s
-        self._looked_at, self._stopped_s = now, 0.0
+        wall_s = now - self._looked_at
+        stopped_s = now - self._slice_at if self._stop.any else 0.0
+        self._looked_at = now
         batch = self._spent(self._batch)
         interactive = self._spent(self._interactive)
         if wall_s > 0:
@@ -191,13 +189,17 @@ class Lanes:
                 self._ways.pop(0)
                 self._restore_way(way)
                 self._new_control()
-        period_s = PERIOD_S if self._wants else IDLE_PERIOD_S
-        period_s = max(period_s, COST * (self._loop.clock() - now))
-        if order.runs < 1 and self._wants:
-            self._slice = self._loop.later(order.runs * period_s, self._begin_slice)
         if now - self._told_at >= REPORT_S:
             self._tell(control.share, self._ways[0].name if self._ways else "stop")
-        self._timer = self._loop.later(period_s, self._tick)
+        self._stop.go_on()
+        went_on = self._loop.clock()
+        period_s = PERIOD_S if self._wants else IDLE_PERIOD_S
+        period_s = max(period_s, COST * (went_on - now))
+        if order.runs < 1 and self._wants:
+            run_s = max(RUN_S, order.runs * period_s)
+            self._timer = self._loop.later(run_s, lambda: self._begin_slice(went_on, order.runs))
+        else:
+            self._timer = self._loop.later(period_s, self._tick)
 
     def _spent(self, lane: dict[Step, Tree]) -> Times:
         run = wait = 0.0
@@ -208,19 +210,13 @@ class Lanes:
             run, wait = run + spent.run, wait + spent.wait
         return Times(run, wait)
 
-    def _begin_slice(self) -> None:
-        self._slice = None
-        now = self._loop.clock()
-        self._slice_at = now
+    def _begin_slice(self, went_on: float, runs: float) -> None:
+        """Stop them for as long as makes up for how long they really ran."""
+        self._slice_at = now = self._loop.clock()
         self._stop.stop([t for s, t in self._batch.items() if self._alone.get(s, 0.0) < now])
-
-    def _end_slice(self) -> None:
-        if self._slice is not None:
-            self._slice.cancel()
-            self._slice = None
-        if self._stop.any:
-            self._stop.go_on()
-            self._stopped_s += self._loop.clock() - self._slice_at
+        self._timer = self._loop.later(
+            min(MOST_STOPPED_S, (now - went_on) * (1 - runs) / runs), self._tick
+        )
 
     def _tell(self, share: float | None, how: str) -> None:
         before, way = self._told
