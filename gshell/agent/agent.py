@@ -6,6 +6,7 @@ Joins the Uplink (relay) and the Sessions (steps). Knows the control messages of
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -15,12 +16,14 @@ from typing import Any, Callable, Protocol
 
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.lanes import Lanes
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool, segment_bytes
 from gshell.agent.spoolplace import SpoolPlace, usual_quota
 from gshell.agent.uplink import Uplink
 from gshell.agent.usage import Reporter, Step
+from gshell.agent.workdir import WorkDirs
 from gshell.errors import AuthError, GshellError, RemoteProtocolError
 from gshell.model.ticket import Ticket
 from gshell.net.link import Link
@@ -40,6 +43,7 @@ MAX_EXPECTS = 4096  # announced and not yet come; a relay that announces more is
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
+KEEP_WORKDIR_S = 86400.0  # of a job that has ended, or of one whose start never came
 
 log = logging.getLogger("gshell.agent")
 
@@ -78,11 +82,13 @@ class Agent:
         self._version = version
         self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
+        self.workdirs = WorkDirs(spool_dir)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
         self._room_told = False
         self._uplink = Uplink(loop, ticket, self)
+        self.lanes = Lanes(loop, self._uplink.say)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
@@ -103,7 +109,7 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
-        leftovers = self._place.leftovers()
+        leftovers = itertools.chain(self._place.leftovers(), self.workdirs.leftovers())
         self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
 
     def _clean(self, leftovers: Iterator[str]) -> None:
@@ -111,13 +117,15 @@ class Agent:
         if next(leftovers, None) is not None:
             self.loop.soon(lambda: self._clean(leftovers))
 
+    def _drop_workdir(self, job: str, index: int) -> None:
+        self._clean(self.workdirs.drop(job, index))
+
     # -- slots
 
-    @property
-    def busy_slots(self) -> int:
-        return sum(
-            session.slots for session in set(self._sessions.values()) if session.state == "running"
-        )
+    def busy_slots(self, lane: str) -> int:
+        """Each lane has all slots."""
+        running = (s for s in set(self._sessions.values()) if s.state == "running")
+        return sum(session.slots for session in running if session.lane == lane)
 
     def admit(self, session: Session, spec: StepSpec) -> None:
         if session.user != self._ticket.user:  # of our pool: this account's environment, not theirs
@@ -127,10 +135,11 @@ class Agent:
         elif spec.service:
             raise RemoteProtocolError("bad-spec", "a service that was not announced")
         weightless = bool(session.beside or session.service)
-        if not weightless and (self.draining or self.busy_slots + spec.tasks > self._facts.slots):
+        busy = self.busy_slots(session.lane)
+        if not weightless and (self.draining or busy + spec.tasks > self._facts.slots):
             code = "draining" if self.draining else "busy"
             attachment = session.primary
-            taken = f"{self.busy_slots} of {self._facts.slots} slots are taken"
+            taken = f"{busy} of {self._facts.slots} slots are taken"
             self._uplink.say(
                 {
                     "m": "refused",
@@ -156,21 +165,52 @@ class Agent:
             {"m": "started", "job": session.job, "index": session.index,
              "att": session.primary.id if session.primary else "", "spec_name": spec.name,
              "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks,
-             "archive": spec.archivable, "at": session.started_at,
+             "archive": spec.archivable, "at": session.started_at, "lane": session.lane,
              "beside": session.beside, "service": session.service}
         )  # fmt: skip
+        if not session.service and not (session.beside and session.lane == "batch"):
+            self.lanes.started(session)
+
+    def before_signal(self, session: Session) -> None:
+        self.lanes.before_signal(session)
 
     def find(self, step: str) -> Session | None:
         job, _, index = step.partition(".")
         return next(iter(self._of_job({"job": job, "index": int(index or 0)})), None)
 
     def on_ended(self, session: Session) -> None:
+        self.lanes.ended(session)
         self._unacknowledged[f"{session.job}.{session.index}"] = session
         self._uplink.say(
             {"m": "ended", "job": session.job, "index": session.index, "code": session.code,
              "signal": session.signal, "at": session.ended_at, "error": session.error,
-             "archive": session.spec is not None and session.spec.archivable}
+             "archive": session.spec is not None and session.spec.archivable,
+             "attempt": session.attempt, "started": session.launched, "phase": session.phase}
         )  # fmt: skip
+        if session.workdir is not None:
+            self.workdirs.touch(session.job, session.index, time.time())
+
+    def make_workdir(self, session: Session) -> str:
+        path = self.workdirs.make(session.job, session.index)
+        self.workdirs.touch(session.job, session.index, time.time())
+        return path
+
+    def ask_token(self, session: Session) -> None:
+        if self._uplink.welcomed:  # else as soon as there is a relay again
+            self._uplink.say({"m": "token", "job": session.job, "index": session.index,
+                              "attempt": session.attempt})  # fmt: skip
+
+    def on_withdrawn(self, session: Session) -> None:
+        log.info("job %s.%s: another attempt runs", session.job, session.index)
+        for attachment in list(session.attachments.values()):
+            attachment.end("gone", "another attempt of this job runs")
+        self._drop(session)
+        self._drop_workdir(session.job, session.index)
+
+    def _on_token(self, message: dict[str, Any], may: bool) -> None:
+        for session in self._of_job(message):
+            if session.attempt == message.get("attempt", session.attempt):
+                session.answer(may)
 
     def on_watchers(self, session: Session) -> None:
         if session.state == "new":
@@ -248,6 +288,11 @@ class Agent:
     def on_welcome(self) -> None:
         log.info("registered with the relay")
         self.connected_once = True
+        if self.lanes.active:
+            self._uplink.say(self.lanes.report())
+        for session in set(self._sessions.values()):
+            if session.asks_token:
+                self.ask_token(session)
 
     def on_away(self, error: GshellError) -> None:
         log.info("relay away: %s", error)
@@ -285,6 +330,14 @@ class Agent:
             for session in self._of_job(message):
                 if session.state == "ended":
                     self._drop(session)
+            for index in self.workdirs.members(str(message.get("job"))):
+                self._workdir_done({**message, "index": index, "size": index + 1})
+        elif kind == "workdir":
+            self._make_workdir(message)
+        elif kind in ("token-ok", "token-no"):
+            self._on_token(message, kind == "token-ok")
+        elif kind == "workdir-done":
+            self._workdir_done(message)
         elif kind == "start":
             self._start_detached(message)
         elif kind == "drain":
@@ -323,9 +376,33 @@ class Agent:
         if waiting is not None:
             waiting.go_on()
 
+    def _make_workdir(self, message: dict[str, Any]) -> None:
+        """Ahead of the start, for what is staged in."""
+        job, index, _ = _place({"size": 1 + int(message["index"]), **message})
+        self._forget_attempt(job, index, message.get("attempt"))
+        try:
+            self.workdirs.make(job, index)
+            self.workdirs.touch(job, index, time.time())
+        except OSError as error:
+            log.error("job %s: no work directory: %s", job, error)
+
+    def _forget_attempt(self, job: str, index: int, attempt: object) -> None:
+        """A later one comes, to where this one has ended: it begins with an empty directory."""
+        for session in self._of_job({"job": job, "index": index}):
+            later = isinstance(attempt, int) and attempt > session.attempt
+            if session.state == "ended" and later:
+                self._drop(session)
+                self._drop_workdir(job, index)
+
+    def _workdir_done(self, message: dict[str, Any]) -> None:
+        job, index, _ = _place({"size": 1 + int(message["index"]), **message})
+        if all(s.state == "ended" for s in self._of_job({"job": job, "index": index})):
+            self._drop_workdir(job, index)
+
     def _start_detached(self, message: dict[str, Any]) -> None:
         job, index, size = _place(message)
         key = f"{job}.{index}"
+        self._forget_attempt(job, index, message.get("attempt"))
         if key in self._sessions:
             return
         user = str(message["user"])
@@ -334,6 +411,7 @@ class Agent:
             self._uplink.say({"m": "unused", "job": job, "index": index, "att": ""})
             return
         session = Session(self, job, index, size, user)
+        _take_lane(session, message)
         self._sessions[key] = session
         try:
             spec = StepSpec.parse(message.get("spec") or {})
@@ -376,6 +454,10 @@ class Agent:
             session = Session(self, *_place(expect), greeter.user)
             session.beside = str(expect.get("beside") or "")
             session.service = str(expect.get("service") or "")
+            _take_lane(session, expect)
+            if session.beside:
+                beside, _, part = session.beside.partition(".")
+                session.workdir = self.workdirs.path(beside, int(part or 0))
             self._sessions[att] = session
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:
@@ -492,11 +574,14 @@ class Agent:
                 go, too_many = too_many > 0, too_many - 1
             if go and f"{session.job}.{session.index}" not in self._unacknowledged:
                 self._drop(session)
+        for job, index in self.workdirs.old(time.time() - KEEP_WORKDIR_S):
+            self._workdir_done({"job": job, "index": index})
         self.loop.later(SWEEP_S, self._sweep)
 
     def end_steps(self) -> None:
         """TERM for every step, KILL soon after; ``idle`` when they have ended."""
         self.draining = True
+        self.lanes.close()
         for session in set(self._sessions.values()):
             session.cancel()
 
@@ -527,7 +612,8 @@ class Agent:
             if session.state == "running":
                 self._uplink.say(
                     {"m": "ended", "job": session.job, "index": session.index, "code": 143,
-                     "signal": 15, "at": time.time(), "error": why}
+                     "signal": 15, "at": time.time(), "error": why, "attempt": session.attempt,
+                     "started": session.launched, "phase": session.phase}
                 )  # fmt: skip
             for attachment in list(session.attachments.values()):
                 attachment.end("shutdown", why)
@@ -536,6 +622,7 @@ class Agent:
         for session in set(self._sessions.values()):
             session.forget()
         self._place.remove()
+        self.workdirs.remove()
 
 
 def _place(message: dict[str, Any]) -> tuple[str, int, int]:
@@ -548,6 +635,17 @@ def _place(message: dict[str, Any]) -> tuple[str, int, int]:
     if not (job.isascii() and job.isdigit()) or len(job) > 18 or not 0 <= index < size < 1 << 20:
         raise ValueError("no job")
     return job, index, size
+
+
+def _take_lane(session: Session, message: dict[str, Any]) -> None:
+    """What the relay said of the lane, and the how-many-th attempt this is."""
+    session.lane = "interactive" if message.get("lane") == "interactive" else "batch"
+    loss = message.get("loss")
+    if isinstance(loss, (int, float)) and not isinstance(loss, bool) and 0 <= loss <= 100:
+        session.loss = float(loss)
+    attempt = message.get("attempt", 1)
+    session.attempt = attempt if isinstance(attempt, int) else 1
+    session.wants_token = message.get("token") is True
 
 
 class Host(Protocol):

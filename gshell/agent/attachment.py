@@ -14,7 +14,8 @@ from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, INTERACTIVE_WINDOW, PIPE_WINDOW, stdin_of
 
 if TYPE_CHECKING:
-    from gshell.agent.session import Rank, Session
+    from gshell.agent.ranks import Rank
+    from gshell.agent.session import Session
     from gshell.agent.sessionlog import Cursor, StreamLog
 
 PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each

@@ -48,6 +48,11 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     env["GSHELL_RANK"] = str(spec.first + rank)
     env["GSHELL_SIZE"] = str(spec.size)
     cwd = spec.cwd
+    workdir = session.workdir
+    if workdir is not None:
+        env["GSHELL_WORKDIR"] = workdir
+        if not session.beside:
+            cwd = os.path.join(workdir, cwd) if cwd is not None else workdir
     neighbour = session.neighbour()
     if neighbour is not None and neighbour.pid():
         env["GSHELL_BESIDE_PID"] = str(neighbour.pid())

@@ -230,6 +230,7 @@ def _keep(settings: Settings) -> int:
     """Become the keeper of an agent that does the work, and hand it the ticket over a pipe."""
     from gshell.agent import keeper, services
     from gshell.agent.spoolplace import SpoolPlace
+    from gshell.agent.workdir import WorkDirs
 
     ticket = read_ticket(settings)
     reads, writes = os.pipe()  # not inherited but by the agent, and the agent only needs to read
@@ -254,8 +255,9 @@ def _keep(settings: Settings) -> int:
     os.close(writes)
     status = keeper.run([*services.again(), *words])
     if status:  # it may have been killed, and its spool be left
-        for _ in SpoolPlace(settings.spool).leftovers():
-            pass
+        for place in (SpoolPlace(settings.spool), WorkDirs(settings.spool)):
+            for _ in place.leftovers():
+                pass
     if (
         status == 1 or 128 < status < 255
     ):  # it crashed, or was killed; else it has said goodbye itself

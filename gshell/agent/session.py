@@ -14,15 +14,17 @@ import termios
 import time
 from typing import Any, Callable, Protocol
 
-from gshell.agent import environment
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.jobspec import JobPart
+from gshell.agent.ranks import Rank, launch
 from gshell.agent.sessionlog import Cursor, Retention, StreamLog
-from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
+from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.timeline import Timeline
 from gshell.agent.usage import Step
+from gshell.agent.wrapped import Wrapped
 from gshell.errors import SpawnFailed
 from gshell.model.vt import ModeTracker
 from gshell.net.loop import IN, OUT, Loop, Timer
@@ -47,8 +49,6 @@ ARCHIVE_AHEAD_BYTES = 64 << 20  # of a stream that somebody reads, kept for the 
 WAITS = "output waits"  # how notices begin that tell of a program that stands still
 ENDED_RING_BYTES = 1 << 18  # of a stream that has ended, in memory: the rest goes to disk
 TROUBLE_S = 1.0  # how often a disk that refused is asked again, and how long all must be well
-FEW_TASKS = 8
-MANY_TASKS_PIPE_BYTES = 1 << 16  # all pipes of a user together have 64 MiB; beyond, new ones shrink
 
 log = logging.getLogger("gshell.agent")
 
@@ -79,39 +79,28 @@ class SessionOwner(Protocol):
 
     def on_ended(self, session: Session) -> None: ...
 
+    def before_signal(self, session: Session) -> None:
+        """It is about to get one, and should be able to act on it."""
+
     def on_watchers(self, session: Session) -> None: ...
+
+    def make_workdir(self, session: Session) -> str:
+        """Its member's work directory, that there may be already.
+
+        Raises:
+            OSError: there is no place.
+        """
+
+    def ask_token(self, session: Session) -> None:
+        """May its program run? ``session.answer`` gets the answer, whenever that comes."""
+
+    def on_withdrawn(self, session: Session) -> None:
+        """It is not to run: another attempt does."""
 
     def on_visitor_left(self, session: Session, attachment: Attachment) -> None:
         """For good, who came by a share."""
 
     def make_spool(self, session: Session, stream: int) -> Spool: ...
-
-
-class Rank:
-    """A process of the step, with its two logs and what its stdin has not taken yet."""
-
-    __slots__ = (
-        "child", "code", "core", "drain", "error", "exited", "input", "input_end", "input_waits",
-        "logs", "modes", "number", "overdue", "paused", "signal", "times",
-    )  # fmt: skip
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.child: Child | None = None
-        self.times: dict[int, Timeline] = {}
-        self.logs: dict[int, StreamLog] = {}  # by stream number
-        self.input: list[tuple[Attachment | None, bytes]] = []  # whose, what
-        self.input_waits = False  # the stdin pipe is in the loop
-        self.overdue = False  # it ended a while ago: whoever holds its output is not waited for
-        self.input_end = False
-        self.paused: dict[int, bool] = {}  # fd -> not read now
-        self.modes: ModeTracker | None = None
-        self.drain: Timer | None = None
-        self.exited = False
-        self.code = 0
-        self.signal: int | None = None
-        self.core = False
-        self.error: str | None = None
 
 
 class Session:
@@ -130,6 +119,19 @@ class Session:
         """"JOB.INDEX" of the step beside which it runs, taking no slot."""
         self.service = ""
         """The relay announced this program of ours, which takes no slot, and nothing else."""
+        self.lane = "batch"
+        self.loss: float | None = None
+        """An interactive step's: the share, in percent, that batch steps keep beside it."""
+        self.attempt = 1
+        self.wants_token = False
+        """The relay is to be asked just before its program starts."""
+        self.workdir: str | None = None
+        """Of its job's member, or of the one beside which it runs."""
+        self.launched = False
+        """Its program was started; without, it surely never ran."""
+        self.canceled = False
+        self._wrapped: Wrapped | None = None
+        self._early_ends: set[int] = set()  # ranks whose stdin ended before there was a program
         self.spec: StepSpec | None = None
         self.ranks: list[Rank] = []
         self.attachments: dict[str, Attachment] = {}
@@ -176,14 +178,26 @@ class Session:
         for attachment in self.attachments.values():
             attachment.open_streams(from_start=True)
         self._hold_for_next(None)
+        if spec.job is not None or self.wants_token:
+            self._wrapped = Wrapped(self, spec, spec.job or JobPart())
+            self._wrapped.begin()
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """Start the program on all ranks."""
+        spec = self.spec
+        assert spec is not None
         for rank in self.ranks:
             self._start_rank(rank, spec)
-        if any(rank.child is not None for rank in self.ranks):
+        self.launched = any(rank.child is not None for rank in self.ranks)
+        if self.launched:
             self._owner.on_started(self)
             if spec.announce and self.primary is not None:
                 self.primary.peer.say({"t": "started"})
-        if spec.timeout_s:
-            self._timeout = self._loop.later(spec.timeout_s, self._timed_out)
+        self.start_clock()
+        for rank in self.ranks:
+            self._give_early_input(rank)
         self._check_ended()
         self._publish()
 
@@ -194,6 +208,17 @@ class Session:
     def quota_bytes(self) -> int:
         """On disk, of all streams."""
         return self._disk.quota_bytes if self._disk is not None else 0
+
+    def start_clock(self) -> None:
+        """The time that its user gave it begins now."""
+        self.stop_clock()
+        if self.spec is not None and self.spec.timeout_s and self.state == "running":
+            self._timeout = self._loop.later(self.spec.timeout_s, self._timed_out)
+
+    def stop_clock(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
     def _timed_out(self) -> None:
         self.timed_out = True
@@ -267,20 +292,23 @@ class Session:
 
     def _start_rank(self, rank: Rank, spec: StepSpec) -> None:
         try:
-            env, cwd = environment.of_rank(spec, self, rank.number)
-            wants_input = rank.number == 0 and spec.first == 0 and not spec.announce
-            stdin = "pipe" if wants_input and self.primary is not None else "null"
-            argv = environment.argv_of(spec, env)
-            pipe_bytes = OUTPUT_PIPE_BYTES if spec.tasks <= FEW_TASKS else MANY_TASKS_PIPE_BYTES
-            rank.child = child = spawn(
-                SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes)
-            )
+            child = launch(self, rank, spec)
         except SpawnFailed as error:
             rank.exited = True
             rank.code = error.exit_code
             rank.error = error.message
-            self._say_exit(rank)
+            if self._wrapped is None or not self._wrapped.holds(rank):
+                self._say_exit(rank)
             return
+        self._watch(rank, child)
+
+    def adopt_child(self, rank: Rank, child: Child) -> None:
+        """Another program takes this rank's place."""
+        rank.again()
+        self._watch(rank, child)
+
+    def _watch(self, rank: Rank, child: Child) -> None:
+        rank.child = child
         for fd in (child.stdout, child.stderr):
             if fd >= 0:
                 self._loop.add(fd, IN, functools.partial(self._on_output, rank, fd))
@@ -294,7 +322,9 @@ class Session:
 
     def _stream_of(self, rank: Rank, fd: int) -> int:
         assert rank.child is not None
-        return stdout_of(rank.number) if fd == rank.child.stdout else stderr_of(rank.number)
+        if fd == rank.child.stdout or rank.modes is not None:
+            return stdout_of(rank.number)
+        return stderr_of(rank.number)
 
     def _on_output(self, rank: Rank, fd: int, mask: int) -> None:
         child = rank.child
@@ -332,6 +362,13 @@ class Session:
             left -= len(data)
             if rank.modes is None and len(data) < READ_BYTES and not rank.overdue:
                 break  # that was all: epoll tells of more
+        got = bool(parts)
+        wrapped = self._wrapped
+        if parts and wrapped is not None and not wrapped.scripting:
+            for data in parts:
+                wrapped.files.write(stream == stderr_of(rank.number), data)
+            if wrapped.files.drops(stream == stderr_of(rank.number)):
+                parts.clear()
         if parts:
             rank.times[stream].mark(self._loop.clock(), kept.end)
             if rank.modes is not None:
@@ -355,7 +392,7 @@ class Session:
                 self.primary.starved(stream)
         if empty and rank.overdue and not ended:
             self._close_output(rank, fd)  # the time to drain is over and nothing is left
-        return bool(parts) and not ended
+        return got and not ended
 
     def _pause(self, rank: Rank, fd: int, paused: bool) -> None:
         if rank.paused.get(fd, paused) != paused:
@@ -443,7 +480,9 @@ class Session:
         log = rank.logs[self._stream_of(rank, fd)]
         del rank.paused[fd]
         self._loop.remove(fd)
-        log.close()
+        wrapped = self._wrapped
+        if wrapped is None or not (wrapped.scripting or wrapped.holds(rank)):
+            log.close()
         child = rank.child
         assert child is not None
         if not child.pty:
@@ -471,9 +510,28 @@ class Session:
 
     # -- input
 
+    @property
+    def _early(self) -> bool:
+        """Is there no program yet?"""
+        return self._wrapped is not None and not self.launched and self.state == "running"
+
+    def _give_early_input(self, rank: Rank) -> None:
+        if rank.input and rank.child is not None and rank.child.stdin >= 0:
+            self._write_input(rank)
+        elif rank.input:
+            for writer, data in rank.input:
+                if writer is not None:
+                    writer.consumed_input(stdin_of(rank.number), len(data))
+            rank.input.clear()
+        if rank.number in self._early_ends:
+            self.end_input(rank.number)
+
     def take_input(self, rank_number: int, data: bytes, writer: Attachment) -> None:
         """Bytes of ``writer`` for a rank's stdin; it is told when the program has taken them."""
         rank = self.ranks[rank_number] if rank_number < len(self.ranks) else None
+        if rank is not None and self._early:
+            rank.input.append((writer, data))  # for the program, not for what comes before it
+            return
         if rank is None or rank.child is None or rank.child.stdin < 0 or rank.input_end:
             writer.consumed_input(stdin_of(rank_number), len(data))
             return
@@ -487,6 +545,9 @@ class Session:
 
     def end_input(self, rank_number: int) -> None:
         rank = self.ranks[rank_number] if rank_number < len(self.ranks) else None
+        if self._early:
+            self._early_ends.add(rank_number)
+            return
         if rank is None or rank.child is None or rank.input_end:
             return
         if rank.child.pty:
@@ -609,14 +670,20 @@ class Session:
         if rank.drain is not None:
             rank.drain.cancel()
         self._close_input(rank)
-        rank.input.clear()
+        if not self._early:
+            rank.input.clear()
         rank.child.close()
         rank.child = None
-        self._say_exit(rank)
+        wrapped = self._wrapped
+        if wrapped is not None and wrapped.script_ended(rank):
+            return
+        if wrapped is None or not wrapped.holds(rank):
+            self._say_exit(rank)
         self._check_ended()
         self._publish()
 
     def _say_exit(self, rank: Rank) -> None:
+        rank.said = True
         for log in rank.logs.values():
             if not log.closed:
                 log.close()
@@ -653,10 +720,17 @@ class Session:
             rank.exited and rank.child is None for rank in self.ranks
         ):
             return
+        if self._wrapped is not None and self._wrapped.ran():
+            return
+        for rank in self.ranks:
+            if not rank.said:
+                self._say_exit(rank)
         self.state = "ended"
         self.ended_at = time.time()
         worst = max(self.ranks, key=lambda rank: rank.code)
         self.code, self.signal, self.error = worst.code, worst.signal, worst.error
+        if self._wrapped is not None and self.error is None:
+            self.error = self._wrapped.files.trouble or None
         for timer in (self._timeout, self._killing):
             if timer is not None:
                 timer.cancel()
@@ -664,8 +738,65 @@ class Session:
             self.reader_changed()
         self._owner.on_ended(self)
 
+    # -- what its wrapping asks for
+
+    def make_workdir(self) -> str:
+        """
+        Raises:
+            OSError: there is no place.
+        """
+        return self._owner.make_workdir(self)
+
+    def clock_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
+        return self._loop.later(delay_s, call)
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def ask_token(self) -> None:
+        self._owner.ask_token(self)
+
+    @property
+    def asks_token(self) -> bool:
+        """Does it wait for the relay's word?"""
+        return self.state == "running" and self._wrapped is not None and self._wrapped.asks
+
+    def answer(self, may: bool) -> None:
+        """The relay's word."""
+        if self.asks_token and self._wrapped is not None:
+            if may:
+                self._wrapped.go()
+            else:
+                self._wrapped.refuse()
+
+    def withdraw(self) -> None:
+        """End as if it had never been."""
+        self.state = "ended"
+        self.ended_at = time.time()
+        self._owner.on_withdrawn(self)
+
+    def fail(self, code: int, error: str, signal: int | None) -> None:
+        """What is around the program went wrong."""
+        for rank in self.ranks:
+            if not rank.said:
+                rank.exited = True
+                rank.code, rank.signal, rank.error = code, signal, error
+        self.finish()
+
+    def finish(self) -> None:
+        """Nothing more is to come."""
+        self._check_ended()
+        self._publish()
+
+    @property
+    def phase(self) -> str:
+        """How far it got."""
+        return self._wrapped.phase if self._wrapped is not None else "run"
+
     def signal_all(self, number: int) -> None:
         """To every rank that still runs: the terminal's foreground group for terminal signals."""
+        self._owner.before_signal(self)
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(number)
@@ -673,6 +804,10 @@ class Session:
     def cancel(self) -> None:
         """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up
         too."""
+        self.canceled = True
+        if self._wrapped is not None:
+            self._wrapped.cancel()
+        self._owner.before_signal(self)
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(signals.SIGTERM)
@@ -804,11 +939,15 @@ class Session:
             "tasks": spec.tasks if spec else 1,
             "beside": self.beside,
             "service": self.service,
+            "lane": self.lane,
+            "attempt": self.attempt,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "code": self.code,
             "signal": self.signal,
             "error": self.error,
+            "started": self.launched,
+            "phase": self.phase,
             "atts": [
                 {"att": a.id, "user": a.user, "rights": a.rights, "live": a.link is not None,
                  "until": a.until, "share": a.share, "cred": a.credential}
@@ -825,6 +964,10 @@ class Session:
         """Of its first rank that runs; 0: none does."""
         pids = [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
         return pids[0] if pids else 0
+
+    def pids(self) -> list[int]:
+        """Of its ranks that run."""
+        return [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
 
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""

@@ -51,7 +51,7 @@ class SpawnSpec(NamedTuple):
     umask: int | None = None
     """None: the agent's."""
     stdin: str = "pipe"
-    """"pipe" or "null"; without meaning on a pty."""
+    """"pipe", "null" or a file's path; without meaning on a pty."""
     pipe_bytes: int = OUTPUT_PIPE_BYTES
     """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft),
     beyond which new ones, the programs' own too, get 8 KiB: ask for less for many ranks."""
@@ -296,7 +296,8 @@ def _on_pipes(spec: SpawnSpec, ours: list[int], theirs: list[int]) -> list[tuple
         os.set_blocking(write, False)
         actions.append((os.POSIX_SPAWN_DUP2, read, 0))
     else:
-        actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
+        path = "/dev/null" if spec.stdin == "null" else spec.stdin
+        actions.append((os.POSIX_SPAWN_OPEN, 0, path, os.O_RDONLY, 0))
     return actions
 
 

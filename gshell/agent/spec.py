@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+from gshell.agent.jobspec import JobPart
 from gshell.errors import RemoteProtocolError
 from gshell.wire.constants import MAX_TASKS
 
@@ -52,6 +53,8 @@ class StepSpec(NamedTuple):
     """One of the agent's own programs instead of ``argv[0]``: see gshell.agent.services."""
     archive: bool = True
     """The relay's archive may have its output, see `archivable`."""
+    job: JobPart | None = None
+    """What a batch job has around its program."""
 
     @property
     def archivable(self) -> bool:
@@ -112,8 +115,9 @@ class StepSpec(NamedTuple):
                 announce=bool(message.get("announce")),
                 service=str(message.get("service") or "")[:32],
                 archive=message.get("archive", True) is not False,
+                job=JobPart.parse(message["job"]) if message.get("job") else None,
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None
 
 

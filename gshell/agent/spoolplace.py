@@ -2,7 +2,8 @@
 
 A killed agent removes nothing. So each holds a lock in its directory, and who starts removes those
 of the same user and host whose lock is free. Only what has our names is removed, and no link is
-followed: the place is /tmp, where others may put anything.
+followed: the place is /tmp, where others may put anything. Jobs' work directories (workdir.py) are
+kept in such a place too, of another kind.
 """
 
 from __future__ import annotations
@@ -15,15 +16,27 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from hashlib import blake2b
+from typing import Callable, NamedTuple
 
 LOCK = "lock"
 _SPOOL = re.compile(r"\d{1,20}\Z")  # and a segment in it; see `SpoolPlace.next_path`
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 MOST_BYTES = 4 << 30  # what all sessions of an agent may have on disk, unless it is told
 LEAST_BYTES = 64 << 20  # however full the disk is now: there may be room later
 
 log = logging.getLogger("gshell.agent")
+
+
+class Kind(NamedTuple):
+    """What stands in a place."""
+
+    word: str
+    """Of its name."""
+    names: re.Pattern[str]
+    """What ours in it are called."""
+    remove: Callable[[int, str], Iterator[str]]
+    """Removes one, given the place's descriptor and its name, step by step."""
 
 
 def usual_quota(base: str) -> int:
@@ -38,8 +51,9 @@ def usual_quota(base: str) -> int:
 class SpoolPlace:
     """Invariant: what it made is locked, from before it has its name until it is removed."""
 
-    def __init__(self, base: str | None = None) -> None:
+    def __init__(self, base: str | None = None, kind: Kind | None = None) -> None:
         """``base``: where to make the directory; else where temporary files go."""
+        self._kind = kind or SPOOLS
         self.base = base or _temporary()
         self._path: str | None = None
         self._locks: list[int] = []
@@ -51,10 +65,18 @@ class SpoolPlace:
         Raises:
             OSError: there is no place.
         """
+        self._count += 1
+        return f"{self.path()}/{self._count}"
+
+    def path(self) -> str:
+        """The directory, made if it was not.
+
+        Raises:
+            OSError: there is no place.
+        """
         if self._path is None:
             self._path = self._make()
-        self._count += 1
-        return f"{self._path}/{self._count}"
+        return self._path
 
     def remake(self) -> None:
         """Make the directory again if somebody removed it.
@@ -70,14 +92,14 @@ class SpoolPlace:
     def remove(self) -> None:
         """With all that is in it."""
         if self._path is not None:
-            for _ in _removing(self.base, os.path.basename(self._path), None):
+            for _ in _removing(self.base, os.path.basename(self._path), None, self._kind):
                 pass
             self._path = None
             self._unlock()
 
     def leftovers(self) -> Iterator[str]:
         """Remove what dead agents left here, a file with each step; the steps' names."""
-        prefix = _prefix()
+        prefix = _prefix(self._kind)
         try:
             names = [name for name in os.listdir(self.base) if name.startswith(prefix)]
         except OSError:
@@ -85,10 +107,10 @@ class SpoolPlace:
         own = os.path.basename(self._path or "")
         for name in names:
             if name != own:
-                yield from _remove_dead(self.base, name)
+                yield from _remove_dead(self.base, name, self._kind)
 
     def _make(self) -> str:
-        new = tempfile.mkdtemp(prefix=".new-" + _prefix(), dir=self.base)
+        new = tempfile.mkdtemp(prefix=".new-" + _prefix(self._kind), dir=self.base)
         try:
             self._lock(new)
             path = os.path.join(self.base, os.path.basename(new)[len(".new-") :])
@@ -107,7 +129,7 @@ class SpoolPlace:
         self._locks.append(fd)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:  # and the directory: what cleans /tmp by age leaves a locked one alone
-            fd = os.open(path, _DIRECTORY)
+            fd = os.open(path, DIRECTORY)
             self._locks.append(fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # NFS
@@ -126,15 +148,15 @@ def _temporary() -> str:
         return "/tmp"  # noqa: S108 - only our own directory in it is ever used
 
 
-def _prefix() -> str:
+def _prefix(kind: Kind) -> str:
     """Of this host's, as others may share the file system and no lock reaches them."""
     host = blake2b(os.uname().nodename.encode(), digest_size=4).hexdigest()
-    return f"gshell-spool-{host}-"
+    return f"gshell-{kind.word}-{host}-"
 
 
-def _remove_dead(base: str, name: str) -> Iterator[str]:
+def _remove_dead(base: str, name: str, kind: Kind) -> Iterator[str]:
     try:
-        directory = os.open(os.path.join(base, name), _DIRECTORY)
+        directory = os.open(os.path.join(base, name), DIRECTORY)
     except OSError:
         return
     try:
@@ -147,8 +169,8 @@ def _remove_dead(base: str, name: str) -> Iterator[str]:
     try:
         if _ours(directory, stat.S_ISDIR) and _ours(lock, stat.S_ISREG):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield from _removing(base, name, directory)
-            log.info("removed the spool of a dead agent: %s/%s", base, name)
+            yield from _removing(base, name, directory, kind)
+            log.info("removed the %s of a dead agent: %s/%s", kind.word, base, name)
     except OSError:  # somebody holds it
         pass
     finally:
@@ -161,16 +183,16 @@ def _ours(fd: int, kind: object) -> bool:
     return bool(kind(status.st_mode)) and status.st_uid == os.geteuid()  # type: ignore[operator]
 
 
-def _removing(base: str, name: str, directory: int | None) -> Iterator[str]:
+def _removing(base: str, name: str, directory: int | None, kind: Kind) -> Iterator[str]:
     """What it removes of our directory, step by step, the lock last."""
     path = os.path.join(base, name)
     opened = -1
     try:
         if directory is None:
-            directory = opened = os.open(path, _DIRECTORY)
-        for spool in os.listdir(directory):
-            if _SPOOL.match(spool):
-                yield from _remove_spool(directory, spool)
+            directory = opened = os.open(path, DIRECTORY)
+        for entry in os.listdir(directory):
+            if kind.names.match(entry):
+                yield from kind.remove(directory, entry)
         os.unlink(LOCK, dir_fd=directory)
         os.rmdir(path)
     except OSError:  # gone, or there is something that is not ours
@@ -182,7 +204,7 @@ def _removing(base: str, name: str, directory: int | None) -> Iterator[str]:
 
 def _remove_spool(above: int, name: str) -> Iterator[str]:
     try:
-        directory = os.open(name, _DIRECTORY, dir_fd=above)
+        directory = os.open(name, DIRECTORY, dir_fd=above)
     except OSError:
         return
     try:
@@ -195,3 +217,6 @@ def _remove_spool(above: int, name: str) -> Iterator[str]:
         pass
     finally:
         os.close(directory)
+
+
+SPOOLS = Kind("spool", _SPOOL, _remove_spool)

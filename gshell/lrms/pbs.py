@@ -2,8 +2,8 @@
 
 Not proven on a real one: after the manuals, OpenPBS's sources and what users have published. What
 the branches agree on is used: ``nodes=N:ppn=S``, ``qstat -f`` and the line numbers of the node
-file. An ended job is soon gone; PBS Pro's history is not asked. Submission, status and
-cancellation were seen to work with the imitation that comes with Slurm.
+file. An ended job is soon gone; PBS Pro's history is not asked. Submission and status were seen to
+work with the imitation that comes with Slurm.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class HostileRelay:
         self.answer: Callable[[Message], list[Message]] = lambda message: []
         self.meet: Callable[[Message], bytes | None] = lambda body: None
         self.serve: Callable[[Agent], None] = lambda agent: None
+        self.line: Line | None = None
+        """The newest control connection."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._context = auth.server_context(state)
@@ -104,7 +106,7 @@ class HostileRelay:
             self._open.discard(sock)
 
     def _control(self, sock: socket.socket) -> None:
-        line = Line(sock, Tls(self._context, server_side=True))
+        self.line = line = Line(sock, Tls(self._context, server_side=True))
         decoder = control.ControlDecoder(1 << 20)
         for data in line.chunks():
             for message in decoder.feed(data):

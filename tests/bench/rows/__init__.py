@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.lab import Lab
-from bench.rows import bulk, fanout, forward, integrity, keys, lu, relay, spawn, startup
+from bench.rows import bulk, fanout, forward, integrity, keys, lanes, lu, relay, spawn, startup
 from bench.table import Line
 
 
@@ -34,6 +34,7 @@ ROWS = (
     Row("stall", "a client that doesn't read", relay.stall),
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
+    Row("lanes", "batch share beside interactive spinners", lanes.lanes),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
     Row("sessions", "relay memory per idle session", relay.sessions),
     Row("agents", "relay memory per idle agent", relay.agents),

@@ -70,7 +70,9 @@ def test_no_link_is_followed_and_nothing_removed_that_is_not_ours(tmp_path):
     base.mkdir()
     leave_one(base).rename(victim)
     precious = victim / "1" / "0"
-    (base / f"{spoolplace._prefix()}link").symlink_to(victim)  # a link to what looks like one
+    (base / f"{spoolplace._prefix(spoolplace.SPOOLS)}link").symlink_to(
+        victim
+    )  # a link to what looks like one
     left = leave_one(base)
     (left / "letter").write_text("dear")  # somebody's own
     (left / "7").symlink_to(victim / "1")
