@@ -229,6 +229,20 @@ SUBMIT = Command(
     "and DAGs, Requirements, Rank, ... `gshell match FILE` shows where it could run.",
     common=GLOBAL,
 )
+MATCH = Command(
+    "match",
+    "list the agents and sites where a job description could run, best first",
+    (_SET, _DIRAC),
+    words="FILE",
+    examples=(
+        ("gshell match simple.jdl", "none: which requirement fails, and where it fails least"),
+        ("gshell match --set 'Requirements=other.cpus>64' simple.jdl", "would that do?"),
+    ),
+    about="Requirements and Rank know GLUE's names (other.GlueCEStateFreeCPUs, ...) and short ones:"
+    " cpus, free_slots, memory_mb, host, site, lrms, queue, tags, ends_in (seconds), os, cpu_model."
+    " The exit status is 1 if nothing matches.",
+    common=GLOBAL,
+)
 ATTACH = Command(
     "attach",
     "come back to a running job, or look on; show an ended one",
@@ -540,12 +554,22 @@ AGENT_PILOT = Command(
     ),
     common=GLOBAL,
 )
+GRID = Command(
+    "grid",
+    "the commands of gLite and int.eu.grid (i2g-job-submit, glite-wms-job-status, ...)",
+    words="COMMAND ...",
+    opaque=True,
+    hidden=True,
+    examples=(("gshell grid i2g-job-submit simple.jdl", "as if it were installed"),),
+    common=GLOBAL,
+)
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, SUBMIT, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES, AGENTS,
-    AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN,
-    GLOGIN, FWD, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES,
+    AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY,
+    LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND,
+    VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

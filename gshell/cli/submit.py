@@ -21,12 +21,14 @@ from gshell.model.ticket import Ticket
 from gshell.net.relaylink import ask, items_of
 
 MOST_BYTES = 1 << 20
+SECRET_VARIABLE = "GSHELL_GLOGIN_SECRET_FILE"  # noqa: S105 - names, of a variable and of a file
+SECRET_NAME = ".i2glogin"  # noqa: S105
 JSON_SCHEMA = 1
 
 
 def submit(parsed: Parsed) -> int:
     """The jobs' ids on stdout, a line each; what to do next on stderr."""
-    path = _one_file(parsed)
+    path = one_file(parsed)
     description = describe(path, parsed["set"], bool(parsed["dirac"]))
     tell(description, bool(parsed["quiet"]))
     made = plan(description, path, parsed["name"])
@@ -48,7 +50,7 @@ def submit(parsed: Parsed) -> int:
     return wait(ticket, list(ids.values())) if parsed["wait"] else 0
 
 
-def _one_file(parsed: Parsed) -> str:
+def one_file(parsed: Parsed) -> str:
     if len(parsed.words) != 1:
         raise UsageError(f"gshell {parsed.command.name} takes one FILE")
     path: str = parsed.words[0]
@@ -126,6 +128,11 @@ def plan(description: Description, path: str, name: str | None = None) -> list[R
     return made
 
 
+def plan_anywhere(description: Description, path: str) -> list[Request]:
+    """The same, whether its files are here or not."""
+    return requests(description, lambda word: [word], None, os.path.basename(path))
+
+
 def expander(folder: str) -> Any:
     """What an entry of an InputSandbox means: files as named from here, else from ``folder``."""
 
@@ -197,16 +204,13 @@ def send(ticket: Ticket, made: list[Request]) -> dict[str, str]:
     ids: dict[str, str] = {}
     try:
         for request in made:
-            message = dict(request.message)
+            message = {**request.message, "spec": {**request.message["spec"]}}
             if request.after:
                 message["after"] = [ids[name] for name in request.after]
             if ids:
                 message["parent"] = next(iter(ids.values()))
-            if request.glogin:
-                _share_secret(request, message)
+            _send_files(ticket, request, message["spec"])
             ids[request.name] = str(ask(ticket, message)["job"])
-            if request.files.inputs:
-                _staging().upload(ticket, ids[request.name], list(request.files.inputs))
     except BaseException:
         for id_ in ids.values():
             try:
@@ -215,6 +219,19 @@ def send(ticket: Ticket, made: list[Request]) -> dict[str, str]:
                 pass  # what went wrong first is what is told
         raise
     return ids
+
+
+def _send_files(ticket: Ticket, request: Request, spec: dict[str, Any]) -> None:
+    """What goes along with a job, ahead of it; its ``spec`` says under which key."""
+    files = [(path, path.rpartition("/")[2]) for path in request.files.inputs]
+    if request.glogin and (secret := _secret(request.glogin)):
+        files.append((secret, SECRET_NAME))
+        spec["extra_env"] = {**spec["extra_env"], SECRET_VARIABLE: SECRET_NAME}
+    if files:
+        staging = _staging()
+        key = staging.new_key()
+        staging.upload(ticket, key, files)
+        spec["job"] = {**spec["job"], "sandbox": key, "inputs": [name for _, name in files]}
 
 
 def _staging() -> Any:
@@ -227,15 +244,14 @@ def _staging() -> Any:
         ) from None
 
 
-def _share_secret(request: Request, message: dict[str, Any]) -> None:
-    """The secret that the waiting i2glogin and the one in the job share goes along."""
+def _secret(address: str) -> str:
+    """The file with the secret that the waiting i2glogin and the one in the job share."""
     try:
         secret = importlib.import_module("gshell.glogin.secret")
     except ImportError:
-        return
-    path = secret.secret_for(request.glogin)
-    with open(path, encoding="ascii") as file:
-        message["spec"] = {**message["spec"], "secret": file.read().strip()}
+        return ""
+    path, _ = secret.secret_for(address)
+    return str(path)
 
 
 def wait(ticket: Ticket, ids: list[str]) -> int:
@@ -280,4 +296,10 @@ def write_ids(path: str, ids: list[str]) -> None:
                           + " ".join(ids)) from None  # fmt: skip
 
 
-VERBS = {"submit": submit}
+def verb(parsed: Parsed) -> int:
+    """``submit``, ``match``."""
+    if parsed.command.name == "submit":
+        return submit(parsed)
+    from gshell.cli.match import match
+
+    return match(parsed)

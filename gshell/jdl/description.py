@@ -19,8 +19,7 @@ class Perusal:
 
     every_s: int
     files: tuple[str, ...] = ()
-    list_file: str = ""
-    """A file in the job's directory with more names, read again each time."""
+    """None: what it prints."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,11 +207,10 @@ def _stream(reader: Reader, name: str, inputs: Sequence[str] = ()) -> str:
         return text.rpartition("/")[2]  # as it is called in the job's directory
     if text in ("", "/dev/null"):
         return ""
-    if name == "StdInput" and text.startswith("/"):
-        return text  # it is there
     text = text.removeprefix("./")
     if not sandbox.inside(text):
-        reader.wrong(name, f"{name} = {text[:80]!r} is not in the job's directory")
+        bring = ": bring it in InputSandbox" if name == "StdInput" else ""
+        reader.wrong(name, f"{name} = {text[:80]!r} is not in the job's directory{bring}")
     return text
 
 
@@ -330,9 +329,12 @@ def _perusal(reader: Reader) -> Perusal | None:
             f"files are looked at each {LEAST_PERUSAL_S} s at most",
         )
         every = LEAST_PERUSAL_S
-    if listed and not sandbox.inside(listed.removeprefix("./")):
-        reader.wrong("PerusalListFileURI", "PerusalListFileURI: a file in the job's directory")
-    return Perusal(every or USUAL_PERUSAL_S, files, listed.removeprefix("./"))
+    if listed:
+        reader.findings.warning(
+            reader.at("PerusalListFileURI"),
+            "no lists are read while it runs: name them in PerusalFiles",
+        )
+    return Perusal(every or USUAL_PERUSAL_S, files)
 
 
 # -------------------------------------------------------------------------------------- sandboxes

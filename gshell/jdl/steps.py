@@ -42,9 +42,12 @@ if [ "$(id -u)" = 0 ]; then
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
 fi
+if [ -f "$I2G_MPI_APPLICATION" ]; then chmod u+x "$I2G_MPI_APPLICATION"; fi
 eval "set -- $I2G_MPI_APPLICATION_ARGS"
 exec mpirun -np "$I2G_MPI_NP" "$I2G_MPI_APPLICATION" "$@"
 """
+# What came along may have lost its permission; the agent mends only what it starts itself.
+_MENDED = 'chmod u+x "$1" && exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,8 @@ def _argv(job: Description, names: list[str], agent: list[Word], findings: Findi
         command = [
             *map(_literal, ("/bin/sh", "-c", _START, "gshell")), starter, *job.mpi.arguments,
         ]  # fmt: skip
+    elif agent and command[0].text.startswith("./"):
+        command = [*map(_literal, ("/bin/sh", "-c", _MENDED, "gshell")), *command]
     return words.argv([*agent, *command])
 
 
@@ -261,31 +266,14 @@ def _job(job: Description, names: Sequence[str]) -> dict[str, Any]:
     outputs = dict.fromkeys(job.outputs)
     if outputs:
         found["outputs"] = list(outputs)
-    assert job.executable is not None
-    made = [_program(word, names).text for word in _programs(job)]
-    run = [text.removeprefix("./") for text in made if text.startswith("./")]
-    if run:
-        found["executables"] = list(dict.fromkeys(run))
     for key, hook in (("prologue", job.prologue), ("epilogue", job.epilogue)):
         if hook:
             found[key] = words.argv([_program(hook[0], names), *hook[1:]])
     if job.perusal is not None:
         perusal: dict[str, Any] = {"every": job.perusal.every_s, "files": list(job.perusal.files)}
-        if not job.perusal.files and not job.perusal.list_file:
+        if not job.perusal.files:
             perusal["files"] = [one for one in (job.stdout, job.stderr) if one]
-        if job.perusal.list_file:
-            perusal["list"] = job.perusal.list_file
         found["perusal"] = perusal
-    return found
-
-
-def _programs(job: Description) -> list[Word]:
-    found = [word for word in (job.executable,) if word is not None]
-    found += [hook[0] for hook in (job.prologue, job.epilogue) if hook]
-    if job.mpi is not None:
-        found.append(words.plain(job.mpi.starter))
-    if job.agent is not None:
-        found.append(job.agent.command)
     return found
 
 
