@@ -231,12 +231,12 @@ SUBMIT = Command(
 )
 MATCH = Command(
     "match",
-    "list the agents and sites where a job description could run, best first",
+    "list where a job description could run, best first",
     (_SET, _DIRAC),
     words="FILE",
     examples=(
         ("gshell match simple.jdl", "none: which requirement fails, and where it fails least"),
-        ("gshell match --set 'Requirements=other.cpus>64' simple.jdl", "would that do?"),
+        ("gshell match --set Rank=other.cpus simple.jdl", "the largest first"),
     ),
     about="Requirements and Rank know GLUE's names (other.GlueCEStateFreeCPUs, ...) and short ones:"
     " cpus, free_slots, memory_mb, host, site, lrms, queue, tags, ends_in (seconds), os, cpu_model."
@@ -556,7 +556,7 @@ AGENT_PILOT = Command(
 )
 GRID = Command(
     "grid",
-    "the commands of gLite and int.eu.grid (i2g-job-submit, glite-wms-job-status, ...)",
+    "the commands of gLite and int.eu.grid, by their names",
     words="COMMAND ...",
     opaque=True,
     hidden=True,

@@ -145,11 +145,12 @@ def _submit(said: Said) -> int:
 
 
 def _status(said: Said) -> int:
+    ids = [] if "--all" in said.options else _ids(said)
     ticket = launch.ticket_for(None, start=False)
-    if "--all" in said.options:
-        jobs = items_of(ask(ticket, {"m": "jobs", "all": True}), "jobs")
+    if ids:
+        jobs = _jobs(ticket, ids)
     else:
-        jobs = _jobs(ticket, _ids(said))
+        jobs = items_of(ask(ticket, {"m": "jobs", "all": True}), "jobs")
     for job in jobs:
         print("\n" + "*" * 61 + "\nBOOKKEEPING INFORMATION:\n")
         for key, value in status_lines(job):

@@ -98,7 +98,8 @@ def _entries(headers: Headers, name: str, findings: Findings) -> list[Entry]:
     outputs = []
     for key, path in (("StdOutput", headers.output), ("StdError", headers.error)):
         if path and path != "/dev/null":
-            base = _PLACEHOLDER.sub("", os.path.basename(path)).strip("-_.") or key.lower()
+            base = re.sub(r"[-_.]+(?=\.|\Z)", "", _PLACEHOLDER.sub("", os.path.basename(path)))
+            base = base or key.lower()
             if base != path:
                 findings.note(At(1, 1), f"{key} is the file {base} of the job ({path} was written)")
             found[key] = base

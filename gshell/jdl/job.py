@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gshell.jdl import geometry as shapes
-from gshell.jdl import sandbox, words
+from gshell.jdl import glue, sandbox, words
 from gshell.jdl.description import (
     COLLECTION,
     DAG,
@@ -27,12 +27,17 @@ from gshell.jdl.description import (
 from gshell.jdl.errors import JdlError
 from gshell.jdl.parse import parse, parse_expression
 from gshell.jdl.reader import Findings, Reader
-from gshell.jdl.syntax import Ad, Entry, quoted, write
+from gshell.jdl.syntax import Ad, Call, Entry, Ref, quoted, walk, write
 
 MAX_RETRIES = 10  # of each kind, as the grid's own brokers had it
 LEAST_PERUSAL_S = 5
 USUAL_PERUSAL_S = 30
 DEFAULT_STATE = 'other.GlueCEStateStatus == "Production"'  # the grid's own default: agents are
+_OF_GRIDS = frozenset((
+    "anymatch", "allmatch", "whichmatch", "listattrregex", "retrievecloseses", "fqanmember",
+    "retrieveclosesesinfo", "successfraction",
+    "measuredresponsetime",
+))  # fmt: skip
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _JOB_TYPES = (
     "normal", "interactive", "mpich", "parallel", "parametric", "checkpointable", "partitionable",
@@ -231,9 +236,8 @@ def _mpi(reader: Reader, kinds: list[str]) -> Mpi | None:
     said = reader.string("SubJobType")
     flavour = _FLAVOURS.get(said.lower(), "") if said else ""
     if said and not flavour:
-        reader.wrong(
-            "SubJobType", f'SubJobType = "{said}": {OPENMPI}, {MPICH}, {MPICH_G2} or {PACX}'
-        )
+        known = f"{OPENMPI}, {MPICH}, {MPICH_G2} or {PACX}"
+        reader.wrong("SubJobType", f'SubJobType = "{said}": it is {known}')
     if said and flavour != said.lower():
         reader.findings.note(reader.at("SubJobType"), f'"{said}" is {flavour}')
     if "parallel" not in kinds and "mpich" not in kinds:
@@ -406,7 +410,16 @@ def _destination(reader: Reader, name: str, uri: str) -> str:
 
 def _expression(reader: Reader, name: str) -> str:
     expr = reader.ad.get(name)
-    return write(expr) if expr is not None else ""
+    if expr is None:
+        return ""
+    for one in walk(expr):
+        if isinstance(one, Call) and one.name.lower() in _OF_GRIDS:
+            why = f"{one.name}() asked the grid's own services: there it is undefined"
+            reader.findings.warning(one.at, why)
+        glued = isinstance(one, Ref) and one.name.lower().startswith("glue")
+        if isinstance(one, Ref) and glued and one.name.lower() not in glue.TABLE:
+            reader.findings.warning(one.at, f"{one.name} is told by nobody here: undefined")
+    return write(expr)
 
 
 def _requirements(reader: Reader) -> str:

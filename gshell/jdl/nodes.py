@@ -118,7 +118,8 @@ def _with_value(ad: Ad, value: str | int, number: int, count: int, dirac: bool) 
         if isinstance(expr, Literal) and isinstance(expr.value, str):
             return dataclasses.replace(expr, value=fill(expr.value))
         if isinstance(expr, Ref) and expr.of is None and expr.name == _PARAM:
-            return Literal(value, at=expr.at)
+            is_number = isinstance(value, str) and value.isascii() and value.isdigit()
+            return Literal(int(value) if is_number else value, at=expr.at)
         if isinstance(expr, Ref) and _PARAM in expr.name:
             of = change(expr.of, how) if expr.of is not None else None
             return dataclasses.replace(expr, name=fill(expr.name), of=of)

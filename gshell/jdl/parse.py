@@ -69,10 +69,13 @@ class _Parser:
 
     @property
     def token(self) -> Token:
-        return self.tokens[self.pos]
+        token = self.tokens[self.pos]
+        if token.kind == tokens.BAD:
+            raise JdlError(str(token.value), self.name, token.at)
+        return token
 
     def next(self) -> Token:
-        token = self.tokens[self.pos]
+        token = self.token
         self.pos += token.kind != tokens.END
         return token
 
@@ -140,7 +143,8 @@ class _Parser:
         token = self.token
         if token.kind in (tokens.NAME, tokens.QUOTED):
             self.fail(f"expected ; before {token.text}", self.before())
-        self.fail(f"expected ; but found {_shown(token)}")
+        a_list = " (a list is written {a, b})" if token.text == "," else ""
+        self.fail(f"expected ; but found {_shown(token)}{a_list}")
 
     def entry(self) -> Entry:
         token = self.next()
@@ -247,7 +251,8 @@ class _Parser:
                 return self.ad(at, "]")
             if token.text == "." and self.token.kind in (tokens.NAME, tokens.QUOTED):
                 return Ref(self.next().text, None, True, at=at)
-        return self.fail(f"expected a value but found {_shown(token)}", at)
+        in_quotes = " (a text stands in quotes)" if token.text == "/" else ""
+        return self.fail(f"expected a value but found {_shown(token)}{in_quotes}", at)
 
     def string(self, token: Token) -> Expr:
         text = token.text

@@ -250,7 +250,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
     while todo:
         one = todo.pop()
         yield one
-        todo += children(one)
+        todo += reversed(list(children(one)))
 
 
 class NotConstant(Exception):

@@ -9,7 +9,9 @@ from gshell.jdl.errors import At, JdlError
 
 MAX_TEXT = 1 << 20  # characters of one description; the longest in use have some thousand nodes
 
-NAME, QUOTED, STRING, NUMBER, OP, END = "name", "quoted name", "string", "number", "operator", "end"
+NAME, QUOTED, STRING, NUMBER, OP, END, BAD = (
+    "name", "quoted name", "string", "number", "operator", "end", "bad",
+)  # fmt: skip
 
 _SPACE = re.compile(r"[ \t\r\n\f\v\ufeff]+")  # an editor's byte order mark is no text
 _COMMENT = re.compile(r"(?:#|//)[^\n]*")
@@ -42,12 +44,19 @@ class Token(NamedTuple):
 
 
 def tokenize(text: str, name: str) -> list[Token]:
-    """All of it, and an END.
+    """All of it, and an END; or up to what is no token, and a BAD: what is wrong there counts only
+    when nothing before it is.
 
     Raises:
-        JdlError: something that is no token.
+        JdlError: it is too long.
     """
-    return _Reader(text, name).read()
+    reader = _Reader(text, name)
+    if len(text) > MAX_TEXT:
+        raise JdlError(f"more than {MAX_TEXT >> 20} MiB: this is no job description", name)
+    try:
+        return reader.read()
+    except JdlError as error:
+        return [*reader.found, Token(BAD, "", error.at, error.at, error.text)]
 
 
 class _Reader:
@@ -74,8 +83,6 @@ class _Reader:
         self.pos = to
 
     def read(self) -> list[Token]:
-        if len(self.text) > MAX_TEXT:
-            raise JdlError(f"more than {MAX_TEXT >> 20} MiB: this is no job description", self.name)
         while self.blank():
             pass
         while self.pos < len(self.text):
@@ -145,6 +152,13 @@ class _Reader:
             raise self.error(f"{found.group()[:30]} is too large a number", at)
         self.add(NUMBER, found.group(), at, found.end(), value)
 
+    def no_end(self, what: str, quote: str, at: At) -> JdlError:
+        """A string without its end; or its end is there, and the beginning is not."""
+        last = self.found[-1] if self.found else None
+        if last is not None and last.end == at and last.kind in (NAME, NUMBER):
+            return self.error(f"{quote} right after {last.text}: is the one before it missing?", at)
+        return self.error(f"this {what} has no end in its line: {quote} is missing", at)
+
     def quoted(self, quote: str, at: At) -> None:
         """A string, or a name in single quotes. It may go over lines if its end is a likely one:
         a forgotten quote must be found where it is missing, not at the end of the file."""
@@ -155,7 +169,7 @@ class _Reader:
         what = "string" if quote == '"' else "quoted name"
         while True:
             if end >= len(text):
-                raise self.error(f"this {what} has no end: {quote} is missing", at)
+                raise self.no_end(what, quote, at)
             char = text[end]
             if char == quote:
                 break
@@ -168,7 +182,7 @@ class _Reader:
             end += 1
         value = "".join(pieces)
         if over_lines and (quote == "'" or not _AFTER_A_STRING.match(text, end + 1)):
-            raise self.error(f"this {what} has no end in its line: {quote} is missing", at)
+            raise self.no_end(what, quote, at)
         if "\0" in value:
             raise self.error(f"this {what} has a NUL in it", at)
         self.add(STRING if quote == '"' else QUOTED, value, at, end + 1, value)
