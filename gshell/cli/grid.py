@@ -183,8 +183,11 @@ def status_lines(job: dict[str, Any]) -> list[tuple[str, str]]:
 
 def state(job: dict[str, Any]) -> str:
     """In the grid's words."""
+    ran = job.get("started_at") is not None and not job.get("error")
     if job.get("state") == "COMPLETED":
-        return "Done (Success)" if not job.get("code") else "Done (Exit Code !=0)"
+        return "Done (Success)"
+    if job.get("state") == "FAILED" and job.get("code") and ran:
+        return "Done (Exit Code !=0)"
     return STATES.get(str(job.get("state")), str(job.get("state")))
 
 

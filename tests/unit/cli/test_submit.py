@@ -126,7 +126,8 @@ def test_no_match_names_the_requirement_and_the_nearest_place():
     [
         ({"state": "QUEUED"}, "Waiting"), ({"state": "ACTIVE"}, "Running"),
         ({"state": "COMPLETED", "code": 0}, "Done (Success)"),
-        ({"state": "COMPLETED", "code": 3}, "Done (Exit Code !=0)"),
+        ({"state": "FAILED", "code": 3, "started_at": 1.0}, "Done (Exit Code !=0)"),
+        ({"state": "FAILED", "code": 3, "started_at": 1.0, "error": "agent lost"}, "Aborted"),
         ({"state": "FAILED"}, "Aborted"), ({"state": "CANCELED"}, "Cancelled"),
     ],
 )  # fmt: skip
