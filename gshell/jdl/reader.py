@@ -108,6 +108,8 @@ class Reader:
         try:
             found = evaluation.value(write(expr), self.ad)
         except JdlError as error:
+            if error.hint:
+                raise  # the library is missing: all else may be right
             self.wrong(name, f"{name}: {error.text}")
             return None
         if found is UNDEFINED or found is ERROR:

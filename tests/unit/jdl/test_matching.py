@@ -1,5 +1,6 @@
 """Requirements and Rank over what agents and sites are."""
 
+import sys
 import time
 
 import pytest
@@ -154,3 +155,19 @@ def test_every_name_of_glue_can_be_asked_of_everything():
     for facts in (AGENT, SITE, {}, {"name": "s", "lrms": "oar", "ad": {"queues": [{}, 3]}}):
         for name in glue.names():
             glue.fact(name, facts)
+
+
+def test_without_the_library_one_sentence_says_what_to_install(monkeypatch):
+    from gshell.jdl import eval as evaluation
+
+    monkeypatch.setitem(sys.modules, "classad2", None)
+    evaluation._library.cache_clear()
+    try:
+        assert not evaluation.available()
+        said = Matcher().check("other.cpus > 1")
+        assert said.startswith(
+            "Requirements, Rank and computed values need HTCondor's ClassAd library"
+        )
+        assert "pip install 'gshell[jdl]'" in said
+    finally:
+        evaluation._library.cache_clear()
