@@ -18,7 +18,8 @@ from gshell.jdl.errors import Finding
 from gshell.jdl.steps import Request, requests, with_pin
 from gshell.jdl.syntax import quoted
 from gshell.model.ticket import Ticket
-from gshell.net.relaylink import ask, items_of
+from gshell.net.loop import Loop
+from gshell.net.relaylink import ANSWER_S, RelayLink, ask, items_of, said_no, unreachable
 
 MOST_BYTES = 1 << 20
 SECRET_VARIABLE = "GSHELL_GLOGIN_SECRET_FILE"  # noqa: S105 - names, of a variable and of a file
@@ -202,6 +203,8 @@ def send(ticket: Ticket, made: list[Request]) -> dict[str, str]:
         if request.files.inputs:
             _staging()  # before anything is submitted
     ids: dict[str, str] = {}
+    one_by_one = any(request.files.inputs or request.glogin for request in made)
+    line = None if one_by_one else Line(ticket)  # a connection must not lie idle for an upload
     try:
         for request in made:
             message = {**request.message, "spec": {**request.message["spec"]}}
@@ -210,7 +213,8 @@ def send(ticket: Ticket, made: list[Request]) -> dict[str, str]:
             if ids:
                 message["parent"] = next(iter(ids.values()))
             _send_files(ticket, request, message["spec"])
-            ids[request.name] = str(ask(ticket, message)["job"])
+            answer = line.ask(message) if line is not None else ask(ticket, message)
+            ids[request.name] = str(answer["job"])
     except BaseException:
         for id_ in ids.values():
             try:
@@ -218,7 +222,36 @@ def send(ticket: Ticket, made: list[Request]) -> dict[str, str]:
             except GshellError:
                 pass  # what went wrong first is what is told
         raise
+    finally:
+        if line is not None:
+            line.close()
     return ids
+
+
+class Line:
+    """One connection for many requests: a thousand jobs need no thousand handshakes."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+        self._loop = Loop()
+        self._errors: list[GshellError] = []
+        self._link = RelayLink(self._loop, ticket, self._errors.append)
+        self._link.open()
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """As `gshell.net.relaylink.ask`."""
+        got: list[dict[str, Any]] = []
+        self._link.request(message, got.append)
+        self._loop.run_until(lambda: bool(got or self._errors), ANSWER_S)
+        if not got:
+            raise self._errors[0] if self._errors else unreachable(self._ticket, "no answer")
+        if not got[0].get("ok"):
+            raise said_no(got[0])
+        return got[0]
+
+    def close(self) -> None:
+        self._link.close()
+        self._loop.close()
 
 
 def _send_files(ticket: Ticket, request: Request, spec: dict[str, Any]) -> None:
