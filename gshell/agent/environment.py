@@ -75,7 +75,7 @@ def argv_of(spec: StepSpec, env: dict[str, str]) -> list[str]:
     if spec.service:
         return services.argv(spec.service, spec.argv[1:])
     if not spec.shell:
-        return spec.argv
+        return services.found(spec.argv, env.get("PATH"))
     return [user_shell(env), *spec.argv[1:]]
 
 

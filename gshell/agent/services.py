@@ -5,11 +5,13 @@ stdout with all that a session gives (resume, back-pressure, exit status). Start
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 from gshell import sitepath
 
 NAMES = ("files", "forward")
+GLOGIN = ("i2glogin", "glogin")
 
 
 def again() -> list[str]:
@@ -23,6 +25,13 @@ def again() -> list[str]:
 def argv(name: str, words: list[str]) -> list[str]:
     """What to execute for a service."""
     return [*again(), "service", name, *words]
+
+
+def found(words: list[str], path: str | None) -> list[str]:
+    """An argv whose program may be one of ours that is installed nowhere on this node."""
+    if words[0] in GLOGIN and shutil.which(words[0], path=path) is None:
+        return [*again(), "glogin", *words[1:]]
+    return words
 
 
 def main(words: list[str]) -> int:

@@ -190,6 +190,59 @@ SH = Command(
     ),
     common=GLOBAL,
 )
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier() or not value.strip():
+        raise ValueError(f"{text!r} is not ATTRIBUTE=EXPRESSION (a string in quotes)")
+    return name.strip(), value
+
+
+_SET = Option(
+    "--set",
+    "ATTR=EXPR",
+    "an attribute beside the file: --set NodeNumber=8, --set 'Arguments=\"-v\"'",
+    _attribute,
+    repeat=True,
+)
+_DIRAC = Option("--dirac", help="read it as DIRAC does: Parameters is a count, %s %n are filled in")
+SUBMIT = Command(
+    "submit",
+    "submit a job description (JDL), or a job script with its headers",
+    (
+        _SET,
+        Option("-r --resource", "PLACE", "on this site or agent"),
+        Option("-o --output", "FILE", "append the ids to FILE"),
+        _JOB_NAME,
+        Option("--wait", help="until the jobs have ended; the highest of their statuses"),
+        _DIRAC,
+    ),
+    words="FILE",
+    examples=(
+        ("gshell submit simple.jdl", "prints the job's id"),
+        ("gshell submit --wait --set NodeNumber=8 cpi.jdl", "with one attribute changed"),
+        ("gshell submit -r finis job.sh", "a script with #SBATCH, #OAR, #PBS or #$ lines"),
+    ),
+    about="Attributes and expressions as on gLite and int.eu.grid: Executable, Arguments, "
+    "InputSandbox, OutputSandbox, JobType Normal, Parallel, Interactive, Parametric, collections "
+    "and DAGs, Requirements, Rank, ... `gshell match FILE` shows where it could run.",
+    common=GLOBAL,
+)
+MATCH = Command(
+    "match",
+    "list where a job description could run, best first",
+    (_SET, _DIRAC),
+    words="FILE",
+    examples=(
+        ("gshell match simple.jdl", "none: which requirement fails, and where it fails least"),
+        ("gshell match --set Rank=other.cpus simple.jdl", "the largest first"),
+    ),
+    about="Requirements and Rank know GLUE's names (other.GlueCEStateFreeCPUs, ...) and short ones:"
+    " cpus, free_slots, memory_mb, host, site, lrms, queue, tags, ends_in (seconds), os, cpu_model."
+    " The exit status is 1 if nothing matches.",
+    common=GLOBAL,
+)
 ATTACH = Command(
     "attach",
     "come back to a running job, or look on; show an ended one",
@@ -501,12 +554,22 @@ AGENT_PILOT = Command(
     ),
     common=GLOBAL,
 )
+GRID = Command(
+    "grid",
+    "the commands of gLite and int.eu.grid, by their names",
+    words="COMMAND ...",
+    opaque=True,
+    hidden=True,
+    examples=(("gshell grid i2g-job-submit simple.jdl", "as if it were installed"),),
+    common=GLOBAL,
+)
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES, AGENTS,
-    AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY, LOGIN,
-    GLOGIN, FWD, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND, VERSION, BG,
+    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES,
+    AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY,
+    LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND,
+    VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

@@ -102,6 +102,20 @@ def run(parsed: Parsed) -> int:
         from relay.auditing import run as run_audit
 
         return run_audit(parsed.words)
+    if name == "grid":
+        from gshell import sitepath
+
+        sitepath.enable()
+        from gshell.cli import grid
+
+        return grid.run(parsed.words)
+    if name in ("submit", "match"):
+        from gshell import sitepath
+
+        sitepath.enable()  # for the library that computes expressions
+        from gshell.cli import submit
+
+        return submit.verb(parsed)
     if name in ("share", "shares"):
         from gshell.cli import shares
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR
+_LONGEST_S = 86400.0  # epoll takes a C int of milliseconds; one more round costs nothing
 
 
 class Timer:
@@ -122,7 +123,7 @@ class Loop:
             left = end - self.clock()
             if left <= 0:
                 return False
-            self.once(left)
+            self.once(min(left, _LONGEST_S))
         return True
 
     def once(self, at_most_s: float | None = None) -> None:

@@ -251,7 +251,8 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         b.release(job, index)
         member.agent_id = agent.id
     b.unqueue(job)
-    tasks = max(1, number(message, "tasks", member.tasks, 1 << 20))
+    # One program may stand for several slots: a starter of MPI, one with threads of its own.
+    tasks = max(1, member.tasks, number(message, "tasks", member.tasks, 1 << 20))
     agent.put((job.id, index), 0 if job.weightless else tasks)
     b.touch(agent)
     member.host = agent.host

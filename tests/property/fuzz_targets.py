@@ -27,6 +27,12 @@ from gshell.client.conversation import Dialler
 from gshell.client.plan import Plan, Surroundings
 from gshell.client.run import Runner
 from gshell.errors import GshellError, RemoteProtocolError, UsageError
+from gshell.jdl import glue, steps
+from gshell.jdl import job as jdl
+from gshell.jdl.errors import JdlError
+from gshell.jdl.matching import names
+from gshell.jdl.parse import parse_expression
+from gshell.jdl.syntax import write
 from gshell.model import vt
 from gshell.model.sanitize import sanitize, sanitize_all
 from gshell.model.ticket import Ticket
@@ -107,6 +113,24 @@ def ticket(data: bytes) -> None:
     for shown in (found.user, found.agent_id, *found.relays):
         assert sanitize(shown) == shown
     assert len(found.key) < 12 or found.key not in repr(found)
+
+
+def job_description(data: bytes) -> None:
+    """Neither a description nor an expression; the library that computes is not asked."""
+    text = data.decode("utf-8", "replace")
+    try:
+        found = jdl.read(text, "f")
+        for request in steps.requests(found, lambda word: [word]):
+            json.dumps(request.message)
+    except JdlError as error:
+        render.error_text(error).encode()
+    try:
+        expr = parse_expression(text)
+    except JdlError:
+        return
+    assert parse_expression(write(expr)) == expr
+    for name in names(expr):
+        glue.fact(name.low, {"ad": {"queues": [{}]}})
 
 
 def invite(data: bytes) -> None:
@@ -618,6 +642,10 @@ TARGETS = {
         Target("invite", invite, [
             b"gshell://host:1/" + b"a" * 64 + b"#token", b"gshell://[::1]:1/" + b"a" * 64 + b"#t",
             b"unix:/a", b"host:80"]),
+        Target("job-description", job_description, [
+            b'Executable="x"; Arguments="_PARAM_ $H"; Parameters={1,b}; InputSandbox={"a","b/*"};',
+            b'[Type="DAG"; Nodes=[a=[Executable="x"]; b=[Executable="y"]; Dependencies={{a,b}}]]',
+            b'other.a > 1 && Member("x", other.b[0].c) || !(-2.5e3 =?= undefined) ? {1,[a=2]} : f(.g)']),
         Target("broker", broker, _LUCK),
         Target("spec", spec, _LUCK),
         Target("terminal", terminal, [

@@ -75,7 +75,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
 
 ONLY_IN = {  # third party: the only modules that know it
     "asyncssh": {"relay.ssh", "relay.pilots", "gshell.sweep"},
-    "classad2": {"gshell.jdl"},
+    "classad2": {"gshell.jdl.eval"},
     "cryptography": {
         "relay.auth",
         "gshell.glogin.certificate",  # a listener's own: the standard library makes none

@@ -196,6 +196,15 @@ def test_a_submitted_job_is_started_without_a_client(bench):
     assert "spec" not in bench.journal["job"][job]
 
 
+def test_a_submitted_job_keeps_its_slots_though_one_program_starts_in_them(bench):
+    agent = bench.agent()  # two slots
+    job = bench.request(bench.client(), "submit", spec={"argv": ["mpi-start"]}, n=2)["job"]
+    bench.started(agent, job, tasks=1)
+    assert bench.agents()["n1"]["free"] == 0
+    bench.ended(agent, job)
+    assert bench.agents()["n1"]["free"] == 2
+
+
 @pytest.mark.parametrize("fields", [{}, {"spec": 7}, {"spec": {}, "n": 0}, {"spec": {}, "size": 0}])
 def test_a_submission_that_makes_no_sense_is_refused(bench, fields):
     assert bench.request(bench.client(), "submit", **fields)["code"] == "usage"

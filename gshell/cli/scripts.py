@@ -1,0 +1,124 @@
+"""Job scripts with header lines of a batch system (#SBATCH, #OAR, #PBS, #$), as job descriptions.
+
+The script itself is what is run, once, with as many slots as it asks for; its directory is the
+job's own, not the one it is submitted from: nothing is shared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gshell.errors import UsageError
+from gshell.jdl import job as jdl
+from gshell.jdl.description import Description
+from gshell.jdl.errors import At
+from gshell.jdl.parse import parse_expression
+from gshell.jdl.reader import Findings
+from gshell.jdl.syntax import Ad, Entry, Items, Literal
+from gshell.lrms.base import LrmsError
+
+if TYPE_CHECKING:
+    from gshell.lrms.base import Headers
+
+_PLACEHOLDER = re.compile(r"%[0-9]*[A-Za-z]|\$\{?[A-Z_]+\}?")
+
+
+def describe(path: str, text: str, sets: Iterable[tuple[str, str]] = ()) -> Description:
+    """
+    Raises:
+        UsageError, JdlError: its headers make no sense, or ask for what is not there.
+    """
+    name = os.path.basename(path) if path != "-" else "script"
+    if path == "-":
+        raise UsageError("a script is sent as a file", hint="gshell submit script.sh")
+    findings = Findings(name, [])
+    ad = Ad(
+        (
+            Entry("Executable", Literal(name)),
+            Entry("InputSandbox", Literal(path)),
+            Entry("JobName", Literal(name)),
+        )
+    )
+    try:
+        headers = read_headers(text)
+    except LrmsError as error:
+        raise UsageError(error.message, error.hint, origin=name) from None
+    if headers is not None:
+        ad = ad.with_(*_entries(headers, name, findings))
+    else:
+        findings.note(At(1, 1), "no header lines of a batch system: one task")
+    for attribute, expression in sets:
+        value = parse_expression(expression, f"--set {attribute}")
+        ad = ad.with_(Entry(attribute, value))
+    return jdl.read_ad(ad, findings, jdl.Options())
+
+
+def read_headers(text: str) -> Headers | None:
+    """Of the first batch system whose lines are in it; None: of none.
+
+    Raises:
+        LrmsError: with the line's number.
+    """
+    for plugin in _plugins():
+        # A script may have lines for several: the first that are there count.
+        found: Headers | None = plugin.headers(text)
+        if found is not None:
+            return found
+    return None
+
+
+def _plugins() -> list[Any]:
+    try:
+        registry = importlib.import_module("gshell.lrms.registry")
+    except ImportError:
+        return []
+    found = [registry.built_in(name) for name in registry.NAMES]
+    return [one for one in found if one is not None and one.directive]
+
+
+def _entries(headers: Headers, name: str, findings: Findings) -> list[Entry]:
+    found: dict[str, str | int | None] = {
+        "JobName": headers.name or None,
+        "WallTime": int(headers.walltime_s) if headers.walltime_s else None,
+    }
+    nodes = headers.nodes or 1
+    tasks = headers.tasks or nodes * (headers.tasks_per_node or 1)
+    if nodes > 1:
+        findings.error(
+            At(1, 1),
+            f"{name} asks for {nodes} nodes: it would run on one only; "
+            "`gshell agent start --site SITE -N NODES` gets them, then `gshell run -N`",
+        )
+    if tasks > 1:
+        found["CpuNumber"] = tasks
+    outputs = []
+    for key, path in (("StdOutput", headers.output), ("StdError", headers.error)):
+        if path and path != "/dev/null":
+            base = re.sub(r"[-_.]+(?=\.|\Z)", "", _PLACEHOLDER.sub("", os.path.basename(path)))
+            base = base or key.lower()
+            if base != path:
+                findings.note(At(1, 1), f"{key} is the file {base} of the job ({path} was written)")
+            found[key] = base
+            outputs.append(base)
+    if headers.array:
+        findings.error(
+            At(1, 1),
+            f"an array of jobs ({headers.array}): write JobType = Parametric in a JDL file",
+        )
+    for what, value in (("queue", headers.queue), ("account", headers.account)):
+        if value:
+            findings.note(At(1, 1), f"the {what} {value} is the site's: see gshell site add")
+    if headers.cwd:
+        findings.note(At(1, 1), f"the directory {headers.cwd}: the job has one of its own")
+    for option in headers.ignored:
+        findings.note(At(1, 1), f"changes nothing: {option}")
+    entries = [Entry(key, Literal(value)) for key, value in found.items() if value is not None]
+    if headers.memory_bytes:
+        entries.append(Entry("Memory", Literal(int(headers.memory_bytes))))
+    if outputs:
+        entries.append(Entry("OutputSandbox", Items(tuple(map(Literal, outputs)))))
+    return entries

@@ -1,0 +1,73 @@
+"""Job descriptions from the command line to an agent."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kit.procs import Env
+
+
+def submit(env: Env, folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    path = folder / "job.jdl"
+    path.write_text(text)
+    return env.gshell("submit", str(path), *options)
+
+
+def ids(done: subprocess.CompletedProcess[bytes]) -> list[str]:
+    return re.findall(r"^\d+$", done.stdout.decode(), re.M)
+
+
+def test_a_description_is_run_and_its_status_is_ours(env: Env, tmp_path: Path) -> None:
+    text = 'Executable = "/bin/sh"; Arguments = "-c \'echo $V; exit 3\'"; Environment = "V=w";'
+    done = submit(env, tmp_path, text, "--wait")
+    assert done.returncode == 3, done.stderr
+    (ident,) = ids(done)
+    assert env.gshell("logs", ident).stdout == b"w\n"
+    assert f"gshell logs -f {ident}".encode() in done.stderr
+
+
+def test_a_parametric_job_is_a_job_for_each_value(env: Env, tmp_path: Path) -> None:
+    text = 'Executable = "/bin/echo"; Arguments = "got _PARAM_"; Parameters = {1, two, "three"};'
+    done = submit(env, tmp_path, text, "--wait", "-q", "-o", str(tmp_path / "ids"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = [env.gshell("logs", ident).stdout for ident in ids(done)]
+    assert said == [b"got 1\n", b"got two\n", b"got three\n"]
+    assert (tmp_path / "ids").read_text().split()[-3:] == ids(done)
+
+
+def test_a_wrong_description_is_not_submitted(env: Env, tmp_path: Path) -> None:
+    before = env.jobs()
+    done = submit(env, tmp_path, 'Executable "simple.sh"')
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"gshell: job.jdl:1:11: expected = after Executable\n"
+    assert env.jobs() == before
+
+
+def test_match_lists_where_it_could_run_or_what_is_in_the_way(env: Env, tmp_path: Path) -> None:
+    pytest.importorskip("classad2")
+    path = tmp_path / "job.jdl"
+    path.write_text('Executable = "x"; Requirements = other.cpus >= 1; Rank = other.cpus;')
+    found = json.loads(env.gshell("match", "--json", str(path)).stdout)["jobs"][0]["match"]
+    assert sorted(one["name"] for one in found) == sorted(a["id"] for a in env.agents())
+    done = env.gshell("match", "--set", "Requirements=other.cpus > 100000", str(path))
+    assert done.returncode == 1
+    assert b"other.cpus > 100000" in done.stderr
+
+
+def test_the_grid_s_commands_do_the_same(env: Env, tmp_path: Path) -> None:
+    path = tmp_path / "job.jdl"
+    path.write_text('Executable = "/bin/true";')
+    names = str(tmp_path / "ids")
+    done = env.gshell("grid", "glite-wms-job-submit", "-a", "-o", names, str(path))
+    assert done.returncode == 0, done.stderr
+    (ident,) = ids(done)
+    assert b"glite-wms-job-submit Success" in done.stdout
+    env.gshell("submit", str(path), "--wait")  # jobs of one user begin in their order
+    status = env.gshell("grid", "i2g-job-status", "-i", names)
+    assert f"Status info for the Job: {ident}".encode() in status.stdout
+    assert re.search(rb"Current Status: +(Running|Done \(Success\))", status.stdout)

@@ -1,0 +1,182 @@
+"""The commands around job descriptions: what they read, and how they tell."""
+
+import pytest
+
+from gshell.cli import grid, scripts, submit
+from gshell.cli.commands import read
+from gshell.cli.match import Offer, explained
+from gshell.errors import UsageError
+from gshell.jdl import job
+from gshell.jdl.errors import JdlError
+from gshell.jdl.steps import requests
+from gshell.lrms.base import Headers
+
+
+def one(text):
+    return requests(job.read(text, "f"), lambda word: [word])[0]
+
+
+def test_the_command_lines():
+    parsed = read(
+        [
+            "submit",
+            "--set",
+            "NodeNumber=8",
+            "--set",
+            'A="b"',
+            "-r",
+            "finis",
+            "-o",
+            "ids",
+            "--wait",
+            "x.jdl",
+        ]
+    )
+    assert parsed["set"] == [("NodeNumber", "8"), ("A", '"b"')]
+    assert (parsed["resource"], parsed["output"], parsed["wait"]) == ("finis", "ids", True)
+    assert read(["match", "--dirac", "x.jdl"])["dirac"]
+    with pytest.raises(UsageError, match="is not ATTRIBUTE=EXPRESSION"):
+        read(["submit", "--set", "NodeNumber", "x.jdl"])
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot read /no/x.jdl: No such file"):
+        submit.describe("/no/x.jdl", [], False)
+    (tmp_path / "x.jdl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="is no text"):
+        submit.describe(str(tmp_path / "x.jdl"), [], False)
+
+
+def test_files_are_found_from_here_and_beside_the_description(tmp_path, monkeypatch):
+    (tmp_path / "d").mkdir()
+    for name in ("d/a.txt", "d/b.txt", "c.txt"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    expand = submit.expander("d")
+    assert expand("c.txt") == ["c.txt"]
+    assert expand("*.txt") == ["c.txt"]
+    assert expand("a.txt") == ["d/a.txt"]
+    assert expand("d/*.txt") == ["d/a.txt", "d/b.txt"]
+    assert expand("d") == expand("nothing") == []
+
+
+PLACES = {"n1": {"agent": "n1"}, "finis": {"site": ["finis"]}}
+
+
+def test_a_place_is_an_agent_a_site_or_a_grid_s_own_name():
+    request = one('Executable = "x"; Requirements = other.a || other.b;')
+    assert submit._pinned(request, "n1", PLACES).message["agent"] == "n1"
+    assert submit._pinned(request, "finis", PLACES).message["site"] == ["finis"]
+    pinned = submit._pinned(request, "h:2119/jobmanager-pbs-q", PLACES)
+    assert pinned.message["req"] == (
+        '(other.a || other.b) && other.GlueCEUniqueID == "h:2119/jobmanager-pbs-q"'
+    )
+    with pytest.raises(
+        UsageError, match="there is no site and no agent 'nowhere'; there are: finis, n1"
+    ):
+        submit._pinned(request, "nowhere", PLACES)
+
+
+def test_ids_are_appended_under_a_heading(tmp_path):
+    path = str(tmp_path / "ids")
+    submit.write_ids(path, ["1", "2"])
+    submit.write_ids(path, ["3"])
+    assert (tmp_path / "ids").read_text() == "###Submitted Job Ids###\n1\n2\n3\n"
+    said = grid.Said("i2g-job-status", {"-i": path}, ["https://lb:9000/4", "2"])
+    assert grid._ids(said) == ["4", "2", "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ('OutputSandbox = "o";', "gshell jobs 7    or    gshell logs -f 7    or    gshell fetch 7"),
+        ("", "gshell jobs 7    or    gshell logs -f 7"),
+        ('JobType = "Interactive";', "gshell attach 7"),
+        ('InteractiveAgent = "i2glogin"; InteractiveAgentArguments = "-p 1:1.2.3.4";', "i2glogin -p 1:1.2.3.4"),
+    ],
+)  # fmt: skip
+def test_what_to_type_next(files, said):
+    assert submit.next_steps([one('Executable = "x";' + files)], {"": "7"}) == f"  try:  {said}\n"
+
+
+def test_no_match_names_the_requirement_and_the_nearest_place():
+    found = [
+        Offer("agent", "n1", "h", 0.0, 4, (("other.cpus > 64", "cpus is 8"),)),
+        Offer(
+            "site",
+            "s",
+            "h",
+            0.0,
+            4,
+            (("other.cpus > 64", "cpus is 2"), ("other.x", "x is undefined")),
+        ),
+    ]
+    assert explained(one('Executable = "x";'), found) == (
+        "gshell: no match among 2 places\n"
+        "  other.cpus > 64    fails at 2 of 2\n"
+        "  other.x    fails at 1 of 2\n"
+        "nearest: agent n1\n"
+        "  other.cpus > 64    there: cpus is 8\n"
+    )
+    assert "there is no agent and no site" in explained(one('Executable = "x";'), [])
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        ({"state": "QUEUED"}, "Waiting"), ({"state": "ACTIVE"}, "Running"),
+        ({"state": "COMPLETED", "code": 0}, "Done (Success)"),
+        ({"state": "FAILED", "code": 3, "started_at": 1.0}, "Done (Exit Code !=0)"),
+        ({"state": "FAILED", "code": 3, "started_at": 1.0, "error": "agent lost"}, "Aborted"),
+        ({"state": "FAILED"}, "Aborted"), ({"state": "CANCELED"}, "Cancelled"),
+    ],
+)  # fmt: skip
+def test_states_in_the_grid_s_words(job, state):
+    assert grid.state(job) == state
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["i2g-job-fly"], "i2g-job-fly is no command of the grid"),
+        (["i2g-job-submit"], "i2g-job-submit: one description, please"),
+        (["glite-wms-job-submit", "--odd"], "glite-wms-job-submit: option --odd not recognized"),
+        (["i2g-job-status"], "i2g-job-status: which job?"),
+        (["i2g-job-cancel", "x"], "'x' is no job's identifier"),
+        (["glite-wms-job-output", "-i", "/no/file", "--noint"], "cannot read /no/file"),
+    ],
+)
+def test_a_grid_command_that_makes_no_sense_is_told_so(words, error, capsys):
+    with pytest.raises(UsageError, match=error.replace("?", r"\?")):
+        grid.run(words)
+
+
+def test_a_script_s_headers_become_a_description(monkeypatch):
+    headers = Headers(
+        name="lu", tasks=4, walltime_s=90, memory_bytes=1 << 30, output="logs/out-%j.txt", queue="q",
+        ignored=("--mail-type=END",),
+    )  # fmt: skip
+    monkeypatch.setattr(scripts, "read_headers", lambda text: headers)
+    found = scripts.describe("dir/job.sh", "#!/bin/sh\n", [("RetryCount", "1")])
+    assert found.executable.text == "job.sh"
+    assert (found.inputs, found.outputs, found.stdout) == (("dir/job.sh",), ("out.txt",), "out.txt")
+    assert (found.geometry.cpus, found.walltime_s, found.memory_bytes) == (4, 90, 1 << 30)
+    assert (found.job_name, found.retry) == ("lu", 1)
+    assert [one.text for one in found.findings if "not known" not in one.text] == [
+        "StdOutput is the file out.txt of the job (logs/out-%j.txt was written)",
+        "the queue q is the site's: see gshell site add",
+        "changes nothing: --mail-type=END",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        (Headers(nodes=2), "job.sh asks for 2 nodes"),
+        (Headers(array="1-10"), "an array of jobs"),
+    ],
+)
+def test_a_script_that_cannot_be_run_as_it_asks_is_refused(headers, error, monkeypatch):
+    monkeypatch.setattr(scripts, "read_headers", lambda text: headers)
+    with pytest.raises(JdlError, match=error):
+        scripts.describe("job.sh", "#!/bin/sh\n")
