@@ -133,7 +133,7 @@ def run_archive(place: Place, writer: int) -> None:
 
     client, agent = _ticket(state.ARCHIVE_CLIENT, place), _ticket(state.ARCHIVE_AGENT, place)
     rules = place.archive
-    one = archive.begin(loop, state.ARCHIVE, client, agent, rules.days, rules.bytes)
+    one = archive.begin(loop, state.ARCHIVE, client, agent, rules.days, rules.bytes, state.DEPOT)
     loop.run()
     one.close()
 

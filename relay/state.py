@@ -20,6 +20,7 @@ LOG = "relay.log"
 RELAY = "relay.json"
 CLIENT_TICKET, AGENT_TICKET = "client.ticket", "agent.ticket"
 ARCHIVE = "archive"  # a directory: finished steps' output
+DEPOT = "depot"  # a directory: jobs' sandboxes
 ARCHIVE_RULES = "archive.json"  # what of it is kept: the next start's default
 ARCHIVE_CLIENT, ARCHIVE_AGENT = "archive-client.ticket", "archive-agent.ticket"
 

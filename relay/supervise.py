@@ -89,8 +89,7 @@ class Relay:
         self.scraped = bound(plan.metrics, self.metrics) if self.metrics is not None else ""
         self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
-        if plan.archive.policy != "off" or os.path.isdir(os.path.join(plan.state, state.ARCHIVE)):
-            self._children.append(_Child("archive", run_archive, waited_for=False))
+        self._children.append(_Child("archive", run_archive, waited_for=False))
         self._boot = os.urandom(8).hex()
         self._former = dict(handed.children) if handed is not None else {}
         self.notes: list[Audit] = []  # for the audit log, once there is a broker to write it

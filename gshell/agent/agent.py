@@ -132,6 +132,8 @@ class Agent:
             spec = spec._replace(where="")
         if session.service:
             spec = spec._replace(service=session.service, tasks=1, pty=None)
+            if session.service == "files":
+                spec = self._for_files(session, spec)
         elif spec.service:
             raise RemoteProtocolError("bad-spec", "a service that was not announced")
         weightless = bool(session.beside or session.service)
@@ -155,6 +157,24 @@ class Agent:
             self._drop(session)
             return
         session.start(spec)
+
+    def _for_files(self, session: Session, spec: StepSpec) -> StepSpec:
+        """Where it copies from and to: a job's work directory, else the user's home."""
+        cwd = None
+        words = []
+        if session.stage:  # the relay's archive: a box, and only this one
+            job, _, index = session.stage.partition(".")
+            try:
+                cwd, words = self.workdirs.make(job, int(index)), ["--box"]
+            except (OSError, ValueError) as error:
+                words = ["--gone", f"no work directory: {error}"]
+            spec = spec._replace(extra_env={}, umask=0o077)
+        elif session.beside:
+            job, _, index = session.beside.partition(".")
+            cwd = self.workdirs.path(job, int(index or 0)) or _directory_of(session.neighbour())
+            if cwd is None:
+                words = ["--gone", f"the work directory of job {session.beside} is not there"]
+        return spec._replace(argv=["files", *words], cwd=cwd, home=None, shell=False, env={})
 
     # -- from the sessions
 
@@ -338,6 +358,8 @@ class Agent:
             self._on_token(message, kind == "token-ok")
         elif kind == "workdir-done":
             self._workdir_done(message)
+        elif kind == "staged-out":
+            self._workdir_done({"size": 1 + int(message["index"]), **message})
         elif kind == "start":
             self._start_detached(message)
         elif kind == "drain":
@@ -451,8 +473,10 @@ class Agent:
             return
         del self._expects[att]
         if expect.get("op") == "open":
-            session = Session(self, *_place(expect), greeter.user)
+            owner = str(expect["owner"]) if greeter.user == ARCHIVE else greeter.user
+            session = Session(self, *_place(expect), owner)
             session.beside = str(expect.get("beside") or "")
+            session.stage = str(expect.get("stage") or "")
             session.service = str(expect.get("service") or "")
             _take_lane(session, expect)
             if session.beside:
@@ -527,7 +551,11 @@ class Agent:
             self.on_left(session)
 
     def _may_archive(self, expect: dict[str, Any]) -> bool:
-        """The relay's archive looks on, at steps that are for it, and does nothing else."""
+        """The relay's archive looks on, at steps that are for it, and fills and empties jobs' work
+        directories; it does nothing else."""
+        if expect.get("op") == "open":
+            served = self._serves(str(expect.get("owner")), expect.get("pool"))
+            return served and expect.get("service") == "files" and bool(expect.get("stage"))
         if expect.get("op") not in ("attach", "resume") or expect.get("rights") != "r":
             return False
         return all(s.spec is not None and s.spec.archivable for s in self._of_job(expect))
@@ -623,6 +651,16 @@ class Agent:
             session.forget()
         self._place.remove()
         self.workdirs.remove()
+
+
+def _directory_of(session: Session | None) -> str | None:
+    """Where a step's program is now."""
+    if session is None or not session.pid():
+        return None
+    try:
+        return os.readlink(f"/proc/{session.pid()}/cwd")
+    except OSError:
+        return None  # it has just ended
 
 
 def _place(message: dict[str, Any]) -> tuple[str, int, int]:

@@ -117,6 +117,8 @@ class Session:
         self.state = "new"
         self.beside = ""
         """"JOB.INDEX" of the step beside which it runs, taking no slot."""
+        self.stage = ""
+        """"JOB.INDEX" whose work directory the relay's archive fills or reads by it."""
         self.service = ""
         """The relay announced this program of ours, which takes no slot, and nothing else."""
         self.lane = "batch"

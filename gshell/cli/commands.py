@@ -351,6 +351,70 @@ FORGET = Command(
     examples=(("gshell forget 42", "as if it had never been"),),
     common=GLOBAL,
 )
+_RECURSIVE = Option("-r --recursive", help="directories, with all that is in them")
+_NO_RESUME = Option("--no-resume", help="begin anew, whatever is there of an earlier try")
+_COPIES = (
+    "WHERE is a job (42, or 42.1: paths are those of its work directory), an agent's id (paths are "
+    "those of your home there), or site:NAME. What was interrupted goes on where it stopped; a "
+    "file is seen under its name only when it is whole and its hash is right. Links are followed, "
+    "as by scp."
+)
+PUT = Command(
+    "put",
+    "copy files to where a job runs, or to an agent",
+    (_RECURSIVE, _NO_RESUME),
+    words="SRC... WHERE:PATH",
+    examples=(
+        ("gshell put data.h5 42:", "into the work directory of job 42"),
+        ("gshell put -r src n014:work/", "into ~/work at the agent n014"),
+    ),
+    about=_COPIES,
+    common=GLOBAL,
+)
+GET = Command(
+    "get",
+    "copy files from where a job runs, or from an agent",
+    (_RECURSIVE, _NO_RESUME),
+    words="WHERE:PATH... DST",
+    examples=(
+        ("gshell get 42:out.log .", "as it is now"),
+        ("gshell get '42:*.vtk' results/", "the pattern is the far end's"),
+    ),
+    about=_COPIES,
+    common=GLOBAL,
+)
+CP = Command(
+    "cp",
+    "copy files either way, as scp does",
+    (_RECURSIVE, _NO_RESUME),
+    words="SRC... DST",
+    examples=(
+        ("gshell cp a.txt n014:", "to the agent"),
+        ("gshell cp -r n014:results .", "and back"),
+    ),
+    about=_COPIES,
+    common=GLOBAL,
+)
+FETCH = Command(
+    "fetch",
+    "bring a job's output files here, when it has ended",
+    (
+        Option("-d --dir", "DIR", "into this directory (else jobID), made if it is not there"),
+        Option("-l --list", help="only say what there is"),
+        Option("--now", help="what is in its work directory now, while it runs"),
+        Option("-f --force", help="replace files that are here already"),
+    ),
+    words="ID",
+    examples=(
+        ("gshell fetch 42", "into job42/"),
+        ("gshell fetch 42 --list", "what was kept of it"),
+    ),
+    about="The relay keeps the files of a job's output sandbox with its record, until `gshell "
+    "forget ID`. What is here already is not replaced without --force; the same file is no "
+    "conflict, so a fetch that was interrupted can be repeated.",
+    aliases=("get-output",),
+    common=GLOBAL,
+)
 _SIGNAL = Option("-s --signal", "SIG", "TERM, KILL, 15, ...", values.parse_signal)
 CANCEL = Command(
     "cancel",
@@ -566,10 +630,10 @@ GRID = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES,
-    AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY,
-    LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND,
-    VERSION, BG,
+    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, PUT, GET, CP, FETCH, CANCEL, KILL,
+    FORGET, SHARE, SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET,
+    AGENT_PILOT, RELAY, LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO,
+    HELP_COMMAND, VERSION, BG,
 )  # fmt: skip
 GROUPS = {"agent": "start, stop, drain and pack agents"}
 

@@ -120,6 +120,11 @@ def run(parsed: Parsed) -> int:
         from gshell.cli import shares
 
         return shares.VERBS[name](parsed)
+    if name in ("put", "get", "cp", "fetch"):
+        from gshell.cli import files
+
+        copy: int = getattr(files, name)(parsed)
+        return copy
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

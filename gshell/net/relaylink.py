@@ -221,7 +221,7 @@ def ask(ticket: Ticket, message: dict[str, Any], wait: bool = False) -> dict[str
     try:
         link.open()
         link.request(message, got.append)
-        loop.run_until(lambda: bool(got or errors), 1e9 if wait else ANSWER_S)
+        loop.run_until(lambda: bool(got or errors), 1e6 if wait else ANSWER_S)
     finally:
         link.close()
         loop.close()

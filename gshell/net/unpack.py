@@ -183,7 +183,7 @@ def _members(plain: _Plain, limits: Limits) -> Iterator[tuple[tarfile.TarInfo, l
     Raises:
         Refused: the archive holds another one.
     """
-    names = _Names(limits)
+    names = Names(limits)
     count = total = 0
     try:
         archive = tarfile.TarFile(fileobj=plain, mode="r", tarinfo=_Header)  # type: ignore[arg-type]
@@ -214,7 +214,7 @@ def _members(plain: _Plain, limits: Limits) -> Iterator[tuple[tarfile.TarInfo, l
         raise Refused("", "its headers make no sense") from None
 
 
-class _Names:
+class Names:
     """All names so far. Invariant: no two of them are one on any file system."""
 
     def __init__(self, limits: Limits) -> None:
@@ -318,7 +318,7 @@ def _unpack(
     plain = _Plain(source, limits)
     files = directories = size = 0
     for member, parts in _members(plain, limits):
-        with _Folder(root, parts[:-1]) as folder:
+        with Folder(root, parts[:-1]) as folder:
             if member.isdir():
                 _make_directory(folder.fd, parts[-1], member)
                 directories += 1
@@ -331,7 +331,7 @@ def _unpack(
     return Contents(files, directories, size)
 
 
-class _Folder:
+class Folder:
     """The directory of a member, made if need be, open within a ``with``."""
 
     def __init__(self, root: int, parts: list[str]) -> None:
@@ -349,7 +349,7 @@ class _Folder:
             os.close(self.fd)
             raise
 
-    def __enter__(self) -> _Folder:
+    def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -413,7 +413,7 @@ def pack(paths: Iterable[str], sink: BinaryIO, progress: Progress | None = None)
     """
     machine = zlib.compressobj(1, zlib.DEFLATED, 31)  # the network is slower than level 1
     files = directories = size = 0
-    names = _Names(Limits())
+    names = Names(Limits())
 
     def put(data: bytes) -> None:
         out = machine.compress(data)

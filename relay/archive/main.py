@@ -20,6 +20,8 @@ from gshell.model.ticket import Ticket
 from gshell.net.link import Owner
 from gshell.net.loop import Loop, Timer
 from gshell.wire import peer as wire
+from relay.archive.carry import Carrier
+from relay.archive.depot import Boxes, Depot
 from relay.archive.fetch import Fetch
 from relay.archive.show import Shown
 from relay.archive.store import Key, Store, victims
@@ -62,7 +64,14 @@ class Archive:
     broker and neither archived nor given up."""
 
     def __init__(
-        self, loop: Loop, store: Store, client: Ticket, agent: Ticket, days: float, most: int
+        self,
+        loop: Loop,
+        store: Store,
+        boxes: Boxes,
+        client: Ticket,
+        agent: Ticket,
+        days: float,
+        most: int,
     ) -> None:
         self.loop = loop
         self._store = store
@@ -78,6 +87,10 @@ class Archive:
         self._waiting: dict[str, Greeter] = {}
         self._shown: dict[Key, Shown] = {}
         self._readers: dict[str, Shown] = {}
+        self.boxes = boxes
+        self._named: set[tuple[str, str]] = set()  # boxes of jobs, while the broker lists them
+        self.depot = Depot(loop, boxes, self._uplink.say)
+        self._carrier = Carrier(self._dialler, boxes, self._uplink.say)
         self._expired_at = -EXPIRE_S
         self._began_at = loop.clock()
 
@@ -89,6 +102,8 @@ class Archive:
         for order in self._orders.values():
             if order.fetch is not None:
                 order.fetch.close()
+        self._carrier.close()
+        self.depot.close()
         for shown in list(self._shown.values()):
             for attachment in list(shown.attachments.values()):
                 attachment.close()  # without a BYE: its client comes back to our successor
@@ -100,11 +115,12 @@ class Archive:
         return {
             "m": "hello", "role": "agent", "v": 1, "agent_id": ARCHIVE, "boot": self._boot,
             "host": os.uname().nodename, "slots": 0, "pid": os.getpid(), "version": __version__,
-            "sessions": [],
+            "sessions": self.depot.summaries(),
         }  # fmt: skip
 
     def on_welcome(self) -> None:
         """What we have, in pieces; then the broker says what it misses."""
+        self._named.clear()
         keys = [[*key, kept.bytes] for key, kept in self._store.kept.items()]
         for at in range(0, len(keys) + 1, HAVE_AT_ONCE):
             last = at + HAVE_AT_ONCE > len(keys)
@@ -130,8 +146,23 @@ class Archive:
             self._expects.pop(str(message.get("att")), None)
         elif kind == "drop":
             self._drop((int(message["job"]), int(message["index"])))
+        elif kind in ("stage-in", "stage-out"):
+            self._carrier.order(message)
+        elif kind == "unstage":
+            self._carrier.cancel(str(message["job"]))
+        elif kind == "sandbox":
+            user, key = str(message["user"]), str(message["key"])
+            self._named.add((user, key))
+            self.boxes.bind(user, key, str(message["job"]))
+        elif kind == "sandboxes":
+            self.boxes.sweep(self._named, time.time())
+        elif kind == "sandbox-drop":
+            self.boxes.drop(str(message["user"]), str(message["key"]))
+        elif kind == "ended-ok":
+            self.depot.ended_ok(message.get("job"), message.get("index"))
         elif kind == "revoke":
             for att in message.get("atts", ()):
+                self.depot.revoke(str(att), str(message.get("why", "")))
                 shown = self._readers.get(att)
                 if shown is not None and att in shown.attachments:
                     shown.attachments[att].end("revoked", str(message.get("why", "")))
@@ -270,9 +301,23 @@ class Archive:
             self._expects.pop(att, None)
             attachment.join(link, hello, probe)
             return
+        here = self.depot.find_att(att)
+        if here is not None:
+            if here.user != greeter.user:
+                raise RemoteProtocolError("denied", "another user's attachment")
+            self._expects.pop(att, None)
+            here.join(link, hello, probe)
+            return
         expect = self._expects.get(att)
         if expect is None:
             greeter.wait_for(att)
+            return
+        if expect["user"] == greeter.user and expect.get("op") == "open" and expect.get("depot"):
+            del self._expects[att]
+            self.depot.open(att, expect, probe).join(link, hello, probe)
+            return
+        if expect.get("depot") and expect["user"] == greeter.user:
+            greeter.refuse("gone", "the relay's depot was started anew: begin again")
             return
         if expect["user"] != greeter.user or expect.get("op") not in ("attach", "resume"):
             raise RemoteProtocolError("denied", "another user's attachment")
@@ -342,12 +387,22 @@ class Archive:
                 and shown.clock() - attachment.lost_at > LOST_READER_S  # not the loop's clock
             ):
                 shown.remove(attachment)
+        self.depot.sweep(now)
         if now - self._expired_at >= EXPIRE_S:
             self._expire()
+            self.boxes.sweep(None, time.time())
         self.loop.later(SWEEP_S, self._sweep)
 
 
-def begin(loop: Loop, path: str, client: Ticket, agent: Ticket, days: float, most: int) -> Archive:
+def begin(
+    loop: Loop,
+    path: str,
+    client: Ticket,
+    agent: Ticket,
+    days: float,
+    most: int,
+    depot: str = "depot",
+) -> Archive:
     """An archive at work on this loop.
 
     Raises:
@@ -355,8 +410,9 @@ def begin(loop: Loop, path: str, client: Ticket, agent: Ticket, days: float, mos
     """
     try:
         store = Store(path)
+        boxes = Boxes(depot)
     except OSError as error:
         raise GshellError(f"cannot use the archive {path}: {error.strerror}") from None
-    archive = Archive(loop, store, client, agent, days, most)
+    archive = Archive(loop, store, boxes, client, agent, days, most)
     archive.start()
     return archive

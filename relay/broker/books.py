@@ -29,6 +29,7 @@ from relay.broker.states import JobState
 from relay.broker.views import job_view
 
 _OBJECT = 120  # characters of an audit entry's object: some of them are a client's own words
+_SERVICE_KEPT_S = 600.0  # of one that has ended: as long as an agent waits for a lost client
 _WHY_KEPT = 4096  # refusals remembered for `whynot`; the oldest go first
 
 
@@ -230,6 +231,9 @@ class Books:
                 self.out.append(Cut(att))
         self.kept.get(job.user, {}).pop(job.id, None)
         self.shelved.get(job.user, {}).pop(job.id, None)
+        if job.sandbox is not None:
+            self.tell_agent(ARCHIVE, {"m": "sandbox-drop", "user": job.user,
+                                      "key": job.sandbox["key"]})  # fmt: skip
         for index, member in enumerate(job.members):
             waits = self.to_archive.pop((job.id, index), 1) is None
             if waits or member.archived is not None:
@@ -279,6 +283,13 @@ class Books:
         if job.state.final or any(m.ended_at is None for m in job.members):
             self.keep(job)  # given up before, it ran all the same: what is said has been said
             return
+        from relay.broker import staging
+
+        if not staging.on_all_over(self, job):
+            self.finish_by_members(job)
+
+    def finish_by_members(self, job: Job) -> None:
+        """The end, as its members ended."""
         clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
         if job.canceled:
             self.finish(job, JobState.CANCELED)
@@ -288,6 +299,8 @@ class Books:
     def finish(self, job: Job, state: JobState, error: str | None = None) -> None:
         """The end; who waited for it hears it."""
         assert state.final
+        if job.state in (JobState.STAGE_IN, JobState.STAGE_OUT):
+            self.unstage(job)
         job.go(state)
         job.error = error or job.error
         job.ended_at = self.now
@@ -310,7 +323,23 @@ class Books:
             self.forget(job)
             return
         self.keep(job)
-        self.shelve(job)
+        if job.service:  # nothing to look back at, but who was cut off comes back for its end
+            self.at(self.now + _SERVICE_KEPT_S, lambda: self._forget_service(job))
+        else:
+            self.shelve(job)
+
+    def _forget_service(self, job: Job) -> None:
+        if self.jobs.get(job.id) is job:
+            self.forget(job)
+
+    def unstage(self, job: Job) -> None:
+        """Nobody needs any more what the archive carries for it."""
+        self.tell_agent(ARCHIVE, {"m": "unstage", "job": str(job.id)})
+
+    def jobs_of_places(self, agent: Agent) -> list[Job]:
+        """Those that may have a member on this agent: its user's, or all for a pool's."""
+        of = self.jobs if agent.pool else self.jobs_of.get(agent.user, {})
+        return list(of.values())
 
     def shelve(self, job: Job) -> None:
         """Finished jobs are remembered, so many; more of those that the archive has, or will."""

@@ -7,7 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, autoscale, ends, feed, joins, places, reports, shares, verbs
+from relay.broker import (
+    archiving,
+    autoscale,
+    ends,
+    feed,
+    joins,
+    places,
+    reports,
+    shares,
+    staging,
+    verbs,
+)
 from relay.broker import pilots as _pilots
 from relay.broker.books import Books
 from relay.broker.events import (
@@ -138,7 +149,8 @@ class Broker:
             b.out.append(Close(conn))  # it must say hello first
             return
         if agent.user == ARCHIVE:
-            archiving.on_said(b, agent, message)
+            if not staging.on_said(b, agent, message):
+                archiving.on_said(b, agent, message)
             return
         match message.get("m"):
             case "started":
@@ -164,6 +176,7 @@ class Broker:
                 b.touch(agent)
                 reports.lose(b, agent, "the agent was stopped")
                 archiving.on_agent_gone(b, agent)
+                staging.on_agent_gone(b, agent, "its agent was stopped")
             case _:
                 pass  # of a newer agent
 
@@ -223,13 +236,15 @@ class Broker:
                 reports.on_away(b, agent)
             silent = job.warm and not job.started
             agent.put((job.id, index), 0 if silent else job.slots_of(member))
-        if job.state.final:
+        if job.state.final and job.service:
+            b.forget(job)
+        elif job.state.final:
             b.shelve(job)
         elif job.state.value < JobState.HELD.value:
             b.queue(job)
             if job.spec is None:
                 places.abandon_later(b, job)
-        else:
+        elif job.state is not JobState.STAGE_IN:  # that goes on when the archive is there
             if any(m.started_at is None for m in job.members) and not job.warm:
                 places.hold_until(b, job, b.settings.start_s)
             if job.canceled:

@@ -7,7 +7,7 @@ rest.
 from __future__ import annotations
 
 from gshell.errors import UsageError
-from relay.broker import archiving, places, rights, shares
+from relay.broker import archiving, places, rights, shares, staging
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
@@ -15,6 +15,7 @@ from relay.broker.states import JobState
 from relay.broker.wants import Wants
 
 SERVICES = ("files", "forward")  # the agent's own programs: gshell/agent/services
+_OF_SERVICES = ("beside", "service", "stage", "depot")  # said in `expect`
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
 _RETRY_S = 0.15  # what an agent away for a moment needs to dial again
 
@@ -24,10 +25,10 @@ def on_ask(b: Books, event: Asked) -> None:
     att, op = body.get("att"), body.get("op")
     if not isinstance(att, str) or not 16 <= len(att) <= _ATT_CHARS or not att.isalnum():
         b.refuse(event.ask, event.user, "", "denied", "the request names no attachment")
-    elif op == "open" and event.user == ARCHIVE:
-        b.refuse(event.ask, event.user, att, "denied", "the archive runs nothing")
     elif op == "open" and rights.is_guest(rights.Visitor(event.user)):
         b.refuse(event.ask, event.user, att, "denied", rights.NOT_A_GUEST_S)
+    elif op == "open" and (event.user == ARCHIVE or body.get("archive") is True):
+        _open_files(b, event, att)
     elif op == "open":
         _open(b, event, att)
     elif op in ("attach", "resume"):
@@ -53,6 +54,26 @@ def on_unjoined(b: Books, event: Unjoined) -> None:
 
 
 # ------------------------------------------------------------------------------------------ opening
+
+
+def _open_files(b: Books, event: Asked, att: str) -> None:
+    """A session of the archive's with an agent, or of a user's with the archive's depot."""
+    known = b.atts.get(att)
+    if known is not None and known.user != event.user:
+        b.refuse(event.ask, event.user, att, "none", "there is no such attachment")
+        return
+    if known is not None and known.dead:
+        b.refuse(event.ask, event.user, att, "denied", known.dead)
+        return
+    if event.user == ARCHIVE:
+        found = staging.open_for_archive(b, event, att)
+    elif event.body.get("service") != "files" or b.crowded(event.user):
+        b.refuse(event.ask, event.user, att, "denied", "the depot has files, no more")
+        return
+    else:
+        found = staging.open_depot(b, event, att)
+    if found is not None:
+        _join(b, found[0], 0, event.ask, "open", att, event.user)
 
 
 def _open(b: Books, event: Asked, att: str) -> None:
@@ -220,12 +241,8 @@ def _send_away(b: Books, job: Job, code: str, why: str) -> None:
 def on_placed(b: Books, job: Job) -> None:
     """The job has just got its places: start it, join those who are here, call those who wait."""
     if job.spec is not None:
-        for index, member in enumerate(job.members):
-            b.tell_agent(member.agent_id, {
-                "m": "start", "job": str(job.id), "index": index, "size": job.size,
-                "user": job.user, "pool": job.pool, "spec": job.spec,
-            })  # fmt: skip
-        places.hold_until(b, job, b.settings.start_s)
+        if not staging.on_placed(b, job):
+            staging.start(b, job)
         return
     for conn, re in job.awaits:
         b.answer(conn, re, job=str(job.id))
@@ -266,7 +283,7 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: s
         known.at = agent.id
         if member.ended_at is not None and op == "attach":  # in case its agent has it no more
             b.remember_why(known.user, att, "gone", archiving.why_not_kept(b, job, member))
-        own = {key: value for key in ("beside", "service") if (value := getattr(job, key))}
+        own = {key: value for key in _OF_SERVICES if (value := getattr(job, key))}
         b.send(agent.conn, {
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
             "user": known.user, "owner": job.user, "rights": known.rights, "op": op,

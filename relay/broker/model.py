@@ -197,13 +197,17 @@ class Member:
     """Bytes of it in the archive; None: it is not there."""
     unarchived: str = ""
     """Why it never will be."""
+    staged: str = ""
+    """What has been done for its files last: "stage-in", "stage-out"."""
+    output: Message | None = None
+    """What came of the stage-out: ``files``, ``bytes``, ``missing``, ``error``."""
 
     def record(self) -> Message:
         return {name: value for name in _MEMBER if (value := getattr(self, name)) not in ("", None)}
 
 
 _MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
-           "signal", "error", "archive", "archived", "unarchived")  # fmt: skip
+           "signal", "error", "archive", "archived", "unarchived", "staged", "output")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -228,6 +232,12 @@ class Job:
     service: str = ""
     """A program of the agent's own ("files", "forward"): takes no slot and is not listed."""
     wants: Wants = NOTHING
+    stage: str = ""
+    """"JOB.INDEX" whose work directory the archive fills or reads by this one."""
+    depot: Message | None = None
+    """What of the depot a user opens by this one: ``key``, ``part``."""
+    sandbox: Message | None = None
+    """Its files in the depot: ``key``, and the names of ``inputs`` and ``outputs``."""
     spec: Message | None = None
     """What to start, for a job without a client; forgotten once it has started."""
     error: str | None = None
@@ -315,7 +325,7 @@ class Job:
 
 
 _JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
-               "canceled", "joined", "beside", "service")  # fmt: skip
+               "canceled", "joined", "beside", "service", "stage", "depot", "sandbox")  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from relay.broker import outlook, supply
 from relay.broker.books import Books
 from relay.broker.events import Message
-from relay.broker.model import Agent, Job, Member
+from relay.broker.model import ARCHIVE, Agent, Job, Member
 from relay.broker.states import JobState
 
 
@@ -25,6 +25,8 @@ def candidates(b: Books, job: Job) -> list[Agent]:
 
 def serves(agent: Agent, job: Job) -> bool:
     """Is it an agent that this job may have been placed on?"""
+    if agent.user == ARCHIVE:
+        return job.depot is not None
     return job.pool == agent.pool if agent.pool or job.pool else job.user == agent.user
 
 
@@ -124,6 +126,8 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
     def check() -> None:
         if job.held_until != when or b.jobs.get(job.id) is not job or job.state.final:
             return
+        if job.state is JobState.STAGE_OUT:
+            return
         waiting = [i for i, m in enumerate(job.members) if m.started_at is None and not m.ended_at]
         agents = [b.agents.get(job.members[i].agent_id) for i in waiting]
         if any(a is not None and a.conn is None for a in agents):
@@ -156,14 +160,16 @@ def _unexpect(b: Books, member: Member) -> None:
 
 def displace(b: Books, job: Job) -> None:
     """A held job loses its places and waits again, in its turn."""
-    assert job.state is JobState.HELD
+    assert job.state in (JobState.HELD, JobState.STAGE_IN)
+    if job.state is JobState.STAGE_IN:
+        b.unstage(job)
     for index, member in enumerate(job.members):
         b.release(job, index)
         _unexpect(b, member)
         member.agent_id = member.host = ""
     job.joined = False
     job.held_until = None
-    if job.warm:
+    if job.warm or job.stage or job.depot:
         b.forget(job)
         return
     job.go(JobState.QUEUED)

@@ -4,6 +4,8 @@ steps.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from relay.broker import archiving, feed, pilots, places
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
@@ -85,8 +87,20 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     feed.greet(b, agent)
     _reconcile(b, agent, message.get("sessions"), reborn)
     archiving.on_agent_back(b, agent, reborn)
+    if agent.user == ARCHIVE:
+        _staging().on_archive_back(b)
+    elif reborn:
+        _staging().on_agent_gone(b, agent, "its agent died before it could be fetched")
+    else:
+        _staging().on_agent_back(b, agent)
     places.touch(b, agent)
     places.place_for(b, agent)
+
+
+def _staging() -> ModuleType:
+    from relay.broker import staging  # it hands on what the archive says to us
+
+    return staging
 
 
 def on_groups(b: Books, user: str, groups: frozenset[str]) -> None:
@@ -134,6 +148,7 @@ def on_away(b: Books, agent: Agent) -> None:
     places.touch(b, agent)
     if agent.stopping and not agent.here:
         archiving.on_agent_gone(b, agent)
+        _staging().on_agent_gone(b, agent, "its agent has gone")
         b.remove_agent(agent)
         return
     since = b.now
@@ -152,6 +167,7 @@ def lose_agent(b: Books, agent: Agent, why: str) -> None:
     """It does not come back, and what it ran is over."""
     lose(b, agent, why)
     archiving.on_agent_gone(b, agent)
+    _staging().on_agent_gone(b, agent, why)
     b.remove_agent(agent)
 
 
@@ -191,6 +207,9 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
         for key in agent.here - listed:
             job = b.jobs[key[0]]
             silent = job.members[key[1]].started_at is None
+            if job.state is JobState.STAGE_IN:
+                keep.add(key)
+                continue
             if silent and job.spec is None and not (job.warm and not job.started):
                 keep.add(key)
                 places.hold_until(b, job, b.settings.abandoned_s)
@@ -224,6 +243,8 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     if job_id is None or not 0 <= index < b.settings.group_size:
         return
     job = b.jobs.get(job_id)
+    if agent.user == ARCHIVE and job is None:
+        return  # it runs nothing but what we sent there
     if job is not None and not places.serves(agent, job):
         b.log(f"agent {agent.id} speaks of job {job_id}, which is not its user's")
         return

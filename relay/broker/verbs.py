@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell.errors import UsageError
-from relay.broker import feed, pilots, places, rights, shares, sites, submitters
+from relay.broker import feed, pilots, places, rights, shares, sites, staging, submitters
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
 from relay.broker.model import Job, Member
@@ -138,6 +138,9 @@ def end_job(b: Books, job: Job, why: str) -> None:
     if not job.started:
         places.give_up(b, job, why)
         return
+    if job.state is JobState.STAGE_OUT:
+        b.finish(job, JobState.CANCELED, "canceled while its output was being kept")
+        return
     b.keep(job)
     _tell_members(b, job, _TERM)
     if job.pty:  # an interactive shell ignores TERM
@@ -201,6 +204,10 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if b.crowded(up.user):
         b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
+    sandbox = staging.sandbox_of(spec)
+    if isinstance(sandbox, str):
+        b.refuse_verb(up.conn, re, "usage", sandbox)
+        return
     pin, pool = text(message, "agent"), text(message, "pool")
     if pool and not rights.in_pool(b, up.user, pool):
         _none(b, up.conn, re, f"there is no pool {pool[:80]} of yours", "gshell agents")
@@ -213,6 +220,7 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     )  # fmt: skip
     b.add_job(job)
     b.queue(job)
+    staging.bind(b, job, sandbox)
     b.keep(job)
     b.answer(up.conn, re, job=str(job.id))
     places.place_all(b, up.user)

@@ -39,6 +39,7 @@ def job_view(job: Job) -> Message:
         "walltime": job.wants.walltime,
         "after": [str(i) for i in job.wants.after],
         "parent": str(job.wants.parent or ""),
+        "outputs": [m.output for m in members] if job.sandbox and job.sandbox["outputs"] else [],
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from kit.broker import BrokerBench
 from relay.broker import events as ev
+from relay.broker.model import ARCHIVE
 
 A, B = "a" * 32, "b" * 32  # the owner's attachment, and that of who tries
 PARTIES = (
@@ -79,6 +80,11 @@ resume           rw     none   r      rw     none    none    none   r      none 
 resume his       rw     none   none   none   none    none    none   none   none   -      -
 open as his      rw     none   none   none   none    none    none   denied none   -      -
 open on n1       rw     none   none   none   none    none    none   denied none   -      -
+files beside     rw     none   none   none   none    none    none   denied none   -      -
+files on n1      rw     none   none   none   none    none    none   denied none   -      -
+fetch            rw     none   none   none   none    none    none   denied none   -      -
+upload           rw     rw     rw     rw     rw      rw      rw     denied rw     -      -
+upload again     denied rw     rw     rw     rw      rw      rw     denied rw     -      -
 """
 
 
@@ -158,6 +164,23 @@ _PREAMBLES: dict[str, dict[str, Any]] = {
     "resume his": {"op": "resume", "att": A, "job": "1"},
     "open as his": {"op": "open", "att": A},
     "open on n1": {"op": "open", "att": "c" * 32, "agent": "n1"},
+    "files beside": {"op": "open", "att": "c" * 32, "service": "files", "beside": "1"},
+    "files on n1": {"op": "open", "att": "c" * 32, "service": "files", "agent": "n1"},
+    "fetch": {"op": "open", "att": "c" * 32, "service": "files", "archive": True, "job": "1"},
+    "upload": {
+        "op": "open",
+        "att": "c" * 32,
+        "service": "files",
+        "archive": True,
+        "sandbox": "5" * 32,
+    },
+    "upload again": {  # what alice's job was submitted with; another user's box has their name
+        "op": "open",
+        "att": "c" * 32,
+        "service": "files",
+        "archive": True,
+        "sandbox": "4" * 32,
+    },
 }
 _INCOMPARABLE = (
     "submit pool",  # no such pool in both
@@ -246,6 +269,11 @@ class Stage:
         if self.party in ("agent", "nobody"):
             return "-"  # a door takes no preamble of a credential that is not a client's
         ask = ev.AskId("door0", 4712)
+        agent = self.agent
+        if fields.get("archive"):
+            agent = self.bench.agent(ARCHIVE, user=ARCHIVE)
+            sandbox = {"key": "4" * 32, "inputs": [], "outputs": ["*"]}
+            self.bench.core.books.jobs[1].sandbox = sandbox
         self.bench.feed(ev.Asked(ask, self.user, dict(fields)))
         answer = self.bench.verdict(ask)
         if answer is None:
@@ -253,7 +281,7 @@ class Stage:
         self.said = repr((answer, self.bench.core.books.why.get((self.user, fields["att"]))))
         if answer[0] == "no":
             return str(answer[1])
-        return str(self.bench.got(self.agent, "expect")[-1]["rights"])
+        return str(self.bench.got(agent, "expect")[-1]["rights"])
 
     def nothing_happened(self) -> bool:
         """Alice's agent and her submitter have heard nothing, and her job goes on."""
@@ -300,6 +328,7 @@ def try_cell(what: str, party: str, cell: str) -> list[str]:
             stage.pilot: _ABSENT["p1"],
         }.items():
             said = said.replace(f" {there}'", f" {absent}'")
+            said = said.replace(f"no job {there} ", f"no job {absent} ")
         if again != "none" or said != other.said:
             wrong.append(f"{what} × {party}: tells what exists: {said} {other.said}")
     return wrong

@@ -18,12 +18,14 @@ from property.fuzz import Luck, Target
 from gshell.agent import gloginwords
 from gshell.agent.agent import Agent, Facts
 from gshell.agent.attachment import Attachment
+from gshell.agent.files import Service
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.cli import commands, values
 from gshell.cli import plan as plans
 from gshell.client import background, forwardspec, render
 from gshell.client.conversation import Dialler
+from gshell.client.filetransfer import Get
 from gshell.client.plan import Plan, Surroundings
 from gshell.client.run import Runner
 from gshell.errors import GshellError, RemoteProtocolError, UsageError
@@ -36,8 +38,9 @@ from gshell.jdl.syntax import write
 from gshell.model import vt
 from gshell.model.sanitize import sanitize, sanitize_all
 from gshell.model.ticket import Ticket
-from gshell.net import address, control, handshake, mux, relaylink, rendezvous, socks, x11
+from gshell.net import address, control, filewire, handshake, mux, relaylink, rendezvous, socks, x11
 from gshell.net.loop import Loop
+from gshell.net.place import Place, Quota
 from gshell.wire import frames, peer
 from kit import hostile
 from kit.broker import BrokerBench
@@ -519,6 +522,86 @@ def client_of_agent(data: bytes) -> None:
     dialler.loop.close()
 
 
+FILES_NAMES = (
+    "m", "n", "path", "offset", "size", "mode", "mtime", "digest", "key", "recursive", "make",
+    "abort", "any", "entries", "code", "message", "have", "whole",
+)  # fmt: skip
+FILES_ASKED = ("stat", "list", "sum", "get", "mkdir", "part", "put", "end", "none")
+FILES_SAID = ("entries", "ok", "error", "file", "end", "part", "sum", "stat", "files")
+
+
+@functools.cache
+def _box() -> str:
+    folder = tempfile.mkdtemp(prefix="gsh-fuzz-")
+    atexit.register(shutil.rmtree, folder, True)
+    for name in ("box/r", "here"):
+        os.makedirs(f"{folder}/{name}")
+    os.symlink("../..", f"{folder}/box/up")
+    return folder
+
+
+def _files_talk(luck: Luck, words: tuple[str, ...]) -> bytes:
+    """Frames of the talk about files, and what is none."""
+    kind = luck.number(5)
+    if kind == 0:
+        return b"".join(luck.chunks())[:2000]
+    if kind == 1:
+        return filewire.data_head(3) + b"abc"
+    message = {"n": 1, "path": luck.choice(("r", "../x", "up/x", "new", "/etc/passwd", "*", ".")),
+               "key": "k" * 16, "size": luck.choice((0, 3, 6, 1 << 61))}  # fmt: skip
+    if luck.number(2):
+        row = ["r", luck.choice(("x", "../x", "", "a/b")), luck.choice(("f", "d")), 3, 511, 1]
+        message["entries"] = [row]
+    message.update(fields(luck, FILES_NAMES) if luck.number(2) else {})
+    return filewire.encode({**message, "m": luck.choice(words)})
+
+
+def _only(folder: str, names: list[str]) -> None:
+    assert sorted(os.listdir(folder)) == names, os.listdir(folder)
+
+
+def files(data: bytes) -> None:
+    """A client's words to the service, in a box: nothing is written beside it."""
+    luck = Luck(data)
+    folder = _box()
+    place = Place(f"{folder}/box", True, Quota(1 << 20, 100))
+    service = Service(place, _null)
+    decoder = filewire.Decoder()
+    try:
+        while luck.left:
+            for item in decoder.feed(_files_talk(luck, FILES_ASKED)):
+                service._data(item) if isinstance(item, bytes) else service._request(item)
+    except RemoteProtocolError:
+        pass
+    finally:
+        service._forget_looked()
+        if service._incoming is not None:
+            service._incoming.drop()
+        place.close()
+    _only(folder, ["box", "here"])
+
+
+def files_of_agent(data: bytes) -> None:
+    """An agent's words to who gets files: nothing is written beside where they are to be."""
+    luck = Luck(data)
+    folder = _box()
+    dialler = _dialler()
+    dialler.loop = Loop()
+    ends: list[object] = []
+    get = Get(dialler, {"agent": "n1"}, ends.append)
+    get.fetch([luck.choice(("r", "."))], f"{folder}/here", bool(luck.number(2)))
+    if luck.number(8):
+        get.on_bytes(filewire.encode({"m": "files", "v": 1}))
+    while luck.left and not ends:
+        get.on_bytes(_files_talk(luck, FILES_SAID))
+    get.close()
+    get.left()
+    dialler.loop.close()
+    _only(folder, ["box", "here"])
+    shutil.rmtree(f"{folder}/here")
+    os.mkdir(f"{folder}/here")
+
+
 ANSWER_NAMES = (
     "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0", "created_at",
     "started_at", "ended_at", "code", "signal", "error", "watchers", "attached", "host", "cpus",
@@ -662,6 +745,8 @@ TARGETS = {
         Target("agent-of-relay", agent_of_relay, _LUCK),
         Target("agent-of-client", agent_of_client, _LUCK),
         Target("client-of-agent", client_of_agent, _LUCK),
+        Target("files", files, _LUCK),
+        Target("files-of-agent", files_of_agent, _LUCK),
         Target("client-of-relay", client_of_relay, _LUCK),
         Target("mux", mux_bytes, [
             b"\5" + mux.encode(mux.OPEN, 1, {"host": "h", "port": 1}) + mux.data(1, b"abc") + mux.credit(1, 9)]),

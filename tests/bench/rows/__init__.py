@@ -10,7 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.lab import Lab
-from bench.rows import bulk, fanout, forward, integrity, keys, lanes, lu, relay, spawn, startup
+from bench.rows import (
+    bulk,
+    fanout,
+    files,
+    forward,
+    integrity,
+    keys,
+    lanes,
+    lu,
+    relay,
+    spawn,
+    startup,
+)
 from bench.table import Line
 
 
@@ -31,6 +43,7 @@ ROWS = (
     Row("bulk-pty", "bulk stdout, pty", bulk.pty),
     Row("lines", "4 writers, unbuffered lines", bulk.lines),
     Row("forward", "bulk and round trips through -L", forward.forward),
+    Row("files", "files there and back", files.copies),
     Row("stall", "a client that doesn't read", relay.stall),
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),

@@ -328,3 +328,13 @@ def test_an_agent_that_comes_back_says_who_is_there_and_by_what_right(stage: Sta
         bob.att, "r", "5f", "99",
     )  # fmt: skip
     assert there["until"] == pytest.approx(stage.relay.relay_time() + 1000, abs=5)
+
+
+def test_the_relay_s_archive_opens_nothing_but_work_directories(stage: Stage) -> None:
+    for wrong in ({"service": "files"}, {"service": "forward", "stage": "1.0"}, {"stage": "1.0"},
+                  {"service": "files", "stage": "1.0", "owner": "bob"}):  # fmt: skip
+        archive = Client(stage, "@archive")
+        stage.expect(archive, "open", **wrong)
+        archive.come()
+        assert archive.bye is not None and archive.bye[0] == "denied", wrong  # noqa: PT018
+    assert not stage.agent._sessions

@@ -1,0 +1,159 @@
+"""Sandboxes in the broker: what is staged when, who may open what, and what deaths do to it."""
+
+import pytest
+
+from kit.broker import BrokerBench
+from relay.broker.model import ARCHIVE
+
+KEY = "5" * 32
+A = "a" * 32
+
+
+class Bench(BrokerBench):
+    def archive(self):
+        return self.agent(ARCHIVE, user=ARCHIVE, slots=0, boot="archive")
+
+    def submit(self, **wants):
+        wants = {"sandbox": KEY, "inputs": ["in"], "outputs": ["*.out"], **wants}
+        answer = self.request(self.client(), "submit", spec={"argv": ["x"], "job": wants})
+        assert answer["ok"], answer
+        return answer["job"]
+
+    def staged(self, archive, job, way, agent="n1", m="staged", **more):
+        self.say(archive, m, way=way, job=job, index=0, agent=agent, files=1, bytes=2, **more)
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_a_job_with_inputs_starts_when_they_are_there_and_ends_when_its_outputs_are_kept(bench):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    assert bench.job(job)["state"] == "STAGE_IN"
+    [order] = bench.got(archive, "stage-in")
+    assert (order["agent"], order["key"], order["names"]) == ("n1", KEY, ["in"])
+    assert not bench.got(agent, "start")
+    bench.staged(archive, job, "stage-in")
+    assert bench.got(agent, "start")
+    bench.started(agent, job)
+    bench.ended(agent, job)
+    assert bench.job(job)["state"] == "STAGE_OUT"
+    assert bench.got(archive, "stage-out")[0]["names"] == ["*.out"]
+    bench.staged(archive, job, "stage-out", missing=["*.out"])
+    assert bench.job(job)["state"] == "COMPLETED"
+    assert bench.job(job)["outputs"][0]["missing"] == ["*.out"]
+    assert bench.got(agent, "staged-out")
+
+
+def test_a_new_life_of_its_agent_sends_it_back_to_the_queue_a_hiccup_does_not(bench):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    bench.gone(agent)
+    agent = bench.agent()
+    assert bench.job(job)["state"] == "STAGE_IN"
+    assert not bench.got(archive, "unstage")
+    bench.got(archive, "stage-in")
+    bench.gone(agent)
+    bench.agent(boot="b2")
+    assert bench.got(archive, "unstage")
+    assert bench.job(job)["state"] == "STAGE_IN"  # placed anew
+    assert bench.got(archive, "stage-in")
+
+
+def test_a_word_about_an_earlier_place_counts_no_more(bench):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    bench.staged(archive, job, "stage-in", agent="n0")
+    bench.staged(archive, job, "stage-out")
+    assert not bench.got(agent, "start")
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_what_cannot_be_brought_fails_the_job_or_takes_it_elsewhere(bench, final):
+    archive = bench.archive()
+    bench.agent()
+    job = bench.submit()
+    bench.got(archive, "stage-in")
+    bench.staged(archive, job, "stage-in", m="stage-failed", why="no such file", final=final)
+    state = bench.job(job)
+    assert state["state"] == ("FAILED" if final else "QUEUED")
+    assert not final or "no such file" in state["error"]
+    bench.agent("n2")
+    assert final or bench.got(archive, "stage-in")[0]["agent"] == "n2"
+
+
+def test_an_agent_lost_before_its_outputs_were_kept_ends_the_wait(bench):
+    bench.archive()
+    agent = bench.agent()
+    job = bench.submit(inputs=[])
+    bench.started(agent, job)
+    bench.ended(agent, job)
+    bench.gone(agent)
+    assert bench.job(job)["state"] == "STAGE_OUT"
+    bench.after(bench.settings.agent_grace_s + 1)
+    done = bench.job(job)
+    assert (done["state"], done["outputs"][0]["error"]) == ("COMPLETED", "agent lost")
+
+
+@pytest.mark.parametrize("when", ["STAGE_IN", "STAGE_OUT"])
+def test_cancel_ends_the_staging_at_once(bench, when):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    if when == "STAGE_OUT":
+        bench.staged(archive, job, "stage-in")
+        bench.started(agent, job)
+        bench.ended(agent, job)
+    assert bench.job(job)["state"] == when
+    assert bench.request(bench.client(), "cancel", job=job)["ok"]
+    assert bench.job(job)["state"] == "CANCELED"
+    assert bench.got(archive, "unstage")
+
+
+def test_a_broker_s_restart_in_either_state_goes_on_with_it(bench):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    bench.restart()
+    archive, agent = bench.archive(), bench.agent()
+    assert bench.got(archive, "sandbox")[0]["key"] == KEY
+    assert bench.got(archive, "stage-in")
+    bench.staged(archive, job, "stage-in")
+    bench.started(agent, job)
+    bench.ended(agent, job)
+    bench.restart()
+    bench.agent()
+    archive = bench.archive()
+    assert bench.got(archive, "stage-out")
+    bench.staged(archive, job, "stage-out")
+    assert bench.job(job)["state"] == "COMPLETED"
+
+
+def test_the_archive_opens_only_what_it_is_to_carry(bench):
+    bench.archive()
+    agent = bench.agent()
+    job = bench.submit()
+    other = bench.submit(inputs=[], sandbox="")
+    bench.started(agent, other)
+
+    def verdict(att, **body):
+        return bench.verdict(bench.ask(att * 32, user=ARCHIVE, **body))
+
+    assert verdict("1", agent="n1") == ("no", "denied")
+    assert verdict("2", service="files", agent="n1") == ("no", "denied")
+    assert verdict("3", service="forward", stage=f"{job}.0") == ("no", "denied")
+    assert verdict("4", service="files", stage=f"{other}.0") == ("no", "denied")
+    assert verdict("5", service="files", stage=f"{job}.1") == ("no", "denied")
+    assert verdict("6", service="files", stage=f"{job}.0") == ("pair", "n1")
+    expect = bench.got(agent, "expect")[-1]
+    assert (expect["user"], expect["owner"], expect["stage"]) == (ARCHIVE, "alice", f"{job}.0")
+
+
+@pytest.mark.parametrize(
+    "wants", [{"inputs": "in"}, {"inputs": [7]}, {"inputs": ["a"] * 1001}, {"sandbox": "../../x"},
+              {"sandbox": ""}, {"outputs": ["x" * 2000]}]
+)  # fmt: skip
+def test_sandboxes_that_make_no_sense_are_refused(bench, wants):
+    wants = {"sandbox": KEY, "inputs": ["in"], **wants}
+    answer = bench.request(bench.client(), "submit", spec={"argv": ["x"], "job": wants})
+    assert answer["code"] == "usage"
