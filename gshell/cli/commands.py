@@ -352,6 +352,13 @@ FORGET = Command(
     common=GLOBAL,
 )
 _SIGNAL = Option("-s --signal", "SIG", "TERM, KILL, 15, ...", values.parse_signal)
+WHY = Command(
+    "why",
+    "why a job waits, and what would start now",
+    words="ID [ID...]",
+    examples=(("gshell why 42", "with command lines that would start at once"),),
+    common=GLOBAL,
+)
 CANCEL = Command(
     "cancel",
     "end jobs: TERM, then KILL after 5 s; queued ones are removed",
@@ -566,8 +573,8 @@ GRID = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, CANCEL, KILL, FORGET, SHARE, SHARES,
-    AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY,
+    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, WHY, CANCEL, KILL, FORGET, SHARE,
+    SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET, AGENT_PILOT, RELAY,
     LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO, HELP_COMMAND,
     VERSION, BG,
 )  # fmt: skip

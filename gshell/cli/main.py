@@ -120,6 +120,10 @@ def run(parsed: Parsed) -> int:
         from gshell.cli import shares
 
         return shares.VERBS[name](parsed)
+    if name == "why":
+        from gshell.cli import why
+
+        return why.why(parsed)
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

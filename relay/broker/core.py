@@ -7,7 +7,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from relay.broker import archiving, autoscale, ends, feed, joins, places, reports, shares, verbs
+from relay.broker import (
+    after,
+    archiving,
+    autoscale,
+    ends,
+    fairshare,
+    feed,
+    joins,
+    places,
+    queue,
+    reports,
+    retry,
+    shares,
+    verbs,
+)
 from relay.broker import pilots as _pilots
 from relay.broker.books import Books
 from relay.broker.events import (
@@ -30,6 +44,7 @@ from relay.broker.events import (
     Unjoined,
     WelcomeClient,
 )
+from relay.broker.matching import Luck, Matcher
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings
 from relay.broker.states import JobState
 
@@ -45,8 +60,16 @@ _NOTES = {
 class Broker:
     """Feed it events in order, perform what it returns in order; `Journal` actions first."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        matcher: Matcher | None = None,
+        luck: Luck | None = None,
+    ) -> None:
+        """``matcher``: of requirements and preferences; ``luck``: who of equals is taken."""
         self.books = Books(settings or Settings())
+        self.books.matcher = matcher
+        self.books.luck = luck
 
     def handle(self, event: Event, now: float) -> list[Action]:
         b = self.books
@@ -54,6 +77,8 @@ class Broker:
         b.out = []
         self._dispatch(b, event)
         b.run_timers()
+        after.settle(b)
+        places.settle(b)
         autoscale.run(b)
         b.write()
         feed.publish(b)
@@ -93,6 +118,7 @@ class Broker:
                 _pilots.on_tick(b)
                 autoscale.on_tick(b)
                 places.tell_waiting(b)
+                fairshare.write(b)
                 feed.beat(b)
             case _:
                 assert_never(event)
@@ -155,6 +181,10 @@ class Broker:
                 archiving.on_leaving(b, agent)
             case "usage":
                 feed.on_usage(b, agent, message)
+            case "token":
+                retry.on_token(b, agent, message)
+            case "lane":
+                reports.on_lane(b, agent, message)
             case "stole":
                 reports.on_stole(b, agent, message)
             case "left":
@@ -182,6 +212,7 @@ class Broker:
         sites: Iterable[Message] = (),
         pilots: Iterable[Message] = (),
         next_pilot: int = 1,
+        usage: Message | None = None,
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
@@ -190,6 +221,7 @@ class Broker:
         b.next_id = next_id
         b.withdrawn = set(withdrawn)
         b.groups_of = dict(groups)
+        fairshare.restore(b, usage or {})
         for record in boots:
             b.lineages[record["id"]] = Lineage(list(record["boots"]), list(record["barred"]))
         for record in agents:
@@ -222,11 +254,13 @@ class Broker:
                 b.add_agent(agent)
                 reports.on_away(b, agent)
             silent = job.warm and not job.started
-            agent.put((job.id, index), 0 if silent else job.slots_of(member))
+            queue.occupy(b, agent, job, index, 0 if silent else None)
         if job.state.final:
             b.shelve(job)
         elif job.state.value < JobState.HELD.value:
+            after.follow(b, job)
             b.queue(job)
+            after.watch_deadline(b, job)
             if job.spec is None:
                 places.abandon_later(b, job)
         else:

@@ -7,9 +7,9 @@ rest.
 from __future__ import annotations
 
 from gshell.errors import UsageError
-from relay.broker import archiving, places, rights, shares
+from relay.broker import after, archiving, matching, places, retry, rights, shares, why
 from relay.broker.books import Books, job_number
-from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
+from relay.broker.events import Asked, AskGone, AskId, Message, Pair, Refuse, Unjoined
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
 from relay.broker.states import JobState
 from relay.broker.wants import Wants
@@ -93,7 +93,7 @@ def _open(b: Books, event: Asked, att: str) -> None:
     places.place_all(b, user)
     if b.jobs.get(job.id) is job and not job.placed:
         if job.complete:
-            _send_away(b, job, "queued", places.why_waiting(b, job))
+            _send_away(b, job, "queued", why.text(b, job))
             if job.warm:
                 b.forget(job)
                 return
@@ -129,6 +129,12 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     except UsageError as error:
         b.refuse(ask, user, att, "denied", error.message)
         return None
+    if wrong := matching.complaint(b, wants):
+        b.refuse(ask, user, att, "denied", wrong)
+        return None
+    if wrong := after.complaint(b, user, wants.after):
+        b.refuse(ask, user, att, "none", wrong)
+        return None
     if beside:
         where = _beside(b, user, beside)
         if where is None:
@@ -154,8 +160,11 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
         group = group if size > 1 else ""
         job = Job(b.new_id(), user, b.now, members, warm=warm, group=group, pool=pool,
                   beside=beside, service=service, wants=wants, name=wants.name)  # fmt: skip
+        job.lane = wants.lane or ("interactive" if body.get("pty") is True else "batch")
         b.add_job(job)
-        b.queue(job)
+        after.begin(b, job)
+        after.watch_deadline(b, job)
+        b.queue(job)  # in its turn; it is offered when all of it is known
     else:
         job = b.jobs[job_id]
         if job.state is not JobState.NEW and not job.members[min(index, job.size - 1)].att:
@@ -169,6 +178,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     b.add_att(job, Attachment(att, user, job.id, index, credential=event.credential))
     if job.complete:
         job.go(JobState.QUEUED)
+        b.offer(job)
     return job, index
 
 
@@ -223,7 +233,8 @@ def on_placed(b: Books, job: Job) -> None:
         for index, member in enumerate(job.members):
             b.tell_agent(member.agent_id, {
                 "m": "start", "job": str(job.id), "index": index, "size": job.size,
-                "user": job.user, "pool": job.pool, "spec": job.spec,
+                "user": job.user, "pool": job.pool, "spec": job.spec, **_how(job, index),
+                **({"token": True} if retry.counts(b, job) else {}),
             })  # fmt: skip
         places.hold_until(b, job, b.settings.start_s)
         return
@@ -271,9 +282,15 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: s
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
             "user": known.user, "owner": job.user, "rights": known.rights, "op": op,
             "until": known.until, "share": known.share, "cred": known.credential,
-            "pool": job.pool, **own,
+            "pool": job.pool, **own, **(_how(job, index) if op == "open" else {}),
         })  # fmt: skip
         b.out.append(Pair(ask, agent.id, att))
+
+
+def _how(job: Job, index: int) -> Message:
+    lane = job.members[index].lane or job.lane
+    loss = job.wants.loss if lane == "interactive" else None
+    return {"lane": lane, "loss": loss, "attempt": job.attempt}
 
 
 def _where(b: Books, member: Member, known: Attachment, op: str) -> str:
