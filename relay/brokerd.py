@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, assert_never
@@ -22,6 +23,7 @@ from relay.broker.model import ARCHIVE, Settings
 from relay.bus import BrokerBus, FeedOut
 from relay.desk import Desk
 from relay.journal import Journal
+from relay.matchmaker import LazyMatcher
 from relay.people import People
 from relay.telemetry import Telemetry
 from relay.vitals import Vitals
@@ -60,7 +62,7 @@ class BrokerShell:
         self._journal = journal
         self._desk = desk
         self._status = status
-        self._core = Broker(settings)
+        self._core = Broker(settings, LazyMatcher(), random.Random())
         self._events = feed
         self.telemetry = Telemetry()
         self._vitals = Vitals(loop)
@@ -85,7 +87,7 @@ class BrokerShell:
             journal.records("boots"), journal.withdrawn(),
             [(user.name, frozenset(user.groups)) for user in journal.users()],
             journal.records("share"), journal.records("site"), journal.records("batch"),
-            int(journal.meta("next_pilot").get("value", 1)),
+            int(journal.meta("next_pilot").get("value", 1)), journal.meta("usage"),
         )  # fmt: skip
         self._perform(list(notes))
         loop.add(bus.fd, IN, lambda _: self.drain())

@@ -416,6 +416,13 @@ FETCH = Command(
     common=GLOBAL,
 )
 _SIGNAL = Option("-s --signal", "SIG", "TERM, KILL, 15, ...", values.parse_signal)
+WHY = Command(
+    "why",
+    "why a job waits, and what would start now",
+    words="ID [ID...]",
+    examples=(("gshell why 42", "with command lines that would start at once"),),
+    common=GLOBAL,
+)
 CANCEL = Command(
     "cancel",
     "end jobs: TERM, then KILL after 5 s; queued ones are removed",
@@ -630,7 +637,7 @@ GRID = Command(
 BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 
 COMMANDS = (
-    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, PUT, GET, CP, FETCH, CANCEL, KILL,
+    RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, WHY, PUT, GET, CP, FETCH, CANCEL, KILL,
     FORGET, SHARE, SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET,
     AGENT_PILOT, RELAY, LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO,
     HELP_COMMAND, VERSION, BG,

@@ -125,6 +125,10 @@ def run(parsed: Parsed) -> int:
 
         copy: int = getattr(files, name)(parsed)
         return copy
+    if name == "why":
+        from gshell.cli import why
+
+        return why.why(parsed)
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

@@ -191,6 +191,8 @@ class Runner:
                 request["group"] = self._group()
             if plan.pool:
                 request["pool"] = plan.pool
+            if plan.pty:
+                request["pty"] = True
             talk = Conversation(self._dialler, self, request, {})
             if plan.pool:
                 talk.trusts = "*"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.broker.events import (
     Action,
@@ -23,10 +23,15 @@ from relay.broker.events import (
     Refuse,
     Send,
 )
+from relay.broker.markets import Market, key_of
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings, Share
 from relay.broker.sitemodel import Pilot, Site, Submitter
 from relay.broker.states import JobState
 from relay.broker.views import job_view
+
+if TYPE_CHECKING:
+    from relay.broker.fairshare import Account
+    from relay.broker.matching import Luck, Matcher
 
 _OBJECT = 120  # characters of an audit entry's object: some of them are a client's own words
 _SERVICE_KEPT_S = 600.0  # of one that has ended: as long as an agent waits for a lost client
@@ -48,6 +53,15 @@ class Books:
         self.jobs: dict[int, Job] = {}
         self.jobs_of: dict[str, dict[int, Job]] = {}
         self.queues: dict[str, dict[int, None]] = {}  # user -> job ids, in order
+        self.markets: dict[tuple[str, str], Market] = {}  # (user, "") or ("", pool)
+        self.dirty: dict[tuple[str, str], None] = {}  # markets to go through before the round ends
+        self.matcher: Matcher | None = None
+        self.luck: Luck | None = None
+        self.accounts: dict[str, Account] = {}  # user -> use of pools
+        self.accounts_at = 0.0  # when they were written down
+        self.uncounted: dict[str, Agent] = {}  # of pools: what runs there has changed
+        self.followers: dict[int, dict[int, None]] = {}  # job -> those that start after it
+        self.over: list[int] = []  # jobs whose followers are to be looked at in this round
         self.atts: dict[str, Attachment] = {}
         self.groups: dict[tuple[str, str], int] = {}  # (user, group) -> job id
         self.asks: dict[AskId, int] = {}  # held asks -> job id
@@ -253,6 +267,29 @@ class Books:
         self.changed.add(job.user)
         self.scale.add(job.user)
         self.joined_queue.add(job.user)
+        self.offer(job)
+
+    def offer(self, job: Job) -> None:
+        """All of it is known and nothing is awaited: it may have a place when there is one."""
+        if job.line is None and job.complete and not job.pending:
+            job.line = self.market_of(job).enter(job)
+
+    def withdraw(self, job: Job) -> None:
+        """It waits for no place, for the moment or at all."""
+        for name in list(job.held_at):
+            self.let_go(job, name)
+        job.hold_until = None
+        if job.line is not None:
+            self.market_of(job).leave(job, job.line)
+            job.line = None
+            self.dirty[key_of(job)] = None
+
+    def let_go(self, job: Job, name: str) -> None:
+        """What it holds on this agent is free for others."""
+        agent, index = self.agents.get(name), job.held_at.pop(name)
+        if agent is not None:
+            agent.hold((job.id, index), 0)
+            self.touch(agent)
 
     def unqueue(self, job: Job) -> None:
         queue = self.queues.get(job.user)
@@ -260,6 +297,37 @@ class Books:
             del queue[job.id]
             self.changed.add(job.user)
             self.scale.add(job.user)
+        self.withdraw(job)
+
+    def market_of(self, job: Job) -> Market:
+        key = key_of(job)
+        market = self.markets.get(key)
+        if market is None:
+            market = self.markets[key] = Market()
+        return market
+
+    def market_at(self, agent: Agent) -> Market:
+        key = ("", agent.pool) if agent.pool else (agent.user, "")
+        market = self.markets.get(key)
+        if market is None:
+            market = self.markets[key] = Market()
+        return market
+
+    def touched(self, job: Job) -> None:
+        """Its market is to be gone through."""
+        self.dirty[key_of(job)] = None
+
+    def unarchive(self, job: Job, index: int) -> None:
+        """What the archive has of this member is of no use any more."""
+        self.to_archive.pop((job.id, index), None)
+        self.tell_agent(ARCHIVE, {"m": "drop", "job": str(job.id), "index": index})
+
+    def retry(self, market: Market) -> None:
+        """Everybody there may try everything."""
+        market.again()
+        for key, known in self.markets.items():
+            if known is market:
+                self.dirty[key] = None
 
     def release(self, job: Job, index: int) -> None:
         """The member occupies nothing any more."""
@@ -280,7 +348,15 @@ class Books:
             member.ended_at = self.now if at is None else at
             member.error = error
             member.attached = member.watchers = 0
-        if job.state.final or any(m.ended_at is None for m in job.members):
+        from relay.broker import retry
+
+        if not job.state.final and any(m.ended_at is None for m in job.members):
+            retry.stop_others(self, job, index)
+            self.keep(job)
+            return
+        if not job.state.final and retry.conclude(self, job):
+            return
+        if job.state.final:
             self.keep(job)  # given up before, it ran all the same: what is said has been said
             return
         from relay.broker import staging
@@ -290,11 +366,16 @@ class Books:
 
     def finish_by_members(self, job: Job) -> None:
         """The end, as its members ended."""
+        from relay.broker import retry
+
         clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
         if job.canceled:
             self.finish(job, JobState.CANCELED)
         else:
-            self.finish(job, JobState.COMPLETED if clean else JobState.FAILED)
+            why = next((m.error for m in job.members if m.error), None)
+            if why and retry.counts(self, job):
+                why = retry.said(self, job, why)
+            self.finish(job, JobState.COMPLETED if clean else JobState.FAILED, why)
 
     def finish(self, job: Job, state: JobState, error: str | None = None) -> None:
         """The end; who waited for it hears it."""
@@ -305,6 +386,8 @@ class Books:
         job.error = error or job.error
         job.ended_at = self.now
         job.spec = None
+        if job.id in self.followers:
+            self.over.append(job.id)
         job.held_until = job.asks_until = job.abandon_at = job.kill_at = None
         self.unqueue(job)
         for index in range(job.size):
@@ -360,8 +443,12 @@ class Books:
     # --------------------------------------------------------------------------------------- agents
 
     def touch(self, agent: Agent) -> None:
-        """Something that is shown of it has changed."""
+        """Something that is shown of it has changed, or its room."""
         self.touched_agents[agent.id] = agent
+        if agent.pool or agent.costs:
+            self.uncounted[agent.id] = agent
+        if self.agents.get(agent.id) is agent and agent.user != ARCHIVE:
+            self.market_at(agent).index(agent)
         self.scale.add(agent.user)
 
     def add_agent(self, agent: Agent) -> None:
@@ -369,16 +456,22 @@ class Books:
         self.agents_of.setdefault(agent.user, {})[agent.id] = agent
         if agent.pool:
             self.pools.setdefault(agent.pool, {})[agent.id] = agent
+        if agent.user != ARCHIVE:
+            self.market_at(agent).add(agent)
 
     def move_agent(self, agent: Agent, pool: str) -> None:
         """It was started anew, for others."""
         if agent.pool != pool:
+            self.market_at(agent).remove(agent)
             self.pools.get(agent.pool, {}).pop(agent.id, None)
             agent.pool = pool
             if pool:
                 self.pools.setdefault(pool, {})[agent.id] = agent
+            self.market_at(agent).add(agent)
 
     def remove_agent(self, agent: Agent) -> None:
+        if agent.user != ARCHIVE:
+            self.market_at(agent).remove(agent)
         self.agents.pop(agent.id, None)
         self.agents_of.get(agent.user, {}).pop(agent.id, None)
         self.gone.append(("agent", agent.user, agent.id))

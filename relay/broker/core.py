@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from relay.broker import (
+    after,
     archiving,
     autoscale,
     ends,
+    fairshare,
     feed,
     joins,
     places,
+    queue,
     reports,
+    retry,
     shares,
     staging,
     verbs,
@@ -41,6 +45,7 @@ from relay.broker.events import (
     Unjoined,
     WelcomeClient,
 )
+from relay.broker.matching import Luck, Matcher
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Settings
 from relay.broker.states import JobState
 
@@ -56,8 +61,16 @@ _NOTES = {
 class Broker:
     """Feed it events in order, perform what it returns in order; `Journal` actions first."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        matcher: Matcher | None = None,
+        luck: Luck | None = None,
+    ) -> None:
+        """``matcher``: of requirements and preferences; ``luck``: who of equals is taken."""
         self.books = Books(settings or Settings())
+        self.books.matcher = matcher
+        self.books.luck = luck
 
     def handle(self, event: Event, now: float) -> list[Action]:
         b = self.books
@@ -65,6 +78,8 @@ class Broker:
         b.out = []
         self._dispatch(b, event)
         b.run_timers()
+        after.settle(b)
+        places.settle(b)
         autoscale.run(b)
         b.write()
         feed.publish(b)
@@ -104,6 +119,7 @@ class Broker:
                 _pilots.on_tick(b)
                 autoscale.on_tick(b)
                 places.tell_waiting(b)
+                fairshare.write(b)
                 feed.beat(b)
             case _:
                 assert_never(event)
@@ -167,6 +183,10 @@ class Broker:
                 archiving.on_leaving(b, agent)
             case "usage":
                 feed.on_usage(b, agent, message)
+            case "token":
+                retry.on_token(b, agent, message)
+            case "lane":
+                reports.on_lane(b, agent, message)
             case "stole":
                 reports.on_stole(b, agent, message)
             case "left":
@@ -195,6 +215,7 @@ class Broker:
         sites: Iterable[Message] = (),
         pilots: Iterable[Message] = (),
         next_pilot: int = 1,
+        usage: Message | None = None,
     ) -> None:
         """Take over what the journal holds: every agent is away until it comes back."""
         b = self.books
@@ -203,6 +224,7 @@ class Broker:
         b.next_id = next_id
         b.withdrawn = set(withdrawn)
         b.groups_of = dict(groups)
+        fairshare.restore(b, usage or {})
         for record in boots:
             b.lineages[record["id"]] = Lineage(list(record["boots"]), list(record["barred"]))
         for record in agents:
@@ -235,13 +257,15 @@ class Broker:
                 b.add_agent(agent)
                 reports.on_away(b, agent)
             silent = job.warm and not job.started
-            agent.put((job.id, index), 0 if silent else job.slots_of(member))
+            queue.occupy(b, agent, job, index, 0 if silent else None)
         if job.state.final and job.service:
             b.forget(job)
         elif job.state.final:
             b.shelve(job)
         elif job.state.value < JobState.HELD.value:
+            after.follow(b, job)
             b.queue(job)
+            after.watch_deadline(b, job)
             if job.spec is None:
                 places.abandon_later(b, job)
         elif job.state is not JobState.STAGE_IN:  # that goes on when the archive is there

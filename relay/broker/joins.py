@@ -7,7 +7,7 @@ rest.
 from __future__ import annotations
 
 from gshell.errors import UsageError
-from relay.broker import archiving, places, rights, shares, staging
+from relay.broker import after, archiving, matching, places, rights, shares, staging, why
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
@@ -114,7 +114,7 @@ def _open(b: Books, event: Asked, att: str) -> None:
     places.place_all(b, user)
     if b.jobs.get(job.id) is job and not job.placed:
         if job.complete:
-            _send_away(b, job, "queued", places.why_waiting(b, job))
+            _send_away(b, job, "queued", why.text(b, job))
             if job.warm:
                 b.forget(job)
                 return
@@ -150,6 +150,12 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     except UsageError as error:
         b.refuse(ask, user, att, "denied", error.message)
         return None
+    if wrong := matching.complaint(b, wants):
+        b.refuse(ask, user, att, "denied", wrong)
+        return None
+    if wrong := after.complaint(b, user, wants.after):
+        b.refuse(ask, user, att, "none", wrong)
+        return None
     if beside:
         where = _beside(b, user, beside)
         if where is None:
@@ -175,8 +181,11 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
         group = group if size > 1 else ""
         job = Job(b.new_id(), user, b.now, members, warm=warm, group=group, pool=pool,
                   beside=beside, service=service, wants=wants, name=wants.name)  # fmt: skip
+        job.lane = wants.lane or ("interactive" if body.get("pty") is True else "batch")
         b.add_job(job)
-        b.queue(job)
+        after.begin(b, job)
+        after.watch_deadline(b, job)
+        b.queue(job)  # in its turn; it is offered when all of it is known
     else:
         job = b.jobs[job_id]
         if job.state is not JobState.NEW and not job.members[min(index, job.size - 1)].att:
@@ -190,6 +199,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     b.add_att(job, Attachment(att, user, job.id, index, credential=event.credential))
     if job.complete:
         job.go(JobState.QUEUED)
+        b.offer(job)
     return job, index
 
 
@@ -288,7 +298,7 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: s
             "m": "expect", "att": att, "job": str(job.id), "index": index, "size": job.size,
             "user": known.user, "owner": job.user, "rights": known.rights, "op": op,
             "until": known.until, "share": known.share, "cred": known.credential,
-            "pool": job.pool, **own,
+            "pool": job.pool, **own, **(job.how(index) if op == "open" else {}),
         })  # fmt: skip
         b.out.append(Pair(ask, agent.id, att))
 

@@ -60,6 +60,18 @@ class Settings:
     hiccup or a relay's restart; a machine that was reset in between has to wait."""
     boots_kept: int = 16
     """Processes remembered of an agent: who of them was followed by another one stays out."""
+    hold_s: float = 600.0
+    """A co-allocation keeps what it has so long, unless it says otherwise..."""
+    hold_pause_s: float = 60.0
+    """... and then lets others have it for this long, before it tries again."""
+    half_life_s: float = 6 * 3600.0
+    """After this time half of what somebody used counts no more."""
+    usual_loss: int = 10
+    """PerformanceLoss of who did not say, in percent."""
+    depth: int = 100
+    """Of lines of jobs that cannot start, so many are looked at for what may pass them."""
+    retries: int = 10
+    """However many a job asks for."""
     sites_per_user: int = 64
     pilots_per_site: int = 1000
     """Not over, those a person asked for too."""
@@ -121,6 +133,26 @@ class Agent:
     here: set[tuple[int, int]] = field(default_factory=set)
     """Every member placed here that has not ended, warm ones too."""
     used: int = 0
+    lanes: bool = False
+    """Interactive steps may run beside batch ones, which keep a share of the cores."""
+    quick: dict[tuple[int, int], int] = field(default_factory=dict)
+    """The part of ``load`` that is in the interactive lane."""
+    interactive: int = 0
+    """The sum of ``quick``."""
+    alone: set[tuple[int, int]] = field(default_factory=set)
+    """Members here beside which nothing else may run."""
+    holds: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(job, index) -> slots kept for a co-allocation until the rest of it is there."""
+    held: int = 0
+    """The sum of ``holds``."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """user -> what their steps here cost now, in weighted slots; of a pool's agent."""
+    share: Message | None = None
+    """What it says that its batch lane gets."""
+    facts: int = 0
+    """Counts what it has said of itself: what was found of it before is not so any more."""
+    shelved: tuple[int, int, int, int] = (-1, -1, -1, 0)
+    """How its market knows it: room, room in the interactive lane, facts, when chosen."""
     idle_since: float = 0.0
     """Since when nothing has been placed here."""
 
@@ -128,16 +160,44 @@ class Agent:
     def free(self) -> int:
         return self.slots - self.used
 
-    def put(self, key: tuple[int, int], tasks: int) -> None:
+    @property
+    def room(self) -> int:
+        """Slots free of both lanes and of holds."""
+        return self.slots - self.used - self.held
+
+    @property
+    def shared_room(self) -> int:
+        """Slots of its interactive lane beside batch steps; -1: it does not share."""
+        return self.slots - self.interactive if self.lanes and self.used and not self.alone else -1
+
+    def put(
+        self, key: tuple[int, int], tasks: int, lane: str = "batch", alone: bool = False
+    ) -> None:
         """Let ``key`` occupy ``tasks`` slots (0: placed, holding none), whatever it did before."""
+        self.drop(key)
         self.here.add(key)
-        self.used += tasks - self.load.pop(key, 0)
         if tasks:
             self.load[key] = tasks
+            self.used += tasks
+            if lane == "interactive":
+                self.quick[key] = tasks
+                self.interactive += tasks
+            if alone:
+                self.alone.add(key)
 
     def drop(self, key: tuple[int, int]) -> None:
         self.here.discard(key)
         self.used -= self.load.pop(key, 0)
+        if self.quick:
+            self.interactive -= self.quick.pop(key, 0)
+        if self.alone:
+            self.alone.discard(key)
+
+    def hold(self, key: tuple[int, int], tasks: int) -> None:
+        """Keep ``tasks`` slots for this member of a co-allocation; 0: no longer."""
+        self.held += tasks - self.holds.pop(key, 0)
+        if tasks:
+            self.holds[key] = tasks
 
     def record(self) -> Message:
         return {"id": self.id, "user": self.user, "boot": self.boot, "host": self.host,
@@ -187,6 +247,10 @@ class Member:
     code: int | None = None
     signal: int | None = None
     error: str | None = None
+    began: bool | None = None
+    """Has its program run? None: nobody said."""
+    lane: str = ""
+    """Of its agent's lanes that one where it is; empty: its job's."""
     attached: int = 0
     """Who may write, now."""
     watchers: int = 0
@@ -207,7 +271,8 @@ class Member:
 
 
 _MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
-           "signal", "error", "archive", "archived", "unarchived", "staged", "output")  # fmt: skip
+           "signal", "error", "lane", "archive", "archived", "unarchived", "staged",
+           "output")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -238,6 +303,26 @@ class Job:
     """What of the depot a user opens by this one: ``key``, ``part``."""
     sandbox: Message | None = None
     """Its files in the depot: ``key``, and the names of ``inputs`` and ``outputs``."""
+    lane: str = "batch"
+    """"interactive": beside batch steps, where nothing is free, and before them in the queue."""
+    attempt: int = 1
+    """The how-manieth it is; the next two count those that failed."""
+    deep: int = 0
+    shallow: int = 0
+    tokens: list[int] = field(default_factory=list)
+    """Members that were told in this attempt that their programs may start."""
+    pending: list[int] = field(default_factory=list)
+    """Jobs that must complete before this one may start."""
+    note: str = ""
+    """What happened to it while it waits: why it lost its place, or its agent."""
+    line: Any = None
+    """Where it stands in its market, while it waits there: a `markets.Line`."""
+    held_at: dict[str, int] = field(default_factory=dict)
+    """agent -> the member that a co-allocation keeps it for, until all are there."""
+    hold_until: float | None = None
+    """A co-allocation gives up what it holds then."""
+    no_hold_until: float = 0.0
+    """... and holds nothing again before."""
     spec: Message | None = None
     """What to start, for a job without a client; forgotten once it has started."""
     error: str | None = None
@@ -286,6 +371,17 @@ class Job:
         """It takes no slot."""
         return bool(self.beside or self.service)
 
+    @property
+    def gathers(self) -> bool:
+        """A co-allocation: it keeps the places it finds until all are there."""
+        return self.size > 1 and bool(self.wants.site or self.wants.hold)
+
+    def how(self, index: int) -> Message:
+        """What its agent is told of the manner in which it runs."""
+        lane = self.members[index].lane or self.lane
+        loss = self.wants.loss if lane == "interactive" else None
+        return {"lane": lane, "loss": loss, "attempt": self.attempt}
+
     def slots_of(self, member: Member) -> int:
         """That this member takes on its agent, once it runs."""
         return 0 if self.weightless else member.tasks
@@ -304,7 +400,11 @@ class Job:
         for name in _JOB_EXTRAS:
             if value := getattr(self, name):
                 out[name] = value
-        if wants := self.wants.record():
+        if self.lane != "batch":
+            out["lane"] = self.lane
+        if self.attempt > 1:
+            out["attempt"] = self.attempt
+        if self.wants is not NOTHING and (wants := self.wants.record()):
             out["wants"] = wants
         return out
 
@@ -320,12 +420,15 @@ class Job:
             ],
             state=JobState[record["state"]],
             wants=Wants.restored(record["wants"]) if "wants" in record else NOTHING,
+            lane=record.get("lane", "batch"),
+            attempt=record.get("attempt", 1),
             **extras,
         )
 
 
 _JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
-               "canceled", "joined", "beside", "service", "stage", "depot", "sandbox")  # fmt: skip
+               "canceled", "joined", "beside", "service", "stage", "depot", "sandbox", "deep",
+               "shallow", "tokens", "pending", "note")  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from relay.broker import archiving, feed, pilots, places
+from relay.broker import archiving, feed, holds, pilots, places, queue, retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
@@ -78,7 +78,9 @@ def on_hello(b: Books, up: ConnUp, message: Message) -> None:
     agent.slots = number(message, "slots", 1, 1 << 20)
     agent.pid = number(message, "pid")
     agent.version = text(message, "version")
+    agent.lanes = message.get("lanes") is True
     pilots.on_hello(b, agent, message)
+    agent.facts += 1
     b.out.append(Journal("agent", agent.id, agent.record()))
     b.out.append(ParkKey(up.conn, agent.id))
     b.send(up.conn, {"m": "welcome", "park_key": up.park_key, "spares": 2, "now": b.now,
@@ -117,7 +119,7 @@ def on_groups(b: Books, user: str, groups: frozenset[str]) -> None:
             agent.draining = True
             b.touch(agent)
             b.tell_agent(agent.id, {"m": "drain", "on": True})
-    places.place_all(b, user)
+    places.regroup(b, user)
 
 
 def _refuse_hello(b: Books, up: ConnUp, code: str, why: str, audited: bool = True) -> None:
@@ -143,6 +145,7 @@ def _remember(b: Books, agent_id: str, lineage: Lineage) -> None:
 def on_away(b: Books, agent: Agent) -> None:
     """Its control connection is gone; what it runs goes on, for all we know."""
     agent.conn = None
+    holds.on_agent_gone(b, agent, "went away")
     agent.since = b.now
     b.touch(agent)
     places.touch(b, agent)
@@ -179,7 +182,7 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
             agent.drop(key)
             b.touch(agent)
         elif not job.started:
-            places.displace(b, job)
+            places.displace(b, job, why)
         else:
             b.member_over(job, key[1], error=why)
     places.place_for(b, agent)
@@ -248,6 +251,10 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     if job is not None and not places.serves(agent, job):
         b.log(f"agent {agent.id} speaks of job {job_id}, which is not its user's")
         return
+    if job is not None and retry.is_stale(job, message):
+        if index >= job.size or job.members[index].agent_id != agent.id:
+            b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
+        return
     if job is None:  # given up meanwhile, or our memory is younger than the step
         size = min(max(size, index + 1), b.settings.group_size)
         user = _user_of(b, agent, message)
@@ -274,10 +281,12 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     b.unqueue(job)
     # One program may stand for several slots: a starter of MPI, one with threads of its own.
     tasks = max(1, member.tasks, number(message, "tasks", member.tasks, 1 << 20))
-    agent.put((job.id, index), 0 if job.weightless else tasks)
-    b.touch(agent)
+    lane = text(message, "lane", 16)
+    if lane in ("batch", "interactive"):  # the agent's own word, also of what we have forgotten
+        member.lane = "" if lane == job.lane else lane
     member.host = agent.host
     member.tasks = tasks
+    queue.occupy(b, agent, job, index)
     if member.started_at is None:
         member.started_at = stamp(message, "at", b.now)
         att = text(message, "att")
@@ -291,7 +300,8 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     member.archive = bool(message.get("archive"))
     job.go(JobState.ACTIVE)
     job.joined = True
-    job.spec = None
+    if not retry.counts(b, job):
+        job.spec = None
     orphans = [i for i, m in enumerate(job.members) if not m.agent_id]
     for i in orphans:  # its group had lost its places meanwhile: all or none
         b.member_over(job, i, "the rest of its group started without it")
@@ -309,17 +319,22 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
 
 def on_ended(b: Books, agent: Agent, message: Message) -> None:
     found = _find(b, agent, message)
+    if found is not None and retry.is_stale(found[0], message):
+        found = None
     if found is not None and not found[0].started:
         on_started(b, agent, message)  # it never got to `started`: could not be executed
         found = _find(b, agent, message)
     if found is not None and found[1].ended_at is None:
         job, member, index = found
         code, signal = message.get("code"), message.get("signal")
+        began = message.get("started")
+        member.began = began if isinstance(began, bool) else None
         member.code = code if isinstance(code, int) else None
         member.signal = signal if isinstance(signal, int) else None
         member.archive = bool(message.get("archive"))
         b.member_over(job, index, text(message, "error") or None, stamp(message, "at", b.now))
-        archiving.on_ended(b, job, index)
+        if job.members[index] is member:  # else it is run again
+            archiving.on_ended(b, job, index)
     b.send(agent.conn, {
         "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip
@@ -436,3 +451,16 @@ def on_stole(b: Books, agent: Agent, message: Message) -> None:
     att = b.atts.get(text(message, "att", 64))
     if found is not None and att is not None and att.job_id == found[0].id:
         b.audit(att.user, "steal", f"job {att.job_id}", index=att.index, key=att.credential[:12])
+
+
+def on_lane(b: Books, agent: Agent, message: Message) -> None:
+    """What its batch lane gets of the cores, measured."""
+    share, asked = message.get("share"), message.get("asked")
+    good = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1e6
+    agent.share = None
+    if good:
+        agent.share = {
+            "share": share, "how": text(message, "how", 16),
+            "asked": asked if isinstance(asked, int | float) else None,
+        }  # fmt: skip
+    b.touch(agent)

@@ -7,7 +7,7 @@ who may open which part of the depot.
 
 from __future__ import annotations
 
-from relay.broker import places, reports
+from relay.broker import places, reports, retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, Message
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
@@ -71,8 +71,10 @@ def on_placed(b: Books, job: Job) -> bool:
         return False
     job.go(JobState.STAGE_IN)
     job.held_until = None
-    for member in job.members:
+    for index, member in enumerate(job.members):
         member.staged = ""
+        b.tell_agent(member.agent_id, {"m": "workdir", "job": str(job.id), "index": index,
+                                       "attempt": job.attempt})  # fmt: skip
     b.keep(job)
     _order_all(b, job)
     return True
@@ -153,7 +155,8 @@ def start(b: Books, job: Job) -> None:
     for index, member in enumerate(job.members):
         b.tell_agent(member.agent_id, {
             "m": "start", "job": str(job.id), "index": index, "size": job.size,
-            "user": job.user, "pool": job.pool, "spec": job.spec,
+            "user": job.user, "pool": job.pool, "spec": job.spec, **job.how(index),
+            **({"token": True} if retry.counts(b, job) else {}),
         })  # fmt: skip
     places.hold_until(b, job, b.settings.start_s)
 

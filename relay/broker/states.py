@@ -6,7 +6,7 @@ import enum
 
 
 class JobState(enum.Enum):
-    """In this order; a job never goes back, except to QUEUED while nothing of it has started."""
+    """In this order; a job never goes back, except to QUEUED: from HELD, or for a new attempt."""
 
     NEW = 0  # being put together: a group whose openings are not all here
     QUEUED = 1  # no room yet
@@ -31,7 +31,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     _S.QUEUED: frozenset({_S.HELD, _S.STAGE_IN, _S.ACTIVE} | _ENDS),
     _S.HELD: frozenset({_S.QUEUED, _S.STAGE_IN, _S.ACTIVE} | _ENDS),
     _S.STAGE_IN: frozenset({_S.QUEUED, _S.ACTIVE} | _ENDS),
-    _S.ACTIVE: frozenset({_S.STAGE_OUT} | _ENDS),
+    _S.ACTIVE: frozenset({_S.QUEUED, _S.STAGE_OUT} | _ENDS),
     _S.STAGE_OUT: frozenset(_ENDS),
     _S.COMPLETED: frozenset(),
     _S.FAILED: frozenset(),

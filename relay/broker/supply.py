@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relay.broker.books import Books
+from relay.broker.matching import agrees
 from relay.broker.model import Agent, Job
 from relay.broker.sitemodel import RUNNING, Pilot, Site
 
@@ -60,11 +61,6 @@ class Unit:
         if self.agent is not None:
             return agrees(b, job, self.agent) and fits_time(self.agent, job, max(now, self.free_at))
         return not self.walltime or self.walltime >= wants.walltime + MARGIN_S
-
-
-def agrees(b: Books, job: Job, agent: Agent) -> bool:
-    """Do its requirements allow this agent?"""
-    return True
 
 
 def idle(b: Books, agent: Agent) -> bool:

@@ -8,7 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell.errors import UsageError
-from relay.broker import feed, pilots, places, rights, shares, sites, staging, submitters
+from relay.broker import (
+    after,
+    feed,
+    matching,
+    pilots,
+    places,
+    rights,
+    shares,
+    sites,
+    staging,
+    submitters,
+    why,
+)
 from relay.broker.books import Books
 from relay.broker.events import AtDesk, Conn, ConnUp, Message
 from relay.broker.model import Job, Member
@@ -61,7 +73,8 @@ def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         return
     of = b.jobs.values() if not whose else b.jobs_of.get(whose, {}).values()
     ended = bool(message.get("all"))
-    jobs = [job_view(job) for job in of if job.shown and (ended or not job.state.final)]
+    told = why.briefly(b) if message.get("why") is True else job_view
+    jobs = [told(job) for job in of if job.shown and (ended or not job.state.final)]
     b.answer(up.conn, re, jobs=jobs)
 
 
@@ -132,11 +145,11 @@ def _cancel(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     end_job(b, job, "canceled before it started")
 
 
-def end_job(b: Books, job: Job, why: str) -> None:
-    """TERM, then KILL; a job that has not started is given up, and ``why`` is its error."""
+def end_job(b: Books, job: Job, error: str) -> None:
+    """TERM, then KILL; a job that has not started is given up, with this error."""
     job.canceled = True
     if not job.started:
-        places.give_up(b, job, why)
+        places.give_up(b, job, error)
         return
     if job.state is JobState.STAGE_OUT:
         b.finish(job, JobState.CANCELED, "canceled while its output was being kept")
@@ -172,6 +185,13 @@ def _wait(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.waiters.setdefault(up.conn, set()).add(job.id)
 
 
+def _why(b: Books, up: ConnUp, re: Any, message: Message) -> None:
+    """Why it waits, and what would start now."""
+    job = rights.find_job(b, up, re, message, rights.WAIT)
+    if job is not None:
+        b.answer(up.conn, re, why=why.explain(b, job))
+
+
 def _forget(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     """A finished job is as if it had never been, its output too, wherever that is."""
     job = rights.find_job(b, up, re, message, rights.FORGET)
@@ -201,6 +221,12 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     except UsageError as error:
         b.refuse_verb(up.conn, re, "usage", error.message, error.hint)
         return
+    if wrong := matching.complaint(b, wants):
+        b.refuse_verb(up.conn, re, "usage", wrong)
+        return
+    if wrong := after.complaint(b, up.user, wants.after):
+        _none(b, up.conn, re, wrong, "gshell jobs --all")
+        return
     if b.crowded(up.user):
         b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
@@ -218,7 +244,10 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         JobState.QUEUED, wants.name or text(spec, "name"), _argv0(spec), pool,
         bool(spec.get("pty")), wants=wants, spec=spec,
     )  # fmt: skip
+    job.lane = wants.lane or ("interactive" if job.pty else "batch")
     b.add_job(job)
+    after.begin(b, job)
+    after.watch_deadline(b, job)
     b.queue(job)
     staging.bind(b, job, sandbox)
     b.keep(job)
@@ -255,9 +284,9 @@ def _await(b: Books, up: ConnUp, re: Any, message: Message) -> None:
 
 
 def _whynot(b: Books, up: ConnUp, re: Any, message: Message) -> None:
-    code, why = b.why.get((up.user, text(message, "att")), ("unknown", "nothing is known of it"))
+    code, reason = b.why.get((up.user, text(message, "att")), ("unknown", "nothing is known of it"))
     # The answer itself is fine; the code is about the connection that was refused.
-    b.answer(up.conn, re, code=code, message=why)
+    b.answer(up.conn, re, code=code, message=reason)
 
 
 # ------------------------------------------------------------------------------------------- agents
@@ -284,8 +313,8 @@ def _stop_agent(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     here = {job: b.jobs[job] for job, _ in agent.here if job in b.jobs}
     live = [job for job, record in here.items() if record.started and not record.state.final]
     if live and not message.get("force"):
-        why = f"jobs still run there: {', '.join(map(str, live))}"
-        b.refuse_verb(up.conn, re, "busy", why, f"gshell agent stop --force {agent.id}")
+        busy = f"jobs still run there: {', '.join(map(str, live))}"
+        b.refuse_verb(up.conn, re, "busy", busy, f"gshell agent stop --force {agent.id}")
         return
     b.audit_of(up, "stop-agent", f"agent {agent.id}", force=bool(message.get("force")))
     if agent.conn is None and not agent.here:
@@ -341,6 +370,7 @@ VERBS: dict[str, Verb] = {
     "wait": _wait,
     "submit": _submit,
     "await": _await,
+    "why": _why,
     "whynot": _whynot,
     "drain": _drain,
     "stop-agent": _stop_agent,

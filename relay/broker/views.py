@@ -34,12 +34,16 @@ def job_view(job: Job) -> Message:
         "archived": job.state.final and all(m.archived is not None for m in ran) and bool(ran),
         "archived_bytes": sum(m.archived or 0 for m in members),
         "site": ",".join(job.wants.site),
-        "lane": job.wants.lane,
+        "lane": job.lane,
         "loss": job.wants.loss,
         "walltime": job.wants.walltime,
         "after": [str(i) for i in job.wants.after],
         "parent": str(job.wants.parent or ""),
         "outputs": [m.output for m in members] if job.sandbox and job.sandbox["outputs"] else [],
+        "attempt": job.attempt,
+        "retries": job.deep + job.shallow,
+        "why": job.note,
+        "eta": None,
     }
 
 
@@ -49,7 +53,8 @@ def shared_job_view(job: Job) -> Message:
     kept = ("id", "name", "user", "state", "size", "tasks", "pty", "created_at", "started_at",
             "ended_at")  # fmt: skip
     blank = {"agents": [], "hosts": [], "argv0": "", "pool": "", "watchers": 0, "attached": 0,
-             "site": "", "lane": "", "walltime": 0, "after": [], "parent": ""}  # fmt: skip
+             "site": "", "lane": "", "walltime": 0, "after": [], "parent": "", "attempt": 1,
+             "retries": 0, "why": ""}  # fmt: skip
     return {key: value if key in kept else blank.get(key) for key, value in whole.items()}
 
 
@@ -80,4 +85,6 @@ def agent_view(agent: Agent) -> Message:
         "lrms_id": agent.lrms_id,
         "ends_at": agent.ends_at,
         "idle_since": agent.idle_since if not agent.load else None,
+        "lanes": {"batch": agent.used - agent.interactive, "interactive": agent.interactive},
+        "share": agent.share,
     }

@@ -77,6 +77,8 @@ class Wants:
             value = message.get(name)
             if value is not None:
                 found[name] = read(name, value)
+        if not found:
+            return NOTHING
         wants = cls(**found)
         if wants.loss is not None and wants.lane == "batch":
             raise UsageError("loss is of interactive jobs: the lane is batch")

@@ -3,6 +3,7 @@ once.
 """
 
 import itertools
+import random
 
 from relay.broker import events as ev
 from relay.broker.core import Broker
@@ -14,7 +15,8 @@ T0 = 1_000_000.0
 class BrokerBench:
     """One core, a journal in memory, and a clock. What is sent or answered waits for a look."""
 
-    def __init__(self, **settings):
+    def __init__(self, matcher=None, **settings):
+        self.matcher = matcher
         self.settings = Settings(**settings)
         self.now = T0
         tables = ("job", "agent", "share", "boots", "site", "batch", "meta")
@@ -25,8 +27,11 @@ class BrokerBench:
         self.audit = []  # (who, verb, object, result)
         self.numbers = itertools.count(1)
         self.drawn = 0
-        self.core = Broker(self.settings)
+        self.core = self._broker()
         self._forget_connections()
+
+    def _broker(self):
+        return Broker(self.settings, self.matcher, random.Random(7))
 
     def _forget_connections(self):
         self.inbox = {}  # conn -> messages
@@ -84,7 +89,7 @@ class BrokerBench:
     def restart(self):
         """The broker dies; the next one has the journal only. Everybody must connect again."""
         self._forget_connections()
-        self.core = Broker(self.settings)
+        self.core = self._broker()
         self.core.restore(
             self.journal["job"].values(),
             self.journal["agent"].values(),
@@ -97,6 +102,7 @@ class BrokerBench:
             self.journal["site"].values(),
             self.journal["batch"].values(),
             self.journal["meta"].get("next_pilot", {"value": 1})["value"],
+            self.journal["meta"].get("usage"),
         )
 
     # --------------------------------------------------------------------------------- who is there
@@ -182,6 +188,30 @@ class BrokerBench:
         found = [x for x in self.inbox.get(conn, []) if x.get("re") == number]
         assert len(found) <= 1, "answered twice"
         return found[0] if found else None
+
+    def submit(self, user="alice", n=1, size=1, argv="true", **wants):
+        """The number of a new job without a client."""
+        client = self.client(user)
+        answer = self.request(
+            client, "submit", spec={"argv": argv.split()}, n=n, size=size, **wants
+        )
+        self.gone(client)
+        assert answer["ok"], answer
+        return answer["job"]
+
+    def why(self, job, user="alice"):
+        client = self.client(user)
+        answer = self.request(client, "why", job=str(job))
+        self.gone(client)
+        return answer["why"]
+
+    def work(self, conn):
+        """The agent starts everything that it was told to start; the jobs' numbers."""
+        said = self.got(conn, "start")
+        for m in said:
+            tasks = self.core.books.jobs[int(m["job"])].members[m["index"]].tasks
+            self.started(conn, m["job"], m["index"], tasks=tasks, lane=m["lane"])
+        return [m["job"] for m in said]
 
     def ask(self, att, op="open", user="alice", cred=None, **body):
         """A client's data connection at the door; `verdict` has what became of it."""

@@ -38,6 +38,7 @@ signal           ok     none   none   none   none    none    none   denied ok   
 cancel           ok     none   none   none   none    none    none   denied ok     -      -
 cancel att       ok     none   none   none   none    none    none   denied none   -      -
 wait             held   none   none   none   none    none    none   denied held   -      -
+why              ok     none   none   none   none    none    none   denied ok     -      -
 await            ok     none   none   none   none    none    none   denied none   -      -
 submit           ok     ok     ok     ok     ok      ok      ok     denied ok     -      -
 submit pool      none   none   none   none   none    none    none   denied none   -      -
@@ -120,6 +121,7 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "cancel": {"job": "1"},
     "cancel att": {"att": A},
     "wait": {"job": "1"},
+    "why": {"job": "1"},
     "await": {"att": A},
     "submit": {"spec": {"argv": ["true"]}, "n": 1, "size": 1},
     "submit pool": {"spec": {"argv": ["true"]}, "n": 1, "size": 1, "pool": "staff"},

@@ -19,7 +19,8 @@ def test_an_opening_is_announced_to_the_agent_before_it_is_joined(bench):
     (expect,) = bench.got(agent, "expect")
     assert expect == {"m": "expect", "att": A, "job": "1", "index": 0, "size": 1, "user": "alice",
                       "owner": "alice", "rights": "rw", "op": "open", "until": None, "share": "",
-                      "cred": "key-of-alice", "pool": ""}  # fmt: skip
+                      "cred": "key-of-alice", "pool": "", "lane": "batch", "loss": None,
+                      "attempt": 1}  # fmt: skip
 
 
 def test_the_same_opening_again_is_the_same_job_on_the_same_agent(bench):

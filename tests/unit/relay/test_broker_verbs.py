@@ -18,6 +18,7 @@ ABOUT_ONE = {
     "cancel": {"job": "1"},
     "forget": {"job": "1"},
     "wait": {"job": "1"},
+    "why": {"job": "1"},
     "await": {"att": A},
     "drain": {"agent": "n1"},
     "stop-agent": {"agent": "n1"},
@@ -92,12 +93,12 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
         "archived", "archived_bytes", "pool", "site", "lane", "loss", "walltime", "after",
-        "parent", "outputs",
+        "parent", "outputs", "attempt", "retries", "why", "eta",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {
         "id", "host", "user", "cpus", "memory_bytes", "tags", "slots", "free", "state", "since",
-        "site", "pilot", "node", "lrms_id", "ends_at", "idle_since",
+        "site", "pilot", "node", "lrms_id", "ends_at", "idle_since", "lanes", "share",
         "pid", "version", "pool",
     }  # fmt: skip
     assert bench.agents()["n1"]["tags"] == ["gpu"]

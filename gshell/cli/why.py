@@ -1,0 +1,85 @@
+"""``gshell why``: what keeps a job waiting, and what would start now. The relay knows; this is the
+page.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gshell.cli import verbs
+from gshell.cli.options import Parsed
+from gshell.errors import UsageError
+
+
+def why(parsed: Parsed) -> int:
+    if not parsed.words:
+        raise UsageError("gshell why needs a job id", hint="gshell jobs")
+    answers = [
+        verbs._ask(parsed, {"m": "why", "job": verbs._job_id(word)}).get("why")
+        for word in parsed.words
+    ]
+    found = [answer for answer in answers if isinstance(answer, dict)]
+    if parsed["json"]:
+        verbs._print_json("why", found if len(parsed.words) > 1 else found[0])
+        return 0
+    color = verbs._color(parsed)
+    pages = ["".join(f"{line}\n" for line in page(one, time.time(), color)) for one in found]
+    sys.stdout.write("\n".join(pages))
+    return 0
+
+
+def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator[str]:
+    """The lines of one job's page."""
+    from gshell.client.render import painted
+
+    yield painted(f"job {answer.get('job')}", "bold", color) + f"  {answer.get('state')}"
+    yield f"  {answer.get('text')}"
+    position = answer.get("position")
+    if isinstance(position, int) and position > 0:
+        ahead = position - 1
+        yield f"  {ahead} of yours ahead of it" if ahead else "  first of yours in the queue"
+        yield f"  starts {when(answer.get('eta'), now)}"
+    missing = _items(answer, "missing")
+    if missing:
+        yield ""
+        yield painted("nobody offers", "bold", color)
+        width = max(len(str(one.get("what"))) for one in missing)
+        for one in missing:
+            yield f"  {one.get('what'):<{width}}  {one.get('wanted')}   nearest: {one.get('best')}"
+    waits = [one for one in _items(answer, "waits") if one.get("text") != answer.get("text")]
+    if waits:
+        yield ""
+        yield painted("it waits for", "bold", color)
+        for one in waits:
+            at = one.get("eta")
+            yield f"  {one.get('text')}" + (f" ({when(at, now)})" if at is not None else "")
+    alternatives = _items(answer, "now")
+    if alternatives:
+        yield ""
+        yield painted("would start now", "bold", color)
+        for one in alternatives:
+            yield f"  {one.get('command')}"
+            yield f"      {one.get('change')}"
+
+
+def when(at: object, now: float) -> str:
+    """A time as a person says it; what is not known is not guessed."""
+    from gshell.client.render import duration_text
+
+    if not isinstance(at, int | float):
+        return "nobody can say when: what runs did not say how long it takes"
+    if at <= now + 1:
+        return "at once"
+    clock = time.strftime("%H:%M" if at - now < 72000 else "%a %H:%M", time.localtime(at))
+    return f"in {duration_text(at - now)} at the latest, at {clock}"
+
+
+def _items(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    items = answer.get(name)
+    return [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
+
+
+VERBS = {"why": why}

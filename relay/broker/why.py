@@ -1,0 +1,286 @@
+"""Why a job waits, for a person: what is missing, what it waits for, what would start now.
+
+Nothing is invented: what nobody said is not known. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from relay.broker import backfill, choose, fairshare, instead, matching, outlook
+from relay.broker.books import Books
+from relay.broker.events import Message
+from relay.broker.markets import Line, rank_of, shape_of, sites_of
+from relay.broker.model import Agent, Job
+from relay.broker.states import JobState
+from relay.broker.supply import fits_time
+from relay.broker.views import job_view
+
+_NAMES = 4  # of agents or jobs in one sentence
+_TEXTS = 100  # kinds of jobs that a list explains: nobody reads more
+
+
+def text(b: Books, job: Job) -> str:
+    """One line: the first thing that keeps it from starting."""
+    if job.pending:
+        return _after(b, job)
+    for pin in (m.pin for m in job.members if m.pin):
+        agent = b.agents.get(pin)
+        if agent is None or not _serves(agent, job):
+            return f"there is no agent {pin}"
+        if agent.conn is None:
+            return f"agent {pin} is away"
+    coming = outlook.explain(b, job)
+    said = (
+        (coming[0] if coming else "")
+        or _nobody(b, job)
+        or _unsuited(b, job)
+        or _gathering(b, job)
+        or _full(b, job)
+    )
+    return f"{job.note}; {said}" if job.note else said
+
+
+def explain(b: Books, job: Job) -> Message:
+    """The WHY of gshell/net/CONTROL.md."""
+    waiting = job.state.value < JobState.HELD.value
+    if not waiting:
+        return {"job": str(job.id), "state": job.state.name, "text": _not_waiting(b, job),
+                "missing": [], "waits": [], "now": [], "position": 0, "eta": None}  # fmt: skip
+    missing = list(_missing(b, job))
+    at = eta(b, job) if not missing else None
+    queue = b.queues.get(job.user, {})
+    position = sum(1 for i in queue if i < job.id) + 1
+    return {
+        "job": str(job.id), "state": job.state.name, "text": text(b, job), "missing": missing,
+        "waits": list(_waits(b, job, missing, at)), "now": instead.alternatives(b, job),
+        "position": position, "eta": at,
+    }  # fmt: skip
+
+
+def briefly(b: Books) -> Callable[[Job], Message]:
+    """JOBs with the reason why each waits; found once for those that wait for the same."""
+    texts: dict[int, str] = {}
+
+    def view(job: Job) -> Message:
+        out = job_view(job)
+        if job.state.value < JobState.HELD.value:
+            line = job.line
+            if line is None or job.note:
+                out["why"] = text(b, job)
+            elif id(line) in texts or len(texts) < _TEXTS:
+                out["why"] = texts.get(id(line)) or texts.setdefault(id(line), text(b, job))
+            if line is not None and line.first == job.id and len(texts) < _TEXTS:
+                out["eta"] = eta(b, job)
+        return out
+
+    return view
+
+
+# ------------------------------------------------------------------------------------ single facts
+
+
+def _serves(agent: Agent, job: Job) -> bool:
+    return job.pool == agent.pool if agent.pool or job.pool else job.user == agent.user
+
+
+def _up(b: Books, job: Job) -> list[Agent]:
+    agents = b.market_of(job).agents.values()
+    return [a for a in agents if a.conn is not None and not a.draining]
+
+
+def _line(job: Job) -> Line:
+    """Where it stands, or would."""
+    return job.line if job.line is not None else Line(shape_of(job), job.user, rank_of(job), job)
+
+
+def _after(b: Books, job: Job) -> str:
+    names = [str(i) for i in job.pending[:_NAMES]]
+    more = len(job.pending) - len(names)
+    rest = f" and {more} more" if more > 0 else ""
+    return f"it starts after job{'s' if len(job.pending) > 1 else ''} {', '.join(names)}{rest}"
+
+
+def _here(b: Books, job: Job) -> str:
+    return _nobody(b, job) or _unsuited(b, job) or _gathering(b, job) or _full(b, job)
+
+
+def _nobody(b: Books, job: Job) -> str:
+    agents = b.market_of(job).agents
+    if job.pool and job.pool not in b.groups_of.get(job.user, ()):
+        return f"{job.user} is not in the group {job.pool} any more"
+    if not agents:
+        return f"no agent of {_whose(job, 'the pool', 'yours')} is connected"
+    if not _up(b, job):
+        whose = f"agents of the pool {job.pool}" if job.pool else "your agents"
+        return f"all {whose} are away or draining"
+    return ""
+
+
+def _whose(job: Job, pool: str, own: str) -> str:
+    return f"{pool} {job.pool}" if job.pool else own
+
+
+def _unsuited(b: Books, job: Job) -> str:
+    """No agent that is there would do, busy or not."""
+    market, line = b.market_of(job), _line(job)
+    if job.gathers or choose.possible(b, market, line, job):
+        return ""
+    up = _up(b, job)
+    largest = max(a.slots for a in up)
+    tasks = max(m.tasks for m in job.members)
+    if tasks > largest and not job.weightless:
+        return f"it needs {tasks} slots on one agent; the largest agent has {largest}"
+    for one in _missing(b, job):
+        if one["what"] != "agents":
+            return f"it wants {one['what']} {one['wanted']}; the nearest offer is {one['best']}"
+    if job.size > 1:
+        return f"it needs {job.size} agents with enough slots; {len(up)} are connected"
+    return "no agent that is connected meets all that it asks for"
+
+
+def _gathering(b: Books, job: Job) -> str:
+    if not job.gathers:
+        return ""
+    have = len(job.held_at)
+    lacking: dict[str, int] = {}
+    for index in range(job.size):
+        if index not in job.held_at.values():
+            site = sites_of(job, index)
+            lacking[site] = lacking.get(site, 0) + 1
+    parts = [f"{n} at {site}" if site else str(n) for site, n in lacking.items()]
+    agents = f"waits for {' and '.join(parts)} of its {job.size} agents"
+    return f"{agents}; {have} {'is' if have == 1 else 'are'} kept for it" if have else agents
+
+
+def _full(b: Books, job: Job) -> str:
+    first = _blocker(b, job)
+    if first is not None:
+        return f"what is free is kept for job {first.id}, which came before and needs more"
+    return "all slots are in use"
+
+
+def _blocker(b: Books, job: Job) -> Job | None:
+    """Whom it would pass, if it started now."""
+    market, line = b.market_of(job), _line(job)
+    if job.line is None or choose.choose(b, market, line, job) is None:
+        return None
+    for other in market.lines.values():
+        if other.guard is not None and other is not line:
+            first = b.jobs[other.first]
+            if choose.choose(b, market, line, job, [other]) is None:
+                return first
+    return None
+
+
+def _not_waiting(b: Books, job: Job) -> str:
+    if job.state.final:
+        return f"it has ended: {job.state.name.lower()}" + (f", {job.error}" if job.error else "")
+    agents = list(dict.fromkeys(m.agent_id for m in job.members if m.agent_id))
+    where = f"agent{'s' if len(agents) > 1 else ''} {', '.join(agents[:_NAMES])}"
+    if job.state is JobState.HELD:
+        return f"its place is kept on {where}: it starts"
+    attempt = f", attempt {job.attempt}" if job.attempt > 1 else ""
+    return f"it runs on {where}{attempt}"
+
+
+# --------------------------------------------------------------------------------------- the whole
+
+
+def _missing(b: Books, job: Job) -> Iterator[Message]:
+    """Requirements that no agent which is there meets, with the nearest offer."""
+    up, wants = _up(b, job), job.wants
+    if not up:
+        return
+    tasks, largest = max(m.tasks for m in job.members), max(up, key=lambda a: a.slots)
+    if tasks > largest.slots and not job.weightless:
+        yield _lack("slots on one agent", tasks, f"{largest.slots} (agent {largest.id})")
+    for site in wants.site:
+        if not any(a.site == site for a in up):
+            have = sorted({a.site for a in up if a.site})
+            yield _lack("site", site, f"agents at {', '.join(have)}" if have else "agents at none")
+    if wants.memory:
+        biggest = max(up, key=lambda a: a.memory_bytes)
+        if biggest.memory_bytes < wants.memory:
+            yield _lack("memory", size(wants.memory),
+                        f"{size(biggest.memory_bytes)} (agent {biggest.id})")  # fmt: skip
+    lasting = [a for a in up if fits_time(a, job, b.now)]
+    if not lasting:
+        last = max(up, key=lambda a: a.ends_at or 0.0)
+        left = max(0.0, (last.ends_at or 0.0) - b.now)
+        yield _lack("walltime", span(wants.walltime), f"{span(left)} (agent {last.id})")
+    if job.size > len(up):
+        yield _lack("agents", job.size, f"{len(up)}")
+    yield from _untrue(b, job, up)
+
+
+def _untrue(b: Books, job: Job, up: list[Agent]) -> Iterator[Message]:
+    """Parts of the requirements that are true nowhere, by the agent that meets most of them."""
+    wants = job.wants
+    if not wants.req:
+        return
+    if b.matcher is None:
+        yield _lack("requirements", wants.req, "this relay cannot evaluate them")
+        return
+    found = [(b.matcher.explain(wants.job_ad, wants.req, matching.offer(a)), a) for a in up]
+    if any(b.matcher.suits(wants.job_ad, wants.req, matching.offer(a)) for _, a in found):
+        return
+    parts, nearest = min(found, key=lambda pair: len(pair[0]))
+    for part, value in parts:
+        yield _lack("requirement", part, f"{value} (agent {nearest.id})")
+
+
+def _lack(what: str, wanted: object, best: str) -> Message:
+    return {"what": what, "wanted": str(wanted), "best": best}
+
+
+def _waits(b: Books, job: Job, missing: list[Message], at: float | None) -> Iterator[Message]:
+    if job.pending:
+        yield {"for": "jobs", "text": _after(b, job), "eta": None}
+    elif (none := _nobody(b, job)) or missing:
+        yield {"for": "agent", "text": none or "an agent that offers what is missing",
+               "eta": _coming(b, job)}  # fmt: skip
+    elif job.gathers:
+        yield {"for": "agents", "text": _gathering(b, job), "eta": at}
+    else:
+        first = _blocker(b, job)
+        what = "jobs that came before" if first is not None else "slots"
+        yield {"for": what, "text": _full(b, job), "eta": at}
+
+
+def _coming(b: Books, job: Job) -> float | None:
+    """When an agent that is on its way is expected."""
+    coming = outlook.explain(b, job)
+    return coming[1] if coming else None
+
+
+def eta(b: Books, job: Job) -> float | None:
+    """When it starts at the latest, by what those before it said; None: nobody knows."""
+    if job.pending or job.line is None:
+        return None
+    if job.gathers:
+        return backfill.expected(b, job)
+    market = b.market_of(job)
+    ahead = market.in_order(lambda user: fairshare.share(b, user))
+    line = next(ahead, None)
+    if line is None or line is not job.line or line.first != job.id:
+        return None  # only of the first something is known
+    at = backfill.estimate(b, line)
+    return at if at is not None and at >= b.now else None
+
+
+def size(n: int) -> str:
+    for unit in ("", "K", "M", "G"):
+        if n < 1024:
+            return f"{n:.3g}{unit}"
+        n /= 1024  # type: ignore[assignment]
+    return f"{n:.3g}T"
+
+
+def span(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
