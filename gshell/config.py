@@ -79,6 +79,17 @@ def background_socket() -> str:
     return runtime_dir() + "/" + name
 
 
+def submitter_file(kind: str, pin: str) -> str:
+    """Of the submitter for the relay with this pin on this host, which may share its home with
+    others."""
+    return f"{state_dir()}/{kind}-{os.uname().nodename}-{pin[:12]}.json"
+
+
+def submitter_lock(pin: str) -> str:
+    """Held by the submitter as long as it lives."""
+    return f"{runtime_dir()}/submitter-{os.uname().nodename}-{pin[:12]}.lock"
+
+
 def background_allowed() -> bool:
     return os.environ.get("GSHELL_BACKGROUND", "1") not in ("0", "no", "off")
 

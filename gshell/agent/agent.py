@@ -51,7 +51,17 @@ log = logging.getLogger("gshell.agent")
 class Facts:
     """What this agent offers."""
 
-    def __init__(self, slots: int | None, tags: list[str], pool: str = "") -> None:
+    def __init__(
+        self,
+        slots: int | None,
+        tags: list[str],
+        pool: str = "",
+        allocated: dict[str, Any] | None = None,
+    ) -> None:
+        """``allocated``: of the batch job around us, as ``hello`` says it."""
+        self.allocated = allocated or {}
+        self.idle_s: int | None = None
+        """So long without a step and without the relay, who else decides: it ends."""
         self.pool = pool  # the group whose members it serves under its own account
         self.host = os.uname().nodename
         self.cpus = len(os.sched_getaffinity(0))
@@ -98,6 +108,7 @@ class Agent:
         self._attachments: dict[str, Session] = {}
         self._unacknowledged: dict[str, Session] = {}
         self.draining = False
+        self._used_at = loop.clock()  # or the relay was there
         self.done: GshellError | None = None
         self.ended = False
         self.connected_once = False
@@ -301,7 +312,7 @@ class Agent:
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
-            "pool": facts.pool,
+            "pool": facts.pool, **facts.allocated,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
 
@@ -602,9 +613,18 @@ class Agent:
                 go, too_many = too_many > 0, too_many - 1
             if go and f"{session.job}.{session.index}" not in self._unacknowledged:
                 self._drop(session)
+        self._end_if_forgotten(now)
         for job, index in self.workdirs.old(time.time() - KEEP_WORKDIR_S):
             self._workdir_done({"job": job, "index": index})
         self.loop.later(SWEEP_S, self._sweep)
+
+    def _end_if_forgotten(self, now: float) -> None:
+        """Nodes that nobody uses cost somebody: while the relay is there, it decides."""
+        if self._uplink.welcomed or not self.idle:
+            self._used_at = now
+        elif self._facts.idle_s is not None and now - self._used_at > self._facts.idle_s:
+            log.warning("idle, and the relay is away: ended")
+            self.done = GshellError("stopped by request")
 
     def end_steps(self) -> None:
         """TERM for every step, KILL soon after; ``idle`` when they have ended."""

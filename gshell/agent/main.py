@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gc
 import getopt
+import json
 import logging
 import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gshell import __version__
 from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
 from gshell.model.ticket import Ticket
 from gshell.net import logline
+from gshell.net.address import HEAD
 from gshell.net.loop import IN, Loop
 from gshell.net.machine import no_core_dumps
 
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
        python3 agent.pyz --invite @FILE --node I [--restart R]
+       python3 agent.pyz pilot --help
        python3 agent.pyz glogin -r -p PORT:IP [-t] [-c] COMMAND...    (i2glogin's remote end)
   --ticket FILE    the 0600 file that says who this agent is ("-": from stdin)
   --invite INVITE  enrol with a relay's invite (better from a file: --invite @FILE)
   --node I         be node I of the pilot whose invite it is; each node is given out once
   --restart R      the how many-th start of that node this is (0)
+  --head H:P       where the head of that pilot hands connections on, if there is no other way
+  --facts JSON     what is known of the batch job: site, pilot, node, lrms, lrms_id, ends_at
+  --idle S         end when idle for so long while the relay is away
   --relay H:P      dial this address (or several, by commas) instead of the ticket's
   --slots N        tasks at the same time
   --tag WORD       what this agent offers; may be repeated
@@ -52,6 +58,9 @@ _LONG = [
     "quota=",
     "node=",
     "restart=",
+    "head=",
+    "facts=",
+    "idle=",
     "boot=",
     "ready-fd=",
     "keeper-fd=",
@@ -60,6 +69,7 @@ _LONG = [
 ]
 
 ARCHIVE_WAIT_S = 10.0  # for the relay to fetch what ended here: within a batch system's grace
+ALLOCATED = ("site", "pilot", "node", "lrms", "lrms_id", "ends_at")  # what --facts may have
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # what Slurm and Grid Engine send ahead of the end
 
 log = logging.getLogger("gshell.agent")
@@ -79,6 +89,9 @@ class Settings:
         self.quota: int | None = None
         self.node: int | None = None
         self.restart: int | None = None
+        self.head = ""
+        self.facts = ""
+        self.idle: int | None = None
         self.boot = ""
         self.ready_fd = -1
         self.keeper_fd = -1
@@ -101,12 +114,26 @@ class Settings:
             self.tags.append(value)
         elif name == "--quota":
             self.quota = _size(value)
-        elif name in ("--slots", "--ready-fd", "--keeper-fd", "--node", "--restart"):
+        elif name in ("--slots", "--ready-fd", "--keeper-fd", "--node", "--restart", "--idle"):
             if not value.isdigit():
                 raise UsageError(f"{name} {value!r} is not a whole number")
             setattr(self, name[2:].replace("-", "_"), int(value))
         else:
             setattr(self, name[2:], value)
+
+
+def read_facts(text: str) -> dict[str, Any]:
+    """
+    Raises:
+        UsageError: that is no object of JSON.
+    """
+    try:
+        facts = json.loads(text or "{}")
+        if not isinstance(facts, dict):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--facts {text!r} is not an object of JSON") from None
+    return {key: facts[key] for key in ALLOCATED if facts.get(key) is not None}
 
 
 def _size(text: str) -> int:
@@ -148,10 +175,17 @@ def read_ticket(settings: Settings) -> Ticket:
         empty, token = relaylink.parse_invite(text)
         if settings.relay:
             empty = empty._replace(relays=settings.relay.split(","))
+        through: list[str] = []
+        if settings.head:
+            from gshell.agent import head
+
+            through = [head.address_of(settings.head, token)]
+            empty = empty._replace(relays=[*empty.relays, *through])
         claim = None
         if settings.node is not None:
             claim = {"node": settings.node, "restart": settings.restart or 0}
         ticket = relaylink.enrol(empty, token, "agent", "", claim)
+        ticket = ticket._replace(relays=[*ticket.relays, *through])
     elif settings.ticket is not None:
         text = sys.stdin.read() if settings.ticket == "-" else _read(settings.ticket)
         ticket = Ticket.load(text, settings.ticket)
@@ -161,7 +195,10 @@ def read_ticket(settings: Settings) -> Ticket:
         )
     if ticket.kind != "agent":
         raise UsageError("this ticket is a client's", hint="gshell agent ticket FILE")
-    return ticket._replace(relays=settings.relay.split(",")) if settings.relay else ticket
+    if settings.relay:
+        own = [one for one in ticket.relays if one.startswith(HEAD)]
+        ticket = ticket._replace(relays=[*settings.relay.split(","), *own])
+    return ticket
 
 
 def _read(path: str) -> str:
@@ -180,6 +217,10 @@ def main(argv: list[str]) -> int:
         from gshell.agent import services
 
         return services.main(argv[1:])
+    if argv[:1] == ["pilot"]:
+        from gshell.agent import pilot
+
+        return pilot.main(argv[1:])
     if argv[:1] == ["glogin"]:
         from gshell.agent import glogin
 
@@ -248,6 +289,10 @@ def _keep(settings: Settings) -> int:
         words += ["--spool", settings.spool]
     if settings.quota is not None:
         words += ["--quota", str(settings.quota)]
+    if settings.facts:
+        words += ["--facts", settings.facts]
+    if settings.idle is not None:
+        words += ["--idle", str(settings.idle)]
     if settings.ready_fd >= 0:
         os.set_inheritable(settings.ready_fd, True)
         words += ["--ready-fd", str(settings.ready_fd)]
@@ -275,7 +320,8 @@ def run(settings: Settings) -> int:
     no_core_dumps()
     ticket = read_ticket(settings)
     loop = Loop()
-    facts = Facts(settings.slots, settings.tags, settings.pool)
+    facts = Facts(settings.slots, settings.tags, settings.pool, read_facts(settings.facts))
+    facts.idle_s = settings.idle
     agent = Agent(loop, ticket, facts, __version__, settings.spool, settings.quota, settings.boot)
     stop: list[int] = []
     reads, writes = socket.socketpair()

@@ -128,7 +128,8 @@ class Uplink:
         tls = Tls(self._client_context, server_side=False)
         link = self._link = Link(self._loop, sock, self, tls)
         self._heard_at = self._loop.clock()
-        link.begin(connected, tls.start(), self._relays.connect_s(WELCOME_S))
+        first = address.preface(self._dialled) + tls.start()
+        link.begin(connected, first, self._relays.connect_s(WELCOME_S))
         self._loop.later(self._relays.answer_s(WELCOME_S), lambda: self._too_slow(link))
 
     def _too_slow(self, link: Link) -> None:
@@ -256,7 +257,7 @@ class Uplink:
         spare = _Spare(self)
         link = Link(self._loop, sock, spare, tls)
         self._spares[link] = spare
-        link.begin(connected, preamble, WELCOME_S)
+        link.begin(connected, address.preface(self._dialled) + preamble, WELCOME_S)
         return True
 
     def _drop_spares(self) -> None:

@@ -110,6 +110,40 @@ _ESCAPE = Option(
 )
 
 
+def _names(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    if not names:
+        raise ValueError(f"{text!r} names no site")
+    return names
+
+
+def _percent(text: str) -> int:
+    if not text.isdigit() or len(text) > 3 or int(text) > 100:
+        raise ValueError(f"{text!r} is not a share in percent, 0 to 100")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    return int(values.parse_walltime(text))
+
+
+_WANTS = (
+    Option("--site", "NAME,..", "on agents of these sites only; one is made if none waits", _names),
+    Option("--walltime", "T", "where there is so much time left: 30 (minutes), 1:30:00", _seconds),
+    Option("--memory", "SIZE", "on agents with so much memory", values.parse_size),
+    Option("--req", "EXPR", "requirements, a ClassAd expression: 'other.CpuNumber >= 4'"),
+    Option("--prefer", "EXPR", "rank those that fit by this expression, the highest first"),
+    Option(
+        "--lane",
+        "LANE",
+        "batch, or interactive: beside a batch job on the same cores (else interactive with a "
+        "terminal)",
+        choices=("batch", "interactive"),
+    ),
+    Option("--loss", "PERCENT", "what a batch job beside it keeps of the cores", _percent),
+)
+
+
 def _forward(kind: str) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         from gshell.client.forwardspec import parse
@@ -167,6 +201,7 @@ RUN = Command(
         _ON_FULL,
         _QUOTA,
         _ESCAPE,
+        *_WANTS,
         *_FORWARDS,
     ),
     remainder="CMD...",
@@ -175,6 +210,7 @@ RUN = Command(
         ("gshell run -n 4 -l -- ./a.out -x 1", "four tasks, lines labelled"),
         ("tar c d | gshell run -- tar t", "pipes work both ways"),
         ("gshell run --detach -- ./lu.A.1", "prints the id: attach ID, logs ID"),
+        ("gshell run --site alpha -- hostname", "there; the wait is explained as it goes"),
     ),
     about="The exit status is the program's own, or 128 + the signal that ended it. Else: 2 wrong "
     "usage, 124 our time-out, 125 not started, 126 not executable, 127 not found, 255 link lost.",
@@ -183,7 +219,7 @@ RUN = Command(
 SH = Command(
     "sh",
     "a shell on a waiting agent",
-    (_JOB_NAME, _ENV, _CWD, _AGENT, _POOL, _KEEP, _ON_FULL, _QUOTA, _ESCAPE, *_FORWARDS),
+    (_JOB_NAME, _ENV, _CWD, _AGENT, _POOL, _KEEP, _ON_FULL, _QUOTA, _ESCAPE, *_WANTS, *_FORWARDS),
     examples=(
         ("gshell sh", "~. leaves it, attach comes back"),
         ("gshell sh --agent n014", "on that one"),
@@ -548,8 +584,12 @@ RELAY = Command(
 )
 AGENT_START = Command(
     "agent start",
-    "offer this machine to the relay",
+    "offer this machine, or nodes of a site, to the relay",
     (
+        Option("--site", "NAME", "have this site start a pilot: agents on nodes of its own"),
+        Option("-N --nodes", "N", "with --site: nodes of the pilot", values.whole_number),
+        Option("-t --walltime", "T", "with --site: for so long, as in Slurm", _seconds),
+        Option("-n --count", "N", "with --site: so many pilots", values.whole_number),
         Option("--ticket", "FILE", "the ticket to enrol with"),
         Option("--invite", "INVITE", "enrol with a relay's invite (@FILE: it stands there)"),
         Option("--node", "I", "as node I of the pilot whose invite it is", values.count),
@@ -575,6 +615,7 @@ AGENT_START = Command(
     examples=(
         ("gshell agent start --tag gpu", "returns once it waits; it stays behind"),
         ("gshell agent start --ticket agent.ticket --foreground", "in a batch job"),
+        ("gshell agent start --site alpha -N 2 -t 1:00:00", "two nodes of alpha, for an hour"),
     ),
     common=GLOBAL,
 )
@@ -625,6 +666,94 @@ AGENT_PILOT = Command(
     ),
     common=GLOBAL,
 )
+_QUEUE = Option("-p --queue", "QUEUE", "its queue or partition (else the default)")
+SITE_ADD = Command(
+    "site add",
+    "tell gshell of a batch system that I may use",
+    (
+        Option("--lrms", "NAME", "slurm, oar, sge, pbs, lsf, htcondor, local (else what is there)"),
+        Option("--ssh", "USER@FRONTEND", "its commands are there, not on this host"),
+        _QUEUE,
+        Option("-A --account", "ACCOUNT", "what its time is charged to"),
+        Option("--max-agents", "N", "never more agents than this", values.count),
+        Option("--min-waiting", "N", "have so many wait, always (0)", values.count),
+        Option("-N --nodes", "N", "nodes of each pilot (1)", values.whole_number),
+        Option("--slots", "N", "slots on each node (else all of the node)", values.whole_number),
+        Option("-t --walltime", "T", "how long a pilot lasts: 30 (minutes), 1:00:00", _seconds),
+        Option("--idle", "T", "an agent without work ends after this", values.parse_duration),
+        Option("--memory", "SIZE", "memory of each node", values.parse_size),
+        Option("--lane", "LANE", "what its agents take", choices=("batch", "interactive")),
+        Option(
+            "--inline",
+            help="its nodes see none of my files: all that a pilot needs goes into its batch "
+            "script, its invite too",
+        ),
+    ),
+    words="NAME [EXTRA...]",
+    examples=(
+        ("gshell site add alpha", "the batch system of this host"),
+        ("gshell site add beta --lrms oar --ssh me@frontend.beta", "as `ssh` would reach it"),
+        ("gshell site add gamma --queue short -- --constraint=ib", "options of its own command"),
+    ),
+    about="It is tried before it is kept. My own submitter on this host does what is to be done "
+    "there, with my rights: ssh keys, agent and ~/.ssh/config are those of this account.",
+    common=GLOBAL,
+)
+SITE_SHOW = Command(
+    "site show",
+    "all about one site",
+    words="NAME",
+    examples=(("gshell site show alpha", "gshell sites   lists them"),),
+    common=GLOBAL,
+)
+SITE_REMOVE = Command(
+    "site remove",
+    "forget a site",
+    (Option("--force", help="even while it has pilots: they are canceled"),),
+    words="NAME",
+    examples=(("gshell site remove alpha", "gshell sites   lists them"),),
+    common=GLOBAL,
+)
+SITE_PAUSE = Command(
+    "site pause",
+    "start no more pilots there",
+    words="NAME",
+    examples=(("gshell site pause alpha", "gshell sites   lists them"),),
+    common=GLOBAL,
+)
+SITE_RESUME = Command(
+    "site resume",
+    "start pilots there again",
+    words="NAME",
+    examples=(("gshell site resume alpha", "gshell sites   lists them"),),
+    common=GLOBAL,
+)
+SITES = Command(
+    "sites",
+    "list my sites: batch systems, and what waits and runs there",
+    (Option("-w --watch", help="keep the list up to date until Ctrl-C"),),
+    examples=(("gshell sites", "gshell site add NAME   makes one"),),
+    common=GLOBAL,
+)
+PILOTS = Command(
+    "pilots",
+    "list the batch jobs that hold nodes for me",
+    (
+        Option("-a --all", help="ended ones too, with how they ended"),
+        Option("--site", "NAME", "of this site"),
+        Option("-w --watch", help="keep the list up to date until Ctrl-C"),
+    ),
+    examples=(("gshell pilots", "position and expected start of those that wait"),),
+    common=GLOBAL,
+)
+PILOT_CANCEL = Command(
+    "pilot cancel",
+    "end pilots, with all that runs on their agents",
+    words="PILOT [PILOT...]",
+    examples=(("gshell pilot cancel p3abc", "gshell pilots   lists them"),),
+    common=GLOBAL,
+)
+SUBMITTER = Command("submitter", "the submitter itself", common=GLOBAL, hidden=True)
 GRID = Command(
     "grid",
     "the commands of gLite and int.eu.grid, by their names",
@@ -639,10 +768,15 @@ BG = Command("bg", "the background process itself", opaque=True, hidden=True)
 COMMANDS = (
     RUN, SH, SUBMIT, MATCH, ATTACH, JOBS, LOGS, TOP, EVENTS, WHY, PUT, GET, CP, FETCH, CANCEL, KILL,
     FORGET, SHARE, SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET,
-    AGENT_PILOT, RELAY, LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO,
-    HELP_COMMAND, VERSION, BG,
+    AGENT_PILOT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
+    PILOT_CANCEL, RELAY, LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO,
+    HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip
-GROUPS = {"agent": "start, stop, drain and pack agents"}
+GROUPS = {
+    "agent": "start, stop, drain and pack agents",
+    "site": "add, show, pause and remove sites: batch systems",
+    "pilot": "cancel pilots: batch jobs that hold nodes",
+}
 
 ROOT = Command(
     "",

@@ -129,6 +129,14 @@ def run(parsed: Parsed) -> int:
         from gshell.cli import why
 
         return why.why(parsed)
+    if name in ("sites", "pilots", "pilot cancel", "submitter") or name.startswith("site "):
+        from gshell import sitepath
+
+        if name in ("site add", "submitter"):
+            sitepath.enable()  # asyncssh
+        from gshell.cli import sites
+
+        return sites.VERBS[name](parsed)
     from gshell.cli import verbs
 
     return verbs.VERBS[name](parsed)

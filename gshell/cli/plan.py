@@ -105,6 +105,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         agents=agents,
         agent=options.get("agent"),
         pool=options.get("pool") or "",
+        wants=_wants(options),
         label=bool(options.get("label")),
         detach=bool(options.get("detach")),
         timeout_s=options.get("timeout"),
@@ -112,6 +113,24 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         quiet=quiet,
         inside_ssh=inside_ssh,
     )
+
+
+MOST_WANTED = 3000  # characters: a preamble has 4 KiB
+
+
+def _wants(options: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of the agent, in CONTROL.md's words."""
+    words = {"site": "site", "walltime": "walltime", "memory": "memory", "req": "req",
+             "prefer": "rank", "lane": "lane", "loss": "loss"}  # fmt: skip
+    wants = {
+        word: options[name] for name, word in words.items() if options.get(name) not in (None, "")
+    }
+    if sum(len(str(value)) for value in wants.values()) > MOST_WANTED:
+        raise UsageError(
+            f"--req and --prefer are longer than {MOST_WANTED} characters",
+            hint="gshell submit FILE.jdl",
+        )
+    return wants
 
 
 def _directory(named: str | None, cwd: str) -> str | None:

@@ -24,11 +24,11 @@ def _ask(parsed: Parsed, message: dict[str, Any], start: bool = False) -> dict[s
     return ask(launch.ticket_for(parsed, start=start), message)
 
 
-def _print_json(name: str, value: Any) -> None:
+def print_json(name: str, value: Any) -> None:
     print(json.dumps({"schema": JSON_SCHEMA, name: value}, indent=1))
 
 
-def _color(parsed: Parsed) -> bool:
+def color_of(parsed: Parsed) -> bool:
     from gshell.client.render import wants_color
 
     return wants_color(parsed["color"], sys.stdout.isatty(), os.environ)
@@ -62,11 +62,11 @@ def jobs(parsed: Parsed) -> int:
             return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
         if parsed["quiet"]:
             return "".join(f"{job.get('id')}\n" for job in found)
-        return jobs_table(found, time.time(), _width(), _color(parsed))
+        return jobs_table(found, time.time(), width(), color_of(parsed))
 
     ended_too = bool(request["all"])
     fed = not ids and not _others(parsed)  # the feed tells of one's own only
-    return _watch(parsed, show, lambda found, _: text(wanted(found)), ended_too, fed)
+    return watch(parsed, show, lambda found, _: text(wanted(found)), ended_too, fed)
 
 
 def _others(parsed: Parsed) -> dict[str, Any]:
@@ -84,15 +84,15 @@ def agents(parsed: Parsed) -> int:
             return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
         if parsed["quiet"]:
             return "".join(f"{agent.get('id')}\n" for agent in found)
-        return agents_table(found, time.time(), _width(), _color(parsed))
+        return agents_table(found, time.time(), width(), color_of(parsed))
 
     def show() -> str:
         return text(items_of(_ask(parsed, {"m": "agents", **_others(parsed)}), "agents"))
 
-    return _watch(parsed, show, lambda _, found: text(found), fed=not _others(parsed))
+    return watch(parsed, show, lambda _, found: text(found), fed=not _others(parsed))
 
 
-def _watch(
+def watch(
     parsed: Parsed,
     show: Callable[[], str],
     told: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str],
@@ -122,7 +122,7 @@ def _watch(
         return 0
 
 
-def _width() -> int:
+def width() -> int:
     try:
         return os.get_terminal_size(1).columns or 80
     except OSError:
@@ -179,13 +179,17 @@ def stop(parsed: Parsed) -> int:
     except (OSError, ValueError):
         pid = 0
     supervisor = None
+    from gshell.client import upkeep
+
+    ticket = launch.ticket_or_none() or config.embedded_ticket()
+    submitter = ticket is not None and upkeep.stop(ticket.pin)
     if not pid or not _is_ours(pid):
         from gshell.client import embedded
 
         supervisor = embedded.Supervisor()  # the background process may have been killed
         if not supervisor.adopt():
             if not parsed["quiet"]:
-                print("gshell: nothing runs")
+                print("gshell: stopped" if submitter else "gshell: nothing runs")
             return 0
     if not parsed["force"] and config.find_ticket() is None:
         live = items_of(_ask(parsed, {"m": "jobs", "all": False}), "jobs")
@@ -230,7 +234,7 @@ def whoami(parsed: Parsed) -> int:
     fields = {key: answer.get(key) for key in ("user", "role", "relay", "key", "until")}
     fields["relay"] = fields["relay"] or launch.ticket_for(parsed, start=False).relays[0]
     if parsed["json"]:
-        _print_json("whoami", fields)
+        print_json("whoami", fields)
         return 0
     print(f"{fields['user']} ({fields['role'] or 'user'}) at {fields['relay']}")
     if fields["until"]:
@@ -244,11 +248,11 @@ def keys(parsed: Parsed) -> int:
 
     found = _ask(parsed, {"m": "keys"})["keys"]
     if parsed["json"]:
-        _print_json("keys", found)
+        print_json("keys", found)
     elif parsed["quiet"]:
         sys.stdout.write("".join(f"{key['serial']}\n" for key in found))
     else:
-        sys.stdout.write(keys_table(found, time.time(), _width(), _color(parsed)))
+        sys.stdout.write(keys_table(found, time.time(), width(), color_of(parsed)))
     return 0
 
 
@@ -281,7 +285,11 @@ def login(parsed: Parsed) -> int:
 
 
 def agent_start(parsed: Parsed) -> int:
-    """In the foreground, or detached once it waits."""
+    """In the foreground, or detached once it waits; or at a site."""
+    if parsed["site"]:
+        from gshell.cli import sites
+
+        return sites.agent_start(parsed)
     argv = []
     ticket_path = parsed["ticket"]
     if parsed["invite"]:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gshell import config
+from gshell.client import upkeep
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.embedded import Supervisor
 from gshell.client.modes import SeenModes
@@ -167,6 +168,13 @@ class Background:
         self.pool = WarmPool(self.dialler)
         self.pool.fill()
 
+    def keep_up(self) -> None:
+        """The user's submitter may have been killed."""
+        try:
+            upkeep.ensure(self.dialler.ticket.pin)
+        except GshellError:
+            pass  # whoever needs it is told
+
     def gone(self, front: Front) -> None:
         self.fronts.discard(front)
         self.used_at = self.loop.clock()
@@ -293,6 +301,7 @@ class Front:
             and plan.tasks == 1
             and not plan.agent
             and not plan.pool
+            and not plan.wants
         ):
             warm = self._background.pool.take()
         if plan.pty:
@@ -452,6 +461,7 @@ def serve(
     loop.add(reads.fileno(), IN, woken)
 
     def look() -> None:
+        background.keep_up()
         idle = loop.clock() - background.used_at
         if (
             not background.fronts

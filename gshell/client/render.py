@@ -113,7 +113,7 @@ def state_text(job: Mapping[str, Any]) -> tuple[str, str]:
 # ------------------------------------------------------------------------------------------- tables
 
 
-class _Column:
+class Column:
     """A column: its title, what stands in it, and what becomes of it where there is little room."""
 
     __slots__ = ("cell", "cells", "right", "shrinks", "title", "weight")
@@ -143,8 +143,8 @@ class _Column:
         return max(len(self.title), *(display_width(text) for text, _ in self.cells))
 
 
-def _table(
-    items: Sequence[Mapping[str, Any]], columns: list[_Column], width: int | None, color: bool
+def table(
+    items: Sequence[Mapping[str, Any]], columns: list[Column], width: int | None, color: bool
 ) -> str:
     for column in columns:
         column.fill(items)
@@ -159,7 +159,7 @@ def _table(
     return "\n".join(rows) + "\n"
 
 
-def _fit(columns: list[_Column], widths: dict[_Column, int], width: int) -> list[_Column]:
+def _fit(columns: list[Column], widths: dict[Column, int], width: int) -> list[Column]:
     columns = list(columns)
     while True:
         over = sum(widths[column] + GAP for column in columns) - GAP - width
@@ -178,9 +178,7 @@ def _fit(columns: list[_Column], widths: dict[_Column, int], width: int) -> list
     return columns
 
 
-def _line(
-    row: Sequence[tuple[_Column, str, str]], widths: Mapping[_Column, int], color: bool
-) -> str:
+def _line(row: Sequence[tuple[Column, str, str]], widths: Mapping[Column, int], color: bool) -> str:
     parts = []
     for column, text, paint in row:
         room = widths[column]
@@ -208,20 +206,20 @@ def jobs_table(
         return "no jobs\n"
     users = {_text(job, "user") for job in jobs}
     columns = [
-        _Column("ID", 0, lambda job: _text(job, "id")),
-        _Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
-        _Column("STATE", 1, state_text),
-        _Column("NODES", 5, lambda job: _hosts(job) or "-", shrinks=True),
-        _Column("N", 6, _tasks, right=True),
-        _Column("ELAPSED", 3, lambda job: _elapsed(job, now), right=True),
-        _Column("CREATED", 8, lambda job: _since(job, "created_at", now), right=True),
-        _Column("WATCH", 7, _watch),
+        Column("ID", 0, lambda job: _text(job, "id")),
+        Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
+        Column("STATE", 1, state_text),
+        Column("NODES", 5, lambda job: _hosts(job) or "-", shrinks=True),
+        Column("N", 6, _tasks, right=True),
+        Column("ELAPSED", 3, lambda job: _elapsed(job, now), right=True),
+        Column("CREATED", 8, lambda job: _since(job, "created_at", now), right=True),
+        Column("WATCH", 7, _watch),
     ]
     if any(job.get("archived") for job in jobs):
-        columns.append(_Column("ARCHIVED", 9, _archived, right=True))
+        columns.append(Column("ARCHIVED", 9, _archived, right=True))
     if len(users) > 1:
-        columns.insert(2, _Column("USER", 4, lambda job: _text(job, "user")))
-    return _table(jobs, columns, width, color)
+        columns.insert(2, Column("USER", 4, lambda job: _text(job, "user")))
+    return table(jobs, columns, width, color)
 
 
 def top_table(
@@ -229,18 +227,18 @@ def top_table(
 ) -> str:
     """JOBs with a ``use`` (`gshell.client.feed.Use` or None) as the table of `gshell top`."""
     columns = [
-        _Column("ID", 0, lambda job: _text(job, "id")),
-        _Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
-        _Column("STATE", 1, state_text),
-        _Column("NODES", 6, lambda job: _hosts(job) or "-", shrinks=True),
-        _Column("ELAPSED", 5, lambda job: _elapsed(job, now), right=True),
-        _Column("I/O", 3, _rate, right=True),
-        _Column("IDLE", 4, lambda job: _idle(job, now), right=True),
-        _Column("CPU", 7, _cpu, right=True),
-        _Column("MEMORY", 8, _rss, right=True),
-        _Column("WATCH", 9, _watch),
+        Column("ID", 0, lambda job: _text(job, "id")),
+        Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
+        Column("STATE", 1, state_text),
+        Column("NODES", 6, lambda job: _hosts(job) or "-", shrinks=True),
+        Column("ELAPSED", 5, lambda job: _elapsed(job, now), right=True),
+        Column("I/O", 3, _rate, right=True),
+        Column("IDLE", 4, lambda job: _idle(job, now), right=True),
+        Column("CPU", 7, _cpu, right=True),
+        Column("MEMORY", 8, _rss, right=True),
+        Column("WATCH", 9, _watch),
     ]
-    return _table(jobs, columns, width, color)
+    return table(jobs, columns, width, color)
 
 
 def _rate(job: Mapping[str, Any]) -> str:
@@ -277,12 +275,12 @@ def keys_table(
 ) -> str:
     """Credentials of the verb ``keys`` as a table; ``width`` None: as wide as it needs."""
     columns = [
-        _Column("KEY", 0, lambda key: _text(key, "serial")[:12] + ("*" if key.get("mine") else "")),
-        _Column("FOR", 1, lambda key: _text(key, "agent_id") or "client", shrinks=True),
-        _Column("MADE", 2, lambda key: _since(key, "made_at", now)),
-        _Column("LAST SEEN", 3, lambda key: _since(key, "seen_at", now)),
+        Column("KEY", 0, lambda key: _text(key, "serial")[:12] + ("*" if key.get("mine") else "")),
+        Column("FOR", 1, lambda key: _text(key, "agent_id") or "client", shrinks=True),
+        Column("MADE", 2, lambda key: _since(key, "made_at", now)),
+        Column("LAST SEEN", 3, lambda key: _since(key, "seen_at", now)),
     ]
-    return _table(keys, columns, width, color)
+    return table(keys, columns, width, color)
 
 
 def agents_table(
@@ -294,21 +292,25 @@ def agents_table(
     users = {_text(agent, "user") for agent in agents}
     pools = any(_text(agent, "pool") for agent in agents)
     columns = [
-        _Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
-        _Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
-        _Column("STATE", 1, _agent_state),
-        _Column("FREE", 2, _free, right=True),
-        _Column("CPUS", 6, lambda agent: _text(agent, "cpus"), right=True),
-        _Column("MEMORY", 7, _memory, right=True),
-        _Column("TAGS", 5, _tags, shrinks=True),
-        _Column("SINCE", 4, lambda agent: _since(agent, "since", now), right=True),
-        _Column("VERSION", 8, lambda agent: _text(agent, "version")),
+        Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
+        Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
+        Column("STATE", 1, _agent_state),
+        Column("FREE", 2, _free, right=True),
+        Column("CPUS", 6, lambda agent: _text(agent, "cpus"), right=True),
+        Column("MEMORY", 7, _memory, right=True),
+        Column("TAGS", 5, _tags, shrinks=True),
+        Column("SINCE", 4, lambda agent: _since(agent, "since", now), right=True),
+        Column("VERSION", 8, lambda agent: _text(agent, "version")),
     ]
     if len(users) > 1 or pools:  # whose account a pool's jobs get is never left out
-        columns.insert(2, _Column("USER", 2, lambda agent: _text(agent, "user")))
+        columns.insert(2, Column("USER", 2, lambda agent: _text(agent, "user")))
+    if any(_text(agent, "site") for agent in agents):
+        columns.insert(2, Column("SITE", 2, lambda agent: _text(agent, "site") or "-"))
+    if any(stamp(agent, "ends_at") for agent in agents):
+        columns.append(Column("LEFT", 3, lambda agent: _left(agent, now), right=True))
     if pools:
-        columns.insert(3, _Column("POOL", 2, lambda agent: _text(agent, "pool") or "-"))
-    return _table(agents, columns, width, color)
+        columns.insert(3, Column("POOL", 2, lambda agent: _text(agent, "pool") or "-"))
+    return table(agents, columns, width, color)
 
 
 def shares_table(
@@ -318,15 +320,15 @@ def shares_table(
     if not shares:
         return "no shares\n"
     columns = [
-        _Column("ID", 0, lambda share: _text(share, "id")),
-        _Column("JOB", 1, lambda share: _text(share, "job"), right=True),
-        _Column("MAY", 2, lambda share: "type" if share.get("rights") == "rw" else "look on"),
-        _Column("ENDS IN", 3, lambda share: duration_text(share["until"] - now), right=True),
-        _Column("LEFT", 4, _uses, right=True),
-        _Column("TO", 6, lambda share: _text(share, "to") or "anybody", shrinks=True),
-        _Column("USERS", 5, lambda share: ",".join(share.get("users") or ()) or "-", shrinks=True),
+        Column("ID", 0, lambda share: _text(share, "id")),
+        Column("JOB", 1, lambda share: _text(share, "job"), right=True),
+        Column("MAY", 2, lambda share: "type" if share.get("rights") == "rw" else "look on"),
+        Column("ENDS IN", 3, lambda share: duration_text(share["until"] - now), right=True),
+        Column("LEFT", 4, _uses, right=True),
+        Column("TO", 6, lambda share: _text(share, "to") or "anybody", shrinks=True),
+        Column("USERS", 5, lambda share: ",".join(share.get("users") or ()) or "-", shrinks=True),
     ]
-    return _table(shares, columns, width, color)
+    return table(shares, columns, width, color)
 
 
 def _uses(share: Mapping[str, Any]) -> str:
@@ -340,7 +342,7 @@ def _text(item: Mapping[str, Any], key: str) -> str:
 
 
 def _hosts(job: Mapping[str, Any]) -> str:
-    return hosts_text(_list(job, "hosts"))
+    return hosts_text(texts_of(job, "hosts"))
 
 
 def _tasks(job: Mapping[str, Any]) -> str:
@@ -353,7 +355,7 @@ def stamp(item: Mapping[str, Any], key: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _list(item: Mapping[str, Any], key: str) -> list[str]:
+def texts_of(item: Mapping[str, Any], key: str) -> list[str]:
     value = item.get(key)
     return [str(one) for one in value] if isinstance(value, list) else []
 
@@ -386,6 +388,11 @@ def _agent_state(agent: Mapping[str, Any]) -> tuple[str, str]:
     return state, colors.get(state, "")
 
 
+def _left(agent: Mapping[str, Any], now: float) -> str:
+    at = stamp(agent, "ends_at")
+    return "-" if at is None else duration_text(at - now)
+
+
 def _free(agent: Mapping[str, Any]) -> str:
     return f"{_text(agent, 'free') or '?'}/{_text(agent, 'slots') or '?'}"
 
@@ -396,7 +403,7 @@ def _memory(agent: Mapping[str, Any]) -> str:
 
 
 def _tags(agent: Mapping[str, Any]) -> str:
-    return ",".join(_list(agent, "tags")) or "-"
+    return ",".join(texts_of(agent, "tags")) or "-"
 
 
 # ------------------------------------------------------------------------------------------- errors

@@ -36,6 +36,8 @@ TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
+
+    from gshell.client.waitline import WaitLine
 else:
     Protocol = object
 
@@ -123,10 +125,12 @@ class Runner:
         self._input = SendBuffer()
         self._out = Outlet(Sink(self._loop, descriptors[1], self._out_written, self._out_broken))
         self._err = Outlet(Sink(self._loop, descriptors[2], self._err_written, self._err_broken))
+        self._err_fd = descriptors[2]
         self._err_is_tty = descriptors[2] >= 0 and os.isatty(descriptors[2])
         self._out_is_tty = descriptors[1] >= 0 and os.isatty(descriptors[1])
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
         self._labels = LineLabels()
+        self._wait_line: WaitLine | None = None
         self._matching: Any = None
         if plan.grep is not None:
             from gshell.client.matching import Matching
@@ -193,6 +197,8 @@ class Runner:
                 request["pool"] = plan.pool
             if plan.pty:
                 request["pty"] = True
+            if plan.wants:
+                request.update(plan.wants)
             talk = Conversation(self._dialler, self, request, {})
             if plan.pool:
                 talk.trusts = "*"
@@ -430,6 +436,7 @@ class Runner:
             self._say(f"[{error.message}; reconnecting{leave}]")
 
     def _found(self) -> None:
+        self._clear_line()
         for timer in (self._lost_timer, self._patience):
             if timer is not None:
                 timer.cancel()
@@ -501,12 +508,49 @@ class Runner:
             self._fail(error)
 
     def _relay_says(self, message: dict[str, Any]) -> None:
-        if message.get("m") == "queue" and self._err_is_tty and not self._plan.quiet:
-            self._say(f"[waiting: {message.get('why', 'no agent is free')}]")
+        if message.get("m") == "queue" and not self._plan.quiet:
+            self._explain(str(message.get("why") or "no agent is free"))
+
+    def _explain(self, why: str) -> None:
+        if self._done or any(seat.talk.joined for seat in self._seats):
+            return
+        if self._wait_line is None:
+            from gshell.client.waitline import WaitLine
+
+            # Where nobody looks only those are told who asked for what may take its time.
+            plain = bool(self._plan.wants)
+            self._wait_line = WaitLine(self._err_text, self._width, self._err_is_tty, plain)
+        self._wait_line.tell(why)
+
+    def _clear_line(self) -> None:
+        if self._wait_line is not None:
+            self._wait_line.clear()
 
     def on_queued(self, talk: Conversation) -> None:
+        from gshell.client import upkeep
+
+        try:
+            upkeep.ensure(self._dialler.ticket.pin)  # whoever makes agents must be there
+        except GshellError as error:
+            self._say(f"gshell: {error.message}")
         relay = self._with_relay()
+        if self._plan.wants and self._plan.wants.get("site") and not self._plan.pool:
+            relay.request({"m": "sites"}, self._check_sites)
         relay.request({"m": "await", "att": talk.att}, lambda answer: self._place(talk, answer))
+
+    def _check_sites(self, answer: dict[str, Any]) -> None:
+        """Nobody waits for a site that there is not."""
+        found = answer.get("sites")
+        if self._done or not answer.get("ok") or not isinstance(found, list):
+            return
+        there = {str(site.get("name")) for site in found}
+        missing = [name for name in self._plan.wants["site"] if name not in there]
+        if missing:
+            known = ", ".join(sorted(there)) or "none yet"
+            what = f"there is no site {missing[0]} (there are: {known})"
+            self._fail(
+                BrokerError(what, hint=f"gshell sites    or    gshell site add {missing[0]}")
+            )
 
     def _place(self, talk: Conversation, answer: dict[str, Any]) -> None:
         if self._done:
@@ -1007,7 +1051,17 @@ class Runner:
             self._raw = False
             self._port.cooked()
 
+    def _err_text(self, text: str) -> None:
+        self._err.write(text.encode(), None, 0, 0)
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._err_fd).columns
+        except OSError:
+            return 0
+
     def _say(self, text: str) -> None:
+        self._clear_line()
         end = "\r\n" if self._was_raw and self._err_is_tty else "\n"
         self._err.write((text.replace("\n", end) + end).encode(), None, 0, 0)
 
@@ -1022,6 +1076,7 @@ class Runner:
         if self._done:
             return
         self._done = True
+        self._clear_line()
         self._leave_terminal()
         if self._forwards is not None:
             self._forwards.close()

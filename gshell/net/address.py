@@ -1,4 +1,7 @@
-"""Addresses: ``host:port`` and ``unix:/path``. Dialling and listening, nothing above."""
+"""Addresses: ``host:port`` and ``unix:/path``. Dialling and listening, nothing above.
+
+And ``head:HOST:PORT/WORD``: a forwarder of our own on the way there, see `preface`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ ONE_OF_SEVERAL_S = 1.5  # for each address of a name that has several
 RESOLVE_S = 2.0  # a name server that does not answer must not stop a loop for its own half minute
 HALF_OPEN_S = 35.0  # without an answer to what we sent; looked at every 10 s, noticed within 45
 _UNIX_PATH_MAX = 107  # bytes that fit into sockaddr_un
+HEAD = "head:"  # a node without a way out dials the head of its pilot, which hands it on
 
 
 def split(address: str) -> tuple[int, str | tuple[str, int]]:
@@ -28,6 +32,8 @@ def split(address: str) -> tuple[int, str | tuple[str, int]]:
     """
     if address.startswith("unix:"):
         return socket.AF_UNIX, address[5:]
+    if address.startswith(HEAD):
+        address = address[len(HEAD) :].partition("/")[0]
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
     if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
@@ -35,6 +41,14 @@ def split(address: str) -> tuple[int, str | tuple[str, int]]:
             f"{address!r} is not an address", hint="write HOST:PORT, [IPV6]:PORT or unix:/PATH"
         )
     return socket.AF_UNSPEC, (host, int(port))
+
+
+def preface(address: str) -> bytes:
+    """What is said first on a connection to ``address``: to a pilot's head, the word by which it
+    knows its nodes; to anybody else nothing. What follows is between us and the relay."""
+    if not address.startswith(HEAD):
+        return b""
+    return address.partition("/")[2].encode() + b"\n"
 
 
 def tune(sock: socket.socket) -> None:

@@ -75,7 +75,8 @@ class RelayLink:
                 self._context = client_context(self._ticket if self._ticket.cert else None)
             tls = Tls(self._context, server_side=False)
             self._link = Link(self._loop, sock, self, tls)
-            self._link.begin(connected, tls.start(), self._relays.connect_s(ANSWER_S))
+            first = address.preface(self._dialled) + tls.start()
+            self._link.begin(connected, first, self._relays.connect_s(ANSWER_S))
             if self._untried:
                 self._watch(self._link)
             return

@@ -29,6 +29,11 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.config": {"gshell.model"},
     "gshell.net": {"gshell.model", "gshell.wire"},
     "gshell.agent": {"gshell.model", "gshell.wire", "gshell.net", "gshell.mpi", "gshell.lrms"},
+    "gshell.submitter": {
+        "gshell.model", "gshell.net", "gshell.lrms", "gshell.plugins", "gshell.config",
+        "gshell.agent.pack",
+    },
+    "gshell.agent.pack": set(),
     "gshell.client": {
         "gshell.model", "gshell.wire", "gshell.net", "gshell.cast", "gshell.config",
     },
@@ -43,7 +48,8 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.net",  # most verbs are one question to the relay
         "relay",  # the verb `relay` is the relay's own command line
         "relay.auth",  # `doctor` reads the dates of a ticket's certificate
-        "gshell.agent",  # the verb `agent` starts one
+        "gshell.agent", "gshell.agent.pack",  # the verb `agent` starts one, or packs it
+        "gshell.submitter",  # the verb `submitter` is one; `site add` tries a site as it will
         "gshell.glogin",  # the verb `glogin` is i2glogin
         "gshell.repl",  # no verb at all starts the prompt
     },
@@ -74,7 +80,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
 }  # fmt: skip
 
 ONLY_IN = {  # third party: the only modules that know it
-    "asyncssh": {"relay.ssh", "relay.pilots", "gshell.sweep"},
+    "asyncssh": {"relay.ssh", "gshell.submitter.ssh", "gshell.sweep"},
     "classad2": {"gshell.jdl.eval"},
     "cryptography": {
         "relay.auth",
