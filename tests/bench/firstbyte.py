@@ -53,7 +53,9 @@ def main():
     for _ in range(plan["rounds"]):
         for one in plan["contestants"]:
             if one.get("before"):
-                subprocess.run(one["before"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+                subprocess.run(
+                    one["before"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60
+                )
             first, end, out, status = once(
                 one["argv"], one.get("tty", True), one.get("env", {}), one.get("limit", 60)
             )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Response times at real batch systems: the tutorial's three start-up paths, beside what the site itself offers.
 
-    tests/bench/response.py [--rounds N] [--only slurm,oar,sge,far,full] [--json FILE]
+    tests/bench/response.py [--rounds N] [--only slurm,oar,sge,free,far,full] [--json FILE]
 
 For each batch system, in one run: the site's own interactive command; `gshell run --site` with no agent (a pilot is made: free
 machine); the same in two steps (glide-in, then the job); and on a waiting agent, through the background process and without it.
@@ -73,7 +73,9 @@ DIRECT = {"GSHELL_BACKGROUND": "0"}
 
 def begin(bed: Bed, relay: str, address: str, client: str, site: str = "all") -> None:
     """A relay and a client that knows it."""
-    said = bed.checked(relay, GSHELL, "relay", "start", "--state", "rs", "--listen", f"{address}:7777")
+    said = bed.checked(
+        relay, GSHELL, "relay", "start", "--state", "rs", "--listen", f"{address}:7777"
+    )
     invite = re.search(r"gshell login '([^']+)'", said)
     if invite is None:
         raise Failed(f"relay start said: {said[:300]}")
@@ -85,7 +87,11 @@ def waiting(bed: Bed, client: str, count: int, limit_s: float = 90) -> float:
     begun = time.monotonic()
     while time.monotonic() - begun < limit_s:
         said = bed.run(client, GSHELL, "agents", "--json").stdout
-        agents = json.loads(said or "{}").get("agents", []) if said.startswith("{") else json.loads(said or "[]")
+        agents = (
+            json.loads(said or "{}").get("agents", [])
+            if said.startswith("{")
+            else json.loads(said or "[]")
+        )
         if sum(a.get("state") == "waiting" for a in agents) >= count:
             return time.monotonic() - begun
         time.sleep(0.1)
@@ -110,21 +116,162 @@ def near(table: Table, kind: str, rounds: int) -> None:
         contestants = [
             own,
             {"name": "background", "argv": run("--site", "here", "-t", "--", "hostname")},
-            {"name": "direct", "argv": run("--site", "here", "-t", "--", "hostname"), "env": DIRECT},
+            {
+                "name": "direct",
+                "argv": run("--site", "here", "-t", "--", "hostname"),
+                "env": DIRECT,
+            },
         ]
         waiting(bed, "fe", 1)
         times = bed.times("fe", rounds, contestants)
         base = median(times, "own")
         table.add(kind, " ".join(OWN[kind]), base)
-        for name, what in (("background", "waiting agent, background process"), ("direct", "waiting agent, direct")):
+        for name, what in (
+            ("background", "waiting agent, background process"),
+            ("direct", "waiting agent, direct"),
+        ):
             seconds = median(times, name)
             table.add(kind, what, seconds, seconds / base, TARGET[kind])
+
+
+def overhead(table: Table, rounds: int) -> None:
+    """Our own part of the free-machine path: beside a bare sbatch that makes a file when it starts."""
+    with Bed("slurm", "resp-free", "-n", "2", "-f") as bed:
+        bed.install()
+        begin(bed, "fe", "10.66.0.1", "fe")
+        bed.checked("fe", GSHELL, "site", "add", "here", "--lrms", "slurm", timeout=90)
+        bare, ours, glide = [], [], []
+        script = "rm -f started; sbatch -o /dev/null --wrap 'touch started' >/dev/null; until [ -e started ]; do sleep 0.01; done"
+        for _ in range(rounds):
+            begun = time.monotonic()
+            bed.checked("fe", "sh", "-c", script)
+            bare.append(time.monotonic() - begun)
+            begun = time.monotonic()
+            bed.checked("fe", *run("--site", "here", "--", "true"), timeout=60)
+            ours.append(time.monotonic() - begun)
+            clear(bed)
+            begun = time.monotonic()
+            bed.checked("fe", GSHELL, "agent", "start", "--site", "here", timeout=60)
+            waiting(bed, "fe", 1)
+            bed.checked("fe", *run("--site", "here", "--", "true"), timeout=60)
+            glide.append(time.monotonic() - begun)
+            clear(bed)
+        b, o = statistics.median(bare), statistics.median(ours)
+        table.add("slurm", "bare sbatch to its start", b)
+        table.add("slurm", "free machine: run --site, no agent", o)
+        table.add("slurm", "glide-in agent, then the job", statistics.median(glide))
+        table.add("slurm", "our part of the free-machine path", o - b, limit_s=0.5)
+
+
+def clear(bed: Bed) -> None:
+    """No agents, no batch jobs, and everybody knows."""
+    bed.run("fe", "sh", "-c", "scancel -u alice --name='' 2>/dev/null; scancel -u alice")
+    begun = time.monotonic()
+    while time.monotonic() - begun < 30:
+        agents = json.loads(bed.run("fe", GSHELL, "agents", "--json").stdout or "[]")
+        agents = agents.get("agents", []) if isinstance(agents, dict) else agents
+        pilots = json.loads(bed.run("fe", GSHELL, "pilots", "--json").stdout or "[]")
+        pilots = pilots.get("pilots", []) if isinstance(pilots, dict) else pilots
+        live = [p for p in pilots if p.get("state") not in ("ended", "failed")]
+        if not live and not [a for a in agents if a.get("state") != "away"]:
+            return
+        time.sleep(0.1)
+    raise Failed("agents or pilots stayed")
+
+
+def far(table: Table, rounds: int) -> None:
+    """A site with Slurm behind an ssh front end, 25 ms away one way; nodes can only dial the relay."""
+    with Bed("sites", "resp-far", "-n", "2", "-A", "slurm", "-d", "home=25", "-f") as bed:
+        for site in ("home", "relay"):
+            bed.install(site)
+        begin(bed, "relay", "10.70.0.50", "home")
+        bed.checked(
+            "home",
+            GSHELL,
+            "site",
+            "add",
+            "far",
+            "--lrms",
+            "slurm",
+            "--ssh",
+            "alice@a-fe",
+            timeout=90,
+        )
+        begun = time.monotonic()
+        bed.checked("home", *run("--site", "far", "--", "hostname"), timeout=120)
+        table.add(
+            "25 ms away", "free machine: run --site over ssh, no agent", time.monotonic() - begun
+        )
+        waiting(bed, "home", 1)
+        times = bed.times("home", rounds, [
+            {"name": "own", "argv": ["ssh", "-tt", "a-fe", "srun", "--pty", "hostname"]},
+            {"name": "background", "argv": run("--site", "far", "-t", "--", "hostname")},
+            {"name": "direct", "argv": run("--site", "far", "-t", "--", "hostname"), "env": DIRECT},
+        ])  # fmt: skip
+        base = median(times, "own")
+        table.add("25 ms away", "ssh frontend srun --pty hostname", base)
+        for name, what, limit_s in (
+            ("background", "waiting agent, background process", 0.250),
+            ("direct", "waiting agent, direct", 0.320),
+        ):
+            table.add(
+                "25 ms away",
+                what,
+                median(times, name),
+                limit_s=limit_s,
+                note=f"{median(times, name) / base:.2f} x ssh srun",
+            )
+
+
+def full(table: Table, rounds: int) -> None:
+    """Every core of the cluster is taken; an agent waits in a job that began before."""
+    with Bed("slurm", "resp-full", "-n", "2", "-f") as bed:
+        bed.install()
+        begin(bed, "fe", "10.66.0.1", "fe")
+        bed.checked("fe", GSHELL, "site", "add", "here", "--lrms", "slurm", timeout=90)
+        bed.checked("fe", GSHELL, "agent", "start", "--site", "here", timeout=60)
+        waiting(bed, "fe", 1)
+        contestants = [
+            {"name": "background", "argv": run("--site", "here", "-t", "--", "hostname")},
+            {
+                "name": "direct",
+                "argv": run("--site", "here", "-t", "--", "hostname"),
+                "env": DIRECT,
+            },
+        ]
+        own = {"name": "own", "argv": OWN["slurm"]}
+        idle = bed.times("fe", rounds, [own, *contestants])
+        for _ in range(8):
+            bed.checked("fe", "sbatch", "-n1", "-o", "/dev/null", "--wrap", "sleep 1000")
+        begun = time.monotonic()
+        while "idle" in bed.checked("fe", "sinfo", "-h", "-o", "%t") or "mix" in bed.checked(
+            "fe", "sinfo", "-h", "-o", "%t"
+        ):
+            if time.monotonic() - begun > 20:
+                raise Failed("the cluster did not fill")
+            time.sleep(0.1)
+        busy = bed.times("fe", rounds, contestants)
+        waits = bed.run("fe", "timeout", "5", "srun", "hostname", timeout=20)
+        table.add(
+            "full slurm", "srun --pty hostname", None, note="waits" if waits.returncode else "ran?"
+        )
+        base = median(idle, "own")
+        for name in ("background", "direct"):
+            was, now = median(idle, name), median(busy, name)
+            table.add(
+                "full slurm",
+                f"waiting agent, {name}",
+                now,
+                now / base,
+                1.3,
+                note=f"idle: {was * 1000:.0f} ms",
+            )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", default="slurm,oar,sge,far,full")
+    parser.add_argument("--only", default="slurm,oar,sge,free,far,full")
     parser.add_argument("--json")
     options = parser.parse_args(argv)
     table = Table()
@@ -133,6 +280,14 @@ def main(argv: list[str] | None = None) -> int:
         try:
             if name in OWN:
                 near(table, name, options.rounds)
+            elif name == "free":
+                overhead(table, max(3, options.rounds // 2))
+            elif name == "far":
+                far(table, options.rounds)
+            elif name == "full":
+                full(table, options.rounds)
+            else:
+                parser.error(f"there is no row {name!r}")
         except Missing as missing:
             table.add(name, "missing", None, note=str(missing))
         except Failed as failed:

@@ -57,7 +57,10 @@ class Bed:
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(
-            [str(LAB / f"{self.kind}-down.sh"), self.name], capture_output=True, timeout=60, check=False
+            [str(LAB / f"{self.kind}-down.sh"), self.name],
+            capture_output=True,
+            timeout=60,
+            check=False,
         )
 
     def home(self, site: str = "all", user: str = "alice") -> Path:
@@ -75,7 +78,9 @@ class Bed:
     def checked(self, host: str, *argv: str, **more: Any) -> str:
         done = self.run(host, *argv, **more)
         if done.returncode:
-            raise Failed(f"{argv[:4]} on {host}: {done.returncode}: {(done.stderr or done.stdout)[-300:]}")
+            raise Failed(
+                f"{argv[:4]} on {host}: {done.returncode}: {(done.stderr or done.stdout)[-300:]}"
+            )
         return done.stdout
 
     def install(self, site: str = "all") -> None:
