@@ -194,6 +194,7 @@ class Controls:
 
     def closed(self, one: Control) -> None:
         if self.by_number.pop(one.number, None) is not None:
+            one.link.tls = None  # the big part of it, in a cycle: not left to the collector
             if one.role:
                 self._tell({"m": "down", "c": one.number})
             self._left(one)

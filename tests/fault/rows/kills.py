@@ -45,7 +45,8 @@ class Scene:
     def __init__(self, form: Form, salt: str) -> None:
         self.random = random.Random(f"{form.seed} {salt}")
         self.env = Env()
-        self.invite = self.env.start_relay()
+        self.env.start_relay()
+        self.invite = self.env.invite(uses=1000)  # a new agent for each that was killed
         self.agents = 0
         self.add_agent()
         self.known = Known(self.env)
