@@ -76,6 +76,8 @@ class BrokerShell:
         self._clean_at = 0.0
         self._people = People(desk)
         self._seen: dict[str, float] = {}  # serial -> when that was last written down
+        self._batch: list[events.Action] | None = None
+        """Decided, not yet done; None: whatever is decided is done at once."""
         self._refused: dict[str, float] = {}  # serial -> when that was last written down
         path = os.path.join(os.path.dirname(journal.path), AUDIT)
         mark = journal.meta("audit")
@@ -108,19 +110,37 @@ class BrokerShell:
         self._loop.later(TICK_S, self._tick)
 
     def _feed(self, event: events.Event) -> None:
-        self._perform(self._core.handle(event, self.now()))
+        actions = self._core.handle(event, self.now())
+        if self._batch is None:
+            self._perform(actions)
+        else:
+            self._batch += actions
+
+    def _flush(self) -> None:
+        """Do what was decided since: in one transaction, for one costs as much as a hundred."""
+        while self._batch:  # what is done may lead to more
+            actions, self._batch = self._batch, []
+            self._perform(actions)
 
     def drain(self) -> None:
         while batch := self._bus.drain():  # sends may swallow the descriptor's edge
-            self.telemetry.batch(sum(len(messages) for _, messages in batch))
-            for door, messages in batch:
-                if not messages:
-                    self._greet(door)
-                elif not door.startswith("door"):
-                    self._on_command(door, messages[0])
-                elif messages[0].get("greeting") == self._doors.get(door, ""):
-                    for message in messages[1:]:
-                        self._on_door(door, message)
+            self._batch = []
+            try:
+                self._take(batch)
+                self._flush()
+            finally:
+                self._batch = None
+
+    def _take(self, batch: list[tuple[str, list[Message]]]) -> None:
+        self.telemetry.batch(sum(len(messages) for _, messages in batch))
+        for door, messages in batch:
+            if not messages:
+                self._greet(door)
+            elif not door.startswith("door"):
+                self._on_command(door, messages[0])
+            elif messages[0].get("greeting") == self._doors.get(door, ""):
+                for message in messages[1:]:
+                    self._on_door(door, message)
 
     def _greet(self, door: str) -> None:
         if not door.startswith("door"):  # a command that wants to know how we are
@@ -133,6 +153,7 @@ class BrokerShell:
 
     def _on_command(self, door: str, message: Message) -> None:
         """Of a command on this host: only who may read the relay's directory reaches the bus."""
+        self._flush()
         up = events.ConnUp(Conn(door, 0), "client", LOCAL, "", "", "", "admin", "this host")
         if message.get("m") not in _COMMANDS:
             self._bus.send(door, [{"ok": False, "message": "this relay does not know that"}])
@@ -172,6 +193,7 @@ class BrokerShell:
                 conn = Conn(door, m["c"])
                 self._feed(events.GuestAsked(conn, user, m["msg"].get("invite"), m["from"]))
             case "enrol":
+                self._flush()
                 outcome = self._desk.enrol(m["msg"], self.now(), m["from"])
                 answer = outcome.answer
                 _log.info("enrolment: %s", answer.get("message") or answer["m"])
@@ -239,6 +261,7 @@ class BrokerShell:
         self._feed(events.Said(conn, message, drawn))
 
     def _on_ask(self, door: str, m: Message) -> None:
+        self._flush()
         known = self._journal.credential(m["k"])
         body = m["body"]
         ask = AskId(door, m["a"])
@@ -306,6 +329,7 @@ class BrokerShell:
 
     def _send(self, actions: list[events.Action]) -> None:
         out: dict[str, list[Message]] = {}
+        news: dict[str, tuple[int, list[Message]]] = {}
         for action in actions:
             match action:
                 case events.Send(conn, message):
@@ -330,9 +354,8 @@ class BrokerShell:
                 case events.Feed(conn, user, seq):
                     to, item = conn.door, {"m": "feed", "c": conn.number, "user": user,
                                            "seq": seq}  # fmt: skip
-                case events.Publish(user, seq, news):
-                    if self._events is not None:
-                        self._events.publish({"u": user, "s": seq, "e": news})
+                case events.Publish(user, seq, told):
+                    news[user] = (seq, news[user][1] + told if user in news else told)
                     continue
                 case events.Cut(att):
                     for door in self._doors:
@@ -346,6 +369,9 @@ class BrokerShell:
                 case _:
                     assert_never(action)
             out.setdefault(to, []).append(item)
+        if self._events is not None:
+            for user, (seq, told) in news.items():
+                self._events.publish({"u": user, "s": seq, "e": told})
         for door, messages in out.items():
             if not self._bus.send(door, messages):
                 self._loop.soon(lambda door=door: self._lose(door))  # type: ignore[misc]

@@ -78,12 +78,23 @@ class Viewers:
             if before > viewer.seq:
                 self._lose(viewer)
                 continue
+            out: list[bytes] = []
+            size = viewer.one.link.unsent
             for at in range(viewer.seq - before, len(events)):
-                self._give(viewer, events[at], before + at + 1, encoded)
-                if viewer.lost or number not in self._viewers:
-                    break
+                number_of = before + at + 1
+                if not viewer.pending and size < SLOW_BYTES:
+                    if number_of not in encoded:
+                        message = {"m": "event", "seq": number_of, **events[at]}
+                        encoded[number_of] = control.encode(message)
+                    out.append(encoded[number_of])
+                    size += len(out[-1])
+                else:
+                    if not self._keep(viewer, events[at], number_of):
+                        break
             else:
                 viewer.seq = seq
+            if out:
+                viewer.one.link.send(b"".join(out))
 
     def room(self, number: int) -> None:
         """All that was sent to it has left."""
@@ -97,19 +108,14 @@ class Viewers:
             key = next(iter(viewer.pending))
             viewer.one.link.send(control.encode(viewer.pending.pop(key)))
 
-    def _give(self, viewer: _Viewer, event: Message, seq: int, encoded: dict[int, bytes]) -> None:
-        link = viewer.one.link
-        message = {"m": "event", "seq": seq, **event}
-        if not viewer.pending and link.unsent < SLOW_BYTES:
-            if seq not in encoded:
-                encoded[seq] = control.encode(message)
-            link.send(encoded[seq])
-            return
+    def _keep(self, viewer: _Viewer, event: Message, seq: int) -> bool:
+        """For when it has read what is on its way; False: it is lost."""
         key = _about(event)
         viewer.pending.pop(key, None)  # the newest stands last
-        viewer.pending[key] = message
+        viewer.pending[key] = {"m": "event", "seq": seq, **event}
         if len(viewer.pending) > PENDING:
             self._lose(viewer)
+        return not viewer.lost
 
     def _lose(self, viewer: _Viewer) -> None:
         viewer.lost = True
