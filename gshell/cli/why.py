@@ -23,9 +23,9 @@ def why(parsed: Parsed) -> int:
     ]
     found = [answer for answer in answers if isinstance(answer, dict)]
     if parsed["json"]:
-        verbs._print_json("why", found if len(parsed.words) > 1 else found[0])
+        verbs.print_json("why", found if len(parsed.words) > 1 else found[0])
         return 0
-    color = verbs._color(parsed)
+    color = verbs.color_of(parsed)
     pages = ["".join(f"{line}\n" for line in page(one, time.time(), color)) for one in found]
     sys.stdout.write("\n".join(pages))
     return 0

@@ -17,12 +17,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from kit.procs import Env
-
 from gshell.errors import GshellError
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
 from gshell.net.relaylink import RelayLink
+from kit.procs import Env
 
 AHEAD = 200  # requests under way: the relay refuses from 256 on
 TARGET = 300.0  # jobs a second
@@ -73,7 +72,9 @@ def measure(jobs: int, agents: int, slots: int) -> dict[str, Any]:
         invite = env.start_relay()
         for n in range(agents):
             env.start_agent(f"agent{n}", invite, "--slots", str(slots))
-        found = next(path for path in env.home.rglob("*") if path.is_file() and "ticket" in path.name)
+        found = next(
+            path for path in env.home.rglob("*") if path.is_file() and "ticket" in path.name
+        )
         ticket = Ticket.load(found.read_text(), str(found))
         loop = Loop()
         begun = time.monotonic()
@@ -96,7 +97,9 @@ def main() -> int:
     options = parser.parse_args()
     found = measure(options.jobs, options.agents, options.slots)
     verdict = "ok" if found["right"] == found["jobs"] and found["rate"] >= TARGET else "SHORT"
-    print(f"{found['right']} of {found['jobs']} tiny jobs right, {found['rate']:.0f} jobs/s (target {TARGET:.0f})  {verdict}")
+    print(
+        f"{found['right']} of {found['jobs']} tiny jobs right, {found['rate']:.0f} jobs/s (target {TARGET:.0f})  {verdict}"
+    )
     return 0
 
 
