@@ -59,7 +59,12 @@ def on_agent_gone(b: Books, agent: Agent, why: str) -> None:
 def _check(b: Books, line: Line, job: Job) -> None:
     for name in list(job.held_at):
         agent = b.agents.get(name)
-        if agent is None or not up(agent, job) or not suits(b, line, agent):
+        if (
+            agent is None
+            or not up(agent, job)
+            or not suits(b, line, agent)
+            or not fits_time(agent, job, b.now)  # held for so long that it would end too soon now
+        ):
             b.let_go(job, name)
 
 
