@@ -602,6 +602,12 @@ class Runner:
             if known == "revoked":
                 self._fail(AuthError(str(said)))
                 return
+            if self._plan.verb == "run" and (
+                "gone" in (known, code) or (known == "none" and talk.joined)
+            ):
+                why = f"its agent has gone: {error.message}"
+                self._fail(LinkLost(why, hint="gshell jobs -a    shows what became of it"))
+                return
             if known == "none" and self._plan.job and not self._plan.share:
                 error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
             elif "gone" in (known, code):

@@ -316,7 +316,9 @@ def _agent_point(scene: Scene, tally: Tally, where: str, talk: Talk) -> None:
     scene.add_agent()  # whose program was not started yet gets this one, in its turn
     drive([talk], lambda: talk.over, f"{where}: the client to be told", 60, scene.env.logs)
     status = talk.process.returncode
-    if not hit or status == STATUS:  # not started there, or all of it was here before
+    if not hit and status == 255:  # executed, and dead before its first line
+        tally.note(where, "" if "agent has gone" in talk.said() else f"{talk.said()[-300:]!r}")
+    elif not hit or status == STATUS:  # not started there, or all of it was here before
         tally.note(where, talk.wrong())
     else:
         if status != 255 or not talk.said():
