@@ -78,6 +78,7 @@ class BrokerShell:
         self._seen: dict[str, float] = {}  # serial -> when that was last written down
         self._batch: list[events.Action] | None = None
         """Decided, not yet done; None: whatever is decided is done at once."""
+        self._open = False  # there is a round that was not concluded
         self._refused: dict[str, float] = {}  # serial -> when that was last written down
         path = os.path.join(os.path.dirname(journal.path), AUDIT)
         mark = journal.meta("audit")
@@ -110,16 +111,18 @@ class BrokerShell:
         self._loop.later(TICK_S, self._tick)
 
     def _feed(self, event: events.Event) -> None:
-        actions = self._core.handle(event, self.now())
         if self._batch is None:
-            self._perform(actions)
+            self._perform(self._core.handle(event, self.now()))
         else:
-            self._batch += actions
+            self._batch += self._core.decide(event, self.now())
+            self._open = True
 
     def _flush(self) -> None:
         """Do what was decided since: in one transaction, for one costs as much as a hundred."""
-        while self._batch:  # what is done may lead to more
-            actions, self._batch = self._batch, []
+        while self._open:  # what is done may lead to more
+            self._open = False
+            assert self._batch is not None
+            actions, self._batch = self._batch + self._core.conclude(), []
             self._perform(actions)
 
     def drain(self) -> None:
@@ -316,16 +319,18 @@ class BrokerShell:
 
     def _write(self, actions: list[events.Action]) -> None:
         entries = []
+        records: dict[tuple[str, str], Message | None] = {}
         for action in actions:
             if isinstance(action, events.Journal):
-                self._journal.put(action.table, action.key, action.value)
+                records[action.table, action.key] = action.value  # the last one counts
             elif isinstance(action, events.Audit):
                 who, verb, object, result, source, detail = action
                 entry = Entry(time.time(), who, source, verb, object, result, detail)
                 entries += self._audit.admit(entry)
         if entries:
             # The file first: after a crash it may know more than the journal, never less.
-            self._journal.put("meta", "audit", self._audit.append(entries)._asdict())
+            records["meta", "audit"] = self._audit.append(entries)._asdict()
+        self._journal.put_all(records)
 
     def _send(self, actions: list[events.Action]) -> None:
         out: dict[str, list[Message]] = {}

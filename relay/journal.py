@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ _ADOPT = """
 INSERT OR IGNORE INTO user SELECT user, 'user', '[]', MIN(made), NULL FROM credential GROUP BY user;
 INSERT OR IGNORE INTO user SELECT user, 'user', '[]', MIN(made), NULL FROM invite GROUP BY user;
 """
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _RECORDS = ("job", "agent", "share", "boots", "site", "batch", "meta")  # batch: pilots' jobs
 
 
@@ -144,12 +146,22 @@ class Journal:
     # -------------------------------------------------------------------------------------- records
 
     def put(self, table: str, key: str, value: dict[str, Any] | None) -> None:
-        assert table in _RECORDS
-        if value is None:
-            self._db.execute(f"DELETE FROM {table} WHERE key=?", (key,))  # noqa: S608
-        else:
-            text = json.dumps(value, separators=(",", ":"))
-            self._db.execute(f"REPLACE INTO {table} VALUES (?,?)", (key, text))  # noqa: S608
+        self.put_all({(table, key): value})
+
+    def put_all(self, records: Mapping[tuple[str, str], dict[str, Any] | None]) -> None:
+        """(table, key) -> record, None: there is none any more."""
+        kept: dict[str, list[tuple[str, str]]] = {}
+        gone: dict[str, list[tuple[str]]] = {}
+        for (table, key), value in records.items():
+            assert table in _RECORDS
+            if value is None:
+                gone.setdefault(table, []).append((key,))
+            else:
+                kept.setdefault(table, []).append((key, _encode(value)))
+        for table, rows in kept.items():
+            self._db.executemany(f"REPLACE INTO {table} VALUES (?,?)", rows)  # noqa: S608
+        for table, keys in gone.items():
+            self._db.executemany(f"DELETE FROM {table} WHERE key=?", keys)  # noqa: S608
 
     def records(self, table: str) -> list[dict[str, Any]]:
         """

@@ -105,6 +105,8 @@ class Agent:
         self._sessions: dict[
             str, Session
         ] = {}  # by attachment id of its opener, or "job.index" if none
+        self._steps: dict[str, dict[Session, str]] = {}  # job -> its sessions, by what key above
+        self._live: dict[Session, None] = {}  # all that run, and maybe some that do no more
         self._attachments: dict[str, Session] = {}
         self._unacknowledged: dict[str, Session] = {}
         self.draining = False
@@ -135,7 +137,7 @@ class Agent:
 
     def busy_slots(self, lane: str) -> int:
         """Each lane has all slots."""
-        running = (s for s in set(self._sessions.values()) if s.state == "running")
+        running = (s for s in self._live if s.state == "running")
         return sum(session.slots for session in running if session.lane == lane)
 
     def admit(self, session: Session, spec: StepSpec) -> None:
@@ -167,6 +169,7 @@ class Agent:
                 attachment.end(code)
             self._drop(session)
             return
+        self._live[session] = None
         session.start(spec)
 
     def _for_files(self, session: Session, spec: StepSpec) -> StepSpec:
@@ -210,6 +213,7 @@ class Agent:
         return next(iter(self._of_job({"job": job, "index": int(index or 0)})), None)
 
     def on_ended(self, session: Session) -> None:
+        self._live.pop(session, None)
         self.lanes.ended(session)
         self._unacknowledged[f"{session.job}.{session.index}"] = session
         self._uplink.say(
@@ -271,8 +275,7 @@ class Agent:
             session.cancel()  # nobody is left who could talk to it
 
     def _running(self) -> list[Step]:
-        live = {id(s): s for s in self._sessions.values() if s.state == "running"}
-        return [session.usage() for session in live.values()]
+        return [s.usage() for s in self._sessions.values() if s.state == "running"]
 
     def make_spool(self, session: Session, stream: int) -> Spool:
         size = segment_bytes(session.quota_bytes)
@@ -290,15 +293,26 @@ class Agent:
             session.retry_logs()
 
     def _unused(self, session: Session) -> None:
-        opener = next((id for id, s in self._sessions.items() if s is session), "")
+        opener = self._steps.get(session.job, {}).get(session, "")
         self._uplink.say({"m": "unused", "job": session.job, "index": session.index, "att": opener})
         self._drop(session)
 
     def _drop(self, session: Session) -> None:
         session.forget()
-        for table in (self._sessions, self._attachments, self._unacknowledged):
-            for key in [key for key, value in table.items() if value is session]:
-                del table[key]
+        self._live.pop(session, None)
+        steps = self._steps.get(session.job, {})
+        self._sessions.pop(steps.pop(session, ""), None)
+        if not steps:
+            self._steps.pop(session.job, None)
+        step = f"{session.job}.{session.index}"
+        if self._unacknowledged.get(step) is session:
+            del self._unacknowledged[step]
+        for att in [att for att, value in self._attachments.items() if value is session]:
+            del self._attachments[att]
+
+    def _add(self, key: str, session: Session) -> None:
+        self._sessions[key] = session
+        self._steps.setdefault(session.job, {})[session] = key
 
     # -- from the relay
 
@@ -386,11 +400,7 @@ class Agent:
 
     def _of_job(self, message: dict[str, Any]) -> list[Session]:
         job, index = str(message.get("job")), message.get("index")
-        return [
-            s
-            for s in set(self._sessions.values())
-            if s.job == job and (index is None or s.index == index)
-        ]
+        return [s for s in self._steps.get(job, ()) if index is None or s.index == index]
 
     def _expect(self, message: dict[str, Any]) -> None:
         att = str(message["att"])
@@ -445,7 +455,7 @@ class Agent:
             return
         session = Session(self, job, index, size, user)
         _take_lane(session, message)
-        self._sessions[key] = session
+        self._add(key, session)
         try:
             spec = StepSpec.parse(message.get("spec") or {})
         except RemoteProtocolError as error:
@@ -493,7 +503,7 @@ class Agent:
             if session.beside:
                 beside, _, part = session.beside.partition(".")
                 session.workdir = self.workdirs.path(beside, int(part or 0))
-            self._sessions[att] = session
+            self._add(att, session)
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
         else:
             found = self._of_job(expect)

@@ -74,6 +74,7 @@ class Uplink:
         self._joined: set[Link] = set()  # data links: whoever owns them does not look at the clock
         self._park_key = b""
         self._spares: dict[Link, _Spare] = {}
+        self._said: list[bytes] = []  # in this round
         self._wanted = 2
         self._heard_at = 0.0
         self._closed = False
@@ -92,14 +93,23 @@ class Uplink:
         self._closed = True
         self._drop_spares()
         if self._link is not None:
+            self._tell()
             self._link.close()
             self._link = None
 
     def say(self, message: dict[str, Any]) -> None:
-        """Send to the broker if registered; else it is dropped: what matters is in the next
-        hello."""
+        """Send to the broker if registered, when this round of the loop ends; else it is dropped:
+        what matters is in the next hello."""
         if self._link is not None and self.welcomed:
-            self._link.send(control.encode(message))
+            if not self._said:
+                self._loop.soon(self._tell)
+            self._said.append(control.encode(message))
+
+    def _tell(self) -> None:
+        """What was said in one round goes out in one piece."""
+        said, self._said = self._said, []
+        if said and self._link is not None and self.welcomed:
+            self._link.send(b"".join(said))
 
     def relay_time(self) -> float:
         """Seconds since the epoch, by the relay's clock as far as we know it."""
@@ -139,6 +149,7 @@ class Uplink:
 
     def _lost(self, error: GshellError) -> None:
         self._link = None
+        self._said.clear()
         was_welcomed, self.welcomed = self.welcomed, False
         if self._closed:
             return

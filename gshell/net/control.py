@@ -11,13 +11,14 @@ TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Any
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: that costs as much as a use
 _HEAD = struct.Struct("!I")
 MAX_FROM_PEER_BYTES = 1 << 18  # what a relay accepts: an argv and an environment fit
 MAX_FROM_RELAY_BYTES = 1 << 24  # what a client accepts: ten thousand jobs fit
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _encode(message).encode()
     return _HEAD.pack(len(body)) + body
 
 
@@ -47,7 +48,7 @@ class ControlDecoder:
                 break
             at += _HEAD.size
             try:
-                message = json.loads(bytes(buffer[at : at + size]))
+                message = json.loads(buffer[at : at + size].decode())
             except (ValueError, RecursionError):
                 raise RemoteProtocolError("bad-json", "control message") from None
             if not isinstance(message, dict):

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import os
 
+_machine_id = ""
+
 
 def machine_id() -> str:
     """Equal in two processes iff they run as one user on one machine in one file system."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot = file.read().strip()
-    except OSError:
-        boot = os.uname().nodename
-    root = os.stat("/")
-    return f"{boot}:{root.st_dev}:{root.st_ino}:{os.getuid()}"
+    global _machine_id
+    if not _machine_id:  # asked for with every step, and always the same
+        try:
+            with open("/proc/sys/kernel/random/boot_id") as file:
+                boot = file.read().strip()
+        except OSError:
+            boot = os.uname().nodename
+        root = os.stat("/")
+        _machine_id = f"{boot}:{root.st_dev}:{root.st_ino}:{os.getuid()}"
+    return _machine_id
 
 
 _core_limit: tuple[int, int] | None = None  # as we were started

@@ -1,7 +1,8 @@
 """Who runs where: the decisions, and nothing but them.
 
 `Broker.handle(event, now)` returns the actions that a shell performs (`relay.brokerd`), journal
-records first. No I/O, no clock, no randomness in here: whole days are tested in milliseconds.
+records first; of many events that came together `decide` and one `conclude` do the same. No I/O, no
+clock, no randomness in here: whole days are tested in milliseconds.
 
 Read in this order: `states` (a job's life), `model` (what is remembered), `events` (what comes in,
 what goes out), `core` (the dispatch), `books` (all that one broker knows), `markets` (who waits and

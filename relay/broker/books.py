@@ -100,7 +100,7 @@ class Books:
         self.joined_queue: set[str] = set()  # ... because a job of theirs has come
         self.scaled_at: dict[str, float] = {}
         self.unfit: dict[tuple[str, object], float] = {}  # (site, kind of job) -> since when
-        self.next_id = 1
+        self.next_id = self.next_id_written = 1
         self.next_pilot = 1
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -171,7 +171,6 @@ class Books:
         """Never the same number twice, restarts included."""
         number = self.next_id
         self.next_id = number + 1
-        self.out.append(Journal("meta", "next_id", {"value": self.next_id}))
         return number
 
     def add_job(self, job: Job) -> None:
@@ -219,6 +218,9 @@ class Books:
         self.unwritten[job.id] = self.touched_jobs[job.id] = job
 
     def write(self) -> None:
+        if self.next_id != self.next_id_written:
+            self.next_id_written = self.next_id
+            self.out.append(Journal("meta", "next_id", {"value": self.next_id}))
         for job in self.unwritten.values():
             self.out.append(Journal("job", str(job.id), job.record()))
         for key, site in self.unwritten_sites.items():

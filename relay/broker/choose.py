@@ -56,13 +56,13 @@ def choose(
 
 def possible(b: Books, market: Market, line: Line, job: Job) -> bool:
     """Could it run if everything were idle?"""
-    able = [
+    found = (
         a for a in market.agents.values()
         if up(a, job) and suits(b, line, a) and fits_time(a, job, b.now)
-    ]  # fmt: skip
+    )  # fmt: skip
     if job.size == 1:
-        return bool(able)
-    able.sort(key=lambda a: -a.slots)
+        return next(found, None) is not None
+    able = sorted(found, key=lambda a: -a.slots)
     taken: set[str] = set()
     for index in _order(job):
         member = job.members[index]

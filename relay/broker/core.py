@@ -73,6 +73,11 @@ class Broker:
         self.books.luck = luck
 
     def handle(self, event: Event, now: float) -> list[Action]:
+        """One event, as a round of its own."""
+        return [*self.decide(event, now), *self.conclude()]
+
+    def decide(self, event: Event, now: float) -> list[Action]:
+        """One event of several that are one round: nothing is done before its ``conclude``."""
         b = self.books
         b.now = now
         b.out = []
@@ -81,6 +86,12 @@ class Broker:
         after.settle(b)
         places.settle(b)
         autoscale.run(b)
+        return b.out
+
+    def conclude(self) -> list[Action]:
+        """The end of a round: what has changed in it is written down and told, each thing once."""
+        b = self.books
+        b.out = []
         b.write()
         feed.publish(b)
         return b.out
@@ -221,7 +232,7 @@ class Broker:
         b = self.books
         b.now = now
         b.out = []
-        b.next_id = next_id
+        b.next_id = b.next_id_written = next_id
         b.withdrawn = set(withdrawn)
         b.groups_of = dict(groups)
         fairshare.restore(b, usage or {})

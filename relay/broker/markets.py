@@ -202,22 +202,28 @@ class Market:
             if len(self.facts) > _FACTS:
                 del self.facts[next(iter(self.facts))]
             self.untried = True
-        else:
+        if not line.jobs:
+            line.jobs[job.id] = None
+            self._step_in(line)
+        elif job.id > next(reversed(line.jobs)):
+            line.jobs[job.id] = None
+        else:  # it comes back, and keeps its turn
             self._step_out(line)
-        last = next(reversed(line.jobs)) if line.jobs else 0
-        line.jobs[job.id] = None
-        if job.id < last:  # it comes back, and keeps its turn
+            line.jobs[job.id] = None
             for other in sorted(i for i in line.jobs if i > job.id):
                 line.jobs.move_to_end(other)
-        self._step_in(line)
+            self._step_in(line)
         if job.gathers:
             self.gathering[job.id] = job
         return line
 
     def leave(self, job: Job, line: Line) -> None:
+        self.gathering.pop(job.id, None)
+        if line.first != job.id:
+            del line.jobs[job.id]
+            return
         self._step_out(line)
         del line.jobs[job.id]
-        self.gathering.pop(job.id, None)
         if line.jobs:
             self._step_in(line)
             return
@@ -266,7 +272,9 @@ class Market:
         first (``share``), of a user's the oldest. Who takes a line's first job away, or puts it to
         sleep, is given what is next then."""
         for rows in self.rows:
-            if not rows:
+            if len(rows) < 2:
+                for user in list(rows):
+                    yield from self._of_one(rows, user)
                 continue
             heap = [(share(user), row[0][0], user, 0) for user, row in rows.items()]
             heapq.heapify(heap)
@@ -280,6 +288,15 @@ class Market:
                     at += at < len(row) and row[at] is place
                 if at < len(row):
                     heapq.heappush(heap, (share(user), row[at][0], user, at))
+
+    @staticmethod
+    def _of_one(rows: dict[str, list[tuple[int, Line]]], user: str) -> Iterator[Line]:
+        at = 0
+        while at < len(row := rows.get(user, ())):
+            place = row[at]
+            yield place[1]
+            row = rows.get(user, ())
+            at += at < len(row) and row[at] is place
 
 
 def _number(place: tuple[int, Line]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from relay.broker.events import AskId, Conn, Message
@@ -267,12 +268,14 @@ class Member:
     """What came of the stage-out: ``files``, ``bytes``, ``missing``, ``error``."""
 
     def record(self) -> Message:
-        return {name: value for name in _MEMBER if (value := getattr(self, name)) not in ("", None)}
+        values = zip(_MEMBER, _facts(self), strict=True)
+        return {name: value for name, value in values if value is not None and value != ""}
 
 
 _MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
            "signal", "error", "lane", "archive", "archived", "unarchived", "staged",
            "output")  # fmt: skip
+_facts = attrgetter(*_MEMBER)
 
 
 @dataclass(slots=True)
@@ -360,7 +363,7 @@ class Job:
 
     @property
     def started(self) -> bool:
-        return self.state.value >= JobState.ACTIVE.value
+        return self.state.started
 
     @property
     def shown(self) -> bool:
@@ -397,8 +400,8 @@ class Job:
             "id": self.id, "user": self.user, "created_at": self.created_at,
             "state": self.state.name, "members": [m.record() for m in self.members],
         }  # fmt: skip
-        for name in _JOB_EXTRAS:
-            if value := getattr(self, name):
+        for name, value in zip(_JOB_EXTRAS, _extras(self), strict=True):
+            if value:
                 out[name] = value
         if self.lane != "batch":
             out["lane"] = self.lane
@@ -429,6 +432,7 @@ class Job:
 _JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
                "canceled", "joined", "beside", "service", "stage", "depot", "sandbox", "deep",
                "shallow", "tokens", "pending", "note")  # fmt: skip
+_extras = attrgetter(*_JOB_EXTRAS)
 
 
 @dataclass(slots=True)

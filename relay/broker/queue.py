@@ -41,19 +41,23 @@ def place(b: Books, market: Market, placed: Placed) -> None:
     guards: list[Line] = []
     _settle(b)
     shares = fairshare.share if market.agents and _pooled(market) else _alike
+    room = _has_room(market)
     for line in market.in_order(lambda user: shares(b, user)):
-        if line.rank != WEIGHTLESS and not (_has_room(market) or market.gathering):
+        if line.rank != WEIGHTLESS and not room:
             break
         if market.epoch != epoch:
             untried, epoch = True, market.epoch
         if not untried and not gained:
             break
         job = b.jobs[line.first]
-        places = _try(b, market, line, job, guards, gained)
+        # Most lines are of no concern to the few agents with more room: there are only guards.
+        concerned = line.tried != market.epoch or _suited(b, line, gained)
+        places = _try(b, market, line, job, guards, gained) if concerned else None
         if places is not None:
             hold(b, job, places)
             _settle(b)
             placed(b, job)
+            room = _has_room(market)
             continue
         if line.tried != market.epoch or line.guard is None:
             line.tried = market.epoch
@@ -67,23 +71,22 @@ def place(b: Books, market: Market, placed: Placed) -> None:
         guards.append(line)
         if len(guards) >= b.settings.depth:
             break
-        gained = {
-            name: agent for name, agent in gained.items()
-            if line.guard is None or line.guard.agents is not None
-            or agent.held or agent.shared_room > 0
-            or backfill.allows(b, line, agent, job, 1)
-        }  # fmt: skip
+        if concerned:
+            gained = {
+                name: agent for name, agent in gained.items()
+                if line.guard is None or line.guard.agents is not None
+                or agent.held or agent.shared_room > 0
+                or backfill.allows(b, line, agent, job, 1)
+            }  # fmt: skip
     # Placing frees nothing: whoever was reached has been tried, and the others have to wait.
 
 
 def _try(
     b: Books, market: Market, line: Line, job: Job, guards: list[Line], gained: dict[str, Agent]
 ) -> list[Place] | None:  # fmt: skip
-    fresh = line.tried != market.epoch
-    if not fresh and not any(suits(b, line, agent) for agent in gained.values()):
-        return None
     if job.gathers:
         return holds.gather(b, market, line, job, guards)
+    fresh = line.tried != market.epoch
     return choose(b, market, line, job, guards, None if fresh or job.size > 1 else gained)
 
 
@@ -115,8 +118,17 @@ def _look_around(b: Books, market: Market) -> None:
         market.again()
 
 
+def _suited(b: Books, line: Line, agents: dict[str, Agent]) -> bool:
+    return any(suits(b, line, agent) for agent in agents.values())
+
+
 def _has_room(market: Market) -> bool:
-    return market.rooms.largest() > 0 or bool(market.held) or market.shared.largest() > 0
+    """For anybody; a co-allocation looks at more than that."""
+    return (
+        market.rooms.largest() > 0
+        or bool(market.held or market.gathering)
+        or market.shared.largest() > 0
+    )
 
 
 def _pooled(market: Market) -> bool:

@@ -263,7 +263,6 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         job.beside, job.service = text(message, "beside", 32), text(message, "service", 32)
         if job_id >= b.next_id:
             b.next_id = job_id + 1
-            b.out.append(Journal("meta", "next_id", {"value": b.next_id}))
         b.add_job(job)
     while len(job.members) <= index:
         job.members.append(Member())

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from gshell.errors import UsageError
@@ -73,9 +74,9 @@ class Wants:
             UsageError: a field makes no sense; the message says which, and what was possible.
         """
         found = {}
-        for name, read in _READERS.items():
-            value = message.get(name)
-            if value is not None:
+        for name, value in message.items():
+            read = _READERS.get(name)
+            if read is not None and value is not None:
                 found[name] = read(name, value)
         if not found:
             return NOTHING
@@ -87,9 +88,8 @@ class Wants:
     def record(self) -> Message:
         """Only what was said: most jobs say nothing."""
         out: Message = {}
-        for name in FIELDS:
-            value = getattr(self, name)
-            if value not in (None, "", 0, (), {}) or (name in ("loss", "fuzzy") and value == 0):
+        for name, value in zip(FIELDS, _values(self), strict=True):
+            if value or (value is not None and name in ("loss", "fuzzy")):
                 out[name] = list(value) if isinstance(value, tuple) else value
         return out
 
@@ -222,5 +222,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "parent": job_id,
 }
 FIELDS = tuple(f.name for f in dataclasses.fields(Wants))
+_values = attrgetter(*FIELDS)
 NOTHING = Wants()
 """What a job wants that said nothing."""

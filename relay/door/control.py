@@ -38,7 +38,7 @@ _log = logging.getLogger("relay.door")
 class Control:
     """One control connection, known to the broker from ``up`` to ``down``."""
 
-    __slots__ = ("_decoder", "agent_id", "hub", "link", "number", "pings", "quiet", "role",
+    __slots__ = ("_decoder", "agent_id", "hub", "link", "number", "out", "pings", "quiet", "role",
                  "spent", "unanswered", "user", "wasted")  # fmt: skip
 
     def __init__(self, hub: Controls, number: int, sock: socket.socket) -> None:
@@ -51,6 +51,7 @@ class Control:
         self.pings = False  # it promises to be heard
         self.quiet = 0  # sweeps since it was
         self.unanswered = 0
+        self.out: list[bytes] = []  # for it, until the end of this round
         self._decoder = control.ControlDecoder(STRANGER_BYTES)
         self.link = Link(hub.loop, sock, self, Tls(hub.context, server_side=True))
 
@@ -115,6 +116,7 @@ class Controls:
         self.room: Callable[[int], None] = lambda number: None  # all that was sent to it has left
         self._numbers = 0
         self.by_number: dict[int, Control] = {}
+        self._unsent: dict[int, Control] = {}  # those to whom something was said in this round
         self._sweep()
 
     def _sweep(self) -> None:
@@ -171,8 +173,20 @@ class Controls:
             one.wasted = limits.REFUSED
         if "re" in message or message.get("m") == "welcome":
             one.unanswered -= 1
-        one.link.send(control.encode(message))
-        self._check_taken(one)
+        one.out.append(control.encode(message))
+        self._unsent[one.number] = one
+
+    def flush(self) -> None:
+        """What the broker said in this round goes out, to each in one piece."""
+        unsent, self._unsent = self._unsent, {}
+        for one in unsent.values():
+            self._flush(one)
+
+    def _flush(self, one: Control) -> None:
+        if one.out:
+            out, one.out = one.out, []
+            one.link.send(b"".join(out))
+            self._check_taken(one)
 
     def _check_taken(self, one: Control) -> None:
         if one.link.unsent > UNSENT_BYTES:
@@ -182,6 +196,8 @@ class Controls:
     def close_number(self, number: int) -> None:
         """So that what was sent before arrives."""
         one = self.by_number.get(number)
+        if one is not None:
+            self._flush(one)
         if one is not None and not one.link.closed:
             one.link.closed = True  # its socket is ours now
             self.loop.remove(one.link.sock.fileno())

@@ -123,6 +123,7 @@ class Door:
     def _drain(self) -> None:
         for message in self._bus.drain():
             self._obey(message)
+        self.controls.flush()
         if self._out:
             self._soon()
 

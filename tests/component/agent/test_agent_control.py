@@ -51,7 +51,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def run(agent: Any) -> Session:
     """A step with a writer and a watcher."""
     session = Session(agent, "1", 0, 1, "alice")
-    agent._sessions[A] = session
+    agent._add(A, session)
     for att, rights in ((A, "rw"), (B, "rw")):
         attachment = Attachment(session, att, "alice", rights, wire.Peer(client=False))
         attachment.credential = f"key-of-{att[0]}"

@@ -22,7 +22,8 @@ def agent(**spec):
     one = Agent.__new__(Agent)
     one._ticket = types.SimpleNamespace(user="me")
     one._facts = types.SimpleNamespace(pool="")
-    one._sessions = {"a": Step(StepSpec.parse({"argv": ["x"], **spec}))}
+    one._sessions, one._steps = {}, {}
+    one._add("a", Step(StepSpec.parse({"argv": ["x"], **spec})))
     return one
 
 
