@@ -41,8 +41,12 @@ def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator
     if isinstance(position, int) and position > 0:
         ahead = position - 1
         yield f"  {ahead} of yours ahead of it" if ahead else "  first of yours in the queue"
-        yield f"  starts {when(answer.get('eta'), now)}"
     missing = _items(answer, "missing")
+    eta = answer.get("eta")
+    if isinstance(eta, int | float):
+        yield f"  starts {when(eta, now)}"
+    elif not missing and any(one.get("for") == "slots" for one in _items(answer, "waits")):
+        yield "  nobody can say when: what runs did not say how long it takes"
     if missing:
         yield ""
         yield painted("nobody offers", "bold", color)
@@ -55,22 +59,21 @@ def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator
         yield painted("it waits for", "bold", color)
         for one in waits:
             at = one.get("eta")
-            yield f"  {one.get('text')}" + (f" ({when(at, now)})" if at is not None else "")
+            known = f" ({when(at, now)})" if isinstance(at, int | float) else ""
+            yield f"  {one.get('text')}{known}"
     alternatives = _items(answer, "now")
     if alternatives:
         yield ""
-        yield painted("would start now", "bold", color)
+        yield painted("you can type", "bold", color)
         for one in alternatives:
             yield f"  {one.get('command')}"
             yield f"      {one.get('change')}"
 
 
-def when(at: object, now: float) -> str:
+def when(at: float, now: float) -> str:
     """A time as a person says it; what is not known is not guessed."""
     from gshell.client.render import duration_text
 
-    if not isinstance(at, int | float):
-        return "nobody can say when: what runs did not say how long it takes"
     if at <= now + 1:
         return "at once"
     clock = time.strftime("%H:%M" if at - now < 72000 else "%a %H:%M", time.localtime(at))

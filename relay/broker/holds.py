@@ -10,7 +10,7 @@ from __future__ import annotations
 from relay.broker import backfill
 from relay.broker.books import Books
 from relay.broker.choose import Guards, Place, lane_there, up
-from relay.broker.markets import Line, Market, member_fits
+from relay.broker.markets import Line, Market, member_fits, sites_of
 from relay.broker.matching import suits
 from relay.broker.model import Agent, Job
 from relay.broker.supply import fits_time
@@ -34,6 +34,17 @@ def gather(b: Books, market: Market, line: Line, job: Job, guards: Guards) -> li
         places.append(Place(agent, lane))
     release(b, job)
     return places
+
+
+def lacking(job: Job) -> dict[str, int]:
+    """Of how many members the place is still missing, by the site where it has to be."""
+    found: dict[str, int] = {}
+    have = set(job.held_at.values())
+    for index in range(job.size):
+        if index not in have:
+            site = sites_of(job, index)
+            found[site] = found.get(site, 0) + 1
+    return found
 
 
 def release(b: Books, job: Job, why: str = "") -> None:

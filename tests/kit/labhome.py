@@ -141,6 +141,12 @@ class Started:
         assert status == 0, f"{status}\n{self.printed}{self.said}{self._place.logs()}"
         return self.printed
 
+    def interrupt(self):
+        """What Ctrl-C does to the newest `gshell run` there."""
+        cluster, host = self._place.cluster, self._place.host
+        pid = cluster.run(host, "pgrep", "-n", "-u", "alice", "-f", "front.py run").stdout.strip()
+        cluster.run(host, "kill", "-INT", pid)
+
     def end(self):
         if self.process.poll() is None:
             self.process.kill()

@@ -96,8 +96,9 @@ def held(place):
     return [a["site"] for a in place.json("agents") if a["state"] == "waiting"]
 
 
-def big_job(place):
-    return next(job for job in place.json("jobs") if job["tasks"] > 4)
+def pilots(place, *sites):
+    """{site: its newest pilot that lives}"""
+    return {p["site"]: p for p in place.json("pilots") if p["site"] in sites}
 
 
 def test_it_starts_with_its_last_agent_and_short_jobs_use_what_is_kept_for_it_meanwhile(
@@ -123,3 +124,76 @@ def test_it_starts_with_its_last_agent_and_short_jobs_use_what_is_kept_for_it_me
     print(f"started {first_task - last:.3f} s after the last agent")
     print(big.said)
     assert first_task - last < STARTS_WITHIN_S
+
+
+def test_it_is_given_up_with_ctrl_c_and_nothing_stays_behind(place, start):
+    """Its hold ends at once, and so, soon, does the pilot that nobody waits for now."""
+    occupy(place, "b", 120)
+    big = start("run", *TWO_TIMES_FOUR, "--", "true")
+    until(
+        lambda: "1 of its 2 agents" in big.said,
+        "its agent at a",
+        PATIENCE_S,
+        lambda: big.said + place.logs(),
+    )
+    big.interrupt()
+    assert big.wait() == 130, big.said
+    assert not place.json("jobs")
+    assert place.run("run", "--site", "a", "-n", "4", "--", "hostname").stdout.startswith(
+        "a-n"
+    )  # no hold, no wait
+    until(
+        lambda: [p["site"] for p in place.json("pilots")] == ["a"],
+        "b's pilot to go",
+        PATIENCE_S,
+        place.logs,
+    )
+    assert "gshell" not in place.cluster.run("b-fe", "squeue", "-h", "-o", "%j").stdout
+
+
+def test_the_death_of_a_partner_before_the_start_has_another_one_looked_for(place, start):
+    occupy(place, "b", LATE_S)
+    big = start("run", *TWO_TIMES_FOUR, "--", "hostname")
+    until(
+        lambda: "1 of its 2 agents" in big.said,
+        "its agent at a",
+        PATIENCE_S,
+        lambda: big.said + place.logs(),
+    )
+    dead = pilots(place, "a")["a"]
+    place.cluster.run("a-fe", "scancel", dead["lrms_id"])
+    until(
+        lambda: "another one is looked for" in big.said,
+        "the news",
+        PATIENCE_S,
+        lambda: big.said + place.logs(),
+    )
+    hosts = big.succeeds().split()
+    print(big.said)
+    assert sorted(host[0] for host in hosts) == [*"aaaabbbb"]
+    assert pilots(place, "a")["a"]["pilot"] != dead["pilot"]
+    assert dead["pilot"] in big.said
+
+
+def test_the_death_of_a_partner_after_the_start_fails_the_job_with_the_reason(place, start):
+    big = start("run", *TWO_TIMES_FOUR, "-l", "--", "sh", "-c", "echo up; exec sleep 1000")
+    until(
+        lambda: big.printed.count("up") == 8,
+        "it to run",
+        PATIENCE_S,
+        lambda: big.said + place.logs(),
+    )
+    dead = pilots(place, "b")["b"]
+    place.cluster.run("b-fe", "scancel", dead["lrms_id"])
+    assert big.wait() not in (0, None)
+    print(big.said)
+    job = until(lambda: [j for j in place.json("jobs", "-a") if j["state"] == "FAILED"], "it to fail", PATIENCE_S,
+                place.logs)[-1]  # fmt: skip
+    print(job["error"], big.process.returncode)
+    assert dead["pilot"] in job["error"]
+    assert dead["pilot"] in big.said
+    why = place.run("why", job["id"]).stdout
+    assert dead["pilot"] in why
+    print(why)
+    until(lambda: not place.cluster.run("a-n1", "pgrep", "-u", "alice", "sleep").stdout
+          and not place.cluster.run("a-n2", "pgrep", "-u", "alice", "sleep").stdout, "the other half's end")  # fmt: skip
