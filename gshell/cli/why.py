@@ -17,11 +17,19 @@ from gshell.errors import UsageError
 def why(parsed: Parsed) -> int:
     if not parsed.words:
         raise UsageError("gshell why needs a job id", hint="gshell jobs")
+    from gshell.cli import launch
+    from gshell.client import waitnote
+    from gshell.net.relaylink import ask
+
+    ticket = launch.ticket_for(parsed)
     answers = [
-        verbs._ask(parsed, {"m": "why", "job": verbs._job_id(word)}).get("why")
-        for word in parsed.words
+        ask(ticket, {"m": "why", "job": verbs._job_id(word)}).get("why") for word in parsed.words
     ]
     found = [answer for answer in answers if isinstance(answer, dict)]
+    for answer in found:
+        for one in _items(answer, "now"):
+            job, command = str(answer.get("job")), str(one.get("command"))
+            one["command"] = waitnote.complete(ticket.pin, job, command)
     if parsed["json"]:
         verbs.print_json("why", found if len(parsed.words) > 1 else found[0])
         return 0
