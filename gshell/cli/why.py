@@ -11,7 +11,7 @@ from typing import Any
 
 from gshell.cli import verbs
 from gshell.cli.options import Parsed
-from gshell.errors import UsageError
+from gshell.errors import BrokerError, UsageError
 
 
 def why(parsed: Parsed) -> int:
@@ -19,24 +19,31 @@ def why(parsed: Parsed) -> int:
         raise UsageError("gshell why needs a job id", hint="gshell jobs")
     from gshell.cli import launch
     from gshell.client import waitnote
+    from gshell.client.render import error_text
     from gshell.net.relaylink import ask
 
     ticket = launch.ticket_for(parsed)
-    answers = [
-        ask(ticket, {"m": "why", "job": verbs._job_id(word)}).get("why") for word in parsed.words
-    ]
-    found = [answer for answer in answers if isinstance(answer, dict)]
-    for answer in found:
+    jobs, found, status = [verbs._job_id(word) for word in parsed.words], [], 0
+    for job in jobs:
+        try:
+            answer = ask(ticket, {"m": "why", "job": job}).get("why")
+        except BrokerError as error:
+            status = 1
+            sys.stderr.write(error_text(error, False))
+            continue
+        if not isinstance(answer, dict):
+            continue
         for one in _items(answer, "now"):
-            job, command = str(answer.get("job")), str(one.get("command"))
-            one["command"] = waitnote.complete(ticket.pin, job, command)
+            one["command"] = waitnote.complete(ticket.pin, job, str(one.get("command")))
+        found.append(answer)
     if parsed["json"]:
-        verbs.print_json("why", found if len(parsed.words) > 1 else found[0])
-        return 0
+        if found or len(jobs) > 1:
+            verbs.print_json("why", found if len(jobs) > 1 else found[0])
+        return status
     color = verbs.color_of(parsed)
     pages = ["".join(f"{line}\n" for line in page(one, time.time(), color)) for one in found]
     sys.stdout.write("\n".join(pages))
-    return 0
+    return status
 
 
 def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator[str]:
@@ -61,7 +68,11 @@ def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator
         width = max(len(str(one.get("what"))) for one in missing)
         for one in missing:
             yield f"  {one.get('what'):<{width}}  {one.get('wanted')}   nearest: {one.get('best')}"
-    waits = [one for one in _items(answer, "waits") if one.get("text") != answer.get("text")]
+    waits = [
+        one
+        for one in _items(answer, "waits")
+        if one.get("text") != answer.get("text") and (one.get("eta") is not None or not missing)
+    ]
     if waits:
         yield ""
         yield painted("it waits for", "bold", color)

@@ -13,7 +13,7 @@ from relay.broker.choose import choose
 from relay.broker.events import Message
 from relay.broker.markets import Line, rank_of, shape_of
 from relay.broker.model import Agent, Job
-from relay.broker.supply import MARGIN_S
+from relay.broker.supply import MARGIN_S, fits_time
 from relay.broker.wants import size, span
 
 TYPED_S = 60.0  # until a person has read and typed a command
@@ -79,7 +79,7 @@ def _variants(b: Books, job: Job) -> Iterator[Variant]:
         what = "in the interactive lane: a batch job beside it keeps a part of the cores"
         yield same._replace(change=what, lane="interactive")
     yield from _less(b, job, up)
-    able = sum(1 for a in up if a.room >= same.tasks)
+    able = sum(1 for a in up if a.room >= same.tasks and fits_time(a, job, b.now))
     if 0 < able < job.size:
         what = f"{able} agent{'s' if able > 1 else ''} instead of {job.size}"
         yield same._replace(change=what, size=able)
@@ -98,11 +98,12 @@ def _less(b: Books, job: Job, up: list[Agent]) -> Iterator[Variant]:
     if 0 < room < same.tasks:
         what = f"{room} slot{'s' if room > 1 else ''} instead of {same.tasks}"
         yield same._replace(change=what, tasks=room)
-    memory = max((a.memory_bytes for a in there if a.room >= same.tasks), default=0) >> 20 << 20
+    roomy = [a for a in there if a.room >= min(same.tasks, room)]
+    memory = max((a.memory_bytes for a in roomy), default=0) >> 20 << 20
     if 0 < memory < same.memory:
         what = f"{size(memory)} of memory instead of {size(same.memory)}"
         yield same._replace(change=what, memory=memory)
-    left = max((a.ends_at or 0.0 for a in there if a.room >= same.tasks), default=0.0)
+    left = max((a.ends_at or 0.0 for a in roomy), default=0.0)
     left = (left - b.now - MARGIN_S - TYPED_S) // 60 * 60
     if 0 < left < same.walltime:
         what = f"for {span(left)} instead of {span(same.walltime)}: its agents end then"

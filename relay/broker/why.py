@@ -137,12 +137,20 @@ def _unsuited(b: Books, job: Job) -> str:
     tasks = max(m.tasks for m in job.members)
     if tasks > largest and not job.weightless:
         return f"it needs {tasks} slots on one agent; the largest agent has {largest}"
-    for one in _missing(b, job):
-        if one["what"] != "agents":
-            return f"it wants {one['what']} {one['wanted']}; the nearest offer is {one['best']}"
+    if lacks := _lacks(b, job):
+        return lacks
     if job.size > 1:
         return f"it needs {job.size} agents with enough slots; {len(up)} are connected"
     return "no agent that is connected meets all that it asks for"
+
+
+def _lacks(b: Books, job: Job) -> str:
+    """The first requirement that nobody meets."""
+    for one in _missing(b, job):
+        if one["what"] != "agents":
+            what = "" if one["what"] == "requirement" else f"{one['what']} "
+            return f"nobody offers {what}{one['wanted']}; nearest: {one['best']}"
+    return ""
 
 
 def _gathering(b: Books, job: Job) -> str:
@@ -155,15 +163,15 @@ def _gathering(b: Books, job: Job) -> str:
             return f"there is no site {name} of yours; gshell sites"
     parts = [f"{n} at {site}" if site else f"{n} more" for site, n in missing.items()]
     rest = f"waits for {' and '.join(parts)}"
-    lacks = "" if any(missing) else _unsuited(b, job)
-    coming = outlook.explain(b, job, missing)
     if have:
-        rest = f"{have} of its {job.size} agents {'is' if have == 1 else 'are'} kept for it, {rest}"
+        rest = f"{have} of its {job.size} agents {'is' if have == 1 else 'are'} kept for it; {rest}"
+    elif any(missing):
+        rest += f" of its {job.size} agents"
     else:
-        rest = (
-            f"{rest} of its {job.size} agents" if any(missing) else f"waits for {job.size} agents"
-        )
-    return "; ".join(filter(None, (rest, lacks, coming[0] if coming else "")))
+        rest = f"waits for {job.size} agents"
+    known = outlook.explain(b, job, missing)
+    more = "" if outlook.coming(b, job, missing) else _lacks(b, job)
+    return ": ".join(filter(None, (rest, more or (known[0] if known else ""))))
 
 
 def _up_at(b: Books, job: Job, site: str) -> bool:
