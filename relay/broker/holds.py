@@ -62,21 +62,28 @@ def on_agent_gone(b: Books, agent: Agent, why: str) -> None:
         job = b.jobs.get(job_id)
         if job is not None:
             b.let_go(job, agent.id)
-            where = f" at {agent.site}" if agent.site else ""
-            job.note = f"agent {agent.id}{where} {why}; another one is looked for"
-            b.changed.add(job.user)
+            _another(b, job, agent.id, agent.site, why)
 
 
 def _check(b: Books, line: Line, job: Job) -> None:
     for name in list(job.held_at):
         agent = b.agents.get(name)
-        if (
-            agent is None
-            or not up(agent, job)
-            or not suits(b, line, agent)
-            or not fits_time(agent, job, b.now)  # held for so long that it would end too soon now
-        ):
+        why = ""
+        if agent is None or not up(agent, job):
+            why = "is about to end"
+        elif not suits(b, line, agent):
+            why = "is not what it was"
+        elif not fits_time(agent, job, b.now):  # held for so long that it would end too soon now
+            why = "has too little time left by now"
+        if why:
             b.let_go(job, name)
+            _another(b, job, name, agent.site if agent is not None else "", why)
+
+
+def _another(b: Books, job: Job, name: str, site: str, why: str) -> None:
+    where = f" at {site}" if site else ""
+    job.note = f"agent {name}{where} {why}; another one is looked for"
+    b.changed.add(job.user)
 
 
 def _take(b: Books, market: Market, line: Line, job: Job, index: int, guards: Guards) -> None:
@@ -107,6 +114,7 @@ def _take(b: Books, market: Market, line: Line, job: Job, index: int, guards: Gu
             market.again()
         agent.hold((job.id, index), agent.slots if job.wants.whole else need)
         job.held_at[agent.id] = index
+        job.note = ""
         b.touch(agent)
         if job.hold_until is None:
             _until(b, market, job)
