@@ -93,7 +93,9 @@ def _of_site(b: Books, site: Site, job: Job, could_wait: bool) -> str:
     """Nothing is wrong with it, and nothing is on its way."""
     agents = [a for a in b.agents_of.get(job.user, {}).values() if a.site == site.name and a.pilot]
     if len(agents) >= site.max_agents:
-        busy = "all busy" if could_wait else "and none suits"
+        kept = next((i for agent in agents for i, _ in agent.holds if i < job.id), 0)
+        busy = f"kept for job {kept}, which came before" if kept else "all busy"
+        busy = busy if could_wait else "and none suits"
         return f"site {site.name} has its {len(agents)} agents, {busy}"
     if (since := supply.unfit(b, site, job)) is not None:
         return f"an agent that site {site.name} gave at {clock(since)} did not suit it"
