@@ -53,7 +53,8 @@ def _for_agents(b: Books, job: Job) -> Iterator[Message]:
     for name in job.wants.site or sorted(of):
         refused = pilots.why_not(b, of[name]) if name in of else None
         if refused is not None:
-            where = f"; on host {of[name].host}" if refused[0] == "away" and of[name].host else ""
+            away = refused[0] == "away"
+            where = "; typed there, this starts it" if away and of[name].host else ""
             yield {"change": f"{refused[1]}{where}", "command": refused[2]}
     if not of and not job.wants.site and not _up(b, job):
         yield {"change": "this host becomes an agent", "command": "gshell agent start"}

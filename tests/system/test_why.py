@@ -140,3 +140,25 @@ def test_a_site_that_is_paused_is_said_with_the_command_that_ends_that(place, wa
     )
     assert type_it(place, said[0]["command"]).stdout == b"short\n"
     place.gshell("site", "remove", "here", "--force")
+
+
+def test_a_submitter_that_is_away_is_said_with_the_command_that_starts_it(
+    place, waiting, monkeypatch
+):
+    monkeypatch.setitem(place.env, "GSHELL_BACKGROUND", "0")  # it would start another one by itself
+    place.gshell("stop", "--force")
+    done = place.gshell("site", "add", "here", "--lrms", "local", "-t", "10", "--slots", "2")
+    assert done.returncode == 0, done.stderr.decode() + place.logs()
+    job = waiting("run", "--site", "here", "-n", "64", "--", "true")
+    until(
+        lambda: "a node has 2" in why(place, job)["text"],
+        "what it lacks",
+        show=lambda: str(why(place, job)),
+    )
+    place.gshell("stop", "--force")
+    said = until(lambda: [one for one in why(place, job)["now"] if "is away" in one["change"]], "the news",
+                 show=lambda: str(why(place, job)))  # fmt: skip
+    assert said[0]["command"] == "gshell sites"
+    assert type_it(place, said[0]["command"]).returncode == 0
+    until(lambda: "is away" not in str(why(place, job)), "its return", show=place.logs)
+    place.gshell("site", "remove", "here", "--force")
