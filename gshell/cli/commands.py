@@ -211,6 +211,10 @@ RUN = Command(
         ("tar c d | gshell run -- tar t", "pipes work both ways"),
         ("gshell run --detach -- ./lu.A.1", "prints the id: attach ID, logs ID"),
         ("gshell run --site alpha -- hostname", "there; the wait is explained as it goes"),
+        (
+            "gshell run -N 2 -n 4 --site alpha,beta -- ./a.out",
+            "4 + 4 tasks, together or not at all",
+        ),
     ),
     about="The exit status is the program's own, or 128 + the signal that ended it. Else: 2 wrong "
     "usage, 124 our time-out, 125 not started, 126 not executable, 127 not found, 255 link lost.",
@@ -248,7 +252,7 @@ SUBMIT = Command(
     "submit a job description (JDL), or a job script with its headers",
     (
         _SET,
-        Option("-r --resource", "PLACE", "on this site or agent"),
+        Option("-r --resource", "PLACE", "on this site or agent, or spread over SITE,SITE"),
         Option("-o --output", "FILE", "append the ids to FILE"),
         _JOB_NAME,
         Option("--wait", help="until the jobs have ended; the highest of their statuses"),

@@ -220,6 +220,7 @@ def show_sites(parsed: Parsed) -> int:
     def show() -> str:
         try:
             ticket = launch.ticket_for(parsed, start=False)
+            upkeep.ensure(ticket.pin)  # who is told that it is away is told to type this
             found = items_of(ask(ticket, {"m": "sites"}), "sites")
             agents = items_of(ask(ticket, {"m": "agents"}), "agents")
         except BrokerError:

@@ -154,7 +154,7 @@ def expander(folder: str) -> Any:
 
 
 def pin(ticket: Ticket, made: list[Request], resource: str | None) -> list[Request]:
-    """The same for one site, one agent, or the GlueCEUniqueID that is meant.
+    """The same for one site or several, one agent, or the GlueCEUniqueID that is meant.
 
     Raises:
         UsageError: there is none of that name.
@@ -173,6 +173,9 @@ def _pinned(request: Request, place: str, known: dict[str, dict[str, Any]]) -> R
         return request
     if place in known:
         return with_pin(request, **known[place])
+    several = [known.get(name, {}).get("site", [""])[0] for name in place.split(",")]
+    if all(several):
+        return with_pin(request, site=several)
     if ":" in place and "/" in place:
         condition = f"other.GlueCEUniqueID == {quoted(place)}"
         own = request.message.get("req")

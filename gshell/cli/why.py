@@ -11,24 +11,39 @@ from typing import Any
 
 from gshell.cli import verbs
 from gshell.cli.options import Parsed
-from gshell.errors import UsageError
+from gshell.errors import BrokerError, UsageError
 
 
 def why(parsed: Parsed) -> int:
     if not parsed.words:
         raise UsageError("gshell why needs a job id", hint="gshell jobs")
-    answers = [
-        verbs._ask(parsed, {"m": "why", "job": verbs._job_id(word)}).get("why")
-        for word in parsed.words
-    ]
-    found = [answer for answer in answers if isinstance(answer, dict)]
+    from gshell.cli import launch
+    from gshell.client import waitnote
+    from gshell.client.render import error_text
+    from gshell.net.relaylink import ask
+
+    ticket = launch.ticket_for(parsed)
+    jobs, found, status = [verbs._job_id(word) for word in parsed.words], [], 0
+    for job in jobs:
+        try:
+            answer = ask(ticket, {"m": "why", "job": job}).get("why")
+        except BrokerError as error:
+            status = 1
+            sys.stderr.write(error_text(error, False))
+            continue
+        if not isinstance(answer, dict):
+            continue
+        for one in _items(answer, "now"):
+            one["command"] = waitnote.complete(ticket.pin, job, str(one.get("command")))
+        found.append(answer)
     if parsed["json"]:
-        verbs.print_json("why", found if len(parsed.words) > 1 else found[0])
-        return 0
+        if found or len(jobs) > 1:
+            verbs.print_json("why", found if len(jobs) > 1 else found[0])
+        return status
     color = verbs.color_of(parsed)
     pages = ["".join(f"{line}\n" for line in page(one, time.time(), color)) for one in found]
     sys.stdout.write("\n".join(pages))
-    return 0
+    return status
 
 
 def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator[str]:
@@ -41,36 +56,43 @@ def page(answer: Mapping[str, Any], now: float, color: bool = False) -> Iterator
     if isinstance(position, int) and position > 0:
         ahead = position - 1
         yield f"  {ahead} of yours ahead of it" if ahead else "  first of yours in the queue"
-        yield f"  starts {when(answer.get('eta'), now)}"
     missing = _items(answer, "missing")
+    eta = answer.get("eta")
+    if isinstance(eta, int | float):
+        yield f"  starts {when(eta, now)}"
+    elif not missing and any(one.get("for") == "slots" for one in _items(answer, "waits")):
+        yield "  nobody can say when: what runs did not say how long it takes"
     if missing:
         yield ""
         yield painted("nobody offers", "bold", color)
         width = max(len(str(one.get("what"))) for one in missing)
         for one in missing:
             yield f"  {one.get('what'):<{width}}  {one.get('wanted')}   nearest: {one.get('best')}"
-    waits = [one for one in _items(answer, "waits") if one.get("text") != answer.get("text")]
+    waits = [
+        one
+        for one in _items(answer, "waits")
+        if one.get("text") != answer.get("text") and (one.get("eta") is not None or not missing)
+    ]
     if waits:
         yield ""
         yield painted("it waits for", "bold", color)
         for one in waits:
             at = one.get("eta")
-            yield f"  {one.get('text')}" + (f" ({when(at, now)})" if at is not None else "")
+            known = f" ({when(at, now)})" if isinstance(at, int | float) else ""
+            yield f"  {one.get('text')}{known}"
     alternatives = _items(answer, "now")
     if alternatives:
         yield ""
-        yield painted("would start now", "bold", color)
+        yield painted("you can type", "bold", color)
         for one in alternatives:
             yield f"  {one.get('command')}"
             yield f"      {one.get('change')}"
 
 
-def when(at: object, now: float) -> str:
+def when(at: float, now: float) -> str:
     """A time as a person says it; what is not known is not guessed."""
     from gshell.client.render import duration_text
 
-    if not isinstance(at, int | float):
-        return "nobody can say when: what runs did not say how long it takes"
     if at <= now + 1:
         return "at once"
     clock = time.strftime("%H:%M" if at - now < 72000 else "%a %H:%M", time.localtime(at))

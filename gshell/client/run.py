@@ -131,6 +131,7 @@ class Runner:
         self._keys = EscapeKeys(plan.escape) if plan.pty else None
         self._labels = LineLabels()
         self._wait_line: WaitLine | None = None
+        self._note = ""  # the file for `gshell why`, while it waits
         self._matching: Any = None
         if plan.grep is not None:
             from gshell.client.matching import Matching
@@ -246,6 +247,7 @@ class Runner:
         raise AssertionError("a conversation that is not ours")
 
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
+        self._forget_note()
         seat = self._seat_of(talk)
         self._found()
         first = seat is self._seats[0]
@@ -508,8 +510,14 @@ class Runner:
             self._fail(error)
 
     def _relay_says(self, message: dict[str, Any]) -> None:
-        if message.get("m") == "queue" and not self._plan.quiet:
-            self._explain(str(message.get("why") or "no agent is free"))
+        if message.get("m") == "queue":
+            if not self._note and self._plan.verb == "run":
+                from gshell.client import waitnote
+
+                job = str(message.get("job") or "")
+                self._note = waitnote.leave(self._dialler.ticket.pin, job, self._plan)
+            if not self._plan.quiet:
+                self._explain(str(message.get("why") or "no agent is free"))
 
     def _explain(self, why: str) -> None:
         if self._done or any(seat.talk.joined for seat in self._seats):
@@ -525,6 +533,13 @@ class Runner:
     def _clear_line(self) -> None:
         if self._wait_line is not None:
             self._wait_line.clear()
+
+    def _forget_note(self) -> None:
+        if self._note:
+            from gshell.client import waitnote
+
+            waitnote.drop(self._note)
+            self._note = ""
 
     def on_queued(self, talk: Conversation) -> None:
         from gshell.client import upkeep
@@ -1082,6 +1097,7 @@ class Runner:
         if self._done:
             return
         self._done = True
+        self._forget_note()
         self._clear_line()
         self._leave_terminal()
         if self._forwards is not None:

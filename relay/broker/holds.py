@@ -10,7 +10,7 @@ from __future__ import annotations
 from relay.broker import backfill
 from relay.broker.books import Books
 from relay.broker.choose import Guards, Place, lane_there, up
-from relay.broker.markets import Line, Market, member_fits
+from relay.broker.markets import Line, Market, member_fits, sites_of
 from relay.broker.matching import suits
 from relay.broker.model import Agent, Job
 from relay.broker.supply import fits_time
@@ -36,6 +36,17 @@ def gather(b: Books, market: Market, line: Line, job: Job, guards: Guards) -> li
     return places
 
 
+def lacking(job: Job) -> dict[str, int]:
+    """Of how many members the place is still missing, by the site where it has to be."""
+    found: dict[str, int] = {}
+    have = set(job.held_at.values())
+    for index in range(job.size):
+        if index not in have:
+            site = sites_of(job, index)
+            found[site] = found.get(site, 0) + 1
+    return found
+
+
 def release(b: Books, job: Job, why: str = "") -> None:
     """It holds nothing any more."""
     for name in list(job.held_at):
@@ -51,21 +62,28 @@ def on_agent_gone(b: Books, agent: Agent, why: str) -> None:
         job = b.jobs.get(job_id)
         if job is not None:
             b.let_go(job, agent.id)
-            where = f" at {agent.site}" if agent.site else ""
-            job.note = f"agent {agent.id}{where} {why}; another one is looked for"
-            b.changed.add(job.user)
+            _another(b, job, agent.id, agent.site, why)
 
 
 def _check(b: Books, line: Line, job: Job) -> None:
     for name in list(job.held_at):
         agent = b.agents.get(name)
-        if (
-            agent is None
-            or not up(agent, job)
-            or not suits(b, line, agent)
-            or not fits_time(agent, job, b.now)  # held for so long that it would end too soon now
-        ):
+        why = ""
+        if agent is None or not up(agent, job):
+            why = "is about to end"
+        elif not suits(b, line, agent):
+            why = "is not what it was"
+        elif not fits_time(agent, job, b.now):  # held for so long that it would end too soon now
+            why = "has too little time left by now"
+        if why:
             b.let_go(job, name)
+            _another(b, job, name, agent.site if agent is not None else "", why)
+
+
+def _another(b: Books, job: Job, name: str, site: str, why: str) -> None:
+    where = f" at {site}" if site else ""
+    job.note = f"agent {name}{where} {why}; another one is looked for"
+    b.changed.add(job.user)
 
 
 def _take(b: Books, market: Market, line: Line, job: Job, index: int, guards: Guards) -> None:
@@ -96,6 +114,7 @@ def _take(b: Books, market: Market, line: Line, job: Job, index: int, guards: Gu
             market.again()
         agent.hold((job.id, index), agent.slots if job.wants.whole else need)
         job.held_at[agent.id] = index
+        job.note = ""
         b.touch(agent)
         if job.hold_until is None:
             _until(b, market, job)

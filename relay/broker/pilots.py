@@ -369,7 +369,7 @@ def why_not(b: Books, site: Site) -> tuple[str, str, str] | None:
         return state, f"site {name} is paused {site.paused}", f"gshell site resume {name}"
     if state == "away":
         where = f" on host {site.host}" if site.host else ""
-        return state, f"the submitter of {name}{where} is away", "gshell submitter"
+        return state, f"the submitter of {name}{where} is away", "gshell sites"
     if state == "backing-off":
         return state, f"site {name} failed: {site.error}", f"gshell site resume {name}"
     return None

@@ -79,9 +79,15 @@ def stop(b: Books, job: Job) -> None:
 
 
 def stop_others(b: Books, job: Job, index: int) -> None:
-    """A part has failed: the others are in vain, if it is run again."""
-    if job.members[index].error and not job.canceled and _left(b, job):
+    """A part has failed: the others are in vain, if it is run again, or was all or nothing."""
+    if not job.members[index].error or job.canceled:
+        return
+    if _left(b, job):
         stop(b, job)
+    elif job.gathers and job.kill_at is None:
+        from relay.broker import verbs
+
+        verbs.end_members(b, job)
 
 
 def _left(b: Books, job: Job) -> bool:

@@ -10,6 +10,7 @@ from relay.broker.books import Books
 from relay.broker.matching import agrees
 from relay.broker.model import Agent, Job
 from relay.broker.sitemodel import RUNNING, Pilot, Site
+from relay.broker.wants import size, span
 
 MARGIN_S = 60.0
 """An agent must outlive a job's walltime by this; of a job without one, it must live so long."""
@@ -186,9 +187,9 @@ def too_much(site: Site, job: Job) -> str:
     if node and tasks > node:
         return f"it wants {tasks} slots on one node, a node has {node}"
     if most and wants.walltime and wants.walltime + MARGIN_S > most:
-        return f"it wants {wants.walltime:.0f} s, its queue allows {most} s"
+        return f"it wants {span(wants.walltime)}, its queue allows {span(most)}"
     if memory and wants.memory > memory:
-        return f"it wants {wants.memory} bytes of memory, a node has {memory}"
+        return f"it wants {size(wants.memory)} of memory, a node has {size(memory)}"
     return ""
 
 

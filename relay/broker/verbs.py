@@ -155,6 +155,11 @@ def end_job(b: Books, job: Job, error: str) -> None:
         b.finish(job, JobState.CANCELED, "canceled while its output was being kept")
         return
     b.keep(job)
+    end_members(b, job)
+
+
+def end_members(b: Books, job: Job) -> None:
+    """TERM for all that it runs, then KILL."""
     _tell_members(b, job, _TERM)
     if job.pty:  # an interactive shell ignores TERM
         _tell_members(b, job, _HUP)

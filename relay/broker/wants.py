@@ -225,3 +225,25 @@ FIELDS = tuple(f.name for f in dataclasses.fields(Wants))
 _values = attrgetter(*FIELDS)
 NOTHING = Wants()
 """What a job wants that said nothing."""
+
+
+# ------------------------------------------------------------------------------------- for a person
+
+
+def size(n: float) -> str:
+    """Of memory: 23.5G."""
+    for unit in ("", "K", "M", "G"):
+        if n < 1024:
+            return f"{n:.3g}{unit}"
+        n /= 1024
+    return f"{n:.3g}T"
+
+
+def span(seconds: float) -> str:
+    """So long: 40 s, 12 min, 5:00 h."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

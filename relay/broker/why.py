@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from relay.broker import backfill, choose, fairshare, instead, matching, outlook
+from relay.broker import backfill, choose, fairshare, holds, instead, matching, outlook
 from relay.broker.books import Books
 from relay.broker.events import Message
-from relay.broker.markets import Line, rank_of, shape_of, sites_of
+from relay.broker.markets import Line, rank_of, shape_of
 from relay.broker.model import Agent, Job
 from relay.broker.states import JobState
-from relay.broker.supply import fits_time
+from relay.broker.supply import MARGIN_S, fits_time
 from relay.broker.views import job_view
+from relay.broker.wants import size, span
 
 _NAMES = 4  # of agents or jobs in one sentence
 _TEXTS = 100  # kinds of jobs that a list explains: nobody reads more
@@ -30,14 +31,7 @@ def text(b: Books, job: Job) -> str:
             return f"there is no agent {pin}"
         if agent.conn is None:
             return f"agent {pin} is away"
-    coming = outlook.explain(b, job)
-    said = (
-        (coming[0] if coming else "")
-        or _nobody(b, job)
-        or _unsuited(b, job)
-        or _gathering(b, job)
-        or _full(b, job)
-    )
+    said = _gathering(b, job) or _sites(b, job) or _here(b, job)
     return f"{job.note}; {said}" if job.note else said
 
 
@@ -102,7 +96,19 @@ def _after(b: Books, job: Job) -> str:
 
 
 def _here(b: Books, job: Job) -> str:
-    return _nobody(b, job) or _unsuited(b, job) or _gathering(b, job) or _full(b, job)
+    return _nobody(b, job) or _unsuited(b, job) or _full(b, job)
+
+
+def _sites(b: Books, job: Job) -> str:
+    """What its sites do for it; and what it lacks on the agents that are there, if nothing is on
+    its way and it is not just that."""
+    coming = outlook.explain(b, job)
+    if coming is None:
+        return ""
+    lacks = ""
+    if not (outlook.coming(b, job) or outlook.lacking(b, job) or _nobody(b, job)):
+        lacks = _unsuited(b, job)
+    return f"{lacks}; {coming[0]}" if lacks and coming[0] else lacks or coming[0]
 
 
 def _nobody(b: Books, job: Job) -> str:
@@ -124,33 +130,52 @@ def _whose(job: Job, pool: str, own: str) -> str:
 def _unsuited(b: Books, job: Job) -> str:
     """No agent that is there would do, busy or not."""
     market, line = b.market_of(job), _line(job)
-    if job.gathers or choose.possible(b, market, line, job):
+    if choose.possible(b, market, line, job):
         return ""
     up = _up(b, job)
     largest = max(a.slots for a in up)
     tasks = max(m.tasks for m in job.members)
     if tasks > largest and not job.weightless:
         return f"it needs {tasks} slots on one agent; the largest agent has {largest}"
-    for one in _missing(b, job):
-        if one["what"] != "agents":
-            return f"it wants {one['what']} {one['wanted']}; the nearest offer is {one['best']}"
+    if lacks := _lacks(b, job):
+        return lacks
     if job.size > 1:
         return f"it needs {job.size} agents with enough slots; {len(up)} are connected"
     return "no agent that is connected meets all that it asks for"
 
 
+def _lacks(b: Books, job: Job) -> str:
+    """The first requirement that nobody meets."""
+    for one in _missing(b, job):
+        if one["what"] != "agents":
+            what = "" if one["what"] == "requirement" else f"{one['what']} "
+            return f"nobody offers {what}{one['wanted']}; nearest: {one['best']}"
+    return ""
+
+
 def _gathering(b: Books, job: Job) -> str:
+    """What it has, and what is known of the rest."""
     if not job.gathers:
         return ""
-    have = len(job.held_at)
-    lacking: dict[str, int] = {}
-    for index in range(job.size):
-        if index not in job.held_at.values():
-            site = sites_of(job, index)
-            lacking[site] = lacking.get(site, 0) + 1
-    parts = [f"{n} at {site}" if site else str(n) for site, n in lacking.items()]
-    agents = f"waits for {' and '.join(parts)} of its {job.size} agents"
-    return f"{agents}; {have} {'is' if have == 1 else 'are'} kept for it" if have else agents
+    have, missing = len(job.held_at), holds.lacking(job)
+    for name in job.wants.site:
+        if name not in b.sites.get(job.user, {}) and not _up_at(b, job, name):
+            return f"there is no site {name} of yours; gshell sites"
+    parts = [f"{n} at {site}" if site else f"{n} more" for site, n in missing.items()]
+    rest = f"waits for {' and '.join(parts)}"
+    if have:
+        rest = f"{have} of its {job.size} agents {'is' if have == 1 else 'are'} kept for it; {rest}"
+    elif any(missing):
+        rest += f" of its {job.size} agents"
+    else:
+        rest = f"waits for {job.size} agents"
+    known = outlook.explain(b, job, missing)
+    more = "" if outlook.coming(b, job, missing) else _lacks(b, job)
+    return ": ".join(filter(None, (rest, more or (known[0] if known else ""))))
+
+
+def _up_at(b: Books, job: Job, site: str) -> bool:
+    return any(agent.site == site for agent in _up(b, job))
 
 
 def _full(b: Books, job: Job) -> str:
@@ -188,30 +213,38 @@ def _not_waiting(b: Books, job: Job) -> str:
 
 
 def _missing(b: Books, job: Job) -> Iterator[Message]:
-    """Requirements that no agent which is there meets, with the nearest offer."""
+    """Requirements that no agent which is there meets, with the nearest offer: each of those that
+    meet what is named before."""
     up, wants = _up(b, job), job.wants
     if not up:
         return
+    for site in wants.site:
+        if not any(a.site == site for a in up):
+            if site in b.sites.get(job.user, {}):
+                return  # its agents are still to come: of them nothing is known
+            have = sorted({a.site for a in up if a.site})
+            yield _lack("site", site, f"agents at {', '.join(have)}" if have else "agents at none")
+    up = [a for a in up if not wants.site or a.site in wants.site] or up
     tasks, largest = max(m.tasks for m in job.members), max(up, key=lambda a: a.slots)
     if tasks > largest.slots and not job.weightless:
         yield _lack("slots on one agent", tasks, f"{largest.slots} (agent {largest.id})")
-    for site in wants.site:
-        if not any(a.site == site for a in up):
-            have = sorted({a.site for a in up if a.site})
-            yield _lack("site", site, f"agents at {', '.join(have)}" if have else "agents at none")
+    up = [a for a in up if a.slots >= tasks] or up
     if wants.memory:
         biggest = max(up, key=lambda a: a.memory_bytes)
         if biggest.memory_bytes < wants.memory:
             yield _lack("memory", size(wants.memory),
                         f"{size(biggest.memory_bytes)} (agent {biggest.id})")  # fmt: skip
-    lasting = [a for a in up if fits_time(a, job, b.now)]
-    if not lasting:
+        up = [a for a in up if a.memory_bytes >= wants.memory] or up
+    lacks = list(_untrue(b, job, up))
+    yield from lacks
+    if wants.req and not lacks and b.matcher is not None:
+        up = [a for a in up if matching.agrees(b, job, a)] or up
+    if not any(fits_time(a, job, b.now) for a in up):
         last = max(up, key=lambda a: a.ends_at or 0.0)
-        left = max(0.0, (last.ends_at or 0.0) - b.now)
+        left = max(0.0, (last.ends_at or 0.0) - b.now - MARGIN_S)
         yield _lack("walltime", span(wants.walltime), f"{span(left)} (agent {last.id})")
     if job.size > len(up):
         yield _lack("agents", job.size, f"{len(up)}")
-    yield from _untrue(b, job, up)
 
 
 def _untrue(b: Books, job: Job, up: list[Agent]) -> Iterator[Message]:
@@ -238,10 +271,12 @@ def _waits(b: Books, job: Job, missing: list[Message], at: float | None) -> Iter
     if job.pending:
         yield {"for": "jobs", "text": _after(b, job), "eta": None}
     elif (none := _nobody(b, job)) or missing:
-        yield {"for": "agent", "text": none or "an agent that offers what is missing",
+        yield {"for": "agent", "text": none or "an agent that offers what nobody does",
                "eta": _coming(b, job)}  # fmt: skip
     elif job.gathers:
         yield {"for": "agents", "text": _gathering(b, job), "eta": at}
+    elif coming := outlook.explain(b, job):
+        yield {"for": "agent", "text": coming[0] or "an agent", "eta": coming[1]}
     else:
         first = _blocker(b, job)
         what = "jobs that came before" if first is not None else "slots"
@@ -267,20 +302,3 @@ def eta(b: Books, job: Job) -> float | None:
         return None  # only of the first something is known
     at = backfill.estimate(b, line)
     return at if at is not None and at >= b.now else None
-
-
-def size(n: int) -> str:
-    for unit in ("", "K", "M", "G"):
-        if n < 1024:
-            return f"{n:.3g}{unit}"
-        n /= 1024  # type: ignore[assignment]
-    return f"{n:.3g}T"
-
-
-def span(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

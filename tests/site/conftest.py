@@ -106,6 +106,12 @@ def brought_up(kind: str, *options: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def bring():
+    """`brought_up`, for modules whose cluster is their own."""
+    return brought_up
+
+
+@pytest.fixture(scope="session")
 def slurm() -> Iterator[Cluster]:
     """Four nodes of four cores; nothing waits longer than it must."""
     with brought_up("slurm", "-f", "-n", "4") as cluster:

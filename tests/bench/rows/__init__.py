@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench.lab import Lab
 from bench.rows import (
     bulk,
+    coallocation,
     fanout,
     files,
     forward,
@@ -48,6 +49,7 @@ ROWS = (
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
+    Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
     Row("sessions", "relay memory per idle session", relay.sessions),
     Row("agents", "relay memory per idle agent", relay.agents),

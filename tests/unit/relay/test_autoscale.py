@@ -349,7 +349,7 @@ def test_who_waits_for_a_site_that_cannot_is_told_why_and_what_to_type(bench):
 def test_who_waits_for_an_absent_submitter_is_told_where_it_was(bench):
     bench.gone(bench.sub)
     job = bench.submit("slurm")
-    text = "the submitter of slurm on host fe is away; gshell submitter"
+    text = "the submitter of slurm on host fe is away; gshell sites"
     assert bench.why(job) == (text, None)
 
 

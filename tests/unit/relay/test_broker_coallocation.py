@@ -89,6 +89,46 @@ def test_when_a_held_agent_dies_another_one_is_looked_for_and_said_so(bench):
     assert bench.work(two) == [job]
 
 
+def test_when_a_held_agent_is_about_to_end_another_one_is_looked_for_and_said_so(bench):
+    agent = bench.agent("a1", site="alpha", slots=1)
+    job = bench.submit(size=2, site=["alpha", "beta"])
+    bench.say(agent, "draining")
+    bench.say(agent, "bye")
+    assert held(bench) == {}
+    assert "agent a1 at alpha is about to end; another one is looked for" in bench.why(job)["text"]
+    bench.agent("a2", site="alpha", slots=1)
+    assert held(bench) == {"a2": [int(job)]}
+    assert "a1" not in bench.why(job)["text"]  # there is another one: it is old news
+
+
+def test_when_a_partner_dies_after_the_start_the_others_are_ended_and_it_says_of_what(bench):
+    one = bench.agent("a1", site="alpha", slots=1)
+    two = bench.agent("b1", site="beta", slots=1)
+    job = bench.submit(size=2, site=["alpha", "beta"])
+    bench.work(one), bench.work(two)
+    bench.started(one, job)
+    bench.started(two, job, 1)
+    bench.got(one, "signal")
+    bench.say(two, "ended", job=job, index=1, code=143, signal=15, error="the agent was stopped")
+    assert [m["sig"] for m in bench.got(one, "signal")] == [15, 18]
+    bench.after(60)
+    assert [m["sig"] for m in bench.got(one, "signal")] == [9]
+    bench.ended(one, job, code=137)
+    assert (bench.job(job)["state"], bench.job(job)["error"]) == ("FAILED", "the agent was stopped")
+
+
+def test_a_part_that_ends_by_itself_leaves_the_others_alone(bench):
+    one = bench.agent("a1", site="alpha", slots=1)
+    two = bench.agent("b1", site="beta", slots=1)
+    job = bench.submit(size=2, site=["alpha", "beta"])
+    bench.work(one), bench.work(two)
+    bench.started(one, job)
+    bench.started(two, job, 1)
+    bench.ended(two, job, 1, code=1)
+    bench.after(60)
+    assert bench.got(one, "signal") == []
+
+
 def test_what_is_canceled_holds_nothing(bench):
     agent = bench.agent("a1", site="alpha", slots=1)
     job = bench.submit(size=2, site=["alpha", "beta"])
