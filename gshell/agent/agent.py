@@ -188,7 +188,8 @@ class Agent:
         """Those that are placed for an agent with free slots, while for some time there were none;
         and the other way round: the relay places the next ones better."""
         full = sum(map(self.busy_slots, LANES)) >= self._facts.slots
-        for session in {s for s in self._sessions.values() if s.warm and s.state == "new"}:
+        unused = {s for s in self._sessions.values() if s.warm and s.state == "new" and s.primary}
+        for session in unused:
             as_placed = full == (session.lane == "interactive")
             session.misplaced = 0 if as_placed else session.misplaced + 1
             if session.misplaced > 1:
@@ -337,7 +338,7 @@ class Agent:
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
-            "pool": facts.pool, **facts.allocated,
+            "pool": facts.pool, "lanes": True, **facts.allocated,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
 

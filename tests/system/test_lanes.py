@@ -141,9 +141,9 @@ def test_who_says_nothing_waits_on_a_full_agent_and_is_told_why(node: Env, tmp_p
     batch = started(node, tmp_path)
     waits = node.popen("run", "--", "echo", "at last")
     (one,) = until(lambda: [j for j in node.jobs() if j["state"] == "QUEUED"], "it to wait")
-    assert "slot" in one["why"]
     assert one["lane"] == "batch"
     told = node.gshell("why", one["id"]).stdout.decode()
+    assert "all slots are in use" in told
     assert "--lane interactive" in told
     batch.end()
     assert waits.communicate(timeout=20)[0] == b"at last\n"
@@ -157,7 +157,6 @@ def test_an_opening_ahead_of_use_is_in_the_lane_of_what_it_starts(node: Env) -> 
             assert plain.stdout is not None
             assert plain.stdout.readline() == b"up\n"
             assert node.agents()[0]["lanes"] == {"batch": 1, "interactive": 1}
-            assert share(node).get("asked") == 10
             plain.communicate(b"\n", 20)
         shell.line("exit")
         shell.wait()
