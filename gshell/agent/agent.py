@@ -38,6 +38,7 @@ EXPECT_KEPT_S = 120.0  # an announced client that never came
 LOST_PRIMARY_S = 600.0  # a writer that does not come back in this time has detached
 AWAY_WRITER_S = 20.0  # a writer whose link is lost keeps the typing so long from those present
 SWEEP_S = 5.0
+LANES = ("batch", "interactive")
 FINAL = ("auth", "denied", "revoked", "superseded")  # refused for good: no use to dial again
 MAX_EXPECTS = 4096  # announced and not yet come; a relay that announces more is not sane
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
@@ -150,27 +151,52 @@ class Agent:
         elif spec.service:
             raise RemoteProtocolError("bad-spec", "a service that was not announced")
         weightless = bool(session.beside or session.service)
-        busy = self.busy_slots(session.lane)
-        if not weightless and (self.draining or busy + spec.tasks > self._facts.slots):
-            code = "draining" if self.draining else "busy"
-            attachment = session.primary
-            taken = f"{busy} of {self._facts.slots} slots are taken"
-            self._uplink.say(
-                {
-                    "m": "refused",
-                    "att": attachment.id if attachment else "",
-                    "job": session.job,
-                    "index": session.index,
-                    "code": code,
-                    "message": f"{self._facts.host}: {taken}",
-                }
-            )
-            if attachment is not None:
-                attachment.end(code)
-            self._drop(session)
+        if not weightless and (self.draining or not self._has_room(session, spec)):
+            self._refuse(session, "draining" if self.draining else "busy")
             return
         self._live[session] = None
         session.start(spec)
+
+    def _has_room(self, session: Session, spec: StepSpec) -> bool:
+        """An opening ahead of use is placed where a slot is free, for whatever comes; else in the
+        interactive lane, for a terminal. When things are not so any more the relay looks anew."""
+        if not session.warm:
+            return self.busy_slots(session.lane) + spec.tasks <= self._facts.slots
+        beside = session.lane == "interactive"
+        session.lane = "batch" if spec.pty is None else "interactive"
+        if beside and spec.pty is None:
+            return False
+        lanes = ("interactive",) if beside else LANES
+        busy = sum(map(self.busy_slots, lanes))
+        return busy + spec.tasks <= self._facts.slots
+
+    def _refuse(self, session: Session, code: str) -> None:
+        attachment = session.primary
+        taken = f"{self.busy_slots(session.lane)} of {self._facts.slots} slots are taken"
+        self._uplink.say(
+            {
+                "m": "refused",
+                "att": attachment.id if attachment else "",
+                "job": session.job,
+                "index": session.index,
+                "code": code,
+                "message": f"{self._facts.host}: {taken}",
+            }
+        )
+        if attachment is not None:
+            attachment.end(code)
+        self._drop(session)
+
+    def _let_go_of_warm(self) -> None:
+        """Those that are placed for an agent with free slots, while for some time there were none;
+        and the other way round: the relay places the next ones better."""
+        full = sum(map(self.busy_slots, LANES)) >= self._facts.slots
+        unused = {s for s in self._sessions.values() if s.warm and s.state == "new" and s.primary}
+        for session in unused:
+            as_placed = full == (session.lane == "interactive")
+            session.misplaced = 0 if as_placed else session.misplaced + 1
+            if session.misplaced > 1:
+                self._refuse(session, "busy")
 
     def _for_files(self, session: Session, spec: StepSpec) -> StepSpec:
         """Where it copies from and to: a job's work directory, else the user's home."""
@@ -326,7 +352,7 @@ class Agent:
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
-            "pool": facts.pool, **facts.allocated,
+            "pool": facts.pool, "lanes": True, **facts.allocated,
             "sessions": [session.summary() for session in sessions.values()],
         }  # fmt: skip
 
@@ -592,6 +618,7 @@ class Agent:
 
     def _sweep(self) -> None:
         now = self.loop.clock()
+        self._let_go_of_warm()
         for att in [a for a, e in self._expects.items() if now - e["_at"] > EXPECT_KEPT_S]:
             del self._expects[att]
         for session in list(set(self._sessions.values())):
@@ -711,6 +738,7 @@ def _take_lane(session: Session, message: dict[str, Any]) -> None:
     loss = message.get("loss")
     if isinstance(loss, (int, float)) and not isinstance(loss, bool) and 0 <= loss <= 100:
         session.loss = float(loss)
+    session.warm = message.get("warm") is True
     attempt = message.get("attempt", 1)
     session.attempt = attempt if isinstance(attempt, int) else 1
     session.wants_token = message.get("token") is True

@@ -177,6 +177,9 @@ class Lanes:
         stopped_s = now - self._slice_at if self._stop.any else 0.0
         self._looked_at = now
         batch = self._spent(self._batch)
+        # The kernel counts a wait when it is over: demoted, they may have waited all this time.
+        waiting = sum(tree.runnable() for tree in self._batch.values())
+        batch = batch._replace(wait=max(batch.wait, waiting * wall_s - batch.run))
         interactive = self._spent(self._interactive)
         if wall_s > 0:
             self._wants = interactive.run + interactive.wait > WANTS * wall_s

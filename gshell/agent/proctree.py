@@ -101,6 +101,10 @@ class Tree:
         """Session -> one of its processes that is there."""
         return {p.session: p.pid for p in self.members.values() if p.session in self._sessions}
 
+    def runnable(self) -> int:
+        """How many members were running, or waiting to."""
+        return sum(process.state == "R" for process in self.members.values())
+
     def spent(self) -> Times:
         """What its members have run and waited since this was asked last."""
         before, self._times = self._times, {}

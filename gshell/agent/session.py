@@ -124,6 +124,10 @@ class Session:
         self.lane = "batch"
         self.loss: float | None = None
         """An interactive step's: the share, in percent, that batch steps keep beside it."""
+        self.warm = False
+        """Opened ahead of use: what it starts decides its lane."""
+        self.misplaced = 0
+        """A warm one: how often in a row its agent was found not to be as it was when placed."""
         self.attempt = 1
         self.wants_token = False
         """The relay is to be asked just before its program starts."""

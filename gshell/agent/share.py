@@ -53,6 +53,7 @@ class Control:
         else:
             self._weight = max(least, self.target / (1 - self.target))
         self._batch = self._both = self._wall = 0.0
+        self._of_late = (0.0, 0.0)  # what batch had, and both: fading sums
         self._in_vain = 0
         self.share: float | None = None
         """As measured of late."""
@@ -69,16 +70,18 @@ class Control:
         could = batch.run + batch.wait + stopped * cpus * wall_s
         if wish < 0.3 * wall_s or could < self.target * wish:
             return  # one of them wants next to nothing: nobody is robbed
-        part, both = competed(batch, interactive, wall_s, cpus)
+        part, whole = competed(batch, interactive, wall_s, cpus)
         self._batch += part
-        self._both += both
+        self._both += whole
         self._wall += wall_s
         if self._wall < WINDOW_S or not self._both:
             return
         share = self._batch / self._both
+        # Of sums: a mean of shares would count windows in which others had nearly everything.
+        kept, both = self._of_late
+        self._of_late = kept, both = MEMORY * kept + self._batch, MEMORY * both + self._both
         self._batch = self._both = self._wall = 0.0
-        old = self.share
-        self.share = share if old is None else MEMORY * old + (1 - MEMORY) * share
+        self.share = kept / both
         self._correct(share)
 
     def _correct(self, share: float) -> None:

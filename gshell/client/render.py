@@ -306,6 +306,8 @@ def agents_table(
         columns.insert(2, Column("USER", 2, lambda agent: _text(agent, "user")))
     if any(_text(agent, "site") for agent in agents):
         columns.insert(2, Column("SITE", 2, lambda agent: _text(agent, "site") or "-"))
+    if any(_batch_has(agent) != "-" for agent in agents):
+        columns.append(Column("BATCH HAS", 2, _batch_has, right=True))
     if any(stamp(agent, "ends_at") for agent in agents):
         columns.append(Column("LEFT", 3, lambda agent: _left(agent, now), right=True))
     if pools:
@@ -391,6 +393,17 @@ def _agent_state(agent: Mapping[str, Any]) -> tuple[str, str]:
 def _left(agent: Mapping[str, Any], now: float) -> str:
     at = stamp(agent, "ends_at")
     return "-" if at is None else duration_text(at - now)
+
+
+def _batch_has(agent: Mapping[str, Any]) -> str:
+    """The measured part of the cores that batch jobs keep beside interactive ones."""
+    share = agent.get("share")
+    if not isinstance(share, dict):
+        return "-"
+    part, asked = stamp(share, "share"), stamp(share, "asked")
+    if part is None:
+        return "-"
+    return f"{100 * part:.1f} %" + ("" if asked is None else f" (asked {asked:g})")
 
 
 def _free(agent: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay.broker import backfill
 from relay.broker.books import Books
-from relay.broker.markets import Line, Market, member_fits
+from relay.broker.markets import INTERACTIVE, Line, Market, member_fits
 from relay.broker.matching import drawn, liking, suits
 from relay.broker.model import Agent, Job, Member
 from relay.broker.supply import fits_time
@@ -87,8 +87,8 @@ def lane_there(b: Books, agent: Agent, job: Job, member: Member, own: int = 0) -
         return job.lane
     if agent.held - own and need <= agent.slots - agent.used and backfill.lets(b, agent, job):
         return job.lane
-    if (job.lane == "interactive" or own) and need <= agent.shared_room:
-        return "interactive"
+    if (job.lane == "interactive" or job.warm or own) and need <= agent.shared_room:
+        return "interactive"  # a warm one: good for a terminal, and its agent lets nothing else in
     return ""
 
 
@@ -114,6 +114,9 @@ def _places(
     later = []
     for agent in agents:
         lane = lane_there(b, agent, job, member) if agent.id in market.agents else ""
+        blocked = guards
+        if job.warm and lane == "interactive":  # it takes nothing from who waits for free slots
+            blocked = [guard for guard in guards if guard.rank == INTERACTIVE]
         if (
             not lane
             or not up(agent, job)
@@ -121,7 +124,7 @@ def _places(
             or (job.size > 1 and not member_fits(job, member, index, agent))
             or (job.avoid and job.avoid.get(agent.id, 0.0) > b.now)
             or not fits_time(agent, job, b.now)
-            or not all(backfill.allows(b, guard, agent, job, need) for guard in guards)
+            or not all(backfill.allows(b, guard, agent, job, need) for guard in blocked)
         ):
             continue
         if need <= agent.room or not need:
@@ -136,7 +139,7 @@ def _all(market: Market, job: Job, need: int) -> Iterator[Agent]:
         yield from market.agents.values()
         return
     yield from market.rooms.descending(need)
-    if job.lane == "interactive":
+    if job.lane == "interactive" or job.warm:
         for agent in market.shared.descending(need):
             if agent.room < need:
                 yield agent

@@ -383,7 +383,8 @@ class Job:
         """What its agent is told of the manner in which it runs."""
         lane = self.members[index].lane or self.lane
         loss = self.wants.loss if lane == "interactive" else None
-        return {"lane": lane, "loss": loss, "attempt": self.attempt}
+        how = {"lane": lane, "loss": loss, "attempt": self.attempt}
+        return {**how, "warm": True} if self.warm else how
 
     def slots_of(self, member: Member) -> int:
         """That this member takes on its agent, once it runs."""

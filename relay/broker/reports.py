@@ -282,6 +282,8 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     tasks = max(1, member.tasks, number(message, "tasks", member.tasks, 1 << 20))
     lane = text(message, "lane", 16)
     if lane in ("batch", "interactive"):  # the agent's own word, also of what we have forgotten
+        if job.warm and not job.started:  # not known before: it was opened for whatever comes
+            job.lane = lane
         member.lane = "" if lane == job.lane else lane
     member.host = agent.host
     member.tasks = tasks

@@ -148,9 +148,9 @@ def loop(target: Target, seed: int, runs: int, seconds: float) -> int:
         Find
     """
     rng = random.Random(f"{target.name} {seed}")
-    until = time.monotonic() + seconds
     for data in target.seeds:
         once(target, data)
+    until = time.monotonic() + seconds
     start = 0
     done = 0
     while done < runs and time.monotonic() < until:

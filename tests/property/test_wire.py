@@ -44,4 +44,4 @@ def test_long_random_plans(seed: int) -> None:
     keep = 100 if bits[4] else 1 << 30
     sizes = (1 << 20, 64, 64, 64) if seed % 3 else (70, 1000, 3, 20000)
     setting = Setting(sizes, keep, bits[0], bits[1], bits[5], bits[2], bits[3])
-    play(setting, random_plan(seed, 400))
+    play(setting, random_plan(seed, 200))

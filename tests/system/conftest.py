@@ -5,6 +5,7 @@ Starting one costs a second; each test looks afterwards that nothing of its own 
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,3 +150,23 @@ def alone(tmp_path: Path) -> Iterator[Env]:
         yield env
     finally:
         env.close()
+
+
+@pytest.fixture(scope="module")
+def node_env() -> Iterator[Env]:
+    """A relay and one agent that has as many slots as there are processors, and no more."""
+    env = furnish(Env())
+    try:
+        env.start_agent("one", env.start_relay(), "--slots", str(len(os.sched_getaffinity(0))))
+        done = env.gshell("run", "true")
+        assert done.returncode == 0, done.stderr.decode() + env.logs()
+        yield env
+    finally:
+        env.close()
+
+
+@pytest.fixture
+def node(node_env: Env) -> Iterator[Env]:
+    """That one."""
+    yield node_env
+    nothing_left(node_env)

@@ -17,6 +17,8 @@ from pathlib import Path
 from bench.lab import Lab
 from bench.measure import Failed, tail
 from bench.table import Line, at_most
+from gshell.agent.cpugroup import CpuGroup
+from gshell.agent.demotion import Autogroup
 from gshell.agent.proctree import Process, Tree, look
 from kit.oneagent import OneAgent, start_message
 
@@ -45,12 +47,22 @@ def lanes(lab: Lab) -> list[Line]:
     ring = _build(lab)
     mpirun = [lab.program("mpirun"), "--oversubscribe", "-n", str(cores), ring]
     lines: list[Line] = []
-    folder = Path(tempfile.mkdtemp(prefix="lanes-", dir=lab.directory))
-    with OneAgent(folder, "--slots", str(cores)) as node:
-        _until(lambda: node.pid, "the agent")
-        for number, loss in enumerate(LOSSES[:: 2 if lab.quick else 1]):
-            lines += _one(lab, node, 10 * number + 1, mpirun, cores, loss)
+    for way in [""] if lab.quick else _ways():
+        folder = Path(tempfile.mkdtemp(prefix="lanes-", dir=lab.directory))
+        with OneAgent(folder, "--slots", str(cores), GSHELL_LANE=way) as node:
+            _until(lambda: node.pid, "the agent")
+            for number, loss in enumerate(LOSSES[:: 2 if lab.quick else 1]):
+                lines += _one(lab, node, 10 * number + 1, mpirun, cores, loss)
     return lines
+
+
+def _ways() -> list[str]:
+    """All that this machine has, each forced; stopping by turns always works."""
+    group = CpuGroup.find(root_too=True)
+    if group is not None:
+        group.restore()
+    found = {"cgroup": group is not None, "autogroup": Autogroup.possible(), "stop": True}
+    return [way for way, there in found.items() if there]
 
 
 def _one(
@@ -74,10 +86,11 @@ def _one(
     back_s = time.monotonic() - ended
     node.say({"m": "signal", "job": str(job), "sig": 9})
     _until(lambda: look(batch) is None, "the batch step's end")
-    note = f"{told['how']}; the agent says {100 * (told['share'] or 0):.1f} %"
-    off = Line("lanes", f"batch share at PerformanceLoss {loss}: points off", f"{share:.1f} %",
+    note = f"the agent says {100 * (told['share'] or 0):.1f} %"
+    what = f"{told['how']}, PerformanceLoss {loss}"
+    off = Line("lanes", f"batch share, {what}: points off", f"{share:.1f} %",
                figure=abs(share - loss), bound=at_most(POINTS), unit="points", note=note)  # fmt: skip
-    back = Line("lanes", f"all back after PerformanceLoss {loss}", f"{1000 * back_s:.0f} ms",
+    back = Line("lanes", f"all back, {what}", f"{1000 * back_s:.0f} ms",
                 figure=back_s, bound=at_most(BACK_S), unit="s")  # fmt: skip
     return [off.judge(), back.judge()]
 
@@ -117,6 +130,8 @@ def _demoted(processes: list[Process]) -> bool:
             if process.state == "T" or (words and int(words[-1])):
                 return True
             if os.getpriority(os.PRIO_PROCESS, process.pid):
+                return True
+            if "gshell-batch-" in Path(f"/proc/{process.pid}/cgroup").read_text():
                 return True
         except OSError:  # it has ended; or there are no autogroups
             continue

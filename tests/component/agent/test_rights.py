@@ -212,6 +212,7 @@ def test_who_may_type_by_a_share_may_not_end_the_job(stage: Stage) -> None:
     bob.tell(t="signal", sig="INT")
     bob.type(b"\n")
     stage.until(lambda: b"int\n" in alice.shown)
+    alice.tell(t="signal", sig="KILL")  # it would not listen to the TERM of the test's end
 
 
 def test_an_attachment_ends_when_its_time_is_over_with_no_relay_there(stage: Stage) -> None:

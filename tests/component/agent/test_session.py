@@ -140,7 +140,10 @@ def test_what_is_piped_in_is_not_taken_over_but_by_stealing(owner: Owner) -> Non
     assert session.primary is other
 
 
-def test_a_pipe_that_a_descendant_holds_ends_with_its_program_all_the_same(owner: Owner) -> None:
+def test_a_pipe_that_a_descendant_holds_ends_with_its_program_all_the_same(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "DRAIN_AFTER_EXIT_S", 0.3)
     session, writer = start(owner, "sleep 600 & head -c 1100000 /dev/zero; echo $! >&2")
     sending = writer.peer.sending(stdout_of(0))
     assert sending is not None
@@ -317,7 +320,10 @@ def test_without_a_word_it_blocks_for_who_is_there_and_forgets_when_he_has_left(
     assert out(session).end == MUCH_OUTPUT
 
 
-def test_a_cancelled_program_that_waited_for_room_has_ended(owner: Owner) -> None:
+def test_a_cancelled_program_that_waited_for_room_has_ended(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "DRAIN_AFTER_EXIT_S", 0.3)
     session, _ = policy(owner, "exec cat /dev/zero", on_full="block", quota=0)
     assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
     session.cancel()
@@ -396,6 +402,7 @@ def test_another_kind_of_trouble_is_told_and_an_end_needs_no_more_words(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "TROUBLE_S", 0.05)
+    monkeypatch.setattr(session_module, "DRAIN_AFTER_EXIT_S", 0.3)
 
     def refuse(session: Session, stream: int) -> Spool:
         raise OSError(30, "Read-only file system")

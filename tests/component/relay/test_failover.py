@@ -26,8 +26,9 @@ def relay(tmp_path):
 
 
 @pytest.fixture(params=["refused", "silent", "nameless", "unix"])
-def dead(request, tmp_path):
+def dead(request, tmp_path, monkeypatch):
     """An address where no relay is."""
+    monkeypatch.setattr("gshell.net.relays.ANSWER_S", 1.5)  # half of it is enough to see it
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{sock.getsockname()[1]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gshell.agent.proctree import Times
-from gshell.agent.share import Control, competed
+from gshell.agent.share import WINDOW_S, Control, competed
 
 CPUS = 2
 
@@ -75,3 +75,11 @@ def test_one_spinner_beside_an_idle_core_loses_nothing_to_batch() -> None:
 def test_others_on_the_machine_do_not_count_as_batch() -> None:
     part, both = competed(Times(0.1, 1.0), Times(0.9, 1.1), 1.0, 2)  # and somebody else has 1.0
     assert part / both == pytest.approx(0.10)
+
+
+def test_a_moment_in_which_others_had_nearly_everything_counts_little():
+    control = Control(0.1, 0.01)
+    for _ in range(20):
+        control.measured(Times(0.04, 0.4), Times(0.36, 0.04), WINDOW_S, 1, 0.0)
+        control.measured(Times(0.01, 0.4), Times(0.01, 0.39), WINDOW_S, 1, 0.0)
+    assert control.share == pytest.approx(0.12, abs=0.02)

@@ -63,6 +63,15 @@ def test_agents_as_a_table():
     )
 
 
+def test_what_a_batch_job_has_beside_an_interactive_one_is_a_column():
+    share = {"share": 0.0983, "how": "autogroup", "asked": 10}
+    table = agents_table([agent(share=share), agent(id="a2", share=None)], NOW)
+    assert "BATCH HAS" in table
+    assert "9.8 % (asked 10)" in table
+    for nothing in (None, {"share": None, "how": "none", "asked": 10}, "0.1", {"share": "x"}):
+        assert "BATCH HAS" not in agents_table([agent(share=nothing)], NOW)
+
+
 def test_nothing_is_said_in_words():
     assert jobs_table([], NOW) == "no jobs\n"
     assert agents_table([], NOW) == "no agents\n"

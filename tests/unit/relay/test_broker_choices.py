@@ -210,3 +210,46 @@ def test_why_of_what_runs_or_has_ended_says_so(bench):
     assert bench.why(job)["text"] == "it runs on agent n1"
     bench.ended(agent, job)
     assert "completed" in bench.why(job)["text"]
+
+
+# ------------------------------------------------------------------- lanes of openings ahead of use
+
+
+def test_a_warm_opening_on_a_full_agent_is_in_the_interactive_lane(bench):
+    agent = bench.agent(slots=2, lanes=True)
+    bench.submit(n=2)
+    bench.submit()  # it waits, and is not passed
+    bench.work(agent)
+    assert bench.open(A, warm=True) == ("pair", "n1")
+    (expect,) = bench.got(agent, "expect")
+    assert (expect["lane"], expect["warm"]) == ("interactive", True)
+    assert bench.agents()["n1"]["lanes"] == {"batch": 2, "interactive": 0}
+
+
+def test_a_warm_opening_prefers_what_is_free(bench):
+    busy = bench.agent("n1", slots=4, lanes=True)
+    bench.submit(n=4)
+    bench.work(busy)
+    free = bench.agent("n2", slots=1, lanes=True)
+    assert bench.open(A, warm=True) == ("pair", "n2")
+    (expect,) = bench.got(free, "expect")
+    assert (expect["lane"], expect["warm"]) == ("batch", True)
+
+
+def test_a_warm_opening_is_in_the_lane_of_what_it_started(bench):
+    agent = bench.agent(slots=4, lanes=True)
+    for att in (A, B):
+        bench.open(att, warm=True)
+    bench.started(agent, 1, att=A, lane="interactive")
+    bench.started(agent, 2, att=B, lane="batch")
+    assert [bench.job(number)["lane"] for number in (1, 2)] == ["interactive", "batch"]
+    assert bench.agents()["n1"]["lanes"] == {"batch": 1, "interactive": 1}
+
+
+def test_a_warm_opening_does_not_pass_a_terminal_that_waits(bench):
+    agent = bench.agent(slots=2, lanes=True)
+    bench.submit(n=2)
+    bench.work(agent)
+    assert bench.open(A, pty=True)[0] == "pair"
+    bench.submit(lane="interactive", tasks=2)
+    assert bench.open(B, warm=True) == ("no", "queued")
