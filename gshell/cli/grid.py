@@ -245,15 +245,25 @@ def _output(said: Said) -> int:
                 f"job {job.get('id')} has not ended: {state(job)}",
                 hint=f"{_other(said.name, 'status')} {job.get('id')}",
             )
+    status = 0
     for job in found:
         id_ = str(job.get("id"))
         target = os.path.join(base, f"{job.get('user')}_{id_}")
-        _fetch(id_, target)
+        if not job.get("outputs"):
+            why = "was submitted without an output sandbox: nothing to be retrieved"
+            submit.show([f"{said.name}: warning: job {id_} {why}"])
+            continue
+        try:
+            _fetch(id_, target)
+        except GshellError as error:
+            submit.show([f"{said.name}: {error.message}"])
+            status = 1
+            continue
         print("\n" + "=" * WIDTH + "\n\n" + "JOB GET OUTPUT OUTCOME".center(WIDTH).rstrip())
         print(f"\nOutput sandbox files for the job:\n{id_}")
         print("have been successfully retrieved and stored in the directory:")
         print(f"{os.path.abspath(target)}\n\n" + "=" * WIDTH)
-    return 0
+    return status
 
 
 def _fetch(id_: str, target: str) -> None:

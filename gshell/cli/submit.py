@@ -11,6 +11,7 @@ from typing import Any
 from gshell.cli import launch, scripts
 from gshell.cli.meeting import Meeting
 from gshell.cli.options import Parsed
+from gshell.cli.progress import Progress
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.jdl import job as jdl
 from gshell.jdl import sandbox
@@ -165,6 +166,8 @@ def expander(folder: str) -> Any:
         for path in dict.fromkeys((word, os.path.join(folder, word))):
             if os.path.isfile(path):
                 return [path]
+            if os.path.isdir(path):
+                raise ValueError(f"{word} is a directory: its files are {path.rstrip('/')}/*")
             if sandbox.is_glob(path):
                 found = sorted(one for one in glob.glob(path) if os.path.isfile(one))
                 if found:
@@ -290,7 +293,8 @@ def _send_files(ticket: Ticket, request: Request, spec: dict[str, Any]) -> None:
     if files:
         staging = _staging()
         key = staging.new_key()
-        staging.upload(ticket, key, files)
+        with Progress() as progress:
+            staging.upload(ticket, key, files, progress.watch)
         spec["job"] = {**spec["job"], "sandbox": key, "inputs": [name for _, name in files]}
 
 

@@ -20,6 +20,7 @@ from gshell.jdl.words import Word
 
 GLOGIN = ("i2glogin", "glogin")
 USUAL_PTY = (24, 80)
+MOST_FILES = 1000  # of a sandbox, as the broker takes them
 AD_NAMES = 200  # of a job's ad, as the broker takes it
 AD_TEXT = 1024  # characters of one value in it
 
@@ -88,7 +89,7 @@ def requests(
 ) -> list[Request]:
     """``expand``: the files, here, that an entry of an InputSandbox means; none: there is no such
     file. ``name``: of the job, where the description gives none. ``meet``: the whole address for
-    what is said of where i2glogin calls (nothing, or with port 0); raises ValueError.
+    what is said of where i2glogin calls (nothing, or with port 0). Both raise ValueError.
 
     Raises:
         JdlError: it cannot be run.
@@ -156,13 +157,20 @@ def _expanded(
     place = at.value.at if at is not None else NOWHERE
     found: dict[str, str] = {}
     for word in job.inputs:
-        paths = expand(word)
+        try:
+            paths = expand(word)
+        except ValueError as error:
+            findings.error(place, f"InputSandbox: {error}")
+            continue
         if not paths and not (job.agent and word.rpartition("/")[2] in GLOGIN):
             findings.error(place, f"InputSandbox: there is no file {word} here")
         for path in paths or ():
             base = path.rpartition("/")[2]
             if found.setdefault(base, path) != path:
                 findings.error(place, f"InputSandbox has two files with the name {base}")
+    if len(found) > MOST_FILES:
+        why = f"{len(found)} files are too many, {MOST_FILES} at most: pack them"
+        findings.error(place, f"InputSandbox: {why}")
     return list(found.values())
 
 
