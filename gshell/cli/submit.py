@@ -166,12 +166,12 @@ def expander(folder: str) -> Any:
         for path in dict.fromkeys((word, os.path.join(folder, word))):
             if os.path.isfile(path):
                 return [path]
-            if os.path.isdir(path):
-                raise ValueError(f"{word} is a directory: its files are {path.rstrip('/')}/*")
             if sandbox.is_glob(path):
                 found = sorted(one for one in glob.glob(path) if os.path.isfile(one))
                 if found:
                     return found
+        if any(os.path.isdir(path) for path in (word, os.path.join(folder, word))):
+            raise ValueError(f"{word} is a directory: its files are {word.rstrip('/')}/*")
         return []
 
     return expand

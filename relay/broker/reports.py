@@ -355,6 +355,9 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
         b.member_over(job, index, text(message, "error") or None, stamp(message, "at", b.now))
         if job.members[index] is member:  # else it is run again
             archiving.on_ended(b, job, index)
+    if found is not None and found[0].state.final and found[1].started_at is None:
+        # Canceled before its program: nobody fetches what came before that.
+        b.send(agent.conn, {"m": "archived", "job": message.get("job"), "index": found[2]})
     b.send(agent.conn, {
         "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip

@@ -235,3 +235,5 @@ def test_who_cancels_a_prologue_ends_it_and_what_comes_after(bench):
     assert bench.request(bench.client(), "cancel", job=job)["ok"]
     assert bench.got(agent, "cancel")[0]["job"] == job
     assert bench.job(job)["state"] == "CANCELED"
+    bench.say(agent, "ended", job=job, index=0, code=143, attempt=1, started=False, archive=True)
+    assert bench.got(agent, "archived")  # it need not wait for somebody to fetch what that printed
