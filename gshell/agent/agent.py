@@ -256,6 +256,10 @@ class Agent:
         self.workdirs.touch(session.job, session.index, time.time())
         return path
 
+    def on_phase(self, session: Session) -> None:
+        self._uplink.say({"m": "phase", "job": session.job, "index": session.index,
+                          "attempt": session.attempt, "phase": session.phase})  # fmt: skip
+
     def ask_token(self, session: Session) -> None:
         if self._uplink.welcomed:  # else as soon as there is a relay again
             self._uplink.say({"m": "token", "job": session.job, "index": session.index,

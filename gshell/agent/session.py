@@ -91,6 +91,8 @@ class SessionOwner(Protocol):
             OSError: there is no place.
         """
 
+    def on_phase(self, session: Session) -> None: ...
+
     def ask_token(self, session: Session) -> None:
         """May its program run? ``session.answer`` gets the answer, whenever that comes."""
 
@@ -759,6 +761,9 @@ class Session:
     def wall(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+    def say_phase(self) -> None:
+        self._owner.on_phase(self)
 
     def ask_token(self) -> None:
         self._owner.ask_token(self)

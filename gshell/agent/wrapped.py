@@ -62,6 +62,7 @@ class Wrapped:
                 return self._fail(CANNOT, f"input files are missing: {', '.join(missing[:5])}")
         self.phase = "prologue"
         if job.prologue:
+            session.say_phase()  # that may last
             self._run_script(job.prologue)
         else:
             self._ask()
@@ -120,6 +121,7 @@ class Wrapped:
         first = session.ranks[0]
         self._result = first.code, first.signal, first.core, first.error
         self.phase = "epilogue"
+        session.say_phase()
         self._run_script(self._job.epilogue)
         return True
 

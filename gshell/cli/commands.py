@@ -256,6 +256,7 @@ SUBMIT = Command(
         Option("-o --output", "FILE", "append the ids to FILE"),
         _JOB_NAME,
         Option("--wait", help="until the jobs have ended; the highest of their statuses"),
+        Option("--no-listen", help="do not be the terminal of an i2glogin that calls nowhere else"),
         _DIRAC,
     ),
     words="FILE",
@@ -266,7 +267,10 @@ SUBMIT = Command(
     ),
     about="Attributes and expressions as on gLite and int.eu.grid: Executable, Arguments, "
     "InputSandbox, OutputSandbox, JobType Normal, Parallel, Interactive, Parametric, collections "
-    "and DAGs, Requirements, Rank, ... `gshell match FILE` shows where it could run.",
+    "and DAGs, Requirements, Rank, ... `gshell match FILE` shows where it could run. "
+    "If InteractiveAgent is i2glogin and its -p is missing or has port 0, a free port of this "
+    "machine is taken: on a terminal this command is then the job's, else it prints the "
+    "`i2glogin -p PORT:IP` to type.",
     common=GLOBAL,
 )
 MATCH = Command(

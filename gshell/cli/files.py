@@ -162,7 +162,7 @@ def fetch(parsed: Parsed) -> int:
 
     status = Copy(parsed).run([(Get, request, whose, begin)])
     if not parsed["quiet"] and not parsed["json"]:
-        for output in found.get("outputs") or ():
+        for output in filter(None, found.get("outputs") or ()):
             for name in output.get("missing") or ():
                 sys.stderr.write(f"gshell: the job left no {name}\n")
             if output.get("error"):
@@ -192,7 +192,15 @@ def _check_kept(job: str, found: dict[str, Any]) -> None:
         raise BrokerError(f"job {job} has not ended", f"gshell fetch --now {job}")
     if not found.get("outputs"):
         why = "was submitted without an output sandbox"
-        raise BrokerError(f"job {job} {why}", f"gshell logs {job}")
+        raise NoSandbox(f"job {job} {why}", f"gshell logs {job}")
+    kept = [output for output in found["outputs"] if output is not None]
+    if not kept:
+        why = "it was canceled" if state == "CANCELED" else found.get("error") or "it never ran"
+        raise BrokerError(f"no output of job {job} was kept: {why}", f"gshell logs {job}")
+
+
+class NoSandbox(BrokerError):
+    """Nobody asked for anything to be kept."""
 
 
 def _resume(parsed: Parsed) -> bool:

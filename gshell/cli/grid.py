@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from gshell.cli import launch, submit
 from gshell.cli.match import offers
+from gshell.cli.meeting import Meeting
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.sanitize import sanitize
 from gshell.model.ticket import Ticket
@@ -33,7 +34,7 @@ _IGNORED = {
     "-a": "delegation", "--autm-delegation": "delegation", "-d": "delegation",
     "--delegationid": "delegation", "-e": "the service", "--endpoint": "the service",
     "-c": "the configuration", "--config": "the configuration", "--vo": "the VO",
-    "--nolisten": "the console", "--nogui": "the console", "--lrms": "the batch system's name",
+    "--nogui": "the console", "--lrms": "the batch system's name",
     "--logfile": "the log file", "--debug": "", "-v": "", "--verbosity": "", "--proto": "",
     "--register-only": "registering without a start", "--start": "starting later",
     "--valid": "the validity", "--to": "the time limit",
@@ -46,7 +47,7 @@ _LONG = [
     "version", "help", "nosubdir", "list-only", "nopurge",
 ]  # fmt: skip
 _USAGE = {
-    "submit": "[-a | -d ID] [-o FILE] [-r PLACE] [--nomsg] FILE.jdl",
+    "submit": "[-a | -d ID] [-o FILE] [-r PLACE] [--nomsg] [--nolisten] FILE.jdl",
     "status": "[-i FILE] [--all] [ID...]",
     "cancel": "[-i FILE] [-o FILE] [--noint] [ID...]",
     "output": "[-i FILE] [--dir DIR] [--noint] [ID...]",
@@ -121,15 +122,29 @@ def _submit(said: Said) -> int:
     quiet = "--nomsg" in said.options
     description = submit.describe(path, [], dirac=False)
     submit.tell(description, quiet)
-    made = submit.plan(description, path)
-    ticket = launch.ticket_for(None)
-    ids = submit.send(ticket, submit.pin(ticket, made, said.get("-r", "--resource") or None))
+    meeting = Meeting()
+    try:
+        made = submit.plan(description, path, meeting=meeting)
+        ticket = launch.ticket_for(None)
+        ids = submit.send(ticket, submit.pin(ticket, made, said.get("-r", "--resource") or None))
+        _tell_submitted(said, ids)
+        address = submit.meets_here(made, meeting)
+        if address and "--nolisten" not in said.options:
+            return meeting.wait(ticket, next(iter(ids.values())), address)
+    finally:
+        meeting.close()
+    if made[0].glogin and "--nomsg" not in said.options:
+        sys.stderr.write(submit.next_steps(made, ids))
+    return 0
+
+
+def _tell_submitted(said: Said, ids: dict[str, str]) -> None:
     out = said.get("-o", "--output")
     if out:
         submit.write_ids(out, list(ids.values()))
-    if quiet:
-        print("\n".join(ids.values()))
-        return 0
+    if "--nomsg" in said.options:
+        print("\n".join(ids.values()), flush=True)
+        return
     print(_title(f"{said.name} Success"))
     print("\nThe job has been successfully submitted to the broker")
     print(f"Your job identifier{'s are' if len(ids) > 1 else ' is'}:\n")
@@ -137,11 +152,7 @@ def _submit(said: Said) -> int:
         print(f"{id_}    ({node})" if node else id_)
     if out:
         print(f"\nThe job identifier has been saved in the following file:\n{os.path.abspath(out)}")
-    print("\n" + "=" * WIDTH)
-    sys.stdout.flush()
-    if made[0].glogin:
-        sys.stderr.write(submit.next_steps(made, ids))
-    return 0
+    print("\n" + "=" * WIDTH, flush=True)
 
 
 def _status(said: Said) -> int:
@@ -150,7 +161,7 @@ def _status(said: Said) -> int:
     if ids:
         jobs = _jobs(ticket, ids)
     else:
-        jobs = items_of(ask(ticket, {"m": "jobs", "all": True}), "jobs")
+        jobs = items_of(ask(ticket, {"m": "jobs", "all": True, "why": True}), "jobs")
     for job in jobs:
         print("\n" + "*" * 61 + "\nBOOKKEEPING INFORMATION:\n")
         for key, value in status_lines(job):
@@ -164,6 +175,8 @@ def status_lines(job: dict[str, Any]) -> list[tuple[str, str]]:
     found = [("Status info for the Job", str(job.get("id"))), ("Current Status", state(job))]
     if job.get("code") is not None:
         found.append(("Exit code", str(job["code"])))
+    if job.get("retries"):
+        found.append(("Resubmissions", str(job["retries"])))
     reason = job.get("error") or job.get("why")
     if reason:
         found.append(("Status Reason", str(reason)))
@@ -188,6 +201,8 @@ def state(job: dict[str, Any]) -> str:
         return "Done (Success)"
     if job.get("state") == "FAILED" and job.get("code") and ran:
         return "Done (Exit Code !=0)"
+    if job.get("phase"):
+        return "Running"  # the wrapper does, as it was meant then
     return STATES.get(str(job.get("state")), str(job.get("state")))
 
 
@@ -230,15 +245,25 @@ def _output(said: Said) -> int:
                 f"job {job.get('id')} has not ended: {state(job)}",
                 hint=f"{_other(said.name, 'status')} {job.get('id')}",
             )
+    status = 0
     for job in found:
         id_ = str(job.get("id"))
         target = os.path.join(base, f"{job.get('user')}_{id_}")
-        _fetch(id_, target)
+        if not job.get("outputs"):
+            why = "was submitted without an output sandbox: nothing to be retrieved"
+            submit.show([f"{said.name}: warning: job {id_} {why}"])
+            continue
+        try:
+            _fetch(id_, target)
+        except GshellError as error:
+            submit.show([f"{said.name}: {error.message}"])
+            status = 1
+            continue
         print("\n" + "=" * WIDTH + "\n\n" + "JOB GET OUTPUT OUTCOME".center(WIDTH).rstrip())
         print(f"\nOutput sandbox files for the job:\n{id_}")
         print("have been successfully retrieved and stored in the directory:")
         print(f"{os.path.abspath(target)}\n\n" + "=" * WIDTH)
-    return 0
+    return status
 
 
 def _fetch(id_: str, target: str) -> None:
@@ -334,7 +359,7 @@ def _ids(said: Said) -> list[str]:
 
 
 def _jobs(ticket: Ticket, ids: list[str]) -> list[dict[str, Any]]:
-    found = items_of(ask(ticket, {"m": "jobs", "all": True, "ids": ids}), "jobs")
+    found = items_of(ask(ticket, {"m": "jobs", "all": True, "ids": ids, "why": True}), "jobs")
     by_id = {str(job.get("id")): job for job in found}
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:

@@ -9,7 +9,9 @@ import sys
 from typing import Any
 
 from gshell.cli import launch, scripts
+from gshell.cli.meeting import Meeting
 from gshell.cli.options import Parsed
+from gshell.cli.progress import Progress
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.jdl import job as jdl
 from gshell.jdl import sandbox
@@ -32,10 +34,25 @@ def submit(parsed: Parsed) -> int:
     path = one_file(parsed)
     description = describe(path, parsed["set"], bool(parsed["dirac"]))
     tell(description, bool(parsed["quiet"]))
-    made = plan(description, path, parsed["name"])
-    ticket = launch.ticket_for(parsed)
-    made = pin(ticket, made, parsed["resource"])
-    ids = send(ticket, made)
+    meeting = Meeting()
+    try:
+        made = plan(description, path, parsed["name"], meeting)
+        ticket = launch.ticket_for(parsed)
+        made = pin(ticket, made, parsed["resource"])
+        ids = send(ticket, made)
+        told = _told(parsed, made, ids)
+        scripted = parsed["json"] or parsed["wait"] or parsed["no_listen"]
+        if not scripted and (address := meets_here(made, meeting)):
+            return meeting.wait(ticket, next(iter(ids.values())), address)
+    finally:
+        meeting.close()
+    if not parsed["quiet"]:
+        sys.stderr.write(told)
+    return wait(ticket, list(ids.values())) if parsed["wait"] else 0
+
+
+def _told(parsed: Parsed, made: list[Request], ids: dict[str, str]) -> str:
+    """The ids, to where they are wanted; what could be done next."""
     if parsed["output"]:
         write_ids(parsed["output"], list(ids.values()))
     if parsed["json"]:
@@ -46,9 +63,14 @@ def submit(parsed: Parsed) -> int:
     else:
         sys.stdout.write("".join(f"{id_}\n" for id_ in ids.values()))
     sys.stdout.flush()
-    if not parsed["quiet"]:
-        sys.stderr.write(next_steps(made, ids))
-    return wait(ticket, list(ids.values())) if parsed["wait"] else 0
+    return next_steps(made, ids)
+
+
+def meets_here(made: list[Request], meeting: Meeting) -> str:
+    """The address at which this very process should wait for the job; empty: it should not."""
+    if len(made) != 1 or not meeting.is_ours(made[0].glogin):
+        return ""
+    return made[0].glogin if sys.stdin.isatty() and sys.stdout.isatty() else ""
 
 
 def one_file(parsed: Parsed) -> str:
@@ -110,7 +132,9 @@ def show(lines: list[str]) -> None:
     sys.stderr.write("".join(f"{sanitize(line)}\n" for line in lines))
 
 
-def plan(description: Description, path: str, name: str | None = None) -> list[Request]:
+def plan(
+    description: Description, path: str, name: str | None = None, meeting: Meeting | None = None
+) -> list[Request]:
     """
     Raises:
         GshellError: it cannot be run; files that are not there.
@@ -118,7 +142,8 @@ def plan(description: Description, path: str, name: str | None = None) -> list[R
     umask = os.umask(0)
     os.umask(umask)
     base = "" if path == "-" else os.path.splitext(os.path.basename(path))[0]
-    made = requests(description, expander(os.path.dirname(path)), umask, name or base)
+    meet = meeting.place if meeting is not None else None
+    made = requests(description, expander(os.path.dirname(path)), umask, name or base, meet)
     if name and not description.nodes:
         made = [with_pin(made[0], name=name, spec={**made[0].message["spec"], "name": name})]
     seen: set[Finding] = set()
@@ -145,6 +170,8 @@ def expander(folder: str) -> Any:
                 found = sorted(one for one in glob.glob(path) if os.path.isfile(one))
                 if found:
                     return found
+        if any(os.path.isdir(path) for path in (word, os.path.join(folder, word))):
+            raise ValueError(f"{word} is a directory: its files are {word.rstrip('/')}/*")
         return []
 
     return expand
@@ -266,7 +293,8 @@ def _send_files(ticket: Ticket, request: Request, spec: dict[str, Any]) -> None:
     if files:
         staging = _staging()
         key = staging.new_key()
-        staging.upload(ticket, key, files)
+        with Progress() as progress:
+            staging.upload(ticket, key, files, progress.watch)
         spec["job"] = {**spec["job"], "sandbox": key, "inputs": [name for _, name in files]}
 
 

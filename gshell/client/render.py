@@ -95,6 +95,9 @@ def hosts_text(hosts: Sequence[str]) -> str:
 def state_text(job: Mapping[str, Any]) -> tuple[str, str]:
     """(as a person reads it, color): ``active``, ``done 0``, ``failed 3``, ``failed TERM``."""
     state = str(job.get("state", ""))
+    phase = job.get("phase")
+    if phase in ("prologue", "epilogue"):
+        return str(phase), "green"
     if state == "ACTIVE":
         return "active", "green"
     if state in _WAITING:

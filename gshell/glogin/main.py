@@ -52,14 +52,21 @@ def main(argv: list[str], descriptors: tuple[int, int, int]) -> int:
 
 def wait(words: Words, descriptors: tuple[int, int, int]) -> int:
     """Listen, and be the terminal of the job that calls."""
+    sock, place = listen(words.place, _noter(words))
+    return serve(words, place, sock, descriptors)
 
-    def note(text: str) -> None:
-        if not words.quiet:
-            sys.stderr.write(f"i2glogin: {text}\n")
-            sys.stderr.flush()
 
+def serve(
+    words: Words,
+    place: Place,
+    sock: socket.socket,
+    descriptors: tuple[int, int, int],
+    look: Callable[[], None] = lambda: None,
+) -> int:
+    """The same, with the socket that listens there. ``look`` is called each second until somebody
+    has called; what it raises ends the wait.
+    """
     loop = Loop()
-    sock, place = listen(words.place, note)
     key, used = _key(words, place)
     sitepath.enable()
     from gshell.glogin import certificate
@@ -72,10 +79,12 @@ def wait(words: Words, descriptors: tuple[int, int, int]) -> int:
             burn(used)
         line.called(link)
 
-    listener = Listener(loop, sock, lone_server_context(cert, private), digest, key, call, note)
+    context = lone_server_context(cert, private)
+    listener = Listener(loop, sock, context, digest, key, call, _noter(words))
     try:
         while not listener.caller:
-            loop.once()
+            loop.once(1.0)
+            look()
         pty = all(fd >= 0 and os.isatty(fd) for fd in descriptors[:2])
         plan = _plan(pty, words.quiet)
         return drive(
@@ -86,6 +95,15 @@ def wait(words: Words, descriptors: tuple[int, int, int]) -> int:
         )
     finally:
         listener.close()
+
+
+def _noter(words: Words) -> Callable[[str], None]:
+    def note(text: str) -> None:
+        if not words.quiet:
+            sys.stderr.write(f"i2glogin: {text}\n")
+            sys.stderr.flush()
+
+    return note
 
 
 class _Nobody:

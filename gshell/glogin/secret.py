@@ -68,3 +68,8 @@ def burn(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass  # the other side was quicker, on the same disk
+
+
+def forget(address: str) -> None:
+    """Nobody will come with it any more."""
+    burn(path_of(parse_place(address)))

@@ -20,6 +20,7 @@ from gshell.jdl.words import Word
 
 GLOGIN = ("i2glogin", "glogin")
 USUAL_PTY = (24, 80)
+MOST_FILES = 1000  # of a sandbox, as the broker takes them
 AD_NAMES = 200  # of a job's ad, as the broker takes it
 AD_TEXT = 1024  # characters of one value in it
 
@@ -84,30 +85,36 @@ def requests(
     expand: Callable[[str], Sequence[str]],
     umask: int | None = None,
     name: str = "",
+    meet: Callable[[str], str] | None = None,
 ) -> list[Request]:
     """``expand``: the files, here, that an entry of an InputSandbox means; none: there is no such
-    file. ``name``: of the job, where the description gives none.
+    file. ``name``: of the job, where the description gives none. ``meet``: the whole address for
+    what is said of where i2glogin calls (nothing, or with port 0). Both raise ValueError.
 
     Raises:
         JdlError: it cannot be run.
     """
     if not description.nodes:
         node = Node("", description)
-        return [_request(node, expand, umask, name)]
+        return [_request(node, expand, umask, name, meet)]
     nodes = {node.name: node for node in description.nodes}
     order = graph.order({node.name: list(node.after) for node in description.nodes})
     base = description.job_name or name or description.name
-    return [_request(nodes[one], expand, umask, f"{base}.{one}") for one in order]
+    return [_request(nodes[one], expand, umask, f"{base}.{one}", meet) for one in order]
 
 
 def _request(
-    node: Node, expand: Callable[[str], Sequence[str]], umask: int | None, name: str
+    node: Node,
+    expand: Callable[[str], Sequence[str]],
+    umask: int | None,
+    name: str,
+    meet: Callable[[str], str] | None,
 ) -> Request:
     job = node.job
     findings = Findings(job.name, [])
     inputs = _expanded(job, expand, findings)
     names = [path.rpartition("/")[2] for path in inputs]
-    glogin, agent = _agent(job, names, findings)
+    glogin, agent = _agent(job, names, findings, meet)
     argv = _argv(job, names, agent, findings)
     if agent and agent[0].text in GLOGIN:
         inputs = [p for p in inputs if p.rpartition("/")[2] not in GLOGIN]
@@ -150,13 +157,20 @@ def _expanded(
     place = at.value.at if at is not None else NOWHERE
     found: dict[str, str] = {}
     for word in job.inputs:
-        paths = expand(word)
+        try:
+            paths = expand(word)
+        except ValueError as error:
+            findings.error(place, f"InputSandbox: {error}")
+            continue
         if not paths and not (job.agent and word.rpartition("/")[2] in GLOGIN):
             findings.error(place, f"InputSandbox: there is no file {word} here")
         for path in paths or ():
             base = path.rpartition("/")[2]
             if found.setdefault(base, path) != path:
                 findings.error(place, f"InputSandbox has two files with the name {base}")
+    if len(found) > MOST_FILES:
+        why = f"{len(found)} files are too many, {MOST_FILES} at most: pack them"
+        findings.error(place, f"InputSandbox: {why}")
     return list(found.values())
 
 
@@ -202,7 +216,12 @@ def _literal(text: str) -> Word:
     return Word(text, f'"{shell}"', False)
 
 
-def _agent(job: Description, names: Sequence[str], findings: Findings) -> tuple[str, list[Word]]:
+def _agent(
+    job: Description,
+    names: Sequence[str],
+    findings: Findings,
+    meet: Callable[[str], str] | None,
+) -> tuple[str, list[Word]]:
     """The address of the one who waits (for i2glogin), and the words before the command."""
     if job.agent is None:
         return "", []
@@ -217,18 +236,31 @@ def _agent(job: Description, names: Sequence[str], findings: Findings) -> tuple[
     for number, flag in enumerate(flags):
         if flag == "-p" and number + 1 < len(flags):
             address = flags[number + 1]
-        elif flag.startswith("-p") and len(flag) > 2:
+            del arguments[number : number + 2]
+            break
+        if flag.startswith("-p") and len(flag) > 2:
             address = flag[2:]
+            del arguments[number]
+            break
+        if flag == "-c":
+            break
     if "p" in flags:
         findings.warning(at, f'{base}: "p" should be "-p"')
-    if "-r" not in flags:
-        arguments.insert(0, _literal("-r"))
+    if "-r" in flags:
+        arguments.remove(next(word for word in arguments if word.text == "-r"))
+    else:
         findings.note(at, f"{base}: -r is added: in the job it is the remote end")
-    if not address:
+    if not address and "p" in flags:
         findings.error(at, f"{base} needs the address of who waits: -p PORT:IP")
+    elif meet is not None:
+        try:
+            address = meet(address)
+        except ValueError as error:
+            findings.error(at, f"{base}: {error}")
+    address = address or "0"
     if "-c" not in flags:
         arguments.append(_literal("-c"))
-    return address, [_literal("i2glogin"), *arguments]
+    return address, [*map(_literal, ("i2glogin", "-r", "-p", address)), *arguments]
 
 
 def _environment(job: Description, names: Sequence[str]) -> dict[str, str]:

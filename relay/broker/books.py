@@ -333,6 +333,7 @@ class Books:
 
     def release(self, job: Job, index: int) -> None:
         """The member occupies nothing any more."""
+        job.members[index].phase = ""
         agent = self.agents.get(job.members[index].agent_id)
         if agent is not None and (job.id, index) in agent.here:
             agent.drop((job.id, index))
@@ -420,6 +421,10 @@ class Books:
     def unstage(self, job: Job) -> None:
         """Nobody needs any more what the archive carries for it."""
         self.tell_agent(ARCHIVE, {"m": "unstage", "job": str(job.id)})
+        if job.state is JobState.STAGE_IN:  # what was brought there is for nobody
+            for index, member in enumerate(job.members):
+                said = {"m": "workdir-done", "job": str(job.id), "index": index}
+                self.tell_agent(member.agent_id, said)
 
     def jobs_of_places(self, agent: Agent) -> list[Job]:
         """Those that may have a member on this agent: its user's, or all for a pool's."""

@@ -194,6 +194,8 @@ class Broker:
                 archiving.on_leaving(b, agent)
             case "usage":
                 feed.on_usage(b, agent, message)
+            case "phase":
+                reports.on_phase(b, agent, message)
             case "token":
                 retry.on_token(b, agent, message)
             case "lane":

@@ -250,6 +250,8 @@ class Member:
     error: str | None = None
     began: bool | None = None
     """Has its program run? None: nobody said."""
+    phase: str = ""
+    """What its agent does while its program does not run: "prologue", "token", "epilogue"."""
     lane: str = ""
     """Of its agent's lanes that one where it is; empty: its job's."""
     attached: int = 0

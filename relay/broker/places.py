@@ -81,7 +81,12 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
             return
         if job.state is JobState.STAGE_OUT:
             return
-        waiting = [i for i, m in enumerate(job.members) if m.started_at is None and not m.ended_at]
+        waiting = [
+            i for i, m in enumerate(job.members)
+            if m.started_at is None and not m.ended_at and not m.phase
+        ]  # fmt: skip
+        if not waiting:  # its agent is the authority: it starts it, ends it, or is lost
+            return
         agents = [b.agents.get(job.members[i].agent_id) for i in waiting]
         if any(a is not None and a.conn is None for a in agents):
             hold_until(b, job, delay_s)  # it may have started: its return decides, or its grace
@@ -102,6 +107,8 @@ def give_up(b: Books, job: Job, why: str) -> None:
     """End a job that has not started: told to its agents, shown as canceled."""
     for member in job.members:
         _unexpect(b, member)
+        if job.spec is not None:  # it may be at work on what comes before the program
+            b.tell_agent(member.agent_id, {"m": "cancel", "job": str(job.id)})
     b.finish(job, JobState.CANCELED, why)
     place_all(b, job.user)
 

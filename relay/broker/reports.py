@@ -198,6 +198,9 @@ def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
             continue
         key = (job_id, index_of(session))
         listed.add(key)
+        to_begin = session.get("state") == "running" and session.get("started") is False
+        if to_begin and on_phase(b, agent, session):  # what comes before its program runs
+            continue
         at = stamp(session, "started_at", b.now)
         atts = session.get("atts")
         atts = [a for a in atts if isinstance(a, dict)] if isinstance(atts, list) else []
@@ -288,6 +291,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     member.host = agent.host
     member.tasks = tasks
     queue.occupy(b, agent, job, index)
+    member.phase = "epilogue" if message.get("phase") == "epilogue" else ""
     if member.started_at is None:
         member.started_at = stamp(message, "at", b.now)
         att = text(message, "att")
@@ -318,6 +322,21 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
 
 
+def on_phase(b: Books, agent: Agent, message: Message) -> bool:
+    """An agent has taken up a submitted job and is busy with what stands around its program, for as
+    long as that takes. False: that is no job of ours."""
+    found = _find(b, agent, message)
+    if found is None:
+        return False
+    job, member, _ = found
+    if retry.is_stale(job, message) or job.state.final:
+        b.send(agent.conn, {"m": "cancel", "job": str(job.id)})
+    elif member.ended_at is None:
+        member.phase = text(message, "phase", 16)
+        b.touched_jobs[job.id] = job
+    return True
+
+
 def on_ended(b: Books, agent: Agent, message: Message) -> None:
     found = _find(b, agent, message)
     if found is not None and retry.is_stale(found[0], message):
@@ -336,6 +355,9 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
         b.member_over(job, index, text(message, "error") or None, stamp(message, "at", b.now))
         if job.members[index] is member:  # else it is run again
             archiving.on_ended(b, job, index)
+    if found is not None and found[0].state.final and found[1].started_at is None:
+        # Canceled before its program: nobody fetches what came before that.
+        b.send(agent.conn, {"m": "archived", "job": message.get("job"), "index": found[2]})
     b.send(agent.conn, {
         "m": "ended-ok", "job": message.get("job"), "index": message.get("index", 0),
     })  # fmt: skip

@@ -37,6 +37,12 @@ def on_token(b: Books, agent: Agent, message: Message) -> None:
     )  # fmt: skip
     if good and job is not None:
         job.tokens.append(index)
+        if job.members[index].phase:
+            from relay.broker import places
+
+            # what comes before is over: from now on it counts again
+            job.members[index].phase = ""
+            places.hold_until(b, job, b.settings.start_s)
         b.keep(job)
     answer = "token-ok" if good else "token-no"
     b.send(agent.conn, {"m": answer, "job": message.get("job"), "index": index,

@@ -152,13 +152,17 @@ def _staged_in(b: Books, job: Job, member: Member, message: Message) -> None:
 
 def start(b: Books, job: Job) -> None:
     """Tell the agents of a job without a client to start it."""
-    for index, member in enumerate(job.members):
-        b.tell_agent(member.agent_id, {
-            "m": "start", "job": str(job.id), "index": index, "size": job.size,
-            "user": job.user, "pool": job.pool, "spec": job.spec, **job.how(index),
-            **({"token": True} if retry.counts(b, job) else {}),
-        })  # fmt: skip
+    for index in range(job.size):
+        _start(b, job, index)
     places.hold_until(b, job, b.settings.start_s)
+
+
+def _start(b: Books, job: Job, index: int) -> None:
+    b.tell_agent(job.members[index].agent_id, {
+        "m": "start", "job": str(job.id), "index": index, "size": job.size,
+        "user": job.user, "pool": job.pool, "spec": job.spec, **job.how(index),
+        **({"token": True} if retry.counts(b, job) else {}),
+    })  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------- stage out
@@ -210,7 +214,12 @@ def on_archive_back(b: Books) -> None:
 
 def on_agent_back(b: Books, agent: Agent) -> None:
     for job, index in _staging_at(b, agent):
-        _order(b, job, index, job.members[index])
+        member = job.members[index]
+        _order(b, job, index, member)
+        ready = job.state is JobState.STAGE_IN and all(m.staged for m in job.members)
+        if ready and not member.phase and member.started_at is None:
+            _start(b, job, index)  # it may not have heard that; twice means once
+            places.hold_until(b, job, b.settings.start_s)
 
 
 def on_agent_gone(b: Books, agent: Agent, why: str) -> None:

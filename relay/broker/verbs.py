@@ -66,21 +66,21 @@ def _jobs(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if whose is None:
         return
     wanted = message.get("ids")
+    told = why.briefly(b) if message.get("why") is True else job_view
     if isinstance(wanted, list):  # each by itself: a job may be seen by a share, too
         named = {job.id: job for i in wanted if (job := b.shown_job(str(i))) is not None}
         found = [job for job in named.values() if rights.may(b, up, job, rights.SEE)]
-        b.answer(up.conn, re, jobs=[_view(up, job) for job in found])
+        b.answer(up.conn, re, jobs=[_view(up, job, told) for job in found])
         return
     of = b.jobs.values() if not whose else b.jobs_of.get(whose, {}).values()
     ended = bool(message.get("all"))
-    told = why.briefly(b) if message.get("why") is True else job_view
     jobs = [told(job) for job in of if job.shown and (ended or not job.state.final)]
     b.answer(up.conn, re, jobs=jobs)
 
 
-def _view(up: ConnUp, job: Job) -> Message:
+def _view(up: ConnUp, job: Job, told: Callable[[Job], Message]) -> Message:
     all_of_it = up.user == job.user or rights.is_admin(up)
-    return job_view(job) if all_of_it else shared_job_view(job)
+    return told(job) if all_of_it else shared_job_view(job)
 
 
 def _agents(b: Books, up: ConnUp, re: Any, message: Message) -> None:

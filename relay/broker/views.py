@@ -42,6 +42,7 @@ def job_view(job: Job) -> Message:
         "outputs": [m.output for m in members] if job.sandbox and job.sandbox["outputs"] else [],
         "attempt": job.attempt,
         "retries": job.deep + job.shallow,
+        "phase": next((m.phase for m in members if m.phase), ""),
         "why": job.note,
         "eta": None,
     }
@@ -54,7 +55,7 @@ def shared_job_view(job: Job) -> Message:
             "ended_at")  # fmt: skip
     blank = {"agents": [], "hosts": [], "argv0": "", "pool": "", "watchers": 0, "attached": 0,
              "site": "", "lane": "", "walltime": 0, "after": [], "parent": "", "attempt": 1,
-             "retries": 0, "why": ""}  # fmt: skip
+             "retries": 0, "phase": "", "why": ""}  # fmt: skip
     return {key: value if key in kept else blank.get(key) for key, value in whole.items()}
 
 

@@ -203,9 +203,16 @@ def _not_waiting(b: Books, job: Job) -> str:
         return f"it has ended: {job.state.name.lower()}" + (f", {job.error}" if job.error else "")
     agents = list(dict.fromkeys(m.agent_id for m in job.members if m.agent_id))
     where = f"agent{'s' if len(agents) > 1 else ''} {', '.join(agents[:_NAMES])}"
-    if job.state is JobState.HELD:
-        return f"its place is kept on {where}: it starts"
     attempt = f", attempt {job.attempt}" if job.attempt > 1 else ""
+    phase = next((m.phase for m in job.members if m.phase), "")
+    if phase in ("prologue", "epilogue"):
+        return f"its {phase} runs on {where}{attempt}"
+    if job.state is JobState.STAGE_IN and any(m.staged != "stage-in" for m in job.members):
+        return f"its input files are being brought to {where}{attempt}"
+    if job.state is JobState.STAGE_OUT:
+        return f"its output files are being fetched from {where}"
+    if not job.started:
+        return f"its place is kept on {where}: it starts"
     return f"it runs on {where}{attempt}"
 
 

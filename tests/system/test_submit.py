@@ -41,11 +41,11 @@ def test_a_parametric_job_is_a_job_for_each_value(env: Env, tmp_path: Path) -> N
 
 
 def test_a_wrong_description_is_not_submitted(env: Env, tmp_path: Path) -> None:
-    before = env.jobs()
+    before = [job["id"] for job in env.jobs()]
     done = submit(env, tmp_path, 'Executable "simple.sh"')
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"gshell: job.jdl:1:11: expected = after Executable\n"
-    assert env.jobs() == before
+    assert [job["id"] for job in env.jobs()] == before
 
 
 def test_match_lists_where_it_could_run_or_what_is_in_the_way(env: Env, tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def test_files_are_found_from_here_and_beside_the_description(tmp_path, monkeypa
     assert expand("*.txt") == ["c.txt"]
     assert expand("a.txt") == ["d/a.txt"]
     assert expand("d/*.txt") == ["d/a.txt", "d/b.txt"]
-    assert expand("d") == expand("nothing") == []
+    assert expand("nothing") == []
+    with pytest.raises(ValueError, match=r"d is a directory: its files are d/\*"):
+        expand("d")
 
 
 PLACES = {"n1": {"agent": "n1"}, "finis": {"site": ["finis"]}}

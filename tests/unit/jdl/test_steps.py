@@ -144,7 +144,31 @@ def test_what_the_agent_was_not_told_is_added():
     request = one(INTERACTIVE + 'InteractiveAgentArguments="-p 1:1.2.3.4";')
     assert request.message["spec"]["argv"] == ["i2glogin", "-r", "-p", "1:1.2.3.4", "-c", "/bin/sh"]
     with pytest.raises(JdlError, match="i2glogin needs the address of who waits: -p PORT:IP"):
-        made(INTERACTIVE + 'InteractiveAgentArguments="-r -t -c";')
+        made(INTERACTIVE + 'InteractiveAgentArguments="-r p 1:1.2.3.4 -t -c";')
+
+
+def test_where_nobody_says_where_it_calls_the_one_who_asks_does():
+    asked = []
+
+    def meet(said):
+        asked.append(said)
+        return "7:1.2.3.4"
+
+    for arguments in ("-r -t -c", "-t -r -p 0 -c", "-p0:1.2.3.4 -t"):
+        text = INTERACTIVE + f'InteractiveAgentArguments="{arguments}";'
+        [request] = requests(read(text), lambda word: [], meet=meet)
+        assert request.glogin == "7:1.2.3.4"
+        assert request.message["spec"]["argv"][:5] == ["i2glogin", "-r", "-p", "7:1.2.3.4", "-t"]
+    assert asked == ["", "0", "0:1.2.3.4"]
+
+
+def test_an_address_that_is_none_is_an_error_with_its_place():
+    def meet(said):
+        raise ValueError(f"{said!r} is no address")
+
+    text = INTERACTIVE + '\nInteractiveAgentArguments="-r -p 24599158.109.65.149 -c";'
+    with pytest.raises(JdlError, match=r"job:2:1: i2glogin: '24599158.109.65.149' is no"):
+        requests(read(text), lambda word: [], meet=meet)
 
 
 def test_an_interactive_mpi_job_is_mpi_behind_the_agent():

@@ -185,3 +185,55 @@ def test_a_job_that_has_not_started_by_its_deadline_is_given_up(bench):
     assert (bench.job(job)["state"], bench.job(job)["error"]) == (
         "CANCELED", "it did not start by its deadline",
     )  # fmt: skip
+
+
+def test_a_prologue_may_take_its_time_a_start_that_nothing_is_said_of_may_not(bench):
+    agent = bench.agent(slots=2)
+    slow, lost = bench.submit(retry=0), bench.submit(retry=0)
+    bench.say(agent, "phase", job=slow, index=0, attempt=1, phase="prologue")
+    bench.after(1000)
+    assert (bench.job(slow)["state"], bench.job(slow)["phase"]) == ("HELD", "prologue")
+    assert "its prologue runs on agent n1" in bench.why(slow)["text"]
+    assert bench.job(lost)["error"] == "its agent did not start it"
+    bench.started(agent, slow)
+    assert (bench.job(slow)["state"], bench.job(slow)["phase"]) == ("ACTIVE", "")
+
+
+def test_a_job_in_its_prologue_is_still_there_when_its_agent_or_the_relay_comes_back(bench):
+    agent = bench.agent()
+    job = bench.submit(retry=1)
+    bench.say(agent, "phase", job=job, index=0, attempt=1, phase="prologue")
+    here = [session(job, started=False, phase="prologue", attempt=1)]
+    bench.gone(agent)
+    agent = bench.agent(sessions=here)
+    assert (bench.job(job)["state"], bench.job(job)["attempt"]) == ("HELD", 1)
+    bench.restart()
+    agent = bench.agent(sessions=here)
+    bench.after(100)
+    assert (bench.job(job)["state"], bench.job(job)["attempt"]) == ("HELD", 1)
+    assert token(bench, agent, job, 1) == ["token-ok"]
+    bench.after(61)  # from then on it is a start as any
+    bench.after(6)
+    assert bench.job(job)["attempt"] == 2
+
+
+def test_an_agent_lost_during_a_prologue_costs_no_retry(bench):
+    agent = bench.agent("n1")
+    job = bench.submit(shallow=1)
+    bench.say(agent, "phase", job=job, index=0, attempt=1, phase="prologue")
+    bench.say(agent, "bye")
+    bench.gone(agent)
+    bench.agent("n2")
+    assert (bench.job(job)["state"], bench.job(job)["retries"]) == ("HELD", 0)
+    assert bench.job(job)["phase"] == ""
+
+
+def test_who_cancels_a_prologue_ends_it_and_what_comes_after(bench):
+    agent = bench.agent()
+    job = bench.submit()
+    bench.say(agent, "phase", job=job, index=0, attempt=1, phase="prologue")
+    assert bench.request(bench.client(), "cancel", job=job)["ok"]
+    assert bench.got(agent, "cancel")[0]["job"] == job
+    assert bench.job(job)["state"] == "CANCELED"
+    bench.say(agent, "ended", job=job, index=0, code=143, attempt=1, started=False, archive=True)
+    assert bench.got(agent, "archived")  # it need not wait for somebody to fetch what that printed

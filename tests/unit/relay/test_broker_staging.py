@@ -129,6 +129,25 @@ def test_a_broker_s_restart_in_either_state_goes_on_with_it(bench):
     assert bench.job(job)["state"] == "COMPLETED"
 
 
+def test_a_start_that_went_under_with_the_broker_is_said_again(bench):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    bench.staged(archive, job, "stage-in")
+    bench.restart()
+    archive, agent = bench.archive(), bench.agent()
+    assert bench.got(agent, "start")[0]["job"] == job
+    bench.started(agent, job)
+    assert bench.job(job)["state"] == "ACTIVE"
+
+
+def test_a_canceled_job_s_input_is_removed_from_where_it_was_brought(bench):
+    bench.archive()
+    agent = bench.agent()
+    job = bench.submit()
+    assert bench.request(bench.client(), "cancel", job=job)["ok"]
+    assert bench.got(agent, "workdir-done")[0] == {"m": "workdir-done", "job": job, "index": 0}
+
+
 def test_the_archive_opens_only_what_it_is_to_carry(bench):
     bench.archive()
     agent = bench.agent()
