@@ -162,7 +162,7 @@ def fetch(parsed: Parsed) -> int:
 
     status = Copy(parsed).run([(Get, request, whose, begin)])
     if not parsed["quiet"] and not parsed["json"]:
-        for output in found.get("outputs") or ():
+        for output in filter(None, found.get("outputs") or ()):  # none yet of those that run
             for name in output.get("missing") or ():
                 sys.stderr.write(f"gshell: the job left no {name}\n")
             if output.get("error"):
