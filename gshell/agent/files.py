@@ -57,7 +57,8 @@ def main(words: list[str]) -> int:
 
 def _left(root: str, size: int, files: int) -> Quota:
     """Of a quota, what is not used up."""
-    for folder, _, names in os.walk(root):
+    for folder, folders, names in os.walk(root):
+        files -= len(folders)
         for name in names:
             try:
                 size -= os.lstat(os.path.join(folder, name)).st_size

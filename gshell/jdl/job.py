@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gshell.jdl import geometry as shapes
 from gshell.jdl import glue, sandbox, words
+from gshell.jdl.bounds import OF_GRIDS
 from gshell.jdl.description import (
     COLLECTION,
     DAG,
@@ -33,11 +34,6 @@ MAX_RETRIES = 10  # of each kind, as the grid's own brokers had it
 LEAST_PERUSAL_S = 5
 USUAL_PERUSAL_S = 30
 DEFAULT_STATE = 'other.GlueCEStateStatus == "Production"'  # the grid's own default: agents are
-_OF_GRIDS = frozenset((
-    "anymatch", "allmatch", "whichmatch", "listattrregex", "retrievecloseses", "fqanmember",
-    "retrieveclosesesinfo", "successfraction",
-    "measuredresponsetime",
-))  # fmt: skip
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _JOB_TYPES = (
     "normal", "interactive", "mpich", "parallel", "parametric", "checkpointable", "partitionable",
@@ -413,7 +409,7 @@ def _expression(reader: Reader, name: str) -> str:
     if expr is None:
         return ""
     for one in walk(expr):
-        if isinstance(one, Call) and one.name.lower() in _OF_GRIDS:
+        if isinstance(one, Call) and one.name.lower() in OF_GRIDS:
             why = f"{one.name}() asked the grid's own services: there it is undefined"
             reader.findings.warning(one.at, why)
         glued = isinstance(one, Ref) and one.name.lower().startswith("glue")

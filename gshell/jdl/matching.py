@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from gshell.jdl import bounds, glue
 from gshell.jdl import eval as evaluation
-from gshell.jdl import glue
 from gshell.jdl.errors import JdlError
 from gshell.jdl.parse import parse_expression
 from gshell.jdl.syntax import (
@@ -94,7 +94,9 @@ class Asked:
         """
         if len(text) > MOST_TEXT:
             raise JdlError(f"more than {MOST_TEXT} characters")
-        self._begin(parse_expression(text))
+        expr = parse_expression(text)
+        bounds.check(expr)
+        self._begin(expr)
         parts = conjuncts(self._expr)
         # "a && b" is true where a is and b is; each depends on fewer values.
         self.parts = [self] if len(parts) == 1 else [Asked._of(part) for part in parts]

@@ -53,11 +53,13 @@ def trouble(error: OSError) -> Trouble:
 
 
 class Quota:
-    """How much may be in a box. Invariant: ``bytes`` and ``files`` are what is still free."""
+    """How much may be in a box. Invariant: ``bytes`` and ``files`` (directories are some, too) are
+    what is still free: what is begun counts, whether it is ever finished or not."""
 
     def __init__(self, bytes: int, files: int) -> None:
         self.bytes = bytes
         self.files = files
+        self._folders: set[tuple[str, ...]] = set()
 
     def check(self, size: int) -> None:
         """
@@ -69,9 +71,22 @@ class Quota:
         if size > self.bytes:
             raise Trouble("limit", f"{size} bytes are more than the {self.bytes} that are left")
 
-    def took(self, size: int) -> None:
+    def took(self, size: int, files: int = 1) -> None:
         self.bytes -= size
-        self.files -= 1
+        self.files -= files
+
+    def folders(self, parts: list[str]) -> None:
+        """Directories that may have to be made; each counts once.
+
+        Raises:
+            Trouble: there are too many.
+        """
+        for count in range(1, len(parts) + 1):
+            folder = tuple(parts[:count])
+            if folder not in self._folders:
+                self.check(0)
+                self._folders.add(folder)
+                self.took(0)
 
 
 class Place:
@@ -104,6 +119,8 @@ class Place:
                 if not parts:
                     return os.dup(self._fd), "."
                 if make:
+                    if self.quota is not None:
+                        self.quota.folders(parts[:-1])
                     with Folder(self._fd, parts[:-1]) as inner:
                         return os.dup(inner.fd), parts[-1]
                 return self._walk(parts[:-1]), parts[-1]
@@ -310,6 +327,8 @@ class Place:
         """
         above, name = self.folder(path, make=True)
         try:
+            if self.quota is not None and self.box:
+                self.quota.folders(self.parts(path))
             os.mkdir(name, mode & 0o777 | 0o700, dir_fd=above)
         except FileExistsError:
             status = os.stat(name, dir_fd=above, follow_symlinks=not self.box)
@@ -343,8 +362,6 @@ class Place:
                     raise Trouble("kind", f"it is {what}")
                 if not os.access(name, os.W_OK, dir_fd=above):
                     raise Trouble("denied", "permission denied")
-            if self.quota is not None:
-                self.quota.check(size)
             return Incoming(above, name, key, size, self.quota)
         except OSError as error:
             os.close(above)
@@ -396,6 +413,7 @@ class Incoming:
         short = os.fsdecode(os.fsencode(name)[:150])  # a name may have 255 bytes
         self._part = f"{PART}{short}.{key}.part"
         self._quota = quota
+        self._counted: int | None = None  # bytes of the quota's that are ours
         self._fd = -1
         self._hash = hashlib.sha256()
         self._at = 0
@@ -427,6 +445,7 @@ class Incoming:
         """
         if offset and (self._fd < 0 or offset != self.have):
             raise Trouble("changed", "what was there of it has changed meanwhile")
+        self._count(offset)
         if not offset:
             if self._fd >= 0:
                 os.close(self._fd)
@@ -442,6 +461,26 @@ class Incoming:
         room = os.fstatvfs(self._fd)
         if self.size - offset > room.f_bavail * room.f_frsize:
             raise OSError(errno.ENOSPC, "No space left on device")
+
+    def _count(self, offset: int) -> None:
+        """All of it counts from the beginning; what is there of it did already."""
+        if self._quota is None:
+            return
+        try:
+            there = os.stat(self._part, dir_fd=self._above, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            self._quota.check(self.size)
+            self._quota.took(self.size)
+        else:
+            if self.size > self._quota.bytes + there:
+                self._quota.check(self.size)
+            self._quota.took(self.size - there, 0)
+        self._counted = self.size
+
+    def _uncount(self, kept: int, files: int) -> None:
+        if self._quota is not None and self._counted is not None:
+            self._quota.took(kept - self._counted, -files)
+            self._counted = None
 
     def write(self, data: bytes) -> None:
         """
@@ -491,8 +530,7 @@ class Incoming:
         if ours != status.st_ino:  # somebody began anew under our hands, or was quicker
             raise Trouble("changed", "another copy to the same place got in between")
         os.rename(self._part, self._name, src_dir_fd=self._above, dst_dir_fd=self._above)
-        if self._quota is not None:
-            self._quota.took(self.size)
+        self._counted = None
         self.close()
 
     def drop(self) -> None:
@@ -502,11 +540,13 @@ class Incoming:
                 os.unlink(self._part, dir_fd=self._above)
             except OSError:
                 pass
+        self._uncount(0, 1)
         self.close()
 
     def close(self) -> None:
         """What is here stays for another try."""
         if self._fd >= 0:
+            self._uncount(os.fstat(self._fd).st_size, 0)
             os.close(self._fd)
             self._fd = -1
         if self._above >= 0:

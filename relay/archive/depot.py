@@ -29,6 +29,8 @@ from gshell.wire.constants import INPUT_WINDOW, stdin_of
 USER_BYTES = 20 << 30  # of all that a user has here
 SANDBOX_BYTES = 10 << 30  # of one job, in and out each
 SANDBOX_FILES = 20_000
+USER_FILES = 200_000  # directories are some, too
+RESERVE = 1 << 30  # of the disk, or a twentieth of it: the relay's journal has to be written
 UNBOUND_S = 86400.0  # an upload that no job was submitted with
 LOST_S = 600.0  # a client whose link does not come back
 ENDED_KEPT_S = 120.0  # a session that has ended, for who was cut off just then
@@ -76,23 +78,29 @@ class Boxes:
     def drop(self, user: str, key: str) -> None:
         shutil.rmtree(self._of(user, key), ignore_errors=True)
 
-    def used(self, user: str) -> int:
-        """Bytes of a user's."""
+    def used(self, user: str) -> tuple[int, int]:
+        """(bytes, files) of a user's."""
         if not _USER.fullmatch(user):
             raise ValueError(user)
         return _size(os.path.join(self.path, user))
 
     def left(self, user: str, folder: str) -> tuple[int, int]:
         """(bytes, files) that this box may hold, with what it has."""
-        here = _size(folder)
-        return min(SANDBOX_BYTES, max(0, USER_BYTES - self.used(user)) + here), SANDBOX_FILES
+        size, files = self.used(user)
+        here, count = _size(folder)
+        disk = os.statvfs(self.path)
+        room = disk.f_bavail * disk.f_frsize - min(RESERVE, disk.f_blocks * disk.f_frsize // 20)
+        size = max(0, min(USER_BYTES - size, room))
+        return min(SANDBOX_BYTES, size + here), min(
+            SANDBOX_FILES, max(0, USER_FILES - files) + count
+        )
 
     def place(self, user: str, key: str, part: str, index: int | None = None) -> Place:
         """The box, for us to copy into or out of."""
         folder = self.folder(user, key, part, index)
         size, files = self.left(user, folder)
-        count = sum(len(names) for _, _, names in os.walk(folder))
-        return Place(folder, True, Quota(size - _size(folder), files - count))
+        here, count = _size(folder)
+        return Place(folder, True, Quota(size - here, files - count))
 
     def sweep(self, named: set[tuple[str, str]] | None, now: float) -> int:
         """Remove what is nobody's: uploads that are too old, and, when all jobs' boxes are
@@ -120,15 +128,17 @@ def _names(path: str) -> list[str]:
         return []
 
 
-def _size(root: str) -> int:
-    size = 0
-    for folder, _, names in os.walk(root):
+def _size(root: str) -> tuple[int, int]:
+    """(bytes, files) below; directories are files, too."""
+    size = count = 0
+    for folder, folders, names in os.walk(root):
+        count += len(folders) + len(names)
         for name in names:
             try:
                 size += os.lstat(os.path.join(folder, name)).st_size
             except OSError:
                 continue
-    return size
+    return size, count
 
 
 class Depot:

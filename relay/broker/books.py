@@ -209,9 +209,13 @@ class Books:
 
     def crowded(self, user: str) -> bool:
         """One more job is one too many."""
-        live = len(self.jobs_of.get(user, ())) - len(self.kept.get(user, ()))
         waiting = len(self.queues.get(user, ()))
-        return live >= self.settings.jobs_per_user or waiting >= self.settings.queue_per_user
+        return self.full_of(user) or waiting >= self.settings.queue_per_user
+
+    def full_of(self, user: str) -> bool:
+        """There are as many jobs of this user's that have not ended as may be."""
+        ended = len(self.kept.get(user, ())) + len(self.shelved.get(user, ()))
+        return len(self.jobs_of.get(user, ())) - ended >= self.settings.jobs_per_user
 
     def keep(self, job: Job) -> None:
         """Write the job down, as it is at the end of the round."""

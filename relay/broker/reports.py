@@ -14,6 +14,7 @@ from relay.broker.said import TEXT, index_of, number, stamp, text
 from relay.broker.states import JobState
 
 _KILL = 9
+_AHEAD = 1_000_000  # numbers of jobs that we may have forgotten; what is further was never given
 
 
 # ------------------------------------------------------------------------------------------- agents
@@ -258,6 +259,10 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         if index >= job.size or job.members[index].agent_id != agent.id:
             b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
         return
+    if job is None and (job_id >= b.next_id + _AHEAD or b.full_of(agent.user)):
+        b.log(f"agent {agent.id} speaks of job {job_id}, which cannot be")
+        b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
+        return
     if job is None:  # given up meanwhile, or our memory is younger than the step
         size = min(max(size, index + 1), b.settings.group_size)
         user = _user_of(b, agent, message)
@@ -378,7 +383,8 @@ def on_refused(b: Books, agent: Agent, message: Message) -> None:
     if found is None:
         return
     job, member, index = found
-    if job.state is JobState.HELD and (member.att == att or job.spec is not None):
+    waits = job.state in (JobState.HELD, JobState.STAGE_IN)
+    if waits and (member.att == att or job.spec is not None):
         job.avoid[agent.id] = b.now + b.settings.avoid_s
         b.at(b.now + b.settings.avoid_s, lambda: places.place_for(b, agent))
         places.displace(b, job)
@@ -394,6 +400,10 @@ def on_unused(b: Books, agent: Agent, message: Message) -> None:
         return
     job, member, index = found
     if member.att != text(message, "att"):
+        return
+    if job.spec is not None and not job.started:  # nobody's opening: what was submitted
+        retry.fail(b, job, f"agent {agent.id} cannot read what it is to run")
+        places.place_all(b, job.user)
         return
     if job.state is not JobState.HELD:
         b.member_over(job, index, error="its client left before it started")

@@ -18,6 +18,8 @@ MOST_NAMES = 1000  # of inputs, of outputs
 _NAME = 1024
 _KEY = (16, 64)  # characters: hex digits that a client draws
 _AGAIN_S = 0.15
+_AT_ONCE = 8  # sessions of one user with the depot: each is a process of the relay's
+_BUSY_S = 1.0
 _TAKES = ("started", "ended", "refused", "watchers", "unused", "left")
 
 
@@ -46,6 +48,12 @@ def sandbox_of(spec: Message) -> Message | str | None:
 def _is_key(key: object) -> bool:
     least, most = _KEY
     return isinstance(key, str) and least <= len(key) <= most and key.isascii() and key.isalnum()
+
+
+def bound(b: Books, user: str, key: object) -> bool:
+    """Is it a job's already? With that one its files go."""
+    jobs = b.jobs_of.get(user, {}).values()
+    return any(job.sandbox is not None and job.sandbox["key"] == key for job in jobs)
 
 
 def bind(b: Books, job: Job, sandbox: Message | str | None) -> None:
@@ -146,8 +154,12 @@ def _staged_in(b: Books, job: Job, member: Member, message: Message) -> None:
         return
     member.staged = "stage-in"
     b.keep(job)
-    if all(m.staged == "stage-in" for m in job.members):
+    if _all_there(job):
         start(b, job)
+
+
+def _all_there(job: Job) -> bool:
+    return all(member.staged == "stage-in" for member in job.members)
 
 
 def start(b: Books, job: Job) -> None:
@@ -275,6 +287,11 @@ def open_depot(b: Books, event: Asked, att: str) -> tuple[Job, str] | None:
     if archive is None or archive.conn is None:
         b.refuse(event.ask, user, att, "again", "the relay's depot is away", _AGAIN_S)
         return None
+    here = [b.jobs[number] for number, _ in archive.here if number in b.jobs]
+    if att not in b.atts and sum(job.user == user for job in here) >= _AT_ONCE:
+        why = f"{_AT_ONCE} sessions of yours with the relay's depot are enough at a time"
+        b.refuse(event.ask, user, att, "again", why, _BUSY_S)
+        return None
     if body.get("job"):
         job = b.shown_job(body["job"])
         if job is None or job.user != user or job.sandbox is None:
@@ -283,9 +300,7 @@ def open_depot(b: Books, event: Asked, att: str) -> tuple[Job, str] | None:
         depot = {"key": job.sandbox["key"], "part": "out"}
     else:
         key = body.get("sandbox")
-        jobs = b.jobs_of.get(user, {}).values()
-        bound = any(job.sandbox is not None and job.sandbox["key"] == key for job in jobs)
-        if not _is_key(key) or bound:
+        if not _is_key(key) or bound(b, user, key):
             b.refuse(event.ask, user, att, "denied", "that is no key of a new sandbox")
             return None
         depot = {"key": str(key), "part": "in"}

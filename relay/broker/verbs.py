@@ -236,6 +236,8 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.refuse_verb(up.conn, re, "full", "too many jobs of yours wait or run", "gshell jobs")
         return
     sandbox = staging.sandbox_of(spec)
+    if isinstance(sandbox, dict) and sandbox["key"] and staging.bound(b, up.user, sandbox["key"]):
+        sandbox = "that sandbox is another job's"
     if isinstance(sandbox, str):
         b.refuse_verb(up.conn, re, "usage", sandbox)
         return

@@ -77,6 +77,53 @@ def test_neither_sees_attaches_to_signals_or_guesses_the_other_s_jobs(
     assert b"cancel" in refused.stdout
 
 
+def test_nor_their_files_sites_pilots_and_waiting(env: Env, people: tuple[Person, Person]) -> None:
+    alice, bob = people
+    (alice.home / "in.txt").write_text("hers\n")
+    os.chown(alice.home / "in.txt", alice.uid, alice.uid)
+    jdl = alice.home / "a.jdl"
+    jdl.write_text(
+        'Executable = "/bin/sleep"; Arguments = "60"; StdOutput = "out";\n'
+        'InputSandbox = {"in.txt"}; OutputSandbox = {"out"};\n'
+    )
+    done = alice.gshell("submit", "-q", "a.jdl")
+    job = done.stdout.decode().strip()
+    assert job.isdigit(), done
+    until(lambda: b"active" in alice.gshell("jobs").stdout, "it to run", show=env.logs)
+    added = alice.gshell("site", "add", "hers", "--lrms", "local", "-t", "10")
+    assert added.returncode == 0, added.stderr.decode() + env.logs()
+    asked = alice.gshell("agent", "start", "--site", "hers")
+    assert asked.returncode == 0, asked.stderr.decode() + env.logs()
+    pilot = until(
+        lambda: alice.gshell("pilots", "-a", "-q").stdout.decode().strip().partition("\n")[0],
+        "a pilot", show=env.logs,
+    )  # fmt: skip
+    agent = alice.gshell("agents", "-q").stdout.decode().split()[0]
+    assert bob.gshell("sites", "-q").stdout + bob.gshell("pilots", "-a", "-q").stdout == b""
+    for words in (
+        ["why", "JOB"], ["get", "JOB:in.txt", "."], ["put", "/etc/hostname", "JOB:x"],
+        ["cp", "JOB:out", "."], ["fetch", "JOB"], ["fetch", "--now", "JOB"], ["fetch", "-l", "JOB"],
+        ["fwd", "JOB", "-D", "0"], ["fwd", "AGENT", "-D", "0"], ["get", "AGENT:in.txt", "."],
+        ["run", "--site", "SITE", "--", "true"], ["get", "site:SITE:in.txt", "."],
+        ["site", "remove", "SITE"], ["site", "pause", "SITE"], ["site", "show", "SITE"],
+        ["agent", "start", "--site", "SITE"], ["pilot", "cancel", "PILOT"], ["forget", "JOB"],
+    ):  # fmt: skip
+        names = {"JOB": job, "AGENT": agent, "SITE": "hers", "PILOT": pilot}
+        nobody = {"JOB": "999", "AGENT": "a9999999", "SITE": "nowhere", "PILOT": "p9abc"}
+        said = []
+        for those in (names, nobody):
+            line = [re.sub("JOB|AGENT|SITE|PILOT", lambda m, t=those: t[m[0]], w) for w in words]
+            done = bob.gshell(*line)
+            known = "|".join(map(re.escape, those.values())).encode()
+            text = re.sub(rb"\b(%s)\b" % known, b"ID", done.stdout + done.stderr)
+            said.append((done.returncode, re.sub(rb"localhost:\d+", b"", text)))
+        assert said[0] == said[1], words
+        assert said[0][0] != 0, words
+    assert b"active" in alice.gshell("jobs").stdout
+    assert alice.gshell("site", "remove", "--force", "hers").returncode == 0
+    assert alice.gshell("cancel", job).returncode == 0
+
+
 def test_a_user_who_is_no_administrator_manages_nobody(people: tuple[Person, Person]) -> None:
     alice, _ = people
     for words in (["add", "eve"], ["list"], ["revoke", "bob"]):

@@ -171,3 +171,33 @@ def test_without_the_library_one_sentence_says_what_to_install(monkeypatch):
         assert "pip install 'gshell[jdl]'" in said
     finally:
         evaluation._library.cache_clear()
+
+
+def doubled(times):
+    text = '"a"'
+    for _ in range(times):
+        text = f'replaceall("a", {text}, "aa")'
+    return f"size({text}) > 5"
+
+
+@pytest.mark.parametrize("text", [
+    doubled(30),  # a GB
+    'eval("1 + 1") == 2', 'regexps("(a)", other.host, "\\\\1\\\\1") == "aa"', 'userHome("root") == "/root"',
+    '[a = "x"; b = strcat(a, a); c = strcat(b, b)].c == "xxxx"',
+    'regexp("^(a+)+$", other.host)', 'regexp("(a|aa)*b", other.host)', 'regexp("((a?)b)*c", other.host)' ,
+    'regexp("a*a*a*a*a*b", other.host)', 'regexp("a?a?a?a?a?b", other.host)', 'regexp("(a)\\\\1", other.host)', "regexp(my.pattern, other.host)",
+    'regexp("(?=a)a", other.host)', f'regexp("a", "{"x" * 2000}")',
+    " || ".join(f'regexp("a{n}", other.host)' for n in range(9)),
+])  # fmt: skip
+def test_an_expression_that_may_cost_much_is_refused(text):
+    """One process evaluates them for all users of a relay."""
+    assert Matcher().check(text)
+    assert not Matcher().suits({"pattern": "a"}, text, {"host": "a" * 30 + "!"})
+
+
+@pytest.mark.parametrize("text", [
+    'regexp("^node[0-9]+\\\\.(a|b|c).*$", other.host, "i")', 'regexp("(?i:xeon)", other.cpu_model)',
+    'stringListIMember("mpi", "MPI,LU")', "ifThenElse(isUndefined(other.x), 1, other.x) == 1",
+])  # fmt: skip
+def test_what_costs_little_is_taken(text):
+    assert Matcher().check(text) == ""

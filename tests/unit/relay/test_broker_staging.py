@@ -176,3 +176,68 @@ def test_sandboxes_that_make_no_sense_are_refused(bench, wants):
     wants = {"sandbox": KEY, "inputs": ["in"], **wants}
     answer = bench.request(bench.client(), "submit", spec={"argv": ["x"], "job": wants})
     assert answer["code"] == "usage"
+
+
+@pytest.mark.parametrize("how", ["its connection", "the broker", "the broker, archive first"])
+def test_a_start_that_was_lost_on_its_way_is_said_again(bench, how):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    bench.staged(archive, job, "stage-in")
+    if how == "its connection":
+        bench.gone(agent)
+    else:
+        bench.restart()
+    if how.endswith("first"):
+        bench.archive()
+    agent = bench.agent()
+    [start] = bench.got(agent, "start")
+    assert start["job"] == job
+    bench.started(agent, job)
+    bench.after(2 * bench.settings.start_s)
+    assert bench.job(job)["state"] == "ACTIVE"
+
+
+def test_an_agent_that_refuses_it_after_all_sends_it_elsewhere(bench):
+    archive, agent = bench.archive(), bench.agent()
+    job = bench.submit()
+    bench.staged(archive, job, "stage-in")
+    bench.got(archive, "stage-in")
+    bench.agent("n2")
+    bench.say(agent, "refused", att="", job=job, index=0, code="busy", message="no slots")
+    assert bench.got(archive, "stage-in")[0]["agent"] == "n2"
+    assert bench.job(job)["state"] == "STAGE_IN"
+
+
+def test_what_was_brought_where_it_never_started_is_removed(bench):
+    bench.archive()
+    agent = bench.agent()
+    job = bench.submit()
+    assert bench.request(bench.client(), "cancel", job=job)["ok"]
+    assert bench.got(agent, "workdir-done")[0]["job"] == job
+
+
+def test_a_sandbox_is_one_job_s(bench):
+    """The first of two to be forgotten would take the other's files with it."""
+    bench.submit()
+    spec = {"argv": ["x"], "job": {"sandbox": KEY, "inputs": ["in"]}}
+    answer = bench.request(bench.client(), "submit", spec=spec)
+    assert (answer["code"], answer["message"]) == ("usage", "that sandbox is another job's")
+    assert bench.request(bench.client("bob"), "submit", spec=spec)["ok"]  # by user and key
+
+
+def test_a_user_has_few_sessions_with_the_depot_at_a_time(bench):
+    """Each is a process of the relay's."""
+    archive = bench.archive()
+
+    def verdict(number, user="alice"):
+        where = {"service": "files", "archive": True, "sandbox": f"{number:032x}"}
+        return bench.verdict(bench.ask(f"{number:032x}", user=user, **where))
+
+    got = [verdict(number) for number in range(20)]
+    assert got.count(("pair", ARCHIVE)) == 8
+    assert got[-1] == ("no", "again")
+    assert verdict(100, "bob") == ("pair", ARCHIVE)
+    job = bench.got(archive, "expect")[0]["job"]
+    bench.started(archive, job, att=f"{0:032x}")
+    bench.ended(archive, job)
+    assert verdict(20) == ("pair", ARCHIVE)
