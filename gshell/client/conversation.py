@@ -221,14 +221,18 @@ class Conversation:
         receive = self.peer.receive
         for chunk in chunks:
             for event in receive(chunk):
+                if link.closed and (self.over or isinstance(event, wire.Greeted)):
+                    return
+                # What came counts as arrived and is not sent again: all of it is handed on, though
+                # the link broke over our answer to the first part.
                 try:
                     self._event(event)
                 except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
                     if isinstance(event, (wire.Greeted, wire.ControlReceived)):  # an agent's words
                         raise RemoteProtocolError("bad-message", type(error).__name__) from error
                     raise
-                if link.closed:
-                    return
+            if link.closed:
+                return
         self._owner.on_flow(self)
         self.pump()
 
