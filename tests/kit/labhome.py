@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import pathlib
@@ -59,20 +58,6 @@ class Installed:
             f"{words}: {done.returncode}\n{done.stdout}{done.stderr}{self.logs()}"
         )
         return done
-
-    @contextlib.contextmanager
-    def begun(self, *words: str, stderr: pathlib.Path):
-        """As `run`, and goes on; killed at the end."""
-        argv = ["env", *(f"{name}={value}" for name, value in self.env.items()),
-                "/usr/bin/python3", "/home/alice/gshell-src/gshell/front.py", *words]  # fmt: skip
-        with stderr.open("w") as errors, subprocess.Popen(
-            [LAB / "hx", self.cluster.name, f"{self.host}:alice", *argv],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-        ) as process:  # fmt: skip
-            try:
-                yield process
-            finally:
-                process.kill()
 
     def json(self, verb: str, *words: str):
         return json.loads(self.run(verb, *words, "--json").stdout)[verb]

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from kit.labhome import Hosts, Installed
+from kit.labhome import Hosts, Installed, Started
 from kit.procs import until
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
@@ -117,12 +117,14 @@ def with_and_without_an_agent(there):
     filled = there.cluster.run("fe", *FILL[kind]).stdout
     filler = re.findall(r"\d+", filled)[-1]
     until(lambda: there.cluster.run("fe", *FULL[kind]).stdout, "a full cluster", PATIENCE_S)
-    told = there.home / "told"
-    with there.begun("run", "--site", kind, "--", "hostname", stderr=told) as first:
-        until(lambda: re.search(TOLD[kind], told.read_text()), "its place in the queue", PATIENCE_S,
-              lambda: told.read_text() + there.logs())  # fmt: skip
+    first = Started(there, "run", "--site", kind, "--", "hostname")
+    try:
+        until(lambda: re.search(TOLD[kind], first.said), "its place in the queue", PATIENCE_S,
+              lambda: first.said + there.logs())  # fmt: skip
         there.cluster.run("fe", CANCEL[kind], filler)
-        out, _ = first.communicate(timeout=PATIENCE_S)
+        out = first.succeeds(PATIENCE_S)
+    finally:
+        first.end()
     assert out.strip() in ("n1", "n2", "n3", "n4")
     began = time.monotonic()
     again = there.run("run", "--site", kind, "--", "hostname")
