@@ -41,6 +41,9 @@ SWEEP_S = 5.0
 LANES = ("batch", "interactive")
 FINAL = ("auth", "denied", "revoked", "superseded")  # refused for good: no use to dial again
 MAX_EXPECTS = 4096  # announced and not yet come; a relay that announces more is not sane
+KILLED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+KILLED_WAIT_S = 0.5
+STOPPED = "the agent was stopped"  # why its steps are over
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
@@ -111,6 +114,8 @@ class Agent:
         self._attachments: dict[str, Session] = {}
         self._unacknowledged: dict[str, Session] = {}
         self.draining = False
+        self._stopping = False
+        self._killed: list[Session] = []  # ended, and not said: why, we shall know in a moment
         self._used_at = loop.clock()  # or the relay was there
         self.done: GshellError | None = None
         self.ended = False
@@ -241,12 +246,33 @@ class Agent:
     def on_ended(self, session: Session) -> None:
         self._live.pop(session, None)
         self.lanes.ended(session)
+        if (
+            session.code in KILLED
+            and not session.canceled
+            and self._facts.allocated.get("pilot")
+            and not self._stopping
+        ):
+            # A batch system ends all processes of a job at once: our turn may be next.
+            self._killed.append(session)
+            self.loop.later(KILLED_WAIT_S, self._say_killed)
+        else:
+            self._say_ended(session)
+
+    def _say_killed(self) -> None:
+        if self._killed:
+            self._say_ended(self._killed.pop(0))
+
+    def _say_ended(self, session: Session) -> None:
+        stopped = self._stopping and session.code != 0
+        if stopped:  # not its program's fault
+            session.error = session.error or STOPPED
         self._unacknowledged[f"{session.job}.{session.index}"] = session
         self._uplink.say(
             {"m": "ended", "job": session.job, "index": session.index, "code": session.code,
              "signal": session.signal, "at": session.ended_at, "error": session.error,
              "archive": session.spec is not None and session.spec.archivable,
-             "attempt": session.attempt, "started": session.launched, "phase": session.phase}
+             "attempt": session.attempt, "started": session.launched, "phase": session.phase,
+             "stopped": stopped}
         )  # fmt: skip
         if session.workdir is not None:
             self.workdirs.touch(session.job, session.index, time.time())
@@ -669,7 +695,9 @@ class Agent:
 
     def end_steps(self) -> None:
         """TERM for every step, KILL soon after; ``idle`` when they have ended."""
-        self.draining = True
+        self.draining = self._stopping = True
+        while self._killed:
+            self._say_killed()
         self.lanes.close()
         for session in set(self._sessions.values()):
             session.cancel()
@@ -696,13 +724,14 @@ class Agent:
 
     def shut_down(self) -> None:
         """The last word: a BYE to clients and relay, and what would not end counts as ended."""
-        why = "the agent was stopped"
+        why = STOPPED
         for session in set(self._sessions.values()):
             if session.state == "running":
                 self._uplink.say(
                     {"m": "ended", "job": session.job, "index": session.index, "code": 143,
                      "signal": 15, "at": time.time(), "error": why, "attempt": session.attempt,
-                     "started": session.launched, "phase": session.phase}
+                     "started": session.launched, "phase": session.phase,
+                     "stopped": True}
                 )  # fmt: skip
             for attachment in list(session.attachments.values()):
                 attachment.end("shutdown", why)

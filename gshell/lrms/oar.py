@@ -159,12 +159,13 @@ def _reason(word: str, state: State, job: Mapping[str, Any]) -> str:
             for event in (events if isinstance(events, list) else ())
             if isinstance(event, dict)
         ]
-        telling = [kind for kind in kinds if kind not in QUIET]
+        telling = [TOLD.get(kind, kind) for kind in kinds if kind not in QUIET]
         return telling[0] if telling else word
     return word
 
 
-# Events of every job's end, or that only go with another.
+# Events in other words; and those of every job's end, or that only go with another.
+TOLD = {"FRAG_JOB_REQUEST": "deleted (FRAG_JOB_REQUEST)"}
 QUIET = {"", "SWITCH_INTO_TERMINATE_STATE", "SWITCH_INTO_ERROR_STATE", "SEND_KILL_JOB"}
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gshell.errors import UsageError
 from gshell.lrms.base import Queue, State, Status
+from gshell.lrms.common import GONE
 from gshell.model.sanitize import sanitize
 from gshell.submitter import site as sites
 from gshell.submitter.site import Site
@@ -304,6 +305,9 @@ class Core:
             return self._submit(id, message, now)
         if kind == "pilot-cancel" and id:
             return self._cancel(id, now)
+        if kind == "pilot-look" and id in self.pilots:
+            self._pace(self.pilots[id].site.name).hurry(now)
+            return []
         if kind == "pilot-ok":
             pilot = self.pilots.get(id)
             if pilot is not None and pilot.over:
@@ -414,8 +418,10 @@ class Core:
         pilot.start_at, pilot.position = status.start_at or pilot.start_at, status.position
         pilot.hosts = status.hosts or pilot.hosts
         if state == "ended":
-            if pilot.cancel and reason in ("", "gone"):
+            if pilot.cancel and reason in ("", GONE):
                 reason = "canceled"
+            elif reason == GONE:
+                reason = f"its batch job {pilot.lrms_id} is gone"
             return self._end(pilot, _and_words(reason, words), now)
         pilot.state, pilot.reason = state, reason
         if told == (pilot.state, pilot.reason, pilot.start_at, pilot.position, pilot.hosts):

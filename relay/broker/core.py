@@ -207,7 +207,7 @@ class Broker:
             case "bye":  # the last word of its life: what is still said to be there is not
                 agent.stopping = agent.draining = True
                 b.touch(agent)
-                reports.lose(b, agent, "the agent was stopped")
+                reports.lose_stopped(b, agent)
                 archiving.on_agent_gone(b, agent)
                 staging.on_agent_gone(b, agent, "its agent was stopped")
             case _:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gshell.errors import UsageError
-from relay.broker import reports, rights, sites, supply
+from relay.broker import partings, reports, rights, sites, supply
 from relay.broker.books import Books
 from relay.broker.events import ConnUp, Journal, Message
 from relay.broker.model import Agent
@@ -125,6 +125,7 @@ def end(b: Books, pilot: Pilot, state: str, reason: str, final: bool = False) ->
     early = pilot.came_at is None or (short and not pilot.released)
     pilot.state, pilot.ended_at = state, b.now
     pilot.reason = reason or pilot.reason
+    partings.explain(b, pilot)
     pilot.position = None
     b.owed.pop(pilot.id, None)
     b.blind.pop(pilot.id, None)
@@ -137,7 +138,7 @@ def end(b: Books, pilot: Pilot, state: str, reason: str, final: bool = False) ->
         sites.failed(b, site, words, pilot.made_at, final and not pilot.by_hand)
     for agent in agents_of(b, pilot):
         if agent.conn is None:
-            reports.lose_agent(b, agent, over_why(b, agent))
+            reports.lose_agent(b, agent, partings.over_why(b, agent))
 
 
 def release(b: Books, agent: Agent) -> None:
@@ -199,7 +200,7 @@ def restore(
 def _lose_later(b: Books, agent: Agent) -> None:
     def check() -> None:
         if agent.conn is None and b.agents.get(agent.id) is agent:
-            reports.lose_agent(b, agent, over_why(b, agent) or "agent lost")
+            reports.lose_agent(b, agent, partings.over_why(b, agent) or "agent lost")
 
     b.at(b.now + _BACK_S, check)
 
@@ -297,15 +298,6 @@ def on_hello(b: Books, agent: Agent, message: Message) -> None:
 
 def agents_of(b: Books, pilot: Pilot) -> list[Agent]:
     return [b.agents[name] for name in sorted(pilot.agents) if name in b.agents]
-
-
-def over_why(b: Books, agent: Agent) -> str:
-    """Why this agent will not come back, if it is known; it is its pilot's end."""
-    pilot = b.pilots.get(agent.pilot)
-    if pilot is None or not pilot.over:
-        return ""
-    ended = f"pilot {pilot.id} of {pilot.site} {pilot.state}"
-    return f"{ended}: {pilot.reason}" if pilot.reason else ended
 
 
 # -------------------------------------------------------------------------------------------- verbs

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from relay.broker import archiving, feed, holds, pilots, places, queue, retry
+from relay.broker import archiving, feed, holds, partings, pilots, places, queue, retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
@@ -150,19 +150,20 @@ def on_away(b: Books, agent: Agent) -> None:
     agent.since = b.now
     b.touch(agent)
     places.touch(b, agent)
+    partings.on_away(b, agent)
     if agent.stopping and not agent.here:
         archiving.on_agent_gone(b, agent)
         _staging().on_agent_gone(b, agent, "its agent has gone")
         b.remove_agent(agent)
         return
     since = b.now
-    if why := pilots.over_why(b, agent):
+    if why := partings.over_why(b, agent):
         lose_agent(b, agent, why)
         return
 
     def lost() -> None:
         if agent.conn is None and agent.since == since and b.agents.get(agent.id) is agent:
-            lose_agent(b, agent, pilots.over_why(b, agent) or "agent lost")
+            lose_agent(b, agent, partings.over_why(b, agent) or "agent lost")
 
     b.at(b.now + b.settings.agent_grace_s, lost)
 
@@ -187,6 +188,11 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
         else:
             b.member_over(job, key[1], error=why)
     places.place_for(b, agent)
+
+
+def lose_stopped(b: Books, agent: Agent) -> None:
+    """It was told to end, and takes what it ran along."""
+    lose(b, agent, partings.stopped_why(b, agent, [job_id for job_id, _ in agent.here]))
 
 
 def _reconcile(b: Books, agent: Agent, sessions: object, reborn: bool) -> None:
@@ -357,7 +363,10 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
         member.code = code if isinstance(code, int) else None
         member.signal = signal if isinstance(signal, int) else None
         member.archive = bool(message.get("archive"))
-        b.member_over(job, index, text(message, "error") or None, stamp(message, "at", b.now))
+        error = text(message, "error") or None
+        if message.get("stopped") is True:
+            error = partings.stopped_why(b, agent, [job.id])
+        b.member_over(job, index, error, stamp(message, "at", b.now))
         if job.members[index] is member:  # else it is run again
             archiving.on_ended(b, job, index)
     if found is not None and found[0].state.final and found[1].started_at is None:

@@ -134,6 +134,8 @@ class Pilot:
     """For which it was started."""
     agents: set[str] = field(default_factory=set)
     """Its agents that are here or away; as the next ones not kept in the journal."""
+    parting: set[int] = field(default_factory=set)
+    """Jobs that say, in its stead, why its agents went."""
     told_at: float = 0.0
     """When its submitter was last told something of it."""
     unneeded_at: float | None = None
@@ -165,7 +167,7 @@ class Pilot:
         return cls(**fields)
 
 
-_FLEETING = ("agents", "told_at", "unneeded_at")
+_FLEETING = ("agents", "parting", "told_at", "unneeded_at")
 _PILOT = tuple(f.name for f in dataclasses.fields(Pilot) if f.name not in _FLEETING)
 
 

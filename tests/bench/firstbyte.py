@@ -1,12 +1,14 @@
 """Times commands to their first byte of output and to their end, taking turns. Runs inside a host of the
 test bed, on any Python 3: reads a plan as JSON on stdin, prints the times as JSON.
 
-The plan: {"rounds": n, "contestants": [{"name", "argv", "tty", "env", "expect", "before", "limit"}..]}. `expect` is text that
-must be in the output; `before` an argv run (untimed) before each round of this contestant.
+The plan: {"rounds": n, "contestants": [{"name", "argv", "tty", "env", "expect", "type", "before", "limit"}..]}. `expect` is a
+pattern that must be in the output: the first byte is the one that completes it, for what talks about itself before; then `type`
+is typed. `before` is an argv run (untimed) before each round of this contestant.
 """
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -14,7 +16,7 @@ import sys
 import time
 
 
-def once(argv, tty, env, limit_s):
+def once(argv, tty, env, limit_s, expect, answer):
     """(first byte s, end s, output, status)"""
     full = {**os.environ, **env}
     begun = time.monotonic()
@@ -39,9 +41,11 @@ def once(argv, tty, env, limit_s):
             data = b""
         if not data:
             break
-        if first is None:
-            first = time.monotonic() - begun
         out += data
+        if first is None and re.search(expect, out.decode(errors="replace")):
+            first = time.monotonic() - begun
+            if answer:
+                os.write(fd, answer.encode())
     os.close(fd)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return first, time.monotonic() - begun, out.decode(errors="replace"), status
@@ -57,10 +61,11 @@ def main():
                     one["before"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60
                 )
             first, end, out, status = once(
-                one["argv"], one.get("tty", True), one.get("env", {}), one.get("limit", 60)
-            )
+                one["argv"], one.get("tty", True), one.get("env", {}), one.get("limit", 60),
+                one.get("expect", ""), one.get("type", ""),
+            )  # fmt: skip
             mine = found[one["name"]]
-            if status != 0 or one.get("expect", "") not in out or first is None:
+            if status != 0 or first is None:
                 mine["wrong"].append({"status": status, "out": out[-300:]})
             else:
                 mine["first"].append(first)

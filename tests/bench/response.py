@@ -30,6 +30,7 @@ OWN = {  # the site's own way to a command with a terminal on a node
     "sge": ["qrsh", "-pty", "y", "hostname"],
     "oar": ["oarsub", "-I"],  # it has no command: the prompt is what comes
 }
+NODE = r"n\d"
 TARGET = {"slurm": 1.3, "sge": 0.3, "oar": 0.05}
 GSHELL = "/home/alice/gs/bin/gshell"
 
@@ -110,18 +111,13 @@ def near(table: Table, kind: str, rounds: int) -> None:
         bed.checked("fe", *run("--site", "here", "--", "hostname"), timeout=120)
         free_s = time.monotonic() - begun
         table.add(kind, "free machine: run --site, no agent", free_s)
-        own = {"name": "own", "argv": OWN[kind], "limit": 60}
+        ours = {"argv": run("--site", "here", "-t", "--", "hostname"), "expect": NODE}
+        own = {"name": "own", "argv": OWN[kind], "expect": NODE, "limit": 90}
         if kind == "oar":
-            own["argv"] = ["sh", "-c", "echo exit | oarsub -I"]
+            own.update(expect=f"@{NODE}[^\n]*[$#] ", type="exit\n")
         contestants = [
-            own,
-            {"name": "background", "argv": run("--site", "here", "-t", "--", "hostname")},
-            {
-                "name": "direct",
-                "argv": run("--site", "here", "-t", "--", "hostname"),
-                "env": DIRECT,
-            },
-        ]
+            own, {"name": "background", **ours}, {"name": "direct", "env": DIRECT, **ours},
+        ]  # fmt: skip
         waiting(bed, "fe", 1)
         times = bed.times("fe", rounds, contestants)
         base = median(times, "own")

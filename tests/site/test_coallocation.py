@@ -126,6 +126,7 @@ def test_it_starts_with_its_last_agent_and_short_jobs_use_what_is_kept_for_it_me
     assert first_task - last < STARTS_WITHIN_S
 
 
+@pytest.mark.slow
 def test_it_is_given_up_with_ctrl_c_and_nothing_stays_behind(place, start):
     """Its hold ends at once, and so, soon, does the pilot that nobody waits for now."""
     occupy(place, "b", 120)
@@ -151,6 +152,7 @@ def test_it_is_given_up_with_ctrl_c_and_nothing_stays_behind(place, start):
     assert "gshell" not in place.cluster.run("b-fe", "squeue", "-h", "-o", "%j").stdout
 
 
+@pytest.mark.slow
 def test_the_death_of_a_partner_before_the_start_has_another_one_looked_for(place, start):
     occupy(place, "b", LATE_S)
     big = start("run", *TWO_TIMES_FOUR, "--", "hostname")

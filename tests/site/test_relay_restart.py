@@ -10,7 +10,7 @@ import pytest
 from kit.labhome import Installed
 from kit.procs import until
 
-pytestmark = [pytest.mark.site, pytest.mark.timeout(290)]
+pytestmark = [pytest.mark.site, pytest.mark.slow, pytest.mark.timeout(290)]
 
 PILOTS = int(os.environ.get("GSHELL_SITE_PILOTS", "8"))
 PATIENCE_S = 120.0

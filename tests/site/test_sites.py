@@ -3,15 +3,17 @@
 gshell is copied into alice's home, which all hosts of the cluster share; the nodes have nothing but python3.
 """
 
+import concurrent.futures
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
 
 import pytest
 
-from kit.labhome import Hosts, Installed
+from kit.labhome import Hosts, Installed, Started
 from kit.procs import until
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
@@ -26,33 +28,152 @@ def installed(cluster):
     return place
 
 
+KINDS = ("slurm", "oar", "sge")
+
+
+class Stories:
+    """What is to be seen on each system is done on all of them at once: they mostly wait."""
+
+    def __init__(self, clusters, absent) -> None:
+        self._absent = absent
+        self._pool = concurrent.futures.ThreadPoolExecutor(len(KINDS))
+        self.places = {kind: self._pool.submit(installed, one) for kind, one in clusters.items()}
+        self._told: dict = {}
+
+    def place(self, kind: str) -> Installed:
+        if kind in self._absent:
+            pytest.skip(self._absent[kind])
+        return self.places[kind].result(PATIENCE_S)
+
+    def tell(self, story, kind: str) -> None:
+        """How it went there."""
+        if story not in self._told:
+            self._told[story] = {
+                each: self._pool.submit(lambda each=each: story(self.place(each)))
+                for each in self.places
+            }
+        self.place(kind)
+        self._told[story][kind].result(3 * PATIENCE_S)
+
+    def close(self) -> None:
+        for ended in [
+            self._pool.submit(lambda one=one: one.result().stop()) for one in self.places.values()
+        ]:
+            ended.exception(PATIENCE_S)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
 @pytest.fixture(scope="module")
-def on_slurm(slurm):
-    place = installed(slurm)
-    yield place
-    place.stop()
+def stories(request):
+    clusters, absent = {}, {}
+    for kind in KINDS:
+        try:
+            clusters[kind] = request.getfixturevalue(kind)
+        except pytest.skip.Exception as why:
+            absent[kind] = str(why)
+    told = Stories(clusters, absent)
+    yield told
+    told.close()
 
 
-def test_a_job_without_an_agent_makes_its_place_and_the_next_one_starts_at_once(on_slurm):
-    """`site add` says what it found; the first job has a pilot made, the wait is explained; then it is instant."""
-    said = on_slurm.run("site", "add", "alpha", "--walltime", "10").stdout
-    assert "slurm here" in said
-    assert "nodes free" in said
-    first = on_slurm.run("run", "--site", "alpha", "--", "hostname")
-    assert first.stdout.strip() in ("n1", "n2", "n3", "n4")
-    assert "waiting" in first.stderr
+@pytest.fixture
+def on_slurm(stories):
+    return stories.place("slurm")
+
+
+FILL = {  # every node, for five minutes
+    "slurm": ["sbatch", "-N4", "--exclusive", "-t", "5", "-o", "/dev/null", "--wrap", "sleep 300"],
+    "oar": ["sh", "-c", "oarsub -l nodes=4,walltime=0:05:00 'sleep 300'"],
+    "sge": ["qsub", "-terse", "-b", "y", "-l", "h_rt=300", "-pe", "openmpi", "8", "sleep", "300"],
+}
+FULL = {
+    "slurm": ["squeue", "-h", "-t", "R"],
+    "oar": ["sh", "-c", "oarstat -J | grep Running"],
+    "sge": ["qstat", "-s", "r"],
+}
+CANCEL = {"slurm": "scancel", "oar": "oardel", "sge": "qdel"}
+TOLD = {  # what a job that waits is told; Grid Engine says nothing of when
+    "slurm": r"pilot p\d+\w{3} is 1st in slurm's queue \(Resources\), expected [0-9:]+ UTC",
+    "oar": r"pilot p\d+\w{3} is 1st in oar's queue.*, expected [0-9:]+ UTC",
+    "sge": r"pilot p\d+\w{3} is 1st in sge's queue",
+}
+ENDED = {"slurm": "CANCELLED", "oar": r"deleted \(.+\)", "sge": r"its batch job \d+ is gone"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_without_an_agent_is_told_what_it_waits_for_and_the_next_one_starts_at_once(
+    stories, kind
+):
+    stories.tell(with_and_without_an_agent, kind)
+
+
+def with_and_without_an_agent(there):
+    """The cluster is full: the pilot's place in its queue is told. When there is room the job runs; the next
+    one has the agent that waits."""
+    kind = there.cluster.kind
+    said = there.run("site", "add", kind, "--walltime", "10").stdout
+    assert f"{kind} here" in said
+    assert "4 nodes free" in said
+    filled = there.cluster.run("fe", *FILL[kind]).stdout
+    filler = re.findall(r"\d+", filled)[-1]
+    until(lambda: there.cluster.run("fe", *FULL[kind]).stdout, "a full cluster", PATIENCE_S)
+    first = Started(there, "run", "--site", kind, "--", "hostname")
+    try:
+        until(lambda: re.search(TOLD[kind], first.said), "its place in the queue", PATIENCE_S,
+              lambda: first.said + there.logs())  # fmt: skip
+        there.cluster.run("fe", CANCEL[kind], filler)
+        out = first.succeeds(PATIENCE_S)
+    finally:
+        first.end()
+    assert out.strip() in ("n1", "n2", "n3", "n4")
     began = time.monotonic()
-    again = on_slurm.run("run", "--site", "alpha", "--", "hostname")
+    again = there.run("run", "--site", kind, "--", "hostname")
     took_s = time.monotonic() - began
-    assert again.stdout == first.stdout
+    assert again.stdout == out
+    assert "waiting" not in again.stderr
     assert took_s < 2.0  # most of it is the lab's own way into a host
-    agents = on_slurm.json("agents")
-    assert [(a["site"], a["node"]) for a in agents] == [("alpha", 0)]
+    agents = there.json("agents")
+    assert [(a["site"], a["node"]) for a in agents] == [(kind, 0)]
     assert 0 < agents[0]["ends_at"] - time.time() < 660
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pilot_that_the_batch_system_kills_takes_its_jobs_along_or_they_run_again(stories, kind):
+    stories.tell(pilots_are_killed, kind)
+
+
+def pilots_are_killed(there):
+    """A job that may is run again; else it has FAILED, and says of what."""
+    kind, home = there.cluster.kind, there.home
+    there.run("site", "add", kind, "--walltime", "10")
+    (home / "twice").write_text("[ -e ran.$1 ] && exit\ntouch ran.$1\nexec sleep 1000\n")
+    jobs = {}
+    for name, more in (("again", "RetryCount = 2;"), ("never", "ShallowRetryCount = 0;")):
+        (home / f"{name}.jdl").write_text(
+            f'Executable = "/bin/sh"; Arguments = "-c \'cd; . ./twice\' sh {name}"; {more}\n'
+        )
+        said = there.run("submit", "-q", "-r", kind, "-J", name, f"{name}.jdl")
+        jobs[name] = said.stdout.strip()
+    until(lambda: all((home / f"ran.{name}").exists() for name in jobs), "both jobs", PATIENCE_S,
+          there.logs)  # fmt: skip
+    pilots = [p for p in there.json("pilots") if p["state"] == "running"]
+    there.cluster.run("fe", CANCEL[kind], *(p["lrms_id"] for p in pilots))
+
+    def job(name):
+        return next(j for j in there.json("jobs", "-a") if j["id"] == jobs[name])
+
+    why = rf"pilot p\d+\w{{3}} of {kind} ended: .*{ENDED[kind]}.*"
+    until(lambda: re.fullmatch(why, job("never")["error"] or ""), "its reason", PATIENCE_S,
+          lambda: str(job("never")) + there.logs())  # fmt: skip
+    assert job("never")["state"] == "FAILED"
+    there.run("site", "resume", kind)  # pilots that end so soon are failures: it would wait
+    until(lambda: job("again")["state"] == "COMPLETED", "its second attempt", PATIENCE_S,
+          lambda: str(job("again")) + there.logs())  # fmt: skip
+    assert job("again")["attempt"] == 2
+
+
 def test_a_pilot_of_two_nodes_has_an_agent_on_each(on_slurm):
-    on_slurm.run("agent", "start", "--site", "alpha", "-N", "2", "--slots", "2")
+    on_slurm.run("agent", "start", "--site", "slurm", "-N", "2", "--slots", "2")
     found = until(lambda: len({a["host"] for a in on_slurm.json("agents") if a["pilot"]}) >= 3, "agents", PATIENCE_S,
                   on_slurm.logs)  # fmt: skip
     assert found
@@ -69,7 +190,7 @@ def test_a_pilot_of_two_nodes_has_an_agent_on_each(on_slurm):
 
 def test_a_pilot_that_the_batch_system_cancels_is_seen_to_end(on_slurm):
     before = {p["pilot"] for p in on_slurm.json("pilots")}
-    on_slurm.run("agent", "start", "--site", "alpha", "--slots", "1")
+    on_slurm.run("agent", "start", "--site", "slurm", "--slots", "1")
     pilot = next(p for p in on_slurm.json("pilots") if p["pilot"] not in before)["pilot"]
     until(
         lambda: pilot in [a["pilot"] for a in on_slurm.agents()],
@@ -94,7 +215,7 @@ def test_the_submitter_comes_back_and_knows_its_pilots(on_slurm):
     ).stdout.split()
     assert len(pid) == 1
     on_slurm.cluster.run("fe", "kill", "-9", *pid)
-    again = ("agent", "start", "--site", "alpha", "--slots", "1")  # starts another one, and asks it
+    again = ("agent", "start", "--site", "slurm", "--slots", "1")  # starts another one, and asks it
     until(
         lambda: on_slurm.run(*again, check=False).returncode == 0,
         "another",
@@ -117,7 +238,7 @@ def test_nodes_without_a_way_out_go_through_the_head(on_slurm):
             done = cluster.run(host, "nft", rule, user="root")
             if done.returncode:
                 pytest.skip(f"nothing can be blocked here: {done.stderr}")
-        on_slurm.run("agent", "start", "--site", "alpha", "-N", "4", "-t", "10")
+        on_slurm.run("agent", "start", "--site", "slurm", "-N", "4", "-t", "10")
         until(lambda: len(on_slurm.agents()) == 4, "four agents", PATIENCE_S, on_slurm.logs)
         for agent in on_slurm.agents():
             said = on_slurm.run("run", "--agent", agent["id"], "--", "hostname").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from gshell.agent import agent as agent_module
 from gshell.agent import main
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import KILLED_WAIT_S, Agent, Facts
 from gshell.agent.attachment import Attachment
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
@@ -72,6 +73,39 @@ def test_a_withdrawn_attachment_is_ended_and_comes_back_no_more(agent: Any) -> N
     assert session.primary is None
     assert A not in agent._attachments
     assert "c" * 32 not in agent._expects
+
+
+def ends_of(agent: Any) -> list[dict[str, Any]]:
+    return [m for m in agent._uplink.said if m["m"] == "ended"]
+
+
+def killed(agent: Any) -> Session:
+    """A step whose program somebody has killed, and nobody here."""
+    session = run(agent)
+    for child in [rank.child for rank in session.ranks if rank.child]:
+        child.signal(signal.SIGTERM)
+    agent.loop.run_until(lambda: session.state == "ended", 10)
+    assert session.code == 143
+    return session
+
+
+def test_a_batch_system_that_kills_the_program_before_the_agent_is_recognised(agent: Any) -> None:
+    agent._facts.allocated = {"pilot": "p1abc"}
+    killed(agent)
+    assert ends_of(agent) == []
+    agent.end_steps()
+    (said,) = ends_of(agent)
+    assert (said["stopped"], said["error"]) == (True, "the agent was stopped")
+    agent.loop.run_until(lambda: False, KILLED_WAIT_S + 0.1)
+    assert len(ends_of(agent)) == 1
+
+
+def test_a_program_that_is_killed_by_itself_has_just_ended(agent: Any) -> None:
+    agent._facts.allocated = {"pilot": "p1abc"}
+    killed(agent)
+    agent.loop.run_until(lambda: ends_of(agent), 10)
+    (said,) = ends_of(agent)
+    assert (said["stopped"], said["error"], said["signal"]) == (False, None, 15)
 
 
 @pytest.mark.parametrize("atts", [None, 7, "x", {}, [None, {}, []]])

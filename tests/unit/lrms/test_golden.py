@@ -42,7 +42,7 @@ def test_oar_s_oarstat():
 
 def test_oar_says_who_ended_a_job():
     ended = oar.statuses(["1"], [done("oar", "status-cancelled")])["1"]
-    assert (ended.state, ended.reason) == (E, "FRAG_JOB_REQUEST")
+    assert (ended.state, ended.reason) == (E, "deleted (FRAG_JOB_REQUEST)")
 
 
 def test_grid_engine_s_qstat():

@@ -369,3 +369,72 @@ def test_with_a_revoked_user_their_sites_and_pilots_go(bench):
     assert bench.core.books.sites["alice"] == {}
     assert not bench.core.books.pilots_of["alice"]
     assert bench.journal["site"] == {}
+
+
+# ----------------------------------------------------------------- what runs on a pilot that ends
+
+
+def of_a_running_pilot(bench, **wants):
+    """A job of a pilot's agent: (submitter's connection, pilot, agent's connection, job)."""
+    conn = submitter(bench)
+    (pilot,) = started(bench)
+    agent = of_pilot(bench, pilot)
+    job = bench.submit(**wants)
+    assert bench.work(agent) == [str(job)]
+    bench.got(conn, "pilot-look")
+    return conn, pilot, agent, job
+
+
+def stopped(bench, agent, job):
+    """The agent got its TERM, and ends what it runs."""
+    bench.say(agent, "ended", job=str(job), index=0, code=143, signal=15, at=bench.now,
+              error="the agent was stopped", started=True, stopped=True)  # fmt: skip
+    bench.say(agent, "bye")
+    bench.gone(agent)
+
+
+def test_a_job_whose_pilot_is_canceled_by_the_batch_system_says_so_in_its_words(bench):
+    conn, pilot, agent, job = of_a_running_pilot(bench)
+    stopped(bench, agent, job)
+    found = bench.job(job)
+    why = f"pilot {pilot} of slurm ended: its agent was told to stop"
+    assert (found["state"], found["error"]) == ("FAILED", why)
+    report(bench, conn, pilot, "ended", reason="CANCELLED by 2001")
+    assert bench.job(job)["error"] == f"pilot {pilot} of slurm ended: CANCELLED by 2001"
+    assert bench.journal["job"][str(job)]["error"] == bench.job(job)["error"]
+
+
+def test_a_job_that_runs_again_does_so_at_once_and_keeps_the_reason(bench):
+    conn, pilot, agent, job = of_a_running_pilot(bench, retry=1)
+    stopped(bench, agent, job)
+    assert (bench.job(job)["state"], bench.job(job)["attempt"]) == ("QUEUED", 2)
+    report(bench, conn, pilot, "ended", reason="PREEMPTED")
+    assert bench.why(job)["text"].startswith(
+        f"attempt 1 of 2: pilot {pilot} of slurm ended: PREEMPTED"
+    )
+
+
+def test_a_job_that_was_not_the_pilots_keeps_its_own_reason(bench):
+    conn, pilot, agent, job = of_a_running_pilot(bench)
+    bench.ended(agent, job, code=3)
+    stopped(bench, agent, job)
+    report(bench, conn, pilot, "ended", reason="CANCELLED by 2001")
+    assert (bench.job(job)["code"], bench.job(job)["error"]) == (3, None)
+
+
+def test_an_agent_that_goes_away_has_its_batch_job_looked_at(bench):
+    conn, pilot, agent, job = of_a_running_pilot(bench)
+    bench.gone(agent)
+    assert [m["pilot"] for m in bench.got(conn, "pilot-look")] == [pilot]
+    report(bench, conn, pilot, "ended", reason="its batch job 7 is gone")
+    assert bench.job(job)["error"] == f"pilot {pilot} of slurm ended: its batch job 7 is gone"
+    bench.after(61)
+    assert bench.got(conn, "pilot-look") == []
+
+
+def test_an_agent_that_we_told_to_stop_was_stopped_by_us(bench):
+    conn, pilot, agent, job = of_a_running_pilot(bench)
+    assert bench.request(bench.client(), "stop-agent", agent=f"{pilot}.0", force=True)["ok"]
+    stopped(bench, agent, job)
+    report(bench, conn, pilot, "ended", reason="COMPLETED")
+    assert bench.job(job)["error"] == "the agent was stopped"

@@ -236,3 +236,21 @@ def test_a_site_survives_its_message_and_nonsense_does_not():
     ):
         with pytest.raises(core.UsageError):
             read(bad)
+
+
+def test_it_looks_soon_at_a_pilot_whose_agent_has_gone(bench):
+    bench.submitted()
+    bench.polled(State.RUNNING)
+    for _ in range(8):  # at leisure by now
+        bench.wait(20)
+        bench.polled(State.RUNNING)
+    assert works(bench.wait(2), core.Poll) == []
+    bench.told(m="pilot-look", pilot="p1")
+    bench.told(m="pilot-look", pilot="p9")  # never heard of it
+    assert works(bench.wait(core.POLL_FIRST_S), core.Poll) == [core.Poll({"p1": "77"})]
+
+
+def test_a_batch_system_that_forgets_its_jobs_is_quoted_in_words(bench):
+    bench.submitted()
+    (said,) = reports(bench.polled(State.ENDED, "gone"))
+    assert said["reason"] == "its batch job 77 is gone"
