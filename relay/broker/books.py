@@ -81,6 +81,8 @@ class Books:
         self.seqs: dict[str, int] = {}  # user -> number of the last event
         self.touched_jobs: dict[int, Job] = {}  # in this round, as are the next two
         self.touched_agents: dict[str, Agent] = {}
+        self.passing: list[tuple[str, Message]] = []
+        """(user, JOB) of a watched job that starts and ends in one round, between the two."""
         self.gone: list[tuple[str, str, str]] = []  # what ("job", "agent"), whose, id
         self.greeted: set[Conn] = set()  # connections that have said something
         self.lineages: dict[str, Lineage] = {}  # by agent, those not here any more too
@@ -389,6 +391,8 @@ class Books:
         assert state.final
         if job.state in (JobState.STAGE_IN, JobState.STAGE_OUT):
             self.unstage(job)
+        if job.started and job.id in self.touched_jobs and job.user in self.watched and job.shown:
+            self.passing.append((job.user, job_view(job)))  # who watches sees that it ran
         job.go(state)
         job.error = error or job.error
         job.ended_at = self.now

@@ -78,6 +78,8 @@ def publish(b: Books) -> None:
         events: dict[str, list[Message]] = {}
         for what, user, name in b.gone:
             events.setdefault(user, []).append({"kind": "gone", "what": what, "id": name})
+        for user, view in b.passing:
+            events.setdefault(user, []).append({"kind": "job", "job": view})
         for job in b.touched_jobs.values():
             if job.user in b.watched and job.shown and b.jobs.get(job.id) is job:
                 events.setdefault(job.user, []).append({"kind": "job", "job": job_view(job)})
@@ -87,6 +89,7 @@ def publish(b: Books) -> None:
                 events.setdefault(agent.user, []).append(event)
         for user, news in events.items():
             _emit(b, user, news)
+    b.passing.clear()
     b.touched_jobs.clear()
     b.touched_agents.clear()
     b.gone.clear()

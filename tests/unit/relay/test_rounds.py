@@ -38,3 +38,17 @@ def test_a_round_of_one_event_is_the_same_as_handling_it():
     conns = [bench.client() for bench in (one, other)]
     decided = other.core.decide(submit(conns[1], 1), other.now) + other.core.conclude()
     assert one.core.handle(submit(conns[0], 1), one.now) == decided
+
+
+def test_who_watches_sees_a_job_run_that_starts_and_ends_in_one_round():
+    bench = BrokerBench()
+    agent = bench.agent("n1")
+    conn = bench.client()
+    bench.request(conn, "watch")
+    bench.core.handle(submit(conn, 1), bench.now)
+    for word in ("started", "ended"):
+        said = {"m": word, "job": "1", "index": 0, "code": 3, "at": bench.now}
+        bench.core.decide(ev.Said(agent, said), bench.now)
+    (told,) = [a for a in bench.core.conclude() if isinstance(a, ev.Publish)]
+    states = [event["job"]["state"] for event in told.events if event["kind"] == "job"]
+    assert states == ["ACTIVE", "FAILED"]
