@@ -124,6 +124,8 @@ class Service:
             call(self, message, number)
         except Trouble as error:
             self._fail(number, error)
+        except UnicodeEncodeError:  # half of a surrogate pair, which no path has
+            self._fail(number, Trouble("name", "a path that cannot be"))
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise

@@ -169,7 +169,9 @@ def _pieces(expr: Expr) -> tuple[str, int]:
         case Call(name, args):
             return f"{name}({', '.join(map(write, args))})", _ATOM
         case Unary(op, of):
-            return op + _written(of, _UNARY + 1), _UNARY
+            inner = _written(of, _UNARY)  # no brackets of ours: there is a limit to their depth
+            apart = " " if op in "+-" and inner[0] in "+-" else ""
+            return op + apart + inner, _UNARY
         case Binary(op):
             return _chain(expr), BINARY[op]
         case Cond(test, then, other):

@@ -128,3 +128,8 @@ def test_a_chain_may_be_long():
 def test_an_expression_ends_where_its_text_does():
     with pytest.raises(JdlError, match="x:1:3: 2 after the end of the expression"):
         parse_expression("1 2", "x")
+
+
+@pytest.mark.parametrize("text", ["!" * 25 + "a", "- -1", "- + -b", "!-(a + 1)"])
+def test_signs_in_a_row_are_written_without_brackets_of_ours(text):
+    assert write(parse_expression(text)) == text
