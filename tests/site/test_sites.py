@@ -156,11 +156,14 @@ def pilots_are_killed(there):
         jobs[name] = said.stdout.strip()
     until(lambda: all((home / f"ran.{name}").exists() for name in jobs), "both jobs", PATIENCE_S,
           there.logs)  # fmt: skip
-    pilots = [p for p in there.json("pilots") if p["state"] == "running"]
-    there.cluster.run("fe", CANCEL[kind], *(p["lrms_id"] for p in pilots))
 
     def job(name):
         return next(j for j in there.json("jobs", "-a") if j["id"] == jobs[name])
+
+    under = {agent.partition(".")[0] for name in jobs for agent in job(name)["agents"]}
+    ids = [p["lrms_id"] for p in there.json("pilots") if p["pilot"] in under]
+    assert len(ids) == len(under) > 0
+    there.cluster.run("fe", CANCEL[kind], *ids)
 
     why = rf"pilot p\d+\w{{3}} of {kind} ended: .*{ENDED[kind]}.*"
     until(lambda: re.fullmatch(why, job("never")["error"] or ""), "its reason", PATIENCE_S,
