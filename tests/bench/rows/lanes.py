@@ -45,7 +45,7 @@ MPI_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 def lanes(lab: Lab) -> list[Line]:
     cores = len(os.sched_getaffinity(0))
     ring = _build(lab)
-    mpirun = [lab.program("mpirun"), "--oversubscribe", "-n", str(cores), ring]
+    mpirun = [lab.program("mpirun.openmpi"), "--oversubscribe", "-n", str(cores), ring]
     lines: list[Line] = []
     for way in [""] if lab.quick else _ways():
         folder = Path(tempfile.mkdtemp(prefix="lanes-", dir=lab.directory))
@@ -153,7 +153,7 @@ def _build(lab: Lab) -> str:
     source, binary = lab.directory / "ring.c", lab.directory / "ring"
     source.write_text(RING)
     built = subprocess.run(
-        [lab.program("mpicc"), "-O1", "-o", str(binary), str(source)],
+        [lab.program("mpicc.openmpi"), "-O1", "-o", str(binary), str(source)],
         env=lab.env,
         capture_output=True,
         timeout=60,
