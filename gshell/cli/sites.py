@@ -49,7 +49,11 @@ def site_add(parsed: Parsed) -> int:
     if parsed["inline"]:
         fields["inline"] = True
     if parsed["lrms"]:
-        plugins.lrms(parsed["lrms"])  # or says which there are
+        try:
+            plugins.lrms(parsed["lrms"])
+        except LrmsError as error:
+            hint = "gshell site add ... without --lrms finds what is there"
+            raise UsageError(f"--lrms: {error.message}", hint=hint) from None
     fields["lrms"] = parsed["lrms"] or "?"
     described = sites.read(fields)
     place = worker.open_place(described)

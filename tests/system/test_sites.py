@@ -88,3 +88,11 @@ def test_what_is_not_there_is_said_before_anything_is_kept(env):
     unknown = env.gshell("run", "--site", "alpha", "--", "true")
     assert unknown.returncode == 125
     assert b"there is no site alpha" in unknown.stderr
+
+
+def test_a_batch_system_that_there_is_not_is_wrong_usage_and_those_there_are_are_named(env):
+    done = env.gshell("site", "add", "x", "--lrms", "nonsense")
+    assert done.returncode == 2
+    assert b"'nonsense'" in done.stderr
+    assert b"slurm" in done.stderr
+    assert b"try:" in done.stderr
