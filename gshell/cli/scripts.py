@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,14 @@ from gshell.lrms.base import LrmsError
 if TYPE_CHECKING:
     from gshell.lrms.base import Headers
 
+# One of a batch system's lines with an option; in a description it would be an odd comment.
+_HEADER = re.compile(r"(?m)^#(?:SBATCH|PBS|OAR|BSUB|\$)[ \t]+-")
 _PLACEHOLDER = re.compile(r"%[0-9]*[A-Za-z]|\$\{?[A-Z_]+\}?")
+
+
+def is_one(text: str) -> bool:
+    """Is it a script, and no job description?"""
+    return text.startswith("#!") or _HEADER.search(text) is not None
 
 
 def describe(path: str, text: str, sets: Iterable[tuple[str, str]] = ()) -> Description:
@@ -35,10 +43,20 @@ def describe(path: str, text: str, sets: Iterable[tuple[str, str]] = ()) -> Desc
     name = os.path.basename(path) if path != "-" else "script"
     if path == "-":
         raise UsageError("a script is sent as a file", hint="gshell submit script.sh")
+    if "\r\n" in text:
+        why = "has the line ends of Windows: no shell runs it so"
+        raise UsageError(f"{name} {why}", f"sed -i 's/\\r$//' {shlex.quote(path)}", name)
     findings = Findings(name, [])
+    runs = [Entry("Executable", Literal(name))]
+    if not text.startswith("#!"):
+        findings.note(At(1, 1), "no #! line: /bin/sh runs it")
+        runs = [
+            Entry("Executable", Literal("/bin/sh")),
+            Entry("Arguments", Literal(shlex.quote(name))),
+        ]
     ad = Ad(
         (
-            Entry("Executable", Literal(name)),
+            *runs,
             Entry("InputSandbox", Literal(path)),
             Entry("JobName", Literal(name)),
         )

@@ -182,3 +182,40 @@ def test_a_script_that_cannot_be_run_as_it_asks_is_refused(headers, error, monke
     monkeypatch.setattr(scripts, "read_headers", lambda text: headers)
     with pytest.raises(JdlError, match=error):
         scripts.describe("job.sh", "#!/bin/sh\n")
+
+
+GOOD = 'Executable = "/bin/echo"; # gr\u00fcn\nArguments = "\u00fc";\n'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GOOD.encode(),
+        GOOD.encode("utf-8-sig"),
+        GOOD.encode("utf-16"),
+        GOOD.encode("latin-1"),
+        GOOD.replace("\n", "\r\n").encode(),
+    ],
+)
+def test_a_description_is_read_whatever_editor_wrote_it(data, tmp_path):
+    (tmp_path / "x.jdl").write_bytes(data)
+    found = submit.describe(str(tmp_path / "x.jdl"), [], False)
+    assert [word.text for word in found.arguments] == ["\u00fc"]
+
+
+def test_a_submit_file_of_htcondor_is_told_from_a_description(tmp_path):
+    (tmp_path / "x.jdl").write_text("universe = vanilla\nexecutable = x\nqueue 4\n")
+    with pytest.raises(JdlError) as caught:
+        submit.describe(str(tmp_path / "x.jdl"), [], False)
+    assert caught.value.message == "x.jdl:1:19: expected ; before executable"
+    assert caught.value.hint.startswith("is it a submit file of HTCondor?  condor_submit /")
+
+
+def test_a_file_that_is_elsewhere_is_matched_and_not_sent():
+    expand = submit.expander("")
+    with pytest.raises(ValueError, match="only files from here are sent"):
+        expand("gsiftp://h/a")
+    found = job.read('Executable = "x"; InputSandbox = "gsiftp://h/a";', "f")
+    assert submit.plan_anywhere(found, "f")[0].files.inputs == ("gsiftp://h/a",)
+    with pytest.raises(JdlError, match=r"f:1:34: InputSandbox: gsiftp://h/a: only files"):
+        submit.plan(found, "f")
