@@ -219,3 +219,70 @@ def test_a_file_that_is_elsewhere_is_matched_and_not_sent():
     assert submit.plan_anywhere(found, "f")[0].files.inputs == ("gsiftp://h/a",)
     with pytest.raises(JdlError, match=r"f:1:34: InputSandbox: gsiftp://h/a: only files"):
         submit.plan(found, "f")
+
+
+def script(tmp_path, text, name="job.sh"):
+    (tmp_path / name).write_text(text)
+    return submit.describe(str(tmp_path / name), [], False)
+
+
+def test_a_script_gets_every_slot_and_all_the_memory_that_it_asks_for(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#SBATCH -n 4 -c 2 --mem-per-cpu=1G --exclusive\n")
+    assert (found.geometry.cpus, found.geometry.whole) == (8, True)
+    assert found.memory_bytes == 8 << 30
+    found = script(tmp_path, "#!/bin/sh\n#$ -pe smp 3\n#$ -l mem_free=2G\n")
+    assert (found.geometry.cpus, found.memory_bytes) == (3, 2 << 30)
+
+
+def test_one_file_for_both_streams_comes_back_once(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#PBS -j oe -o logs/x.log\n")
+    assert (found.stdout, found.stderr, found.outputs) == ("x.log", "x.log", ("x.log",))
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("OAR.%jobid%.out", "OAR.out"),
+        ("logs/%jobname%.%jobid%.out", "stdoutput.out"),
+        ("host:/home/me/logs/", "stdoutput"),
+        ("a.%A_%a.txt", "a.txt"),
+        (".hidden", ".hidden"),
+    ],
+)
+def test_a_stream_s_name_without_what_the_batch_system_fills_in(path, base, tmp_path):
+    assert script(tmp_path, f"#!/bin/sh\n#OAR -O {path}\n").stdout == base
+
+
+def test_header_lines_behind_the_first_command_are_told(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#SBATCH -n 2\necho a\n#SBATCH -n 8\n##SBATCH -n 9\n")
+    assert found.geometry.cpus == 2
+    shown = [one.shown(found.name) for one in found.findings]
+    assert "job.sh:4:1: warning: behind the first command, it does not count: #SBATCH -n 8" in shown
+    assert not any("-n 9" in one for one in shown)
+
+
+def test_what_a_script_asks_for_in_vain_is_a_warning(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#SBATCH --gres=gpu:1 --requeue -d afterok:3\n")
+    levels = {one.text: one.level for one in found.findings}
+    assert levels["changes nothing: --gres=gpu:1"] == "warning"
+    assert levels["changes nothing: --requeue"] == "note"
+    assert levels["changes nothing: -d afterok:3"] == "warning"
+
+
+def test_a_script_without_its_first_line_is_a_script_of_sh(tmp_path):
+    found = script(tmp_path, "# mine\n#PBS -l nodes=1:ppn=4\nmodule load x\n", "a job.pbs")
+    assert found.executable.text == "/bin/sh"
+    assert [word.text for word in found.arguments] == ["a job.pbs"]
+    assert found.geometry.cpus == 4
+
+
+def test_a_script_with_windows_line_ends_is_refused_with_what_mends_it(tmp_path):
+    (tmp_path / "job.sh").write_bytes(b"#!/bin/sh\r\n#SBATCH -n 2\r\n")
+    with pytest.raises(UsageError, match=r"job\.sh has the line ends of Windows") as caught:
+        submit.describe(str(tmp_path / "job.sh"), [], False)
+    assert caught.value.hint.startswith("sed -i 's/\\r$//' /")
+
+
+def test_a_script_in_an_old_encoding_is_read(tmp_path):
+    (tmp_path / "job.sh").write_bytes(b"#!/bin/sh\n# gr\xfcn\n#SBATCH -n 2\n")
+    assert submit.describe(str(tmp_path / "job.sh"), [], False).geometry.cpus == 2
