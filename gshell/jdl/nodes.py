@@ -85,7 +85,7 @@ def _in_diracs_words(reader: Reader, ad: Ad) -> None:
 def _values(reader: Reader) -> list[str | int]:
     expr = reader.ad.get("Parameters")
     if expr is None:
-        reader.findings.error(reader.at("JobType"), "a Parametric job without Parameters")
+        sequences.missing(reader)
         return []
     if isinstance(reader.resolved(expr), Items):
         for name in ("ParameterStart", "ParameterStep"):

@@ -34,6 +34,12 @@ def names(reader: Reader) -> list[str]:
     ]
 
 
+def missing(reader: Reader) -> None:
+    """Say that there are none."""
+    said = "JobType" if reader.has("JobType") else names(reader)[0]
+    reader.findings.error(reader.at(said), "a Parametric job without Parameters")
+
+
 def dirac(reader: Reader) -> list[Values]:
     """The values of every job; empty: there is an error, and it is among the findings."""
     said: dict[str, None] = {}
@@ -42,6 +48,9 @@ def dirac(reader: Reader) -> list[Values]:
         if name != _NO_NAME:
             said[name] = None
     lists = {name: found for name in (_NO_NAME, *said) if (found := _list(reader, name))}
+    if not any(one.lower().partition(".")[0] == "parameters" for one in names(reader)):
+        missing(reader)
+        return []
     count = _count(reader, lists)
     if not count:
         return []
@@ -79,7 +88,8 @@ def _count(reader: Reader, lists: dict[str, list[str | int]]) -> int:
     whole = reader.whole("Parameters") if _NO_NAME not in lists else len(lists[_NO_NAME])
     count = whole if whole is not None else max(map(len, lists.values()), default=0)
     if not 1 <= count <= MOST_JOBS:
-        reader.wrong("Parameters", f"Parameters = {count}: 1 to {MOST_JOBS} jobs")
+        said = next(one for one in names(reader) if one.lower().startswith("parameters"))
+        reader.wrong(said, f"Parameters = {count}: 1 to {MOST_JOBS} jobs")
         return 0
     for name, values in lists.items():
         if len(values) != count:

@@ -68,7 +68,8 @@ def test_in_dirac_s_dialect_each_sequence_has_its_name():
     [
         ('Parameters = 2; Parameters.F = {"a"};', "f:1:32: Parameters.F has 1 values for 2 jobs"),
         ("Parameters = 0;", "f:1:14: Parameters = 0: 1 to 10000 jobs"),
-        ("ParameterStart.A = 0;", "Parameters = 0: 1 to 10000 jobs"),
+        ("ParameterStart.A = 0;", "f:1:1: a Parametric job without Parameters"),
+        ("Parameters.F = {};", "f:1:16: Parameters.F is empty: no job at all"),
         ("Parameters = 99; ParameterStart = 9; ParameterFactor = 9;", "ParameterFactor = 9: the values "
          "grow too large"),
     ],
