@@ -237,8 +237,14 @@ def _environment(reader: Reader) -> tuple[tuple[str, str], ...]:
             reader.wrong("Environment", f'Environment: {one[:60]!r} is not "NAME=value"')
         elif name in found:
             reader.findings.warning(reader.at("Environment"), f"{name} is set twice")
-        found[name] = value
+        found[name] = _unquoted(value)
     return tuple(found.items())
+
+
+def _unquoted(value: str) -> str:
+    """The grid's wrappers were shell scripts: quotes around a value were theirs."""
+    quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quotes and value[0] not in value[1:-1] else value
 
 
 def _mpi(reader: Reader, kinds: list[str]) -> Mpi | None:

@@ -123,7 +123,12 @@ def test_a_damaged_description_is_one_or_an_error_with_its_place(text, dirac):
 
 
 @settings(BRIEFLY, max_examples=80)
-@given(damaged(SCRIPTS, st.sampled_from(["-", "--", " ", "\n", '"', "'", "#", ",", ":", "=", "99", "+", "\t"])))
+@given(
+    damaged(
+        SCRIPTS,
+        st.sampled_from(["-", "--", " ", "\n", '"', "'", "#", ",", ":", "=", "99", "+", "\t"]),
+    )
+)
 def test_a_damaged_script_is_read_or_refused(text):
     try:
         found = scripts.describe("job.sh", text)
