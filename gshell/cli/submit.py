@@ -38,6 +38,10 @@ def submit(parsed: Parsed) -> int:
     path = one_file(parsed)
     description = describe(path, parsed["set"], bool(parsed["dirac"]))
     tell(description, bool(parsed["quiet"]))
+    if parsed["dry_run"]:
+        from gshell.cli.dryrun import dry_run
+
+        return dry_run(description, path, bool(parsed["quiet"]))
     meeting = Meeting()
     try:
         made = plan(description, path, parsed["name"], meeting)
@@ -184,7 +188,8 @@ def plan(
 
 def plan_anywhere(description: Description, path: str) -> list[Request]:
     """The same, whether its files are here or not."""
-    return requests(description, lambda word: [word], None, os.path.basename(path))
+    name = "" if path == "-" else os.path.splitext(os.path.basename(path))[0]
+    return requests(description, lambda word: [word], None, name)
 
 
 def expander(folder: str) -> Any:

@@ -286,3 +286,22 @@ def test_a_script_with_windows_line_ends_is_refused_with_what_mends_it(tmp_path)
 def test_a_script_in_an_old_encoding_is_read(tmp_path):
     (tmp_path / "job.sh").write_bytes(b"#!/bin/sh\n# gr\xfcn\n#SBATCH -n 2\n")
     assert submit.describe(str(tmp_path / "job.sh"), [], False).geometry.cpus == 2
+
+
+def test_a_dry_run_says_what_would_be_asked_and_what_is_not_here(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(submit.launch, "ticket_for", lambda parsed: pytest.fail("a relay is asked"))
+    path = tmp_path / "x.jdl"
+    path.write_text('Executable = "x.sh"; Arguments = "a b"; CpuNumber = 4; WallTime = 60;'
+                    'InputSandbox = {"x.sh", "gsiftp://h/y"}; Site = "s"; Memory = 1G;')  # fmt: skip
+    assert submit.submit(read(["submit", "--dry-run", str(path)])) == 1
+    said = capsys.readouterr()
+    assert said.out == "x: 4 slots, 60 s, 1024 MB, at s: ./x.sh a b\n"
+    assert said.err.splitlines()[-2:] == [
+        "x.jdl: InputSandbox: there is no file x.sh here",
+        "x.jdl: InputSandbox: gsiftp://h/y: only files from here are sent; fetch it first, or let "
+        "the job fetch it",
+    ]
+    path.write_text('Parameters = 2; Executable = "e"; Arguments = "_PARAM_";')
+    assert submit.submit(read(["submit", "--dry-run", "-q", str(path)])) == 0
+    assert submit.submit(read(["submit", "--dry-run", str(path)])) == 0
+    assert capsys.readouterr().out == "0: 1 slot: e 0\n1: 1 slot: e 1\n"
