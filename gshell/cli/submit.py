@@ -147,7 +147,7 @@ def describe(path: str, sets: list[tuple[str, str]], dirac: bool) -> Description
         return jdl.read(text, name, jdl.Options(dirac, sets, load))
     except JdlError as error:
         if _OF_HTCONDOR.search(text):
-            error.hint = f"is it a submit file of HTCondor?  condor_submit {shlex.quote(path)}"
+            error.hint = f"condor_submit {shlex.quote(path)}    (if it is HTCondor's)"
         raise
 
 

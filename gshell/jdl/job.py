@@ -68,6 +68,9 @@ def read(text: str, name: str = "job", options: Options | None = None) -> Descri
     for attribute, expression in options.sets:
         value = parse_expression(expression, f"--set {attribute}")
         ad = ad.with_(Entry(attribute, value))
+    numbered = [one for one in ad.entries if options.dirac and "%j" in write(one.value)]
+    for entry in numbered[:1]:
+        findings.warning(entry.at, "%j stays as it is: use $GSHELL_JOB, or %n")
     return read_ad(ad, findings, options)
 
 

@@ -208,7 +208,7 @@ def test_a_submit_file_of_htcondor_is_told_from_a_description(tmp_path):
     with pytest.raises(JdlError) as caught:
         submit.describe(str(tmp_path / "x.jdl"), [], False)
     assert caught.value.message == "x.jdl:1:19: expected ; before executable"
-    assert caught.value.hint.startswith("is it a submit file of HTCondor?  condor_submit /")
+    assert caught.value.hint == f"condor_submit {tmp_path}/x.jdl    (if it is HTCondor's)"
 
 
 def test_a_file_that_is_elsewhere_is_matched_and_not_sent():

@@ -44,6 +44,15 @@ def test_in_dirac_s_dialect_the_parameters_are_a_count():
     assert (len(found), found[0], found[10]) == (11, "1 00", "21 10")
 
 
+def test_a_job_s_number_that_nobody_knows_yet_is_told():
+    text = 'Executable = "x"; StdOutput = "o_%j";'
+    found = read(text, "f", Options(dirac=True)).findings
+    assert [one.shown("f") for one in found] == [
+        "f:1:19: warning: %j stays as it is: use $GSHELL_JOB, or %n"
+    ]
+    assert read(text, "f").findings == ()
+
+
 DIRAC = 'Executable = "x"; Arguments = "%s %(SEED)s %(FILE)s"; '
 
 
