@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -403,15 +404,14 @@ class Job:
             "id": self.id, "user": self.user, "created_at": self.created_at,
             "state": self.state.name, "members": [m.record() for m in self.members],
         }  # fmt: skip
-        for name, value in zip(_JOB_EXTRAS, _extras(self), strict=True):
-            if value:
-                out[name] = value
+        extras = _extras(self)
+        out.update(compress(zip(_JOB_EXTRAS, extras, strict=True), extras))  # those that are true
         if self.lane != "batch":
             out["lane"] = self.lane
         if self.attempt > 1:
             out["attempt"] = self.attempt
-        if self.wants is not NOTHING and (wants := self.wants.record()):
-            out["wants"] = wants
+        if self.wants.said:
+            out["wants"] = self.wants.said
         return out
 
     @classmethod
