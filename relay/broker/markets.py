@@ -305,5 +305,7 @@ def member_fits(job: Job, member: Member, index: int, agent: Agent) -> bool:
     """Were it idle: has the agent the slots, the name, the site?"""
     if member.pin and member.pin != agent.id:
         return False
-    site = sites_of(job, index)
-    return (not site or site == agent.site) and job.slots_of(member) <= agent.slots
+    if job.slots_of(member) > agent.slots:
+        return False
+    site = sites_of(job, index) if job.size > 1 else ""
+    return not site or site == agent.site

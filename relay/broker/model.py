@@ -271,14 +271,19 @@ class Member:
     """What came of the stage-out: ``files``, ``bytes``, ``missing``, ``error``."""
 
     def record(self) -> Message:
-        values = zip(_MEMBER, _facts(self), strict=True)
-        return {name: value for name, value in values if value is not None and value != ""}
+        texts = _texts(self)
+        out: Message = dict(compress(zip(_TEXTS, texts, strict=True), texts))
+        for name, value in zip(_NUMBERS, _numbers(self), strict=True):
+            if value is not None:
+                out[name] = value
+        return out
 
 
-_MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
-           "signal", "error", "lane", "archive", "archived", "unarchived", "staged",
-           "output")  # fmt: skip
-_facts = attrgetter(*_MEMBER)
+_TEXTS = ("att", "cred", "pin", "agent_id", "host", "error", "lane", "unarchived", "staged",
+          "output")  # fmt: skip  # of these what is empty is not written down
+_NUMBERS = ("tasks", "archive", "started_at", "ended_at", "code", "signal", "archived")
+_MEMBER = frozenset(_TEXTS + _NUMBERS)
+_texts, _numbers = attrgetter(*_TEXTS), attrgetter(*_NUMBERS)
 
 
 @dataclass(slots=True)
