@@ -3,6 +3,7 @@
 A script is compiled anew at each start, a module is not: so nearly nothing stands here.
 """
 
+import gc
 import sys
 
 if sys.flags.no_site:  # -I -S: not even our own directory is on the path; last, to hide nothing
@@ -18,9 +19,14 @@ def main() -> int:
         status = through_background(argv)
         if status is not None:
             return status
+    gc.set_threshold(
+        20_000, 10, 10
+    )  # while it loads there is no garbage: looking for it costs a tenth
     from gshell.cli.main import main as command_line
 
-    return command_line(argv)
+    status = command_line(argv)
+    gc.freeze()  # all of it goes with the process: nobody need look through it before
+    return status
 
 
 if __name__ == "__main__":

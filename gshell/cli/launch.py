@@ -146,16 +146,18 @@ def relay_socket() -> str:
 
 def answers(path: str) -> bool:
     """Does somebody listen on this unix socket?"""
-    import socket
+    import _socket as socket  # as in net.address
 
     from gshell.net.address import unix_path
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            with unix_path(path) as short:
-                sock.connect(short)
-        except OSError:
-            return False
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with unix_path(path) as short:
+            sock.connect(short)
+    except OSError:
+        return False
+    finally:
+        sock.close()
     return True
 
 

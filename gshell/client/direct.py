@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 
 from gshell.client.conversation import Dialler
 from gshell.client.plan import Plan
@@ -15,7 +13,12 @@ from gshell.net.loop import IN, Loop, Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+    import socket
     from collections.abc import Callable
+else:  # what those are made of: they load `enum` and more, and cost 7 ms
+    import _signal as signal
+    import _socket as socket
 
 LOOK_AGAIN_S = 0.25  # in the background: nothing tells us of `fg`
 FORWARDED = ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2")

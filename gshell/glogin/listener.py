@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 
 from gshell.errors import AuthError, GshellError
 from gshell.net import address, handshake
@@ -20,6 +19,8 @@ from gshell.net.tls import Tls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gshell.net.tls import Context
 
 STRANGERS = 16  # at a time
 OF_ONE_ADDRESS = 8
@@ -36,7 +37,7 @@ class Listener:
         self,
         loop: Loop,
         sock: socket.socket,
-        context: ssl.SSLContext,
+        context: Context,
         certificate: bytes,
         key: bytes,
         on_call: Callable[[Link], None],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from gshell.errors import UsageError
+from gshell.model import quickjson
 from gshell.model.record import Record
 from gshell.model.sanitize import sanitize
 
@@ -42,6 +41,8 @@ class Ticket(Record):
         return f"Ticket({self.kind}, {self.user}, {self.relays}, ***)"  # never the key
 
     def dump(self) -> str:
+        import json  # only who gets one writes it
+
         return json.dumps({"gshell_ticket": 1, **self._asdict()}, indent=1) + "\n"
 
     @classmethod
@@ -51,7 +52,7 @@ class Ticket(Record):
             UsageError: not a ticket; says where from.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
+            fields: dict[str, Any] = quickjson.loads(text)
             if fields.pop("gshell_ticket") != 1:
                 raise ValueError
             relays = fields.pop("relays")

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 
 from gshell.errors import UsageError
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
+    import socket
     from typing import Any
+else:
+    import _socket as socket  # what that is made of: it loads `enum` and more, and costs 6 ms
 
 
 ONE_OF_SEVERAL_S = 1.5  # for each address of a name that has several
@@ -186,6 +188,8 @@ def listen(address: str, backlog: int = 1024) -> socket.socket:
     Raises:
         OSError: taken, not permitted, no such host.
     """
+    import socket  # who listens accepts, which only this one's can
+
     family, target = split(address)
     if family == socket.AF_UNIX:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -7,7 +7,6 @@ reading, and writes only while ``room`` says so.
 from __future__ import annotations
 
 import os
-import socket
 
 from gshell.errors import GshellError, LinkLost, RemoteProtocolError
 from gshell.net.address import half_open
@@ -16,8 +15,11 @@ from gshell.net.tls import Tls
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
+    import socket
     from typing import Protocol
 else:
+    import _socket as socket  # as in address
+
     Protocol = object
 
 READ_BYTES = 1 << 18  # one recv; feeds up to sixteen TLS records

@@ -16,8 +16,9 @@ from gshell.net.tls import Tls, client_context
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
-    import ssl
     from typing import Any, Callable
+
+    from gshell.net.tls import Context
 
     Answer = Callable[[dict[str, Any]], None]
 
@@ -45,7 +46,7 @@ class RelayLink:
         self._count = 0
         self.welcome: dict[str, Any] | None = None
         self._link: Link | None = None
-        self._context: ssl.SSLContext | None = None
+        self._context: Context | None = None
         self._relays = relays_of(ticket.relays)
         self._dialled = ""
         self._untried = 0

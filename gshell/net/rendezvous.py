@@ -14,7 +14,6 @@ state but a parser's.
 
 from __future__ import annotations
 
-import json
 import struct
 
 # What hashlib and hmac hand out; themselves they load all of OpenSSL's digests first.
@@ -22,6 +21,7 @@ from _blake2 import blake2b
 from _operator import _compare_digest as compare_digest
 
 from gshell.errors import RemoteProtocolError
+from gshell.model import quickjson
 from gshell.model.record import Record
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
@@ -66,7 +66,7 @@ def public_id(secret: bytes) -> str:
 
 
 def encode(kind: int, body: dict[str, Any], hello: bytes, key: bytes) -> bytes:
-    text = json.dumps(body, separators=(",", ":")).encode()
+    text = quickjson.dumps(body).encode()
     covered = _HEAD.pack(MAGIC, kind, len(text), len(hello)) + text + hello
     return covered + _mac(key, covered)
 
@@ -89,7 +89,7 @@ def parse(data: bytes) -> Preamble | None:
     if len(data) < mac_at + MAC_BYTES:
         return None
     try:
-        body = json.loads(data[_HEAD.size : hello_at])
+        body = quickjson.loads(data[_HEAD.size : hello_at].decode())
     except (ValueError, RecursionError):
         raise RemoteProtocolError("bad-preamble", "body") from None
     if not isinstance(body, dict):

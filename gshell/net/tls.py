@@ -7,8 +7,8 @@ can be had before there is a connection, so that the rendezvous preamble's MAC c
 
 from __future__ import annotations
 
+import _ssl as ssl  # what `ssl` is made of: it loads `enum`, `socket` and more, and costs 12 ms
 import os
-import ssl
 
 from gshell.errors import AuthError, LinkLost
 from gshell.model.ticket import Ticket
@@ -17,12 +17,14 @@ TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Any
 
+    Context = ssl._SSLContext  # an ssl.SSLContext is one
+
 _READ = 1 << 16
 
 
-def _context(protocol: int, ticket: Ticket | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+def _context(protocol: int, ticket: Ticket | None) -> Context:
+    context = ssl._SSLContext(protocol)
+    context.minimum_version = ssl.PROTO_TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if ticket is not None:
@@ -33,13 +35,13 @@ def _context(protocol: int, ticket: Ticket | None) -> ssl.SSLContext:
     return context
 
 
-def client_context(ticket: Ticket | None) -> ssl.SSLContext:
+def client_context(ticket: Ticket | None) -> Context:
     """For dialling, with the ticket's certificate; without a ticket nothing is verified and the
     caller compares :func:`pin_of` before it sends anything."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, ticket)
 
 
-def server_context(ticket: Ticket) -> ssl.SSLContext:
+def server_context(ticket: Ticket) -> Context:
     """For the agent's end of a data connection: clients must show a certificate of the relay's
     CA."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, ticket)
@@ -47,7 +49,7 @@ def server_context(ticket: Ticket) -> ssl.SSLContext:
     return context
 
 
-def lone_server_context(cert: str, key: str) -> ssl.SSLContext:
+def lone_server_context(cert: str, key: str) -> Context:
     """For a listener with a certificate of its own that nobody has to believe: who calls proves
     itself afterwards (:mod:`gshell.net.handshake`)."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, None)
@@ -56,7 +58,7 @@ def lone_server_context(cert: str, key: str) -> ssl.SSLContext:
     return context
 
 
-def _load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
+def _load_chain(context: Context, cert: str, key: str) -> None:
     fd = os.memfd_create("gshell-key")  # the ssl module loads keys from files only; none is written
     try:
         os.write(fd, (cert + "\n" + key).encode())
@@ -71,13 +73,14 @@ class Tls:
     Invariant: after ``ready`` the peer has been verified as the context demands.
     """
 
-    __slots__ = ("_in", "_object", "_out", "_raw", "ready")
+    __slots__ = ("_in", "_object", "_out", "ready")
 
-    def __init__(self, context: ssl.SSLContext, server_side: bool) -> None:
+    def __init__(self, context: Context, server_side: bool) -> None:
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._in, self._out, server_side=server_side)
-        self._raw = self._object._sslobj  # type: ignore[attr-defined]  # one Python call less per record
+        self._object = context._wrap_bio(  # type: ignore[attr-defined]
+            self._in, self._out, server_side=server_side
+        )
         self.ready = False
 
     def start(self) -> bytes:
@@ -100,7 +103,7 @@ class Tls:
             if not self.ready:
                 self._object.do_handshake()
                 self.ready = True
-            read = self._raw.read
+            read = self._object.read
             while True:
                 chunk = read(_READ)
                 chunks.append(chunk)
@@ -128,7 +131,7 @@ class Tls:
 
     def write(self, data: bytes) -> bytes:
         """Encrypt; returns what is to be sent."""
-        self._raw.write(data)
+        self._object.write(data)
         return self._out.read()
 
     def outgoing(self) -> bytes:
@@ -149,10 +152,14 @@ class Tls:
         """When the verified peer certificate ends; 0 if there is none."""
         cert = self._object.getpeercert() or {}
         until = cert.get("notAfter")
-        return float(ssl.cert_time_to_seconds(str(until))) if until else 0.0
+        if not until:
+            return 0.0
+        from ssl import cert_time_to_seconds  # only a relay asks
+
+        return float(cert_time_to_seconds(str(until)))
 
     def peer_pin(self) -> str:
-        der = self._object.getpeercert(binary_form=True)
+        der = self._object.getpeercert(True)
         return pin_of(der) if der else ""
 
 

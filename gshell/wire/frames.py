@@ -7,9 +7,9 @@ copied together. Knows no stream's state.
 
 from __future__ import annotations
 
-import json
 import struct
 
+from gshell.model import quickjson
 from gshell.model.record import Record
 from gshell.wire.constants import MAX_BYE_BYTES, MAX_FRAME_BYTES, MAX_GREETING_BYTES
 from gshell.wire.errors import LocalProtocolError, RemoteProtocolError
@@ -129,7 +129,7 @@ def encode(frame: Frame) -> bytes:
 
 def to_json(message: dict[str, Any], most: int) -> bytes:
     """A JSON object as ASCII without a line break, at most ``most`` bytes."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = quickjson.dumps(message).encode()
     if len(body) > most:
         raise LocalProtocolError(f"a message of {len(body)} bytes; {most} are possible")
     return body
@@ -147,7 +147,7 @@ def parse_json(body: bytes, what: str) -> dict[str, Any]:
         RemoteProtocolError: not UTF-8, not JSON, not an object, or nested absurdly.
     """
     try:
-        message = json.loads(body)
+        message = quickjson.loads(body.decode())
     except (ValueError, RecursionError):
         raise RemoteProtocolError("bad-json", what) from None
     if not isinstance(message, dict):

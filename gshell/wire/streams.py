@@ -10,11 +10,12 @@ from bisect import bisect_right
 
 from gshell.wire.constants import MAX_WINDOW
 from gshell.wire.errors import RemoteProtocolError
-from gshell.wire.states import State
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from gshell.wire.states import State
 else:
     Protocol = object
 
@@ -112,6 +113,8 @@ class SendStream:
 
     @property
     def state(self) -> State:
+        from gshell.wire.states import State  # only who looks at it pays for `enum`
+
         if self.stopped:
             return State.STOPPED
         if self.fin_sent:
@@ -208,6 +211,8 @@ class RecvStream:
 
     @property
     def state(self) -> State:
+        from gshell.wire.states import State  # only who looks at it pays for `enum`
+
         if self.consumed == self.eof_at:
             return State.CLOSED
         if self.stop_wanted:

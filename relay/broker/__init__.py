@@ -9,9 +9,9 @@ what goes out), `core` (the dispatch), `books` (all that one broker knows), `mar
 who has room, as tables), `queue` (who is next), `choose` and `matching` (where), `holds` and
 `backfill` (co-allocations, and who may pass whom), `fairshare`, `retry`, `after`, `places` (a place
 while one has it), `why` and `instead` (what who waits is told), `joins` (data connections),
-`reports` (what agents say), `verbs` (what clients ask), `ends` (what ends, and what ends with it),
-`feed` (who watches, and what is told), `archiving` (what is kept of what has ended), `views` (what
-they are shown).
+`reports` (what agents say), `parts` (a job ends with its last one), `verbs` (what clients ask),
+`ends` (what ends, and what ends with it), `feed` (who watches, and what is told), `archiving` (what
+is kept of what has ended), `views` (what they are shown).
 
 Batch systems: `wants` (what a job says it needs), `sitemodel` (what is remembered of sites and
 pilots), `sites`, `submitters`, `pilots` (who says what, what is told to whom), `supply` (what

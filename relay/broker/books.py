@@ -284,8 +284,9 @@ class Books:
 
     def withdraw(self, job: Job) -> None:
         """It waits for no place, for the moment or at all."""
-        for name in list(job.held_at):
-            self.let_go(job, name)
+        if job.held_at:
+            for name in list(job.held_at):
+                self.let_go(job, name)
         job.hold_until = None
         if job.line is not None:
             self.market_of(job).leave(job, job.line)
@@ -346,45 +347,6 @@ class Books:
             if job.members[index].started_at is not None:
                 agent.idle_since = self.now
             self.touch(agent)
-
-    def member_over(
-        self, job: Job, index: int, error: str | None = None, at: float | None = None
-    ) -> None:
-        """One part has ended, or never will start; the job is over with its last one."""
-        member = job.members[index]
-        self.release(job, index)
-        if member.ended_at is None:
-            member.ended_at = self.now if at is None else at
-            member.error = error
-            member.attached = member.watchers = 0
-        from relay.broker import retry
-
-        if not job.state.final and any(m.ended_at is None for m in job.members):
-            retry.stop_others(self, job, index)
-            self.keep(job)
-            return
-        if not job.state.final and retry.conclude(self, job):
-            return
-        if job.state.final:
-            self.keep(job)  # given up before, it ran all the same: what is said has been said
-            return
-        from relay.broker import staging
-
-        if not staging.on_all_over(self, job):
-            self.finish_by_members(job)
-
-    def finish_by_members(self, job: Job) -> None:
-        """The end, as its members ended."""
-        from relay.broker import retry
-
-        clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
-        if job.canceled:
-            self.finish(job, JobState.CANCELED)
-        else:
-            why = next((m.error for m in job.members if m.error), None)
-            if why and retry.counts(self, job):
-                why = retry.said(self, job, why)
-            self.finish(job, JobState.COMPLETED if clean else JobState.FAILED, why)
 
     def finish(self, job: Job, state: JobState, error: str | None = None) -> None:
         """The end; who waited for it hears it."""

@@ -124,7 +124,7 @@ def _places(
             or (job.size > 1 and not member_fits(job, member, index, agent))
             or (job.avoid and job.avoid.get(agent.id, 0.0) > b.now)
             or not fits_time(agent, job, b.now)
-            or not all(backfill.allows(b, guard, agent, job, need) for guard in blocked)
+            or (blocked and not all(backfill.allows(b, g, agent, job, need) for g in blocked))
         ):
             continue
         if need <= agent.room or not need:

@@ -159,16 +159,17 @@ class Broker:
         up = b.conns.get(conn)
         if up is None:
             return
-        if up.role == "client" or message.get("m") == "hello":
+        m = message.get("m")
+        if up.role == "client" or m == "hello":
             b.greeted.add(conn)
         if up.role == "client":
-            if message.get("m") == "hello":
+            if m == "hello":
                 b.out.append(WelcomeClient(conn, up.user, up.credential, message.get("id")))
             else:
                 b.drawn = event.drawn
                 verbs.on_request(b, up, message)
             return
-        if message.get("m") == "hello":
+        if m == "hello":
             reports.on_hello(b, up, message)
             return
         agent = b.agents.get(up.agent_id)
@@ -179,7 +180,7 @@ class Broker:
             if not staging.on_said(b, agent, message):
                 archiving.on_said(b, agent, message)
             return
-        match message.get("m"):
+        match m:
             case "started":
                 reports.on_started(b, agent, message)
             case "ended":

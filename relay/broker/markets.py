@@ -7,7 +7,6 @@ decides nothing.
 from __future__ import annotations
 
 import heapq
-import json
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.broker.model import Agent, Job, Member
-from relay.broker.wants import NOTHING
 
 _FACTS = 512  # kinds of jobs of which it is remembered who suits them
 WEIGHTLESS, INTERACTIVE, BATCH = range(3)  # in this order they are served
@@ -34,11 +32,7 @@ def shape_of(job: Job) -> tuple[Any, ...]:
         members = tuple((m.tasks, m.pin) for m in job.members)
     own = job.id if job.avoid or job.gathers else 0
     shape = (job.user, rank_of(job), members, job.warm, job.beside, own)
-    if job.wants is NOTHING or job.wants == NOTHING:
-        return shape
-    w = job.wants
-    ad = json.dumps(w.job_ad, sort_keys=True) if w.job_ad else ""
-    return (*shape, w.site, w.req, w.rank, ad, w.fuzzy, w.walltime, w.memory, w.whole)
+    return shape + job.wants.kind
 
 
 def rank_of(job: Job) -> int:
@@ -267,14 +261,21 @@ class Market:
             if not row:
                 del self.rows[line.rank][line.user]
 
-    def in_order(self, share: Callable[[str], float]) -> Iterator[Line]:
-        """Lines as they are to be tried: interactive before batch, of users who has had least
-        first (``share``), of a user's the oldest. Who takes a line's first job away, or puts it to
-        sleep, is given what is next then."""
+    def in_order(self, share: Callable[[str], float]) -> Iterator[tuple[int, Line]]:
+        """(first job, line) as they are to be tried: interactive before batch, of users who has had
+        least first (``share``), of a user's the oldest. Who takes a line's first job away, or puts
+        it to sleep, is given what is next then."""
         for rows in self.rows:
-            if len(rows) < 2:
-                for user in list(rows):
-                    yield from self._of_one(rows, user)
+            if not rows:
+                continue
+            if len(rows) == 1:
+                user, at = next(iter(rows)), 0
+                row = rows[user]
+                while at < len(row):
+                    place = row[at]
+                    yield place
+                    row = rows.get(user, [])
+                    at += at < len(row) and row[at] is place
                 continue
             heap = [(share(user), row[0][0], user, 0) for user, row in rows.items()]
             heapq.heapify(heap)
@@ -283,20 +284,11 @@ class Market:
                 row = rows.get(user, [])
                 if at < len(row):
                     place = row[at]
-                    yield place[1]
+                    yield place
                     row = rows.get(user, [])
                     at += at < len(row) and row[at] is place
                 if at < len(row):
                     heapq.heappush(heap, (share(user), row[at][0], user, at))
-
-    @staticmethod
-    def _of_one(rows: dict[str, list[tuple[int, Line]]], user: str) -> Iterator[Line]:
-        at = 0
-        while at < len(row := rows.get(user, ())):
-            place = row[at]
-            yield place[1]
-            row = rows.get(user, ())
-            at += at < len(row) and row[at] is place
 
 
 def _number(place: tuple[int, Line]) -> int:
@@ -313,5 +305,7 @@ def member_fits(job: Job, member: Member, index: int, agent: Agent) -> bool:
     """Were it idle: has the agent the slots, the name, the site?"""
     if member.pin and member.pin != agent.id:
         return False
-    site = sites_of(job, index)
-    return (not site or site == agent.site) and job.slots_of(member) <= agent.slots
+    if job.slots_of(member) > agent.slots:
+        return False
+    site = sites_of(job, index) if job.size > 1 else ""
+    return not site or site == agent.site

@@ -94,11 +94,16 @@ def agrees(b: Books, job: Job, agent: Agent) -> bool:
 
 def suits(b: Books, line: Line, agent: Agent) -> bool:
     """Could a job of this line run there, were it idle? Some member of it, if it has several."""
+    job = line.model
+    sites = job.wants.site
+    if sites and agent.site not in sites and not job.weightless:
+        return False  # mostly it is this: told faster than remembered
     known = line.facts.get(agent.id)
     if known is not None and known[0] == agent.facts:
         return known[1]
-    job = line.model
-    good = any(member_fits(job, m, i, agent) for i, m in enumerate(job.members[:64]))
+    good = member_fits(job, job.members[0], 0, agent) or (
+        job.size > 1 and any(member_fits(job, m, i, agent) for i, m in enumerate(job.members[:64]))
+    )
     good = good and (job.weightless or agrees(b, job, agent))
     line.facts[agent.id] = (agent.facts, good)
     return good

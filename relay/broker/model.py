@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -270,14 +271,19 @@ class Member:
     """What came of the stage-out: ``files``, ``bytes``, ``missing``, ``error``."""
 
     def record(self) -> Message:
-        values = zip(_MEMBER, _facts(self), strict=True)
-        return {name: value for name, value in values if value is not None and value != ""}
+        texts = _texts(self)
+        out: Message = dict(compress(zip(_TEXTS, texts, strict=True), texts))
+        for name, value in zip(_NUMBERS, _numbers(self), strict=True):
+            if value is not None:
+                out[name] = value
+        return out
 
 
-_MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
-           "signal", "error", "lane", "archive", "archived", "unarchived", "staged",
-           "output")  # fmt: skip
-_facts = attrgetter(*_MEMBER)
+_TEXTS = ("att", "cred", "pin", "agent_id", "host", "error", "lane", "unarchived", "staged",
+          "output")  # fmt: skip  # of these what is empty is not written down
+_NUMBERS = ("tasks", "archive", "started_at", "ended_at", "code", "signal", "archived")
+_MEMBER = frozenset(_TEXTS + _NUMBERS)
+_texts, _numbers = attrgetter(*_TEXTS), attrgetter(*_NUMBERS)
 
 
 @dataclass(slots=True)
@@ -403,15 +409,14 @@ class Job:
             "id": self.id, "user": self.user, "created_at": self.created_at,
             "state": self.state.name, "members": [m.record() for m in self.members],
         }  # fmt: skip
-        for name, value in zip(_JOB_EXTRAS, _extras(self), strict=True):
-            if value:
-                out[name] = value
+        extras = _extras(self)
+        out.update(compress(zip(_JOB_EXTRAS, extras, strict=True), extras))  # those that are true
         if self.lane != "batch":
             out["lane"] = self.lane
         if self.attempt > 1:
             out["attempt"] = self.attempt
-        if self.wants is not NOTHING and (wants := self.wants.record()):
-            out["wants"] = wants
+        if self.wants.said:
+            out["wants"] = self.wants.said
         return out
 
     @classmethod

@@ -5,7 +5,7 @@ is `queue`'s decision.
 from __future__ import annotations
 
 from relay.broker import choose as choices
-from relay.broker import queue, retry, why
+from relay.broker import parts, queue, retry, why
 from relay.broker.books import Books
 from relay.broker.events import Message
 from relay.broker.markets import Line, rank_of, shape_of
@@ -49,6 +49,8 @@ def place_for(b: Books, agent: Agent) -> None:
 
 def settle(b: Books) -> None:
     """Whatever has changed in this round: who waits may have a place now."""
+    if not b.dirty:  # of most events, the second time
+        return
     from relay.broker import joins
 
     queue.place_all(b, joins.on_placed)
@@ -93,7 +95,7 @@ def hold_until(b: Books, job: Job, delay_s: float) -> None:
         elif job.started:
             for i in waiting:
                 _unexpect(b, job.members[i])
-                b.member_over(job, i, "it did not start")
+                parts.over(b, job, i, "it did not start")
         elif job.spec is not None:
             retry.fail(b, job, "its agent did not start it")
         else:

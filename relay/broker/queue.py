@@ -39,25 +39,28 @@ def place(b: Books, market: Market, placed: Placed) -> None:
     untried, market.untried = market.untried, False
     epoch = market.epoch
     guards: list[Line] = []
+    near: list[Line] = []  # those of them that may mind who takes what was gained
     _settle(b)
     shares = fairshare.share if market.agents and _pooled(market) else _alike
     room = _has_room(market)
-    for line in market.in_order(lambda user: shares(b, user)):
+    for first, line in market.in_order(lambda user: shares(b, user)):
         if line.rank != WEIGHTLESS and not room:
             break
         if market.epoch != epoch:
             untried, epoch = True, market.epoch
         if not untried and not gained:
             break
-        job = b.jobs[line.first]
-        # Most lines are of no concern to the few agents with more room: there are only guards.
+        # Most lines are of no concern to the few agents with more room: they are only guards.
         concerned = line.tried != market.epoch or _suited(b, line, gained)
-        places = _try(b, market, line, job, guards, gained) if concerned else None
+        job = b.jobs[first]
+        places = _try(b, market, line, job, guards, near, gained) if concerned else None
         if places is not None:
             hold(b, job, places)
             _settle(b)
             placed(b, job)
             room = _has_room(market)
+            if line.rank != WEIGHTLESS:  # else the next lines are found blocked, and that is dear
+                gained = {name: agent for name, agent in gained.items() if _takes(agent)}
             continue
         if line.tried != market.epoch or line.guard is None:
             line.tried = market.epoch
@@ -65,13 +68,14 @@ def place(b: Books, market: Market, placed: Placed) -> None:
                 continue
         elif line.guard.at is not None and line.guard.at < b.now:
             line.guard = Guard()
-        if not guards and market.head != job.id:
-            market.head = job.id  # those before it have started: what was found is of before that
+        if not guards and market.head != first:
+            market.head = first  # those before it have started: what was found is of before that
             line.guard = Guard()
         guards.append(line)
         if len(guards) >= b.settings.depth:
             break
         if concerned:
+            near.append(line)
             gained = {
                 name: agent for name, agent in gained.items()
                 if line.guard is None or line.guard.agents is not None
@@ -82,12 +86,14 @@ def place(b: Books, market: Market, placed: Placed) -> None:
 
 
 def _try(
-    b: Books, market: Market, line: Line, job: Job, guards: list[Line], gained: dict[str, Agent]
+    b: Books, market: Market, line: Line, job: Job, guards: list[Line], near: list[Line],
+    gained: dict[str, Agent],
 ) -> list[Place] | None:  # fmt: skip
     if job.gathers:
         return holds.gather(b, market, line, job, guards)
-    fresh = line.tried != market.epoch
-    return choose(b, market, line, job, guards, None if fresh or job.size > 1 else gained)
+    if line.tried != market.epoch or job.size > 1 or job.members[0].pin:
+        return choose(b, market, line, job, guards)
+    return choose(b, market, line, job, near, gained)
 
 
 def _guarded(b: Books, market: Market, line: Line, job: Job) -> bool:
@@ -119,7 +125,15 @@ def _look_around(b: Books, market: Market) -> None:
 
 
 def _suited(b: Books, line: Line, agents: dict[str, Agent]) -> bool:
-    return any(suits(b, line, agent) for agent in agents.values())
+    for agent in agents.values():  # noqa: SIM110  # asked for every line, at every end of a job
+        if suits(b, line, agent):
+            return True
+    return False
+
+
+def _takes(agent: Agent) -> bool:
+    """Is there room for anybody who takes a slot?"""
+    return agent.room > 0 or agent.held > 0 or agent.shared_room > 0
 
 
 def _has_room(market: Market) -> bool:

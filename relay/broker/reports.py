@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from relay.broker import archiving, feed, holds, partings, pilots, places, queue, retry
+from relay.broker import archiving, feed, holds, partings, parts, pilots, places, queue, retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
@@ -186,7 +186,7 @@ def lose(b: Books, agent: Agent, why: str, but: frozenset[tuple[int, int]] = fro
         elif not job.started:
             places.displace(b, job, why)
         else:
-            b.member_over(job, key[1], error=why)
+            parts.over(b, job, key[1], error=why)
     places.place_for(b, agent)
 
 
@@ -320,7 +320,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
         job.spec = None
     orphans = [i for i, m in enumerate(job.members) if not m.agent_id]
     for i in orphans:  # its group had lost its places meanwhile: all or none
-        b.member_over(job, i, "the rest of its group started without it")
+        parts.over(b, job, i, "the rest of its group started without it")
     if orphans:
         b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
     if all(m.started_at is not None or m.ended_at is not None for m in job.members):
@@ -366,7 +366,7 @@ def on_ended(b: Books, agent: Agent, message: Message) -> None:
         error = text(message, "error") or None
         if message.get("stopped") is True:
             error = partings.stopped_why(b, agent, [job.id])
-        b.member_over(job, index, error, stamp(message, "at", b.now))
+        parts.over(b, job, index, error, stamp(message, "at", b.now))
         if job.members[index] is member:  # else it is run again
             archiving.on_ended(b, job, index)
     if found is not None and found[0].state.final and found[1].started_at is None:
@@ -399,7 +399,7 @@ def on_refused(b: Books, agent: Agent, message: Message) -> None:
         places.displace(b, job)
         places.place_for(b, agent)
     elif job.started and member.started_at is None and member.att == att:
-        b.member_over(job, index, error=why)
+        parts.over(b, job, index, error=why)
 
 
 def on_unused(b: Books, agent: Agent, message: Message) -> None:
@@ -415,7 +415,7 @@ def on_unused(b: Books, agent: Agent, message: Message) -> None:
         places.place_all(b, job.user)
         return
     if job.state is not JobState.HELD:
-        b.member_over(job, index, error="its client left before it started")
+        parts.over(b, job, index, error="its client left before it started")
         return
     for other in job.members:
         if other is not member:

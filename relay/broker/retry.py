@@ -22,7 +22,7 @@ def limit(b: Books, asked: int) -> int:
 
 def counts(b: Books, job: Job) -> bool:
     """May it be run again? Then its agents ask for tokens, and it is kept until it has ended."""
-    return limit(b, job.wants.retry) + limit(b, job.wants.shallow) > 0
+    return (job.wants.retry > 0 or job.wants.shallow > 0) and b.settings.retries > 0
 
 
 def on_token(b: Books, agent: Agent, message: Message) -> None:

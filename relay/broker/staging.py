@@ -7,7 +7,7 @@ who may open which part of the depot.
 
 from __future__ import annotations
 
-from relay.broker import places, reports, retry
+from relay.broker import parts, places, reports, retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, Message
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
@@ -206,7 +206,7 @@ def _no_output(member: Member, why: str) -> None:
 def _check_out(b: Books, job: Job) -> None:
     b.keep(job)
     if all(m.staged == "stage-out" for m in job.members):
-        b.finish_by_members(job)
+        parts.finish(b, job)
 
 
 # ------------------------------------------------------------------------- who comes and who goes

@@ -23,6 +23,8 @@ class JobState(enum.Enum):
     """Its program runs, or has run, or never will."""
     final: bool
 
+    __hash__ = object.__hash__  # each is one of a kind, and Enum's own is slow, too
+
     def __init__(self, order: int) -> None:  # asked for at every step, and `value` is slow
         self.order = order
         self.started = order >= 4

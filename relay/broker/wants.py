@@ -5,6 +5,7 @@ once. Knows no job, agent or site: only what was said.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable
@@ -65,6 +66,21 @@ class Wants:
     name: str = ""
     parent: int = 0
     """The collection or DAG it belongs to; 0: none."""
+    said: Message = field(init=False, compare=False, repr=False)
+    """Only what was said, as it is written down: most jobs say nothing. Nobody changes it."""
+    kind: tuple[Any, ...] = field(init=False, compare=False, repr=False)
+    """What of it decides where it can run; empty: nothing was said."""
+
+    def __post_init__(self) -> None:  # asked for at every step of a job: found out once
+        said: Message = {}
+        for name, value in zip(FIELDS, _values(self), strict=True):
+            if value or (value is not None and name in ("loss", "fuzzy")):
+                said[name] = list(value) if isinstance(value, tuple) else value
+        ad = json.dumps(self.job_ad, sort_keys=True) if self.job_ad else ""
+        kind = (self.site, self.req, self.rank, ad, self.fuzzy, self.walltime, self.memory,
+                self.whole)  # fmt: skip
+        object.__setattr__(self, "said", said)
+        object.__setattr__(self, "kind", kind if said else ())
 
     @classmethod
     def parse(cls, message: Message) -> Wants:
@@ -84,14 +100,6 @@ class Wants:
         if wants.loss is not None and wants.lane == "batch":
             raise UsageError("loss is of interactive jobs: the lane is batch")
         return wants
-
-    def record(self) -> Message:
-        """Only what was said: most jobs say nothing."""
-        out: Message = {}
-        for name, value in zip(FIELDS, _values(self), strict=True):
-            if value or (value is not None and name in ("loss", "fuzzy")):
-                out[name] = list(value) if isinstance(value, tuple) else value
-        return out
 
     @classmethod
     def restored(cls, record: Message) -> Wants:
@@ -221,7 +229,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "name": _text(NAME),
     "parent": job_id,
 }
-FIELDS = tuple(f.name for f in dataclasses.fields(Wants))
+FIELDS = tuple(f.name for f in dataclasses.fields(Wants) if f.init)
 _values = attrgetter(*FIELDS)
 NOTHING = Wants()
 """What a job wants that said nothing."""

@@ -304,8 +304,8 @@ def eta(b: Books, job: Job) -> float | None:
         return backfill.expected(b, job)
     market = b.market_of(job)
     ahead = market.in_order(lambda user: fairshare.share(b, user))
-    line = next(ahead, None)
-    if line is None or line is not job.line or line.first != job.id:
+    number, line = next(ahead, (0, None))
+    if line is None or line is not job.line or number != job.id:
         return None  # only of the first something is known
     at = backfill.estimate(b, line)
     return at if at is not None and at >= b.now else None

@@ -100,7 +100,7 @@ PURE = {
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {
-    "__future__", "_collections", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
+    "__future__", "_collections", "_json", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy",
     "dataclasses", "datetime", "enum", "fnmatch", "fractions", "functools", "graphlib", "hashlib",
     "heapq", "hmac", "ipaddress", "itertools", "json", "math", "numbers", "operator", "posixpath",
     "re", "shlex", "statistics", "string", "struct", "textwrap", "types", "typing", "unicodedata",

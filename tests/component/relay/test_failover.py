@@ -230,7 +230,7 @@ def test_a_name_server_that_is_away_costs_a_known_relay_nothing(monkeypatch):
 
     there = True
     monkeypatch.setattr(address, "_resolved", {})
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(address.socket, "getaddrinfo", look_up)
     assert address._resolve("relay.example", 7) == known
     there = False
     assert address._resolve("relay.example", 7) == known
@@ -249,7 +249,7 @@ def test_a_silent_name_server_does_not_stop_the_loop(monkeypatch):
         release.wait(20)
         raise socket.gaierror(socket.EAI_AGAIN, "away")
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(address.socket, "getaddrinfo", look_up)
     monkeypatch.setattr(address, "RESOLVE_S", 0.1)
     begun = time.monotonic()
     with pytest.raises(OSError, match="silent"):

@@ -66,3 +66,25 @@ def test_a_guarded_terminal_loads_no_more():
     assert loaded(what) <= {
         "gshell", "gshell.client", "gshell.client.terminal", "gshell.client.modes",
     } | CHEAP  # fmt: skip
+
+
+def test_a_session_in_this_very_process_loads_no_library_that_is_dear():
+    what = (
+        "from gshell.cli.commands import read\n"
+        "import gshell.cli.launch, gshell.cli.main, gshell.cli.plan, gshell.client.direct\n"
+        "gshell.cli.launch.answers('/nonexistent')\n"
+        "from gshell.net import rendezvous\n"
+        "rendezvous.encode(rendezvous.CLIENT, {'t': 1.5}, b'hello', bytes(32))"
+    )
+    dear = {
+        "collections",
+        "enum",
+        "functools",
+        "json",
+        "re",
+        "selectors",
+        "signal",
+        "socket",
+        "ssl",
+    }
+    assert not loaded(what) & (dear | {"asyncio", "dataclasses", "hashlib", "subprocess", "typing"})

@@ -20,13 +20,13 @@ FULL = {
 
 def test_everything_said_is_kept_and_comes_back_from_the_journal():
     wants = Wants.parse({**FULL, "after": ["3", "7", "3"], "parent": "12", "m": "submit"})
-    assert wants.record() == FULL
-    assert Wants.restored(json.loads(json.dumps(wants.record()))) == wants
+    assert wants.said == FULL
+    assert Wants.restored(json.loads(json.dumps(wants.said))) == wants
 
 
 def test_who_says_nothing_wants_nothing_in_particular():
     assert Wants.parse({"m": "submit", "site": None, "req": ""}) == NOTHING
-    assert NOTHING.record() == {}
+    assert NOTHING.said == {}
 
 
 def test_one_site_may_be_said_as_a_text():
