@@ -40,6 +40,9 @@ class Way(Protocol):
     def rank_exited(self, rank: Rank) -> bool:
         """Hear what it said last; may it end like this, before others do?"""
 
+    def before(self, rank: Rank) -> str:
+        """What a rank that has ended and should not have, has not done."""
+
     def close(self) -> None:
         """All ranks here have ended."""
 
@@ -155,7 +158,8 @@ class MpiJob:
 
     def _died(self, rank: Rank) -> None:
         number = self.spec.first + rank.number
-        why = f"rank {number} on {self.host} {how(rank)}"
+        before = self.way.before(rank) if self.way is not None else "MPI_Init"
+        why = f"rank {number} on {self.host} {how(rank, before)}"
         self.abort(number, rank.code or 1, why, rank.signal)
 
     def abort(self, rank: int, code: int, why: str, signal: int | None = None) -> None:
@@ -218,9 +222,9 @@ class MpiJob:
             self.way.close()
 
 
-def how(rank: Rank) -> str:
+def how(rank: Rank, before: str) -> str:
     """How it ended, after "rank 3 on n7"."""
     if rank.signal is None:
-        return f"exited with status {rank.code} before MPI_Finalize"
+        return f"exited with status {rank.code} before {before}"
     words = signals.strsignal(rank.signal) or "?"
     return f"was ended by signal {rank.signal} ({words})"
