@@ -60,6 +60,11 @@ class StepSpec(NamedTuple):
     """The MPI program of which these ranks are a part."""
 
     @property
+    def starter(self) -> bool:
+        """Has it one rank more than its tasks, which starts them?"""
+        return self.mpi is not None
+
+    @property
     def archivable(self) -> bool:
         """May the relay keep its output? What was typed and shown in a terminal is only kept if
         that was asked for."""
