@@ -55,6 +55,8 @@ class SpawnSpec(NamedTuple):
     pipe_bytes: int = OUTPUT_PIPE_BYTES
     """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft),
     beyond which new ones, the programs' own too, get 8 KiB: ask for less for many ranks."""
+    inherit: tuple[int, int] | None = None
+    """(a descriptor of ours, its number in the program)."""
 
     def __repr__(self) -> str:
         return f"SpawnSpec({self.argv[0]}, ***)"
@@ -220,6 +222,8 @@ def spawn(spec: SpawnSpec) -> Child:
         else:
             actions = _on_pipes(spec, ours, theirs)
             ends = (ours[2] if spec.stdin == "pipe" else -1, ours[0], ours[1], -1)
+        if spec.inherit is not None:  # last: its number may be that of one of the others here
+            actions.append((os.POSIX_SPAWN_DUP2, *spec.inherit))
         if files[0] != _FILES_AT_START[0]:  # raised for ourselves; programs that use select() break
             resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES_AT_START[0], files[1]))
         with core_dumps_as_before():

@@ -74,15 +74,18 @@ class _Seat:
         "history",
         "live",
         "started",
+        "starter",
         "talk",
         "tasks",
         "torn",
     )
 
-    def __init__(self, talk: Conversation, first: int, tasks: int) -> None:
+    def __init__(self, talk: Conversation, first: int, tasks: int, starter: bool = False) -> None:
         self.talk = talk
         self.first = first
-        self.tasks = tasks
+        self.tasks = tasks + starter
+        """With the starter, which is the last."""
+        self.starter = starter
         self.exits: dict[int, dict[str, Any]] = {}
         self.finals: dict[int, int] = {}
         self.history: dict[
@@ -186,10 +189,12 @@ class Runner:
             if plan.owner:
                 looking.trusts = plan.owner
             return _Seat(looking, 0, 0)
-        first = index * plan.tasks
+        mpi = plan.spec.get("mpi")
+        layout = mpi["layout"] if mpi else [plan.tasks] * plan.agents
+        first, tasks = sum(layout[:index]), layout[index]
         talk = warm
         if talk is None:
-            request = {"op": "open", "tasks": plan.tasks, "index": index, "size": plan.agents}
+            request = {"op": "open", "tasks": tasks, "index": index, "size": plan.agents}
             if plan.agent:
                 request["agent"] = plan.agent
             if plan.agents > 1:
@@ -205,17 +210,17 @@ class Runner:
                 talk.trusts = "*"
         else:
             talk.hand_over(self)
-        seat = _Seat(talk, first, plan.tasks)
+        seat = _Seat(talk, first, tasks, bool(mpi))
         peer = talk.peer
         if first == 0:
             peer.add_send(STDIN, self._input, INPUT_WINDOW)
         window = INTERACTIVE_WINDOW if plan.pty else PIPE_WINDOW
-        for rank in range(plan.tasks):
+        for rank in range(seat.tasks):
             peer.add_recv(stdout_of(rank), window)
             if not plan.pty:
                 peer.add_recv(stderr_of(rank), window)
         spec = dict(plan.spec)
-        spec.update(t="open", tasks=plan.tasks, first=first, size=plan.agents * plan.tasks)
+        spec.update(t="open", tasks=tasks, first=first, size=sum(layout))
         if plan.pty:
             spec["pty"] = list(self._port.size())
         if plan.detach:
@@ -280,7 +285,8 @@ class Runner:
 
     def _joined_running(self, seat: _Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
-        tasks = _within(welcome.get("tasks", 1), 1, MAX_TASKS)
+        seat.starter = welcome.get("starter") is True
+        tasks = _within(welcome.get("tasks", 1), 1, MAX_TASKS) + seat.starter
         live = welcome.get("live", {})
         streams = []  # all of it is looked at before any of it counts
         for key, at in welcome.get("start", {}).items():
@@ -679,7 +685,9 @@ class Runner:
         if self._plan.pty:
             self._port.seen(data)
         if self._plan.label:
-            data = self._labels.feed(seat.first + (stream - 1) // 4, kind != 3, data)
+            rank = (stream - 1) // 4
+            starter = seat.starter and rank == seat.tasks - 1
+            data = self._labels.feed(-1 if starter else seat.first + rank, kind != 3, data)
         if self._matching is not None:
             data = self._matching.feed((seat, stream), data)
         if outlet.broken or not data:
