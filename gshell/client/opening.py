@@ -37,22 +37,24 @@ class Opening:
         if self._plan.verb != "run":
             return self._looking()
         plan = self._plan
-        first = index * plan.tasks
+        mpi = plan.spec.get("mpi")
+        layout = mpi["layout"] if mpi else [plan.tasks] * plan.agents
+        first, tasks = sum(layout[:index]), layout[index]
         if warm is None:
-            talk = Conversation(self._dialler, self._owner, self._request(index), {})
+            talk = Conversation(self._dialler, self._owner, self._request(index, tasks), {})
             if plan.pool:
                 talk.trusts = "*"
         else:
             talk = warm
             talk.hand_over(self._owner)
-        seat = Seat(talk, first, plan.tasks)
+        seat = Seat(talk, first, tasks, bool(mpi))
         peer = talk.peer
         window = INTERACTIVE_WINDOW if plan.pty else PIPE_WINDOW
-        for rank in range(plan.tasks):
+        for rank in range(seat.tasks):
             peer.add_recv(stdout_of(rank), window)
             if not plan.pty:
                 peer.add_recv(stderr_of(rank), window)
-        peer.say(self._spec(first))
+        peer.say(self._spec(first, tasks, sum(layout)))
         return seat
 
     def _looking(self) -> Seat:
@@ -71,9 +73,9 @@ class Opening:
             looking.trusts = plan.owner
         return Seat(looking, 0, 0)
 
-    def _request(self, index: int) -> dict[str, Any]:
+    def _request(self, index: int, tasks: int) -> dict[str, Any]:
         plan = self._plan
-        request = {"op": "open", "tasks": plan.tasks, "index": index, "size": plan.agents}
+        request = {"op": "open", "tasks": tasks, "index": index, "size": plan.agents}
         if plan.agent:
             request["agent"] = plan.agent
         if plan.agents > 1:
@@ -87,10 +89,10 @@ class Opening:
             request.update(plan.wants)
         return request
 
-    def _spec(self, first: int) -> dict[str, Any]:
+    def _spec(self, first: int, tasks: int, size: int) -> dict[str, Any]:
         plan = self._plan
         spec = dict(plan.spec)
-        spec.update(t="open", tasks=plan.tasks, first=first, size=plan.agents * plan.tasks)
+        spec.update(t="open", tasks=tasks, first=first, size=size)
         if plan.pty:
             spec["pty"] = list(self._port.size())
         if plan.detach:

@@ -154,7 +154,8 @@ class Runner(Steering):
 
     def _joined_running(self, seat: Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
-        tasks = within(welcome.get("tasks", 1), 1, MAX_TASKS)
+        seat.starter = welcome.get("starter") is True
+        tasks = within(welcome.get("tasks", 1), 1, MAX_TASKS) + seat.starter
         live = welcome.get("live", {})
         streams = []  # all of it is looked at before any of it counts
         for key, at in welcome.get("start", {}).items():

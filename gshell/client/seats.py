@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gshell.client.conversation import Conversation
+from gshell.wire.constants import rank_of
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
@@ -29,15 +30,18 @@ class Seat:
         "history",
         "live",
         "started",
+        "starter",
         "talk",
         "tasks",
         "torn",
     )
 
-    def __init__(self, talk: Conversation, first: int, tasks: int) -> None:
+    def __init__(self, talk: Conversation, first: int, tasks: int, starter: bool = False) -> None:
         self.talk = talk
         self.first = first
-        self.tasks = tasks
+        self.tasks = tasks + starter
+        """With the starter, which is the last."""
+        self.starter = starter
         self.exits: dict[int, dict[str, Any]] = {}
         self.finals: dict[int, int] = {}
         self.history: dict[
@@ -49,6 +53,11 @@ class Seat:
         self.started = False
         self.finished = False
         self.ended = False  # before we came
+
+    def rank(self, stream: int) -> int:
+        """The job's number of the rank whose stream this is; -1: of who starts the ranks."""
+        number = rank_of(stream)
+        return -1 if self.starter and number == self.tasks - 1 else self.first + number
 
     def has(self, ends: dict[int, int]) -> bool:
         """Has everything below these offsets been written, or is it not wanted any more?"""

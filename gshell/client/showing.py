@@ -58,7 +58,7 @@ class Showing:
         if self.plan.pty:
             self._port.seen(data)
         if self.plan.label:
-            data = self._labels.feed(seat.first + (stream - 1) // 4, kind != 3, data)
+            data = self._labels.feed(seat.rank(stream), kind != 3, data)
         if self.matching is not None:
             data = self.matching.feed((seat, stream), data)
         if outlet.broken or not data:
