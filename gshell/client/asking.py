@@ -124,9 +124,13 @@ class Asking:
         if self._relay is None:
             return
         if self._plan.verb == "run" and not any(s.talk.joined for s in self._asker.seats):
-            for seat in self._asker.seats:
-                self._relay.request({"m": "cancel", "att": seat.talk.att}, lambda answer: None)
+            self.forget_turns()
         self._relay.close()
+
+    def forget_turns(self) -> None:
+        """What was asked for is not wanted any more."""
+        for seat in self._asker.seats:
+            self._relay.request({"m": "cancel", "att": seat.talk.att}, lambda answer: None)
 
     # -- the questions
 
@@ -141,6 +145,16 @@ class Asking:
         if self._plan.wants and self._plan.wants.get("site") and not self._plan.pool:
             self.request({"m": "sites"}, self._check_sites)
         self.request({"m": "await", "att": talk.att}, lambda answer: self._place(talk, answer))
+
+    def what_there_is(self, told: Callable[[list[dict[str, Any]], bool], None]) -> None:
+        """Which agents; and whether there may be more of them."""
+        agents: list[dict[str, Any]] = []
+
+        def listed(answer: dict[str, Any]) -> None:
+            agents.extend(a for a in answer.get("agents") or () if isinstance(a, dict))
+            self.request({"m": "sites"}, lambda found: told(agents, bool(found.get("sites"))))
+
+        self.request({"m": "agents"}, listed)
 
     def _check_sites(self, answer: dict[str, Any]) -> None:
         """Nobody waits for a site that there is not."""
@@ -157,6 +171,8 @@ class Asking:
             )
 
     def _place(self, talk: Conversation, answer: dict[str, Any]) -> None:
+        if talk.over:
+            return  # another layout was taken
         if answer.get("ok"):
             talk.dial()
         else:

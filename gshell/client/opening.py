@@ -54,7 +54,7 @@ class Opening:
             peer.add_recv(stdout_of(rank), window)
             if not plan.pty:
                 peer.add_recv(stderr_of(rank), window)
-        peer.say(self._spec(first, tasks, sum(layout)))
+        peer.say(self._spec(index, first, tasks, sum(layout)))
         return seat
 
     def _looking(self) -> Seat:
@@ -76,6 +76,8 @@ class Opening:
     def _request(self, index: int, tasks: int) -> dict[str, Any]:
         plan = self._plan
         request = {"op": "open", "tasks": tasks, "index": index, "size": plan.agents}
+        if plan.slots and plan.slots[index] != tasks:
+            request.update(tasks=plan.slots[index], ranks=tasks)
         if plan.agent:
             request["agent"] = plan.agent
         if plan.agents > 1:
@@ -89,10 +91,12 @@ class Opening:
             request.update(plan.wants)
         return request
 
-    def _spec(self, first: int, tasks: int, size: int) -> dict[str, Any]:
+    def _spec(self, index: int, first: int, tasks: int, size: int) -> dict[str, Any]:
         plan = self._plan
         spec = dict(plan.spec)
         spec.update(t="open", tasks=tasks, first=first, size=size)
+        if plan.slots:
+            spec["slots"] = plan.slots[index]
         if plan.pty:
             spec["pty"] = list(self._port.size())
         if plan.detach:

@@ -19,7 +19,7 @@ from gshell.client.screen import Screen
 from gshell.client.seats import Seat, within
 from gshell.client.showing import Showing
 from gshell.client.steering import Steering
-from gshell.errors import GshellError, LinkLost
+from gshell.errors import GshellError, LinkLost, UsageError
 from gshell.net.loop import Loop, Timer
 from gshell.wire import peer as wire
 from gshell.wire.constants import (
@@ -27,7 +27,6 @@ from gshell.wire.constants import (
     MAX_PIPE_WINDOW,
     MAX_TASKS,
     PIPE_WINDOW,
-    rank_of,
     rank_streams,
     stderr_of,
     stdout_of,
@@ -74,6 +73,7 @@ class Runner(Steering):
             self._loop, descriptors[0], keys, lambda: self.screen.raw, self._command
         )
         self._asking = self.asks(self, dialler, plan, self.screen)
+        self._looked = False  # at what there is, for it did not fit
         self._lost_said = False
         self._lost_timer: Timer | None = None
         self._patience: Timer | None = None
@@ -154,6 +154,7 @@ class Runner(Steering):
 
     def _joined_running(self, seat: Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
+        plan = self._plan
         seat.starter = welcome.get("starter") is True
         tasks = within(welcome.get("tasks", 1), 1, MAX_TASKS) + seat.starter
         live = welcome.get("live", {})
@@ -166,7 +167,7 @@ class Runner(Steering):
             streams.append((int(key), begins, within(live.get(key, at), 0, MAX_OFFSET)))
         pty = bool(welcome.get("pty"))
         if self._plan.verb == "attach" and not pty and self._plan.pty:
-            self._plan = self._showing.plan = self._plan._replace(pty=False)
+            self._plan = plan = self._showing.plan = self._plan._replace(pty=False)
         self._showing.shows = pty and self.screen.out_is_tty
         seat.tasks = tasks
         self._set_writer(bool(welcome.get("writer")))
@@ -175,7 +176,7 @@ class Runner(Steering):
         for stream, begins, present in streams:
             seat.talk.peer.add_recv(stream, window, begins)
             seat.live[stream] = present
-            if self._plan.rank is not None and rank_of(stream) != self._plan.rank:
+            if plan.verb == "logs" and not self._showing.wanted(seat, stream):
                 seat.talk.peer.stop(stream)
                 continue
             if not self._showing.shows:
@@ -305,7 +306,41 @@ class Runner(Steering):
             self.screen.say("[connected again, nothing was lost]")
 
     def on_queued(self, talk: Conversation) -> None:
+        wish = self._plan.wish
+        if wish is not None and not self._looked:
+            self._looked = True
+            self._asking.what_there_is(self._lay_out)
         self._asking.why_queued(talk)
+
+    def _lay_out(self, agents: list[dict[str, Any]], more: bool) -> None:
+        """It did not fit as it was asked for: as what there is allows, if it ever can.
+
+        ``more``: agents may yet be made, by sites.
+        """
+        if any(seat.talk.joined for seat in self.seats) or not agents:
+            return
+        from gshell.client.layout import fit
+
+        try:
+            found = fit(self._plan.wish, agents)
+        except UsageError as error:
+            if not more:
+                self.fail(error)
+            return
+        plan = self._plan
+        same = (list(found.ranks), found.slots) == (plan.spec["mpi"]["layout"], plan.slots)
+        if same or (more and not plan.wish.oversubscribe):
+            return
+        self._asking.forget_turns()
+        for seat in self.seats:
+            seat.talk.close()
+        self._plan = self._showing.plan = self._plan.laid_out(found)
+        self._opening = Opening(self._dialler, self, self._plan, self._port)
+        before = self.seats
+        self.seats = [self._opening.seat(index, None) for index in range(self._plan.agents)]
+        self._input.move(before[0], self.seats[0])
+        for seat in self.seats:
+            seat.talk.dial()
 
     def on_failed(self, talk: Conversation, error: GshellError) -> None:
         if talk.ended == "gone" and self._plan.job and not talk.joined:

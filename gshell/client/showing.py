@@ -33,11 +33,20 @@ class Showing:
         self._screen = screen
         self._dropped = dropped
         self._labels = LineLabels()
+        self._ranks: Any = None  # all of them
+        if plan.rank:
+            from gshell.model.rankset import RankSet
+
+            self._ranks = RankSet.parse(plan.rank)
         self.matching: Any = None
         if plan.grep is not None:
             from gshell.client.matching import Matching
 
             self.matching = Matching(plan.grep)
+
+    def wanted(self, seat: Seat, stream: int) -> bool:
+        """Is it of one of the ranks that are to be seen?"""
+        return self._ranks is None or seat.rank(stream) in self._ranks
 
     def output(self, seat: Seat, stream: int, offset: int, data: bytes) -> None:
         past = seat.history.get(stream)
@@ -47,6 +56,9 @@ class Showing:
                 return
         if self.plan.detach:
             return  # not ours to show; untaken, it stays where `logs` finds it
+        if self._ranks is not None and not self.wanted(seat, stream):
+            self._dropped(seat, stream, len(data))  # taken all the same: its program goes on
+            return
         kind = stream % 4
         screen = self._screen
         outlet = screen.out if kind == 3 else screen.err
