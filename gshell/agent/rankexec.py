@@ -36,7 +36,7 @@ def ask(words: list[bytes]) -> tuple[_socket.socket | None, list[bytes], list[in
     for path, key in zip(paths, keys) if words else ():
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         sock.settimeout(PATIENCE_S)
-        control = []
+        control: list[tuple[int, int, bytes]] = []
         try:
             sock.connect(path)
             sock.send(b"\0".join([words[0], key, *words[1:]]))
