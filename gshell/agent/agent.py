@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol
 
+from gshell.agent import peers
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.lanes import Lanes
@@ -103,6 +104,7 @@ class Agent:
         self._room_told = False
         self._uplink = Uplink(loop, ticket, self)
         self.lanes = Lanes(loop, self._uplink.say)
+        self._peers = peers.Book(self._uplink.say, loop.later)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
@@ -160,6 +162,8 @@ class Agent:
             self._refuse(session, "draining" if self.draining else "busy")
             return
         self._live[session] = None
+        if spec.mpi is not None:
+            session.peers = self._peers.of(session.job, session.index, session.attempt)
         session.start(spec)
 
     def _has_room(self, session: Session, spec: StepSpec) -> bool:
@@ -363,6 +367,8 @@ class Agent:
         step = f"{session.job}.{session.index}"
         if self._unacknowledged.get(step) is session:
             del self._unacknowledged[step]
+        if session.peers is not None:
+            self._peers.drop(session.peers.me)
         for att in [att for att, value in self._attachments.items() if value is session]:
             del self._attachments[att]
 
@@ -391,6 +397,7 @@ class Agent:
         self.connected_once = True
         if self.lanes.active:
             self._uplink.say(self.lanes.report())
+        self._peers.on_welcome()
         for session in set(self._sessions.values()):
             if session.asks_token:
                 self.ask_token(session)
@@ -417,6 +424,8 @@ class Agent:
                 raise ValueError(number)
             for session in self._of_job(message):
                 session.signal_all(number)
+        elif kind in ("peer", "peer-no"):
+            self._peers.on_control(message)
         elif kind == "cancel":
             for session in self._of_job(message):
                 session.cancel()

@@ -82,13 +82,15 @@ class MpiJob:
             self.session.fail(CANNOT, "the layout of the MPI job is not that of its members", None)
             return
         self.tell(HEAD, {"t": "here", "host": self.host, "tasks": self.spec.tasks})
+        if self.session.peers is not None:
+            self.session.peers.attach(self.on_peer)
 
     def tell(self, index: int, body: dict[str, Any]) -> None:
         """Say this to a member, which may be this one."""
         if index == self.index:
             self.on_peer(index, body)
-        else:
-            self.session.tell_peer(index, body)
+        elif self.session.peers is not None:
+            self.session.peers.tell(index, body)
 
     def tell_others(self, body: dict[str, Any]) -> None:
         for index in range(len(self.part.layout)):

@@ -18,6 +18,7 @@ from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.jobspec import JobPart
 from gshell.agent.mpijob import MpiJob
+from gshell.agent.peers import Peers
 from gshell.agent.ranks import Rank, launch
 from gshell.agent.sessionlog import Cursor, Retention, StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
@@ -142,8 +143,8 @@ class Session:
         self._wrapped: Wrapped | None = None
         self.mpi: MpiJob | None = None
         """Who starts its ranks, if they are an MPI program's."""
-        self.tell_peer: Callable[[int, dict[str, Any]], None] = _tell_nobody
-        """Says something to another member of its job, by its index."""
+        self.peers: Peers | None = None
+        """The way to the other members of its job."""
         self._early_ends: set[int] = set()  # ranks whose stdin ended before there was a program
         self.spec: StepSpec | None = None
         self.ranks: list[Rank] = []
@@ -1052,10 +1053,6 @@ class Session:
     def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
-
-
-def _tell_nobody(index: int, body: dict[str, Any]) -> None:
-    """There is no way to others."""
 
 
 def _kind(notice: str | None) -> str | None:
