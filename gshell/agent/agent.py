@@ -17,6 +17,7 @@ from typing import Any, Callable, Protocol
 from gshell.agent import peers
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.claims import Claims
 from gshell.agent.lanes import Lanes
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
@@ -98,6 +99,7 @@ class Agent:
         self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
         self.workdirs = WorkDirs(spool_dir)
+        self.claims = Claims(loop)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
@@ -130,7 +132,9 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
-        leftovers = itertools.chain(self._place.leftovers(), self.workdirs.leftovers())
+        leftovers = itertools.chain(
+            self._place.leftovers(), self.workdirs.leftovers(), self.claims.leftovers()
+        )
         self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
 
     def _clean(self, leftovers: Iterator[str]) -> None:
@@ -163,6 +167,7 @@ class Agent:
             return
         self._live[session] = None
         if spec.mpi is not None:
+            session.claims = self.claims
             session.peers = self._peers.of(session.job, session.index, session.attempt)
         session.start(spec)
 
@@ -750,6 +755,7 @@ class Agent:
             session.forget()
         self._place.remove()
         self.workdirs.remove()
+        self.claims.close()
 
 
 def _directory_of(session: Session | None) -> str | None:

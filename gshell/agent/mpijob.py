@@ -10,6 +10,7 @@ import os
 import signal as signals
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ log = logging.getLogger("gshell.agent")
 class Way(Protocol):
     """How this member's ranks are started and served until they end."""
 
-    def start(self) -> None:
+    over: bool
+    """Is nothing of it left, but for the ranks?"""
+
+    def start(self, plan: dict[str, Any]) -> None:
         """Start them; ``MpiJob.started()`` when they run, ``MpiJob.abort(..)`` if they cannot."""
 
     def on_peer(self, index: int, body: dict[str, Any]) -> None:
@@ -39,6 +43,15 @@ class Way(Protocol):
 
     def rank_exited(self, rank: Rank) -> bool:
         """Hear what it said last; may it end like this, before others do?"""
+
+    def launcher_ended(self) -> None:
+        """The starter's process, if it has one."""
+
+    def listens(self, rank: Rank, number: int) -> bool:
+        """Does this rank's process get a signal that the user sends to the job?"""
+
+    def kill(self) -> None:
+        """What runs beside the ranks."""
 
     def close(self) -> None:
         """All ranks here have ended."""
@@ -56,7 +69,8 @@ class MpiJob:
         self.hosts: list[str] = []
         """Of all members, once planned."""
         self.way: Way | None = None
-        self._here: dict[int, str] = {}  # at the head: index -> host, of those who are here
+        self._planner = Planner(self)
+        self._here: dict[int, dict[str, Any]] = {}  # at the head: index -> of those who are here
         self._running = False
         self.why = ""
         """What it was ended for, before its ranks were done."""
@@ -81,7 +95,7 @@ class MpiJob:
         if not fits or self.part.first(index) != self.spec.first:
             self.session.fail(CANNOT, "the layout of the MPI job is not that of its members", None)
             return
-        self.tell(HEAD, {"t": "here", "host": self.host, "tasks": self.spec.tasks})
+        self.tell(HEAD, {"t": "here", "tasks": self.spec.tasks, **self._planner.here()})
         if self.session.peers is not None:
             self.session.peers.attach(self.on_peer)
 
@@ -114,15 +128,11 @@ class MpiJob:
     def _on_here(self, index: int, body: dict[str, Any]) -> None:
         if self.index != HEAD or self.hosts or not 0 <= index < len(self.part.layout):
             return
-        self._here[index] = str(body.get("host") or f"member {index}")[:255]
+        self._here[index] = body
         if len(self._here) == len(self.part.layout):
-            hosts = [self._here[each] for each in range(len(self.part.layout))]
-            plan = self._plan(hosts)
+            plan = self._planner.plan([self._here[each] for each in range(len(self._here))])
             self.tell_others(plan)
             self._on_plan(plan)
-
-    def _plan(self, hosts: list[str]) -> dict[str, Any]:
-        return {"t": "plan", "way": "pmi", "flavour": self.part.flavour, "hosts": hosts}
 
     def _on_plan(self, plan: dict[str, Any]) -> None:
         hosts = plan.get("hosts")
@@ -132,8 +142,8 @@ class MpiJob:
             self.session.fail(CANNOT, str(plan["error"]), None)
             return
         self.hosts = [str(host) for host in hosts]
-        self.way = PmiWay(self)
-        self.way.start()
+        self.way = PmiWay(self) if plan.get("way") == "pmi" else self._planner.launch
+        self.way.start(plan)
 
     def started(self) -> None:
         """The ranks run."""
@@ -144,14 +154,17 @@ class MpiJob:
 
     def rank_exited(self, rank: Rank) -> None:
         """Reaped; its output may still come."""
-        if rank is self.starter or self.way is None:
+        if self.way is None:
+            return
+        if rank is self.starter:
+            self.way.launcher_ended()
             return
         proper = self.way.rank_exited(rank)
         if self._code is not None:
             rank.code = self._code if rank.signal in OURS else min(rank.code, self._code)
         elif not proper and not self.session.canceled and rank.signal not in self._signalled:
             self._died(rank)
-        self._check_over()
+        self.check_over()
 
     def _died(self, rank: Rank) -> None:
         number = self.spec.first + rank.number
@@ -190,24 +203,32 @@ class MpiJob:
                 rank.child.signal(signals.SIGTERM)
                 rank.child.signal(signals.SIGCONT)
         self._killing = self.session.clock_later(KILL_AFTER_S, self._kill)
-        self._check_over()
+        self.check_over()
         self.session.finish()
 
     def _kill(self) -> None:
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(signals.SIGKILL)
+        if self.way is not None:
+            self.way.kill()
 
-    def _check_over(self) -> None:
-        if all(rank.exited for rank in self.ranks):
+    def check_over(self) -> None:
+        """The starter ends when all else has."""
+        launcher = self.starter.child is not None or not (self.way is None or self.way.over)
+        if not launcher and all(rank.exited for rank in self.ranks):
             self.starter.exited = True
+
+    def listens(self, rank: Rank, number: int) -> bool:
+        """Does this rank's process get a signal that the user sends to the job?"""
+        return self.way is None or self.way.listens(rank, number)
 
     def signalled(self, number: int) -> None:
         """Its user sends this to all ranks: those that end by it have not died."""
         self._signalled.add(number)
 
     def cancel(self) -> None:
-        if not self._running:
+        if not self._running and self.starter.child is None:
             self.session.fail(128 + signals.SIGTERM, "canceled", signals.SIGTERM)
 
     def close(self) -> None:

@@ -73,7 +73,9 @@ def _linked(data: bytes) -> Linked | None:
             strings = value
         elif tag in (_NEEDED, _RPATH, _RUNPATH):
             found.append((tag, value))
-    base = next((o + strings - a for a, o, n in loads if strings is not None and a <= strings < a + n), None)
+    base = next(
+        (o + strings - a for a, o, n in loads if strings is not None and a <= strings < a + n), None
+    )
     if base is None:
         return Linked((), ())
     words = [(tag, _string(data, base + value)) for tag, value in found]
@@ -103,9 +105,7 @@ def folders(found: Linked, program: str) -> list[str]:
     ['/opt/x/bin/../lib']
     """
     origin = program.rpartition("/")[0] or "."
-    return [
-        path.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for path in found.paths
-    ]
+    return [path.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for path in found.paths]
 
 
 _OPEN_MPI_ALSO = re.compile(r"lib(open-rte|open-pal|mpi_mpifh|mpi_usempi\w*|mpi_cxx)\.so\.")

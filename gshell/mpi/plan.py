@@ -71,9 +71,7 @@ def plan(members: list[Member], program: list[str], settings: Settings) -> Plan:
         for index, name in enumerate(names)
         if daemons[index] == index
     ]
-    crowded = any(
-        slots > members[names.index(name)].cpus for name, slots in hosts
-    )
+    crowded = any(slots > members[names.index(name)].cpus for name, slots in hosts)
     size = sum(member.tasks for member in members)
     if not _in_order(daemons):
         return Plan("", error="members that share a machine must follow each other")
@@ -83,7 +81,9 @@ def plan(members: list[Member], program: list[str], settings: Settings) -> Plan:
         argv, env = _hydra(hosts, size, settings)
     else:
         if len(hosts) > 1:
-            return Plan("", error=f"{settings.path}: a launcher that is not known starts on one node only")
+            return Plan(
+                "", error=f"{settings.path}: a launcher that is not known starts on one node only"
+            )
         argv, env = [settings.path, "-n", str(size)], {}
     argv += [*settings.options, *RANK, *program]
     return Plan("launch", tuple(argv), tuple(sorted(env.items())), tuple(names), tuple(daemons))
