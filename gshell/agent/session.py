@@ -1013,7 +1013,7 @@ class Session:
         """That it takes while it runs."""
         if self.beside or self.service or self.spec is None:
             return 0
-        return self.spec.tasks
+        return self.spec.slots
 
     def print_as(self, rank: Rank, text: str) -> None:
         """Words of ours on a rank's stderr."""
