@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HEAD = 0  # the member that plans, and where barriers meet
 KILL_AFTER_S = 2.0  # a rank that ignores TERM when another one has died
+LAUNCHER_KILL_AFTER_S = 5.0  # more, for what ends by itself when its ranks have
 CANNOT = 125
 MAX_WHY = 400  # characters of another member's words
 OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
@@ -43,6 +44,9 @@ class Way(Protocol):
 
     def rank_exited(self, rank: Rank) -> bool:
         """Hear what it said last; may it end like this, before others do?"""
+
+    def before(self, rank: Rank) -> str:
+        """What a rank that has ended and should not have, has not done."""
 
     def launcher_ended(self) -> None:
         """The starter's process, if it has one."""
@@ -75,6 +79,7 @@ class MpiJob:
         self.why = ""
         """What it was ended for, before its ranks were done."""
         self._code: int | None = None  # it is ended, with this status
+        self._signal: int | None = None  # of the rank that died
         self._signalled: set[int] = set()  # signals that its user sent
         self._killing: Timer | None = None
 
@@ -157,6 +162,8 @@ class MpiJob:
         if self.way is None:
             return
         if rank is self.starter:
+            if self._code is not None:
+                rank.code, rank.signal = self._code, self._signal
             self.way.launcher_ended()
             return
         proper = self.way.rank_exited(rank)
@@ -168,7 +175,8 @@ class MpiJob:
 
     def _died(self, rank: Rank) -> None:
         number = self.spec.first + rank.number
-        why = f"rank {number} on {self.host} {how(rank)}"
+        before = self.way.before(rank) if self.way is not None else "MPI_Init"
+        why = f"rank {number} on {self.host} {how(rank, before)}"
         self.abort(number, rank.code or 1, why, rank.signal)
 
     def abort(self, rank: int, code: int, why: str, signal: int | None = None) -> None:
@@ -183,7 +191,8 @@ class MpiJob:
     def _on_abort(self, body: dict[str, Any]) -> None:
         code, signal = body.get("code"), body.get("signal")
         self.why = self.why or str(body.get("why", ""))[:MAX_WHY]
-        self.starter.signal = signal if isinstance(signal, int) and 0 < signal < 128 else None
+        self._signal = signal if isinstance(signal, int) and 0 < signal < 128 else None
+        self.starter.signal = self._signal
         self._end(code if isinstance(code, int) and 0 < code < 256 else 1)
 
     def say(self, words: str) -> None:
@@ -211,7 +220,7 @@ class MpiJob:
             if rank.child is not None:
                 rank.child.signal(signals.SIGKILL)
         if self.way is not None:
-            self.way.kill()
+            self.session.clock_later(LAUNCHER_KILL_AFTER_S, self.way.kill)
 
     def check_over(self) -> None:
         """The starter ends when all else has."""
@@ -239,9 +248,9 @@ class MpiJob:
             self.way.close()
 
 
-def how(rank: Rank) -> str:
+def how(rank: Rank, before: str) -> str:
     """How it ended, after "rank 3 on n7"."""
     if rank.signal is None:
-        return f"exited with status {rank.code} before MPI_Finalize"
+        return f"exited with status {rank.code}" + (before and f" before {before}")
     words = signals.strsignal(rank.signal) or "?"
     return f"was ended by signal {rank.signal} ({words})"

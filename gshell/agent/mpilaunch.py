@@ -231,8 +231,11 @@ class LaunchWay:
     # -- ends
 
     def rank_exited(self, rank: Rank) -> bool:
-        """Launchers end ranks by TERM, and by KILL those that ignore it a while later."""
-        return rank.signal in (None, signals.SIGTERM)
+        """Launchers end ranks by TERM, and by KILL those that ignore it a while later: that is no
+        death, and the launcher's status says why. All else makes it end the job."""
+        if rank.signal == signals.SIGTERM:
+            rank.code = 0
+        return not rank.code
 
     def launcher_ended(self) -> None:
         """At the head."""
@@ -249,6 +252,9 @@ class LaunchWay:
                 rank.exited = True
         self._job.check_over()
         self._session.finish()
+
+    def before(self, rank: Rank) -> str:
+        return ""  # launchers look at the status alone
 
     def listens(self, rank: Rank, number: int) -> bool:
         """Does this rank's process get a signal that the user sends to the job?"""

@@ -175,6 +175,9 @@ class PmiWay:
             return False
         return self._server.initialized(rank.number) or not rank.code
 
+    def before(self, rank: Rank) -> str:
+        return "MPI_Finalize"
+
     def launcher_ended(self) -> None: ...
 
     def listens(self, rank: Rank, number: int) -> bool:
