@@ -17,6 +17,7 @@ from typing import Any, Callable, Protocol
 from gshell.agent import peers
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.claims import Claims
 from gshell.agent.lanes import Lanes
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
@@ -98,6 +99,7 @@ class Agent:
         self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
         self.workdirs = WorkDirs(spool_dir)
+        self.claims = Claims(loop)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
@@ -130,7 +132,9 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
-        leftovers = itertools.chain(self._place.leftovers(), self.workdirs.leftovers())
+        leftovers = itertools.chain(
+            self._place.leftovers(), self.workdirs.leftovers(), self.claims.leftovers()
+        )
         self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
 
     def _clean(self, leftovers: Iterator[str]) -> None:
@@ -163,6 +167,7 @@ class Agent:
             return
         self._live[session] = None
         if spec.mpi is not None:
+            session.claims = self.claims
             session.peers = self._peers.of(session.job, session.index, session.attempt)
         session.start(spec)
 
@@ -170,14 +175,14 @@ class Agent:
         """An opening ahead of use is placed where a slot is free, for whatever comes; else in the
         interactive lane, for a terminal. When things are not so any more the relay looks anew."""
         if not session.warm:
-            return self.busy_slots(session.lane) + spec.tasks <= self._facts.slots
+            return self.busy_slots(session.lane) + spec.slots <= self._facts.slots
         beside = session.lane == "interactive"
         session.lane = "batch" if spec.pty is None else "interactive"
         if beside and spec.pty is None:
             return False
         lanes = ("interactive",) if beside else LANES
         busy = sum(map(self.busy_slots, lanes))
-        return busy + spec.tasks <= self._facts.slots
+        return busy + spec.slots <= self._facts.slots
 
     def _refuse(self, session: Session, code: str) -> None:
         attachment = session.primary
@@ -750,6 +755,7 @@ class Agent:
             session.forget()
         self._place.remove()
         self.workdirs.remove()
+        self.claims.close()
 
 
 def _directory_of(session: Session | None) -> str | None:

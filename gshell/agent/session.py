@@ -16,6 +16,7 @@ from typing import Any, Callable, Protocol
 
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.claims import Claims
 from gshell.agent.jobspec import JobPart
 from gshell.agent.mpijob import MpiJob
 from gshell.agent.peers import Peers
@@ -143,6 +144,8 @@ class Session:
         self._wrapped: Wrapped | None = None
         self.mpi: MpiJob | None = None
         """Who starts its ranks, if they are an MPI program's."""
+        self.claims: Claims | None = None
+        """Where ranks that a launcher starts ask for their streams."""
         self.peers: Peers | None = None
         """The way to the other members of its job."""
         self._early_ends: set[int] = set()  # ranks whose stdin ended before there was a program
@@ -840,9 +843,14 @@ class Session:
         self._owner.before_signal(self)
         if self.mpi is not None:
             self.mpi.signalled(number)
-        for rank in self.ranks:
+        for rank in self._hearing(number):
             if rank.child is not None:
                 rank.child.signal(number)
+
+    def _hearing(self, number: int) -> list[Rank]:
+        """Those to whom a signal for all goes."""
+        mpi = self.mpi
+        return [rank for rank in self.ranks if mpi is None or mpi.listens(rank, number)]
 
     def cancel(self) -> None:
         """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up
@@ -853,7 +861,7 @@ class Session:
         if self.mpi is not None:
             self.mpi.cancel()
         self._owner.before_signal(self)
-        for rank in self.ranks:
+        for rank in self._hearing(signals.SIGTERM):
             if rank.child is not None:
                 rank.child.signal(signals.SIGTERM)
                 if rank.child.pty:
@@ -1005,7 +1013,7 @@ class Session:
         """That it takes while it runs."""
         if self.beside or self.service or self.spec is None:
             return 0
-        return self.spec.tasks
+        return self.spec.slots
 
     def print_as(self, rank: Rank, text: str) -> None:
         """Words of ours on a rank's stderr."""

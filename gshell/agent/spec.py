@@ -58,6 +58,8 @@ class StepSpec(NamedTuple):
     """What a batch job has around its program."""
     mpi: MpiPart | None = None
     """The MPI program of which these ranks are a part."""
+    slots: int = 1
+    """That its ranks take here."""
 
     @property
     def starter(self) -> bool:
@@ -101,6 +103,8 @@ class StepSpec(NamedTuple):
             _require(all(isinstance(number, int) for number in (tasks, first, size, quota)))
             _require(on_full in (None, "block", "gap") and 0 <= quota <= MAX_QUOTA_BYTES)
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
+            slots = message.get("slots", tasks)
+            _require(isinstance(slots, int) and 1 <= slots <= tasks)
             _require(pty is None or (len(pty) == 2 and all(_side(side) for side in pty)))
             mpi = MpiPart.parse(message["mpi"]) if message.get("mpi") else None
             _require(mpi is None or (mpi.fits(tasks, first, size) and pty is None))
@@ -127,6 +131,7 @@ class StepSpec(NamedTuple):
                 archive=message.get("archive", True) is not False,
                 job=JobPart.parse(message["job"]) if message.get("job") else None,
                 mpi=mpi,
+                slots=slots,
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None
