@@ -33,10 +33,15 @@ class _Line:
 class PmiWay:
     """Invariant: while a rank does not take our answers, nothing more of it is read."""
 
-    def __init__(self, job: MpiJob) -> None:
+    over = True  # no launcher, so nothing beside the ranks
+
+    def __init__(self, job: MpiJob, key: str) -> None:
+        """``key``: the head drew it; MPICH names its shared memory by the key-value space, and
+        one that was killed leaves that behind."""
         self._job = job
         self._loop = job.session.loop
-        name = f"kvs_{job.session.job}_{job.session.attempt}"
+        word = "".join(filter(str.isalnum, key))[:32]
+        name = f"kvs_{job.session.job}_{job.session.attempt}_{word}"
         self._server = pmi.Server(name, job.part.layout, job.index)
         self._lines: dict[int, _Line] = {}  # by the rank's number here
         self._inside: dict[int, dict[str, str]] = {}  # at the head: who waits in the barrier, puts
@@ -45,8 +50,6 @@ class PmiWay:
         self._names = pmi.Names()  # at the head
 
     # -- starting
-
-    over = True
 
     def start(self, plan: dict[str, Any]) -> None:
         job = self._job
@@ -214,9 +217,6 @@ class PmiWay:
 
     def before(self, rank: Rank) -> str:
         return "MPI_Finalize" if self._server.initialized(rank.number) else "MPI_Init"
-
-    def before(self, rank: Rank) -> str:
-        return "MPI_Finalize"
 
     def launcher_ended(self) -> None: ...
 
