@@ -171,3 +171,48 @@ def test_mpich_runs_without_its_own_process_manager(node: Node, hello: str) -> N
     node.start([hello], 4)
     assert node.end()["code"] == 0
     assert [node.out(rank) for rank in range(4)] == [f"rank {r} of 4: 6\n" for r in range(4)]
+
+
+def test_a_spawn_is_refused_and_the_starter_says_so(node: Node) -> None:
+    node.program(
+        """
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+tell("mcmd=spawn\\nnprocs=1\\nexecname=true")
+print(ask("endcmd")["rc"])
+ask("cmd=finalize")
+""",
+        1,
+    )
+    assert node.end()["code"] == 0
+    assert node.out(0) == "-1\n"
+    assert "wants to start more ranks" in node.starter()
+
+
+def test_the_code_of_an_abort_is_the_jobs(node: Node) -> None:
+    node.program(
+        """
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+if rank == 0:
+    tell("cmd=abort exitcode=9")
+ask("cmd=barrier_in")
+""",
+        2,
+    )
+    ended = node.end()
+    assert (ended["code"], ended["signal"]) == (9, None)
+    assert "rank 0 on" in str(ended["error"])
+
+
+def test_a_rank_that_never_comes_ends_those_who_wait_for_it(node: Node) -> None:
+    node.program(
+        """
+if rank == 1:
+    sys.exit(3)
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+ask("cmd=barrier_in")
+""",
+        2,
+    )
+    assert node.end()["code"] == 3
+    assert "rank 1 on" in node.starter()
+    assert "exited with status 3 before MPI_Init" in node.starter()
