@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol
 
+from gshell.agent import peers
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.claims import Claims
 from gshell.agent.lanes import Lanes
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
@@ -97,12 +99,14 @@ class Agent:
         self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
         self.workdirs = WorkDirs(spool_dir)
+        self.claims = Claims(loop)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
         self._room_told = False
         self._uplink = Uplink(loop, ticket, self)
         self.lanes = Lanes(loop, self._uplink.say)
+        self._peers = peers.Book(self._uplink.say, loop.later)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
@@ -128,7 +132,9 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
-        leftovers = itertools.chain(self._place.leftovers(), self.workdirs.leftovers())
+        leftovers = itertools.chain(
+            self._place.leftovers(), self.workdirs.leftovers(), self.claims.leftovers()
+        )
         self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
 
     def _clean(self, leftovers: Iterator[str]) -> None:
@@ -160,20 +166,23 @@ class Agent:
             self._refuse(session, "draining" if self.draining else "busy")
             return
         self._live[session] = None
+        if spec.mpi is not None:
+            session.claims = self.claims
+            session.peers = self._peers.of(session.job, session.index, session.attempt)
         session.start(spec)
 
     def _has_room(self, session: Session, spec: StepSpec) -> bool:
         """An opening ahead of use is placed where a slot is free, for whatever comes; else in the
         interactive lane, for a terminal. When things are not so any more the relay looks anew."""
         if not session.warm:
-            return self.busy_slots(session.lane) + spec.tasks <= self._facts.slots
+            return self.busy_slots(session.lane) + spec.slots <= self._facts.slots
         beside = session.lane == "interactive"
         session.lane = "batch" if spec.pty is None else "interactive"
         if beside and spec.pty is None:
             return False
         lanes = ("interactive",) if beside else LANES
         busy = sum(map(self.busy_slots, lanes))
-        return busy + spec.tasks <= self._facts.slots
+        return busy + spec.slots <= self._facts.slots
 
     def _refuse(self, session: Session, code: str) -> None:
         attachment = session.primary
@@ -363,6 +372,8 @@ class Agent:
         step = f"{session.job}.{session.index}"
         if self._unacknowledged.get(step) is session:
             del self._unacknowledged[step]
+        if session.peers is not None:
+            self._peers.drop(session.peers.me)
         for att in [att for att, value in self._attachments.items() if value is session]:
             del self._attachments[att]
 
@@ -391,6 +402,7 @@ class Agent:
         self.connected_once = True
         if self.lanes.active:
             self._uplink.say(self.lanes.report())
+        self._peers.on_welcome()
         for session in set(self._sessions.values()):
             if session.asks_token:
                 self.ask_token(session)
@@ -417,6 +429,8 @@ class Agent:
                 raise ValueError(number)
             for session in self._of_job(message):
                 session.signal_all(number)
+        elif kind in ("peer", "peer-no"):
+            self._peers.on_control(message)
         elif kind == "cancel":
             for session in self._of_job(message):
                 session.cancel()
@@ -741,6 +755,7 @@ class Agent:
             session.forget()
         self._place.remove()
         self.workdirs.remove()
+        self.claims.close()
 
 
 def _directory_of(session: Session | None) -> str | None:

@@ -157,6 +157,10 @@ class Agent:
     """How its market knows it: room, room in the interactive lane, facts, when chosen."""
     idle_since: float = 0.0
     """Since when nothing has been placed here."""
+    said_chars: float = 0.0
+    """Of what its members have said to others of their jobs, what counts still..."""
+    said_at: float = 0.0
+    """... at this time."""
 
     @property
     def free(self) -> int:
@@ -235,6 +239,9 @@ class Member:
     """A job's part on one agent."""
 
     tasks: int = 1
+    """Slots that it takes."""
+    ranks: int = 0
+    """That it has there; 0: one for each slot."""
     att: str = ""
     """Of the opening that starts it; empty for a job without a client."""
     cred: str = ""
@@ -279,7 +286,7 @@ class Member:
         return out
 
 
-_TEXTS = ("att", "cred", "pin", "agent_id", "host", "error", "lane", "unarchived", "staged",
+_TEXTS = ("ranks", "att", "cred", "pin", "agent_id", "host", "error", "lane", "unarchived", "staged",
           "output")  # fmt: skip  # of these what is empty is not written down
 _NUMBERS = ("tasks", "archive", "started_at", "ended_at", "code", "signal", "archived")
 _MEMBER = frozenset(_TEXTS + _NUMBERS)
@@ -328,6 +335,8 @@ class Job:
     """What happened to it while it waits: why it lost its place, or its agent."""
     line: Any = None
     """Where it stands in its market, while it waits there: a `markets.Line`."""
+    together: bool = False
+    """Its members have spoken to each other: an MPI program, which ends when one is lost."""
     held_at: dict[str, int] = field(default_factory=dict)
     """agent -> the member that a co-allocation keeps it for, until all are there."""
     hold_until: float | None = None
@@ -439,7 +448,7 @@ class Job:
 
 _JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
                "canceled", "joined", "beside", "service", "stage", "depot", "sandbox", "deep",
-               "shallow", "tokens", "pending", "note")  # fmt: skip
+               "shallow", "tokens", "pending", "note", "together")  # fmt: skip
 _extras = attrgetter(*_JOB_EXTRAS)
 
 
