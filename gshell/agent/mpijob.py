@@ -27,6 +27,8 @@ CANNOT = 125
 MAX_WHY = 400  # characters of another member's words
 OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
 
+ENDING = {signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGQUIT}
+
 log = logging.getLogger("gshell.agent")
 
 
@@ -235,6 +237,13 @@ class MpiJob:
     def signalled(self, number: int) -> None:
         """Its user sends this to all ranks: those that end by it have not died."""
         self._signalled.add(number)
+
+    @property
+    def told_to_end(self) -> int:
+        """By its user, with this signal; 0: it was not."""
+        if self.session.canceled:
+            return signals.SIGTERM
+        return max(self._signalled & ENDING, default=0)
 
     def cancel(self) -> None:
         if not self._running and self.starter.child is None:

@@ -238,7 +238,10 @@ class LaunchWay:
         return not rank.code
 
     def launcher_ended(self) -> None:
-        """At the head."""
+        """At the head. Who was told to end says that it did, and not how launchers put it."""
+        starter, told = self._job.starter, self._job.told_to_end
+        if starter.code and told:
+            starter.code, starter.signal = 128 + told, told
         self._job.tell_others({"t": "over"})
         self._on_over()
 
