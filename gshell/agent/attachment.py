@@ -81,7 +81,7 @@ class Attachment:
         if spec is not None:
             message["pty"] = spec.pty is not None
             message["tasks"] = spec.tasks
-            if spec.mpi is not None:
+            if spec.starter:
                 message["starter"] = True
             message["name"] = spec.name
             message["start"] = {str(id): start for id, (start, _) in self._from.items()}

@@ -99,14 +99,15 @@ class Fetch:
         tasks = int(welcome["tasks"])
         if not 1 <= tasks <= MAX_RANKS:
             raise ValueError
-        self._tasks = tasks
+        starter = welcome.get("starter") is True  # one rank more, which starts the others
+        self._tasks = tasks + starter
         pty = bool(welcome.get("pty"))
         self._about = {"pty": pty, "tasks": tasks, "size": int(welcome.get("size", 1)),
-                       "name": str(welcome.get("name", ""))[:200]}  # fmt: skip
+                       "name": str(welcome.get("name", ""))[:200], "starter": starter}  # fmt: skip
         for key, start in welcome["start"].items():
             stream = int(key)
             rank = rank_of(stream)
-            if not 0 <= rank < tasks or stream not in (stdout_of(rank), stderr_of(rank)):
+            if not 0 <= rank < self._tasks or stream not in (stdout_of(rank), stderr_of(rank)):
                 raise ValueError
             if type(start) is not int or start < 0:
                 raise ValueError

@@ -20,6 +20,7 @@ class ShownSpec(NamedTuple):
     """None: no terminal, as in a StepSpec."""
     tasks: int
     name: str
+    starter: bool
 
 
 class ShownLog:
@@ -105,7 +106,8 @@ class Shown:
             self.job, self.index, self.size = str(key[0]), key[1], int(meta["size"])
             self.ended_at = float(meta["ended_at"])
             tasks = int(meta["tasks"])
-            self.spec = ShownSpec(True if meta["pty"] else None, tasks, str(meta["name"]))
+            pty = True if meta["pty"] else None
+            self.spec = ShownSpec(pty, tasks, str(meta["name"]), meta.get("starter") is True)
             streams, times = store.streams(key), meta.get("times", {})
             self.ranks = [
                 ShownRank(int(exit["rank"]), exit, streams, times) for exit in meta["exits"]
@@ -153,6 +155,9 @@ class Shown:
     def cancel(self) -> None: ...
 
     def steal(self, attachment: Attachment) -> None: ...
+
+    def input_ranks(self) -> list[int]:
+        return []
 
     def end_input(self, rank: int) -> None: ...
 
