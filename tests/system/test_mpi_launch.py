@@ -108,15 +108,3 @@ def test_nothing_of_a_job_that_is_ended_is_left(env: Env, ring: str, how: str) -
     assert said == {b"up 0\n", b"up 1\n"}
     assert status == {"interrupted": 130, "canceled": 143, "detached": -9}[how]
     until(lambda: not alive(ring), "all of it to end", show=lambda: "\n".join(alive(ring)))
-
-
-def test_agents_that_end_leave_no_socket(tmp_path: Path) -> None:
-    one = Env()
-    one.env["TMPDIR"] = str(tmp_path)
-    try:
-        one.start_agent("only", one.start_relay())
-        done = one.gshell("mpi", "--flavour", "openmpi", "-n", "1", "--", "true")
-        assert done.returncode in (0, 125), done
-    finally:
-        one.close()
-    assert [path.name for path in tmp_path.iterdir() if "ranks" in path.name] == []
