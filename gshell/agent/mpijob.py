@@ -10,6 +10,7 @@ import os
 import signal as signals
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gshell.agent.mpifind import NotAsked
 from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
 
@@ -137,9 +138,18 @@ class MpiJob:
             return
         self._here[index] = body
         if len(self._here) == len(self.part.layout):
+            self._make_plan()
+
+    def _make_plan(self) -> None:
+        if self.session.state != "running" or self._code is not None:
+            return  # meanwhile
+        try:
             plan = self._planner.plan([self._here[each] for each in range(len(self._here))])
-            self.tell_others(plan)
-            self._on_plan(plan)
+        except NotAsked as launcher:
+            self._planner.ask(launcher.file, self._make_plan)
+            return
+        self.tell_others(plan)
+        self._on_plan(plan)
 
     def _on_plan(self, plan: dict[str, Any]) -> None:
         hosts = plan.get("hosts")
