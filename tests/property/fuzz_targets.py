@@ -38,6 +38,7 @@ from gshell.jdl.syntax import write
 from gshell.model import vt
 from gshell.model.sanitize import sanitize, sanitize_all
 from gshell.model.ticket import Ticket
+from gshell.mpi import pmi
 from gshell.net import address, control, filewire, handshake, mux, relaylink, rendezvous, socks, x11
 from gshell.net.loop import Loop
 from gshell.net.place import Place, Quota
@@ -151,7 +152,17 @@ BROKER_NAMES = (
     "signal", "error", "started_at", "ended_at", "message", "attached", "watchers", "op", "share",
     "user", "role", "what", "token", "uses", "seconds", "to", "until", "live", "k", "host", "cpus",
 )  # fmt: skip
-AGENT_WORDS = ("hello", "started", "ended", "refused", "unused", "watchers", "bye", "novelty")
+AGENT_WORDS = (
+    "peer",
+    "hello",
+    "started",
+    "ended",
+    "refused",
+    "unused",
+    "watchers",
+    "bye",
+    "novelty",
+)
 _broker: list[Any] = []
 
 
@@ -192,7 +203,7 @@ def broker(data: bytes) -> None:
 
 SPEC_NAMES = (
     "argv", "shell", "env", "extra_env", "cwd", "home", "where", "pty", "tasks", "first", "size",
-    "name", "umask", "keep", "timeout_s", "announce",
+    "name", "umask", "keep", "timeout_s", "announce", "mpi", "layout", "input", "options",
 )  # fmt: skip
 
 
@@ -206,6 +217,35 @@ def spec(data: bytes) -> None:
     assert 1 <= found.tasks <= 4096
     assert all(isinstance(word, str) for word in found.argv)
     assert found.pty is None or all(0 <= side <= 0xFFFF for side in found.pty)
+
+
+def pmi_bytes(data: bytes) -> None:
+    """However a rank's bytes are cut, the same is done; and nothing comes after what is broken."""
+    cut, data = data[:1], data[1:]
+    whole = pmi.Server("kvs_1", [2, 1], 0)
+    actions = whole.receive(1, data)
+    step = 1 + (cut[0] if cut else 0)
+    pieces = pmi.Server("kvs_1", [2, 1], 0)
+    again = [a for at in range(0, len(data), step) for a in pieces.receive(1, data[at : at + step])]
+    if len(data) < pmi.MAX_LINE_BYTES:
+        assert actions == again
+    names = pmi.Names()
+    for action in actions:
+        if isinstance(action, pmi.Answer):
+            assert action.data.endswith(b"\n")
+            assert action.data.count(b"\n") == 1
+        elif isinstance(action, pmi.Asked):
+            assert "\n" not in names.ask(action.line)
+    if any(isinstance(action, pmi.Broken) for action in actions):
+        assert isinstance(actions[-1], pmi.Broken)
+
+
+_PMI = [
+    b"\5cmd=init pmi_version=1 pmi_subversion=1\ncmd=get_maxes\ncmd=get_universe_size\ncmd=get_appnum\n",
+    b"\7cmd=put kvsname=kvs_1 key=a value=b c=d\ncmd=get kvsname=kvs_1 key=a\ncmd=getbyidx idx=0\n",
+    b"\1cmd=barrier_in\ncmd=finalize\ncmd=abort exitcode=3\n",
+    b"\2mcmd=spawn\nnprocs=1\nexecname=x\nendcmd\ncmd=publish_name service=a port=b\ncmd=lookup_name service=a\n",
+]
 
 
 def terminal(data: bytes) -> None:
@@ -731,6 +771,7 @@ TARGETS = {
             b'other.a > 1 && Member("x", other.b[0].c) || !(-2.5e3 =?= undefined) ? {1,[a=2]} : f(.g)']),
         Target("broker", broker, _LUCK),
         Target("spec", spec, _LUCK),
+        Target("pmi", pmi_bytes, _PMI),
         Target("terminal", terminal, [
             b"\2" + text.encode("utf-8", "surrogatepass")[:3000] for text in hostile.strings(200)]),
         Target("text", text, [
