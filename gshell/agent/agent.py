@@ -132,6 +132,7 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
+        self.loop.later(SWEEP_S, _load_mpi)
         leftovers = itertools.chain(
             self._place.leftovers(), self.workdirs.leftovers(), self.claims.leftovers()
         )
@@ -756,6 +757,11 @@ class Agent:
         self._place.remove()
         self.workdirs.remove()
         self.claims.close()
+
+
+def _load_mpi() -> None:
+    """Not when an agent starts, and not when the first MPI job does."""
+    import gshell.agent.mpijob  # noqa: F401
 
 
 def _directory_of(session: Session | None) -> str | None:

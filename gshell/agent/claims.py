@@ -13,8 +13,6 @@ import functools
 import hmac
 import logging
 import os
-import pkgutil
-import py_compile
 import re
 import shlex
 import socket
@@ -204,6 +202,9 @@ class Claims:
 
     def _write_helper(self, folder: str) -> str:
         """A file of its own, whatever we came in: what starts with every rank unpacks nothing."""
+        import pkgutil  # only where a launcher is used
+        import py_compile
+
         source = os.path.join(folder, "rankexec.py")
         with open(source, "wb") as file:
             file.write(pkgutil.get_data("gshell.agent", "rankexec.py") or b"")

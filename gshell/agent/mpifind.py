@@ -7,7 +7,6 @@ from __future__ import annotations
 import glob
 import mmap
 import os
-import subprocess
 from typing import NamedTuple
 
 from gshell.agent.spawn import find
@@ -16,7 +15,6 @@ from gshell.mpi import flavour
 from gshell.mpi.flavour import Launcher
 
 USUAL_PATH = "/usr/bin:/bin"
-VERSION_S = 10.0  # a launcher on a network file system that has just woken up
 MOST_KEPT = 256
 # Programs that run other programs, so that what they are linked with says nothing.
 INTERPRETERS = ("sh", "bash", "dash", "ksh", "zsh", "csh", "tcsh", "fish", "env", "python", "perl",
@@ -34,6 +32,14 @@ SYSTEM_LIBRARIES = ("/lib/*-linux-gnu", "/usr/lib/*-linux-gnu", "/usr/lib64", "/
 
 _versions: dict[tuple[str, int, int], Launcher] = {}
 _linked: dict[tuple[str, int, int], flavour.Linked | None] = {}
+
+
+class NotAsked(Exception):
+    """What ``file --version`` says has to be known first: see `remember`."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file)
+        self.file = file
 
 
 class Found(NamedTuple):
@@ -55,7 +61,11 @@ def needs_launcher(
 
 def look(named: str, argv: list[str], env: dict[str, str], cwd: str, options: bool) -> Found:
     """``named``: the flavour its user named, "auto" if none; ``options``: there are words for a
-    launcher."""
+    launcher.
+
+    Raises:
+        NotAsked: a launcher must be asked what it is.
+    """
     path = env.get("PATH") or USUAL_PATH
     wanted, folders = _wanted(named, argv, env, cwd)
     if _direct(wanted, options):
@@ -159,19 +169,15 @@ def _version(file: str) -> Launcher:
     if mark is None:
         return Launcher(flavour.GENERIC, ())
     if mark not in _versions:
-        _keep(_versions, mark, flavour.launcher(_said(file)))
+        raise NotAsked(file)
     return _versions[mark]
 
 
-def _said(file: str) -> str:
-    try:
-        done = subprocess.run(
-            [file, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=VERSION_S, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout[:65536].decode("utf-8", "replace")
+def remember(file: str, text: str) -> None:
+    """What this launcher says to ``--version``."""
+    mark = _mark(file)
+    if mark is not None:
+        _keep(_versions, mark, flavour.launcher(text))
 
 
 def _keep(kept: dict, mark: tuple[str, int, int], value: object) -> None:  # type: ignore[type-arg]

@@ -10,6 +10,7 @@ import os
 import signal as signals
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gshell.agent.mpifind import NotAsked
 from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
 
@@ -26,6 +27,8 @@ LAUNCHER_KILL_AFTER_S = 5.0  # more, for what ends by itself when its ranks have
 CANNOT = 125
 MAX_WHY = 400  # characters of another member's words
 OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
+
+ENDING = {signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGQUIT}
 
 log = logging.getLogger("gshell.agent")
 
@@ -135,9 +138,18 @@ class MpiJob:
             return
         self._here[index] = body
         if len(self._here) == len(self.part.layout):
+            self._make_plan()
+
+    def _make_plan(self) -> None:
+        if self.session.state != "running" or self._code is not None:
+            return  # meanwhile
+        try:
             plan = self._planner.plan([self._here[each] for each in range(len(self._here))])
-            self.tell_others(plan)
-            self._on_plan(plan)
+        except NotAsked as launcher:
+            self._planner.ask(launcher.file, self._make_plan)
+            return
+        self.tell_others(plan)
+        self._on_plan(plan)
 
     def _on_plan(self, plan: dict[str, Any]) -> None:
         hosts = plan.get("hosts")
@@ -236,6 +248,13 @@ class MpiJob:
     def signalled(self, number: int) -> None:
         """Its user sends this to all ranks: those that end by it have not died."""
         self._signalled.add(number)
+
+    @property
+    def told_to_end(self) -> int:
+        """By its user, with this signal; 0: it was not."""
+        if self.session.canceled:
+            return signals.SIGTERM
+        return max(self._signalled & ENDING, default=0)
 
     def cancel(self) -> None:
         if not self._running and self.starter.child is None:

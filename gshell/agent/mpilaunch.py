@@ -97,8 +97,9 @@ class LaunchWay:
         own = self._claims.environment(self._key)
         env["GSHELL_RANK_EXEC"] = own["GSHELL_RANK_EXEC"]
         doors = [(own["GSHELL_RANKS"], own["GSHELL_RANKS_KEY"])]
-        for index, door in enumerate(self._plan.get("doors", [])):
-            if index != self._job.index and door and self._plan["daemons"][index] == daemon:
+        plan = zip(self._plan.get("doors", []), self._plan.get("daemons", []))
+        for index, (door, starts) in enumerate(plan):
+            if index != self._job.index and door and starts == daemon:
                 doors.append((str(door[0]), str(door[1])))
         env["GSHELL_RANKS"] = " ".join(path for path, _ in doors)
         env["GSHELL_RANKS_KEY"] = " ".join(key for _, key in doors)
@@ -179,8 +180,7 @@ class LaunchWay:
         words = command.replace(
             " --daemonize ", " "
         )  # it is to stay, so that it ends with the step
-        env = [list(pair) for pair in self._plan.get("env", [])]
-        tell({"t": "exec", "id": number, "argv": ["/bin/sh", "-c", words], "env": env})
+        tell({"t": "exec", "id": number, "argv": ["/bin/sh", "-c", words]})
         return True
 
     # -- the others
@@ -238,7 +238,10 @@ class LaunchWay:
         return not rank.code
 
     def launcher_ended(self) -> None:
-        """At the head."""
+        """At the head. Who was told to end says that it did, and not how launchers put it."""
+        starter, told = self._job.starter, self._job.told_to_end
+        if starter.code and told:
+            starter.code, starter.signal = 128 + told, told
         self._job.tell_others({"t": "over"})
         self._on_over()
 

@@ -5,10 +5,13 @@ and the machine that gshell/mpi/plan.py knows nothing of.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import signal as signals
+from typing import TYPE_CHECKING, Any, Callable
 
 from gshell.agent import environment, mpifind
-from gshell.agent.mpilaunch import LaunchWay
+from gshell.agent.mpilaunch import Daemon, LaunchWay
+from gshell.agent.spawn import SpawnSpec, spawn
+from gshell.errors import SpawnFailed
 from gshell.mpi import plan as plans
 from gshell.mpi.flavour import MPICH
 from gshell.net.machine import machine_id
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from gshell.agent.mpijob import MpiJob
 
 MAX_WORD = 4096
+MAX_SAID = 65536
+VERSION_S = 10.0  # a launcher on a network file system that has just woken up
 
 
 class Planner:
@@ -48,8 +53,32 @@ class Planner:
         env, cwd = environment.of_rank(job.spec, job.session, 0)
         return job.part.flavour, self._argv, env, cwd or "/"
 
+    def ask(self, file: str, then: Callable[[], None]) -> None:
+        """What this launcher is; ``then`` may be called at once."""
+        loop = self._job.session.loop
+        said: list[bytes] = []
+        env, _ = environment.of_rank(self._job.spec, self._job.session, 0)
+        try:
+            child = spawn(SpawnSpec([file, "--version"], env, "/", stdin="null"))
+        except SpawnFailed:
+            mpifind.remember(file, "")
+            then()
+            return
+
+        def ended(code: int) -> None:
+            timer.cancel()
+            mpifind.remember(file, b"".join(said)[:MAX_SAID].decode("utf-8", "replace"))
+            then()
+
+        daemon = Daemon(loop, child, lambda fd, data: said.append(data), ended)
+        timer = loop.later(VERSION_S, lambda: daemon.end(signals.SIGKILL))
+
     def plan(self, heres: list[dict[str, Any]]) -> dict[str, Any]:
-        """The body that all members get."""
+        """The body that all members get.
+
+        Raises:
+            NotAsked: a launcher must be asked first what it is.
+        """
         job = self._job
         hosts = [str(here.get("host") or f"member {i}")[:255] for i, here in enumerate(heres)]
         body: dict[str, Any] = {"t": "plan", "hosts": hosts}

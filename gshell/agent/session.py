@@ -12,13 +12,12 @@ import os
 import signal as signals
 import termios
 import time
-from typing import Any, Callable, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.claims import Claims
 from gshell.agent.jobspec import JobPart
-from gshell.agent.mpijob import MpiJob
 from gshell.agent.peers import Peers
 from gshell.agent.ranks import Rank, launch
 from gshell.agent.sessionlog import Cursor, Retention, StreamLog
@@ -37,6 +36,9 @@ from gshell.wire.constants import (
     stdin_of,
     stdout_of,
 )
+
+if TYPE_CHECKING:
+    from gshell.agent.mpijob import MpiJob
 
 READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
 PTY_ROUND_BYTES = 1 << 15  # of a pty in one round: eight reads; with more the other end stands idle
@@ -182,6 +184,8 @@ class Session:
         self.started_at = time.time()
         self._disk = disk = Budget(spec.quota_bytes, self._owner.disk, self._room_on_disk)
         if spec.mpi is not None:
+            from gshell.agent.mpijob import MpiJob  # most agents never run any
+
             self.mpi = MpiJob(self, spec, spec.mpi)
         for number in range(spec.tasks + (self.mpi is not None)):
             rank = Rank(number)

@@ -43,7 +43,7 @@ def linked(data: bytes) -> Linked | None:
 
 
 def _linked(data: bytes) -> Linked | None:
-    if data[:4] != _ELF or data[4] not in (1, 2) or data[5] not in (1, 2):
+    if len(data) < 52 or data[:4] != _ELF or data[4] not in (1, 2) or data[5] not in (1, 2):
         return None
     wide = data[4] == 2
     order = "<" if data[5] == 1 else ">"

@@ -50,11 +50,14 @@ class Job:
         self.shells.append((host, command, shell))
         return host != "elsewhere"
 
+    leads = False
+    """Does the launcher make its ranks leaders of sessions?"""
+
     def start(self, *words: str, rank: str = "0", **more: str) -> "subprocess.Popen[bytes]":
         env = {**os.environ, **self.claims.environment(self.key), "PMIX_RANK": rank, **more}
         process = subprocess.Popen(
             [*self.claims.helper, *words], env=env, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=self.leads,
         )  # fmt: skip
         self.started.append(process)
         return process
@@ -195,6 +198,13 @@ def test_a_rank_with_a_terminal_has_it_as_its_controlling_one(job: Job) -> None:
     assert b"True True True os.terminal_size(columns=100, lines=30)" in job.output(child)
     assert child.pid != job.started[0].pid  # it led no session
     assert job.ended(child) == (0, None)
+
+
+def test_a_rank_that_leads_a_session_is_the_process_that_has_the_terminal(job: Job) -> None:
+    job.pty, job.leads = (24, 80), True
+    child = job.claimed(sys.executable, "-c", IS_TERMINAL)
+    assert b"True True True" in job.output(child)
+    assert child.pid == job.started[0].pid
 
 
 def test_a_rank_with_a_terminal_ends_with_its_status_and_its_launchers_signals(job: Job) -> None:
