@@ -62,6 +62,11 @@ class StepSpec(NamedTuple):
     """That its ranks take here."""
 
     @property
+    def starter(self) -> bool:
+        """Has it one rank more than its tasks, which starts them?"""
+        return self.mpi is not None
+
+    @property
     def archivable(self) -> bool:
         """May the relay keep its output? What was typed and shown in a terminal is only kept if
         that was asked for."""

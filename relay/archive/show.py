@@ -29,6 +29,10 @@ class ShownSpec(NamedTuple):
     size: int = 1
     mpi: ShownMpi | None = None
 
+    @property
+    def starter(self) -> bool:
+        return self.mpi is not None
+
 
 class ShownLog:
     """A finished stream, as a log and as the cursor of everybody who reads it: files need none."""
@@ -117,7 +121,7 @@ class Shown:
             starter = bool(meta.get("starter"))
             self.spec = ShownSpec(
                 True if meta["pty"] else None,
-                tasks - starter,
+                tasks,
                 str(meta["name"]),
                 int(meta.get("first", 0)),
                 int(meta.get("ranks", tasks)),
@@ -174,6 +178,9 @@ class Shown:
     def cancel(self) -> None: ...
 
     def steal(self, attachment: Attachment) -> None: ...
+
+    def input_ranks(self) -> list[int]:
+        return []
 
     def end_input(self, rank: int) -> None: ...
 
