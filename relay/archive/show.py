@@ -90,6 +90,8 @@ class ShownRank:
     ) -> None:
         self.number = number
         self.exit = exit
+        self.taken = 0
+        self.code, self.signal = exit.get("code"), exit.get("signal")
         self.logs: dict[int, ShownLog] = {}
         self.times: dict[int, Timeline] = {}
         for key, end in exit.get("final", {}).items():
@@ -157,9 +159,6 @@ class Shown:
 
     def say_end(self, attachment: Attachment, rank: ShownRank) -> None:
         attachment.peer.say(rank.exit)
-
-    def input_ranks(self) -> list[int]:
-        return []
 
     # -- what a session does for who may write
 

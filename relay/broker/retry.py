@@ -85,7 +85,8 @@ def stop(b: Books, job: Job) -> None:
 
 
 def stop_others(b: Books, job: Job, index: int) -> None:
-    """A part has failed: the others are in vain, if it is run again, or was all or nothing, or is one program."""
+    """A part has failed: the others are in vain, if it is run again, or was all or nothing, or is
+    one program."""
     if not job.members[index].error or job.canceled:
         return
     if _left(b, job):
