@@ -58,6 +58,8 @@ class StepSpec(NamedTuple):
     """What a batch job has around its program."""
     mpi: MpiPart | None = None
     """The MPI program of which these ranks are a part."""
+    beside_rank: int | None = None
+    """The rank of the job beside which it runs that it is for."""
     slots: int = 1
     """That its ranks take here."""
 
@@ -104,6 +106,8 @@ class StepSpec(NamedTuple):
             _require(on_full in (None, "block", "gap") and 0 <= quota <= MAX_QUOTA_BYTES)
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
             slots = message.get("slots", tasks)
+            beside_rank = message.get("beside_rank")
+            _require(beside_rank is None or (type(beside_rank) is int and beside_rank >= 0))
             _require(isinstance(slots, int) and 1 <= slots <= tasks)
             _require(pty is None or (len(pty) == 2 and all(_side(side) for side in pty)))
             mpi = MpiPart.parse(message["mpi"]) if message.get("mpi") else None
@@ -132,6 +136,7 @@ class StepSpec(NamedTuple):
                 job=JobPart.parse(message["job"]) if message.get("job") else None,
                 mpi=mpi,
                 slots=slots,
+                beside_rank=beside_rank,
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None

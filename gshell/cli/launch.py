@@ -77,7 +77,32 @@ def session(parsed: Parsed) -> int:
         from gshell.net.relaylink import ask, items_of
 
         plan = plan.laid_out(fit(plan.wish, items_of(ask(ticket, {"m": "agents"}), "agents")))
+    if plan.beside and "." not in plan.beside:
+        plan = plan._replace(beside=_step_of(ticket, plan.beside, plan.spec.get("beside_rank")))
     return run_here(plan, ticket, descriptors)
+
+
+def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
+    """The job's step with that rank.
+
+    Raises:
+        GshellError: there is none.
+    """
+    from gshell.net.relaylink import ask, items_of
+
+    found = items_of(ask(ticket, {"m": "jobs", "ids": [job], "all": True}), "jobs")
+    if not found:
+        raise GshellError(f"no job {job} of yours", hint="gshell jobs")
+    if found[0].get("ended_at") is not None:
+        raise GshellError(f"job {job} has ended", hint=f"gshell logs {job}")
+    left = rank or 0
+    layout = [tasks for tasks in found[0].get("layout") or [1] if isinstance(tasks, int)]
+    for index, tasks in enumerate(layout):
+        if left < tasks:
+            return f"{job}.{index}"
+        left -= tasks
+    raise UsageError(f"job {job} has {sum(layout)} ranks, and no rank {rank}",
+                     hint=f"gshell ranks {job}")  # fmt: skip
 
 
 def _is_link(word: str) -> bool:
@@ -247,6 +272,8 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     if name in ("attach", "logs") and (not parsed.words or _is_link(parsed.words[0])):
         return None
     plan = plans.make(parsed, here)
+    if plan.beside:
+        return None  # where that is has to be asked for first
     if plan.wish is not None and not plan.spec["mpi"]["layout"]:
         return None  # what there is has to be asked for first
     return plan

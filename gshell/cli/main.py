@@ -125,6 +125,10 @@ def run(parsed: Parsed) -> int:
 
         copy: int = getattr(files, name)(parsed)
         return copy
+    if name == "ranks":
+        from gshell.cli import ranks
+
+        return ranks.ranks(parsed)
     if name == "why":
         from gshell.cli import why
 

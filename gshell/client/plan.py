@@ -52,6 +52,8 @@ class Plan(Record):
     """When the share ends."""
     pool: str = ""
     """The group whose agents may run it, under whatever account they have."""
+    beside: str = ""
+    """The job's step (JOB.INDEX) beside which it runs, taking no slot."""
     wants: Any = None
     """What the opening asks of its agent: sites, time, memory, ... (CONTROL.md's WANTS)."""
     steal: bool = False
@@ -61,6 +63,8 @@ class Plan(Record):
     inside_ssh: bool = False
     grep: Any = None
     """A compiled regex of bytes: of ``logs``, only lines that match."""
+    whole: bool = False
+    """All of the job's steps."""
     rank: str = ""
     """Of these ranks only (a `gshell.model.rankset.RankSet`); empty: of all."""
     fold: bool = False

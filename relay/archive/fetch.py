@@ -103,7 +103,10 @@ class Fetch:
         self._tasks = tasks + starter
         pty = bool(welcome.get("pty"))
         self._about = {"pty": pty, "tasks": tasks, "size": int(welcome.get("size", 1)),
-                       "name": str(welcome.get("name", ""))[:200], "starter": starter}  # fmt: skip
+                       "starter": starter, "first": int(welcome.get("first", 0)),
+                       "ranks": int(welcome.get("ranks", tasks)),
+                       "layout": [int(n) for n in welcome.get("layout", ())[:MAX_RANKS]],
+                       "name": str(welcome.get("name", ""))[:200]}  # fmt: skip
         for key, start in welcome["start"].items():
             stream = int(key)
             rank = rank_of(stream)

@@ -10,9 +10,14 @@ from typing import Any, NamedTuple
 
 from gshell.agent.attachment import Attachment
 from gshell.agent.timeline import Timeline
+from gshell.agent.typists import Typists
 from gshell.wire.constants import rank_of, stderr_of, stdout_of
 from gshell.wire.streams import Missing
 from relay.archive.store import Key, Segments, Store
+
+
+class ShownMpi(NamedTuple):
+    layout: tuple[int, ...]
 
 
 class ShownSpec(NamedTuple):
@@ -20,7 +25,13 @@ class ShownSpec(NamedTuple):
     """None: no terminal, as in a StepSpec."""
     tasks: int
     name: str
-    starter: bool
+    first: int = 0
+    size: int = 1
+    mpi: ShownMpi | None = None
+
+    @property
+    def starter(self) -> bool:
+        return self.mpi is not None
 
 
 class ShownLog:
@@ -79,6 +90,8 @@ class ShownRank:
     ) -> None:
         self.number = number
         self.exit = exit
+        self.taken = 0
+        self.code, self.signal = exit.get("code"), exit.get("signal")
         self.logs: dict[int, ShownLog] = {}
         self.times: dict[int, Timeline] = {}
         for key, end in exit.get("final", {}).items():
@@ -93,6 +106,7 @@ class Shown:
 
     primary = None
     state = "ended"
+    launched = True
 
     def __init__(self, store: Store, key: Key, on_empty: Callable[[Shown], None]) -> None:
         """
@@ -106,8 +120,15 @@ class Shown:
             self.job, self.index, self.size = str(key[0]), key[1], int(meta["size"])
             self.ended_at = float(meta["ended_at"])
             tasks = int(meta["tasks"])
-            pty = True if meta["pty"] else None
-            self.spec = ShownSpec(pty, tasks, str(meta["name"]), meta.get("starter") is True)
+            starter = bool(meta.get("starter"))
+            self.spec = ShownSpec(
+                True if meta["pty"] else None,
+                tasks,
+                str(meta["name"]),
+                int(meta.get("first", 0)),
+                int(meta.get("ranks", tasks)),
+                ShownMpi(tuple(meta.get("layout", ()))) if starter else None,
+            )
             streams, times = store.streams(key), meta.get("times", {})
             self.ranks = [
                 ShownRank(int(exit["rank"]), exit, streams, times) for exit in meta["exits"]
@@ -115,6 +136,7 @@ class Shown:
         except (KeyError, TypeError, ValueError) as error:
             raise LookupError(key) from error
         self.key = key
+        self.typists = Typists(self)  # type: ignore[arg-type]
         self.attachments: dict[str, Attachment] = {}
         self._on_empty = on_empty
 
