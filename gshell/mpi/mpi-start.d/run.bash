@@ -1,0 +1,495 @@
+# From the MPI plug-in's call to the end: hooks, files, the application, and what is cleaned up.
+# Sourced by mpi-start; runs nothing by itself.
+
+_ms_copied= # name of the distribution plug-in whose copy() was called
+_ms_child=  # the process that runs the application
+_ms_done=   # mpi_start() has come back: what is left is our own end
+_ms_stage=  # what runs that is not ours: "pre-run hook FILE"
+
+# ------------------------------------------------------------------------------- the MPI's own place
+
+# mpi_start_prefix TYPE: where that MPI is, from the site's variables; puts it on PATH.
+mpi_start_prefix() {
+    local flavour=${1^^} version one value modules=
+    flavour=${flavour//[^A-Z0-9_]/_}
+    _ms_flavour=$flavour
+    value=MPI_${flavour}_VERSION
+    version=${I2G_MPI_VERSION:-${!value}}
+    version=${version//./__} version=${version//-/_} version=${version//[^A-Za-z0-9_]/_}
+    MPI_START_MPI_PREFIX= MPI_START_MPI_MODULE=
+    debug_msg "check for EGEE environment"
+    # Both spellings are read: the manual had MODULE, the program MODULES.
+    for one in "MPI_${flavour}_${version}_MODULES" "MPI_${flavour}_${version}_MODULE" \
+        "MPI_${flavour}_MODULES" "MPI_${flavour}_MODULE"; do
+        [ -n "$modules" ] || modules=${!one}
+    done
+    for one in "I2G_${flavour}_PREFIX" ${version:+"MPI_${flavour}_${version}_PATH"} "MPI_${flavour}_PATH"; do
+        [ -n "${!one}" ] || continue
+        MPI_START_MPI_PREFIX=${!one}
+        if [ "${one#I2G}" != "$one" ]; then
+            debug_msg "use user provided prefix : $MPI_START_MPI_PREFIX"
+        else
+            debug_msg "found default MPI in : $MPI_START_MPI_PREFIX ($one)"
+        fi
+        break
+    done
+    if [ -n "$modules" ]; then
+        MPI_START_MPI_MODULE=$modules
+        if [ "$(type -t module)" = function ] || command -v module >/dev/null; then
+            debug_msg "load modules : $modules"
+            # shellcheck disable=SC2086 # a list of modules
+            module load $modules || warn_msg "the modules could not be loaded: $modules"
+        else
+            warn_msg "there is no command 'module' here, and these should be loaded: $modules"
+        fi
+    fi
+    if [ -n "$MPI_START_MPI_PREFIX" ]; then
+        if ! [ -d "$MPI_START_MPI_PREFIX" ]; then
+            warn_msg "$one is $MPI_START_MPI_PREFIX, and there is no such directory on $HOSTNAME"
+        fi
+        debug_msg "prepend $1 to PATH and LD_LIBRARY_PATH"
+        mpi_start_prepend PATH "$MPI_START_MPI_PREFIX/bin"
+        for value in lib64 lib; do
+            [ -d "$MPI_START_MPI_PREFIX/$value" ] || continue
+            mpi_start_prepend LD_LIBRARY_PATH "$MPI_START_MPI_PREFIX/$value"
+        done
+    fi
+    export MPI_START_MPI_PREFIX MPI_START_MPI_MODULE
+}
+
+# mpi_start_source_mpi FILE: a plug-in must have both functions.
+mpi_start_source_mpi() {
+    debug_msg "source $1"
+    unset -f mpi_start mpi_exec
+    . "$1"
+    if [ "$(type -t mpi_start)" != function ] || [ "$(type -t mpi_exec)" != function ]; then
+        error_msg "the MPI plug-in $1 could not be loaded: it has no mpi_start and mpi_exec"
+        exit 1
+    fi
+}
+
+# mpi_start_launcher: sets MPIEXEC to what starts programs of this MPI, MPI_GLOBAL_PARAMS to the site's
+# options for it. No launcher: says so, and it is the end.
+mpi_start_launcher() {
+    local name one
+    MPIEXEC=
+    for name in MPIEXEC MPIRUN; do
+        one=MPI_${_ms_flavour}_$name
+        if [ -n "${!one}" ]; then
+            MPIEXEC=${!one}
+            one=MPI_${_ms_flavour}_${name}_PARAMS
+            MPI_GLOBAL_PARAMS=${!one}
+            command -v "$MPIEXEC" >/dev/null && break
+            error_msg "MPI_${_ms_flavour}_$name is $MPIEXEC, which cannot be executed on $HOSTNAME"
+            exit 1
+        fi
+    done
+    if [ -z "$MPIEXEC" ]; then
+        for name in mpiexec mpirun; do
+            one=$MPI_START_MPI_PREFIX/bin/$name
+            if [ -n "$MPI_START_MPI_PREFIX" ] && [ -x "$one" ]; then
+                MPIEXEC=$one
+            elif type -P "$name" >/dev/null; then
+                MPIEXEC=$name # no path: Open MPI would take it for a prefix
+            else
+                continue
+            fi
+            name=MPI_${_ms_flavour}_${name^^}_PARAMS
+            MPI_GLOBAL_PARAMS=${!name}
+            break
+        done
+    fi
+    if [ -z "$MPIEXEC" ]; then
+        error_msg "cannot find mpiexec or mpirun of $I2G_MPI_TYPE on $HOSTNAME: set MPI_${_ms_flavour}_PATH, or PATH"
+        exit 1
+    fi
+    MPI_MPIEXEC=$MPIEXEC MPI_MPIRUN=$MPIEXEC
+    export MPI_MPIEXEC MPI_MPIRUN
+    case $MPIEXEC in *\ * | *\'* | *\"*) mpi_start_quote MPIEXEC "$MPIEXEC" ;; esac
+}
+
+# --------------------------------------------------------------------------------------------- the hooks
+
+# _ms_hook WHEN FILE: calls WHEN_run_hook of a file. No such file, or no such function in it: nothing.
+_ms_hook() {
+    local when=$1 file=$2 code call=$1_run_hook
+    case $file in */*) ;; *) file=./$file ;; esac
+    if ! [ -f "$file" ] || ! [ -r "$file" ]; then
+        debug_msg "there is no hook $file"
+        return 0
+    fi
+    unset -f pre_run_hook post_run_hook
+    _ms_stage="$when-run hook $file"
+    . "$file"
+    if [ "$(type -t "$call")" != function ]; then
+        debug_msg "$file has no $call"
+        _ms_stage=
+        return 0
+    fi
+    debug_msg "call $call of $file"
+    "$call"
+    code=$?
+    _ms_stage=
+    if [ "$code" != 0 ]; then error_msg "the $when-run hook of $file failed (status $code)"; fi
+    return "$code"
+}
+
+# _ms_hooks WHEN: all of them, in their order; the status of the first that fails.
+_ms_hooks() {
+    local when=$1 code=0 file user dashes name=${1^^}-RUN
+    debug_msg "mpi_start_${when}_run_hook"
+    if mpi_start_verbose; then
+        dashes=------------------------------------------------
+        echo "-<START $name HOOK>$dashes"
+    fi
+    _ms_sorted hook
+    debug_msg "mpi_start_${when}_run_hook_generic"
+    for file in "${_ms_list[@]}"; do
+        [ "$code" = 0 ] && { _ms_hook "$when" "$file" || code=$?; }
+    done
+    [ "$when" = pre ] && _ms_detect_shared
+    if [ "$code" = 0 ] && _ms_find mpi-start.hooks.local; then
+        _ms_hook "$when" "$_ms_found" || code=$?
+    fi
+    user=I2G_MPI_${when^^}_RUN_HOOK
+    if [ "$code" = 0 ] && [ -n "${!user}" ]; then
+        _ms_hook "$when" "${!user}" || code=$?
+    fi
+    if mpi_start_verbose; then echo "-<STOP  $name HOOK>$dashes"; fi
+    return "$code"
+}
+
+# Sets _ms_list to the plug-ins of a kind by name, whatever folder they are in.
+_ms_sorted() {
+    local one i
+    local -a sorted=()
+    _ms_list "$1"
+    for one in "${_ms_list[@]}"; do
+        for ((i = ${#sorted[@]}; i > 0; i--)); do
+            [[ ${sorted[i - 1]##*/} > ${one##*/} ]] || break
+            sorted[i]=${sorted[i - 1]}
+        done
+        sorted[i]=$one
+    done
+    _ms_list=("${sorted[@]}")
+}
+
+# --------------------------------------------------------------------------------------------- the files
+
+# Sets MPI_START_SHARED_FS: is the working directory the same on all hosts? What a site says counts;
+# else the kind of its file system does.
+_ms_detect_shared() {
+    local point kind best= found= home=${HOME%/}
+    debug_msg "detect shared filesystem"
+    case $MPI_START_SHARED_FS in 0 | 1) export MPI_START_SHARED_FS; return 0 ;; esac
+    export MPI_START_SHARED_FS=0
+    if [ "$MPI_SHARED_HOME" = yes ] && [ -n "$home" ]; then
+        case $PWD/ in "$home"/*) MPI_START_SHARED_FS=1; debug_msg "$home is shared"; return 0 ;; esac
+    fi
+    while read -r _ point kind _; do
+        printf -v point %b "$point" # a blank is \040
+        point=${point%/}
+        case $PWD/ in
+            "$point"/*) [ ${#point} -ge ${#best} ] && best=$point found=$kind ;;
+        esac
+    done </proc/self/mounts
+    case $found in
+        nfs* | gfs* | afs | smb* | cifs | gpfs | lustre | ocfs2 | ceph | beegfs | panfs | pvfs2 | orangefs | fuse.sshfs | fuse.glusterfs | fuse.ceph*)
+            MPI_START_SHARED_FS=1
+            debug_msg "found network fs: $found"
+            ;;
+        *)
+            debug_msg "found local fs: $found"
+            [ "$MPI_START_NHOSTS" -gt 1 ] || return 0
+            # It may be exported to the others, or be a part of something larger.
+            . "$_ms_home/mpi-start.d/remote.bash"
+            if remote_shares "$PWD"; then
+                MPI_START_SHARED_FS=1
+                debug_msg "the other hosts see $PWD too"
+            fi
+            ;;
+    esac
+}
+
+_ms_load_filedist() {
+    unset -f check_distribution_method copy clean copy_from_node
+    debug_msg "source $1"
+    . "$1"
+    [ "$(type -t copy)" = function ] && [ "$(type -t check_distribution_method)" = function ]
+}
+
+# Chooses how files get to the other hosts, and has them copied.
+_ms_distribute() {
+    local file name best= least=255 code tar_said
+    if [ "$MPI_START_SHARED_FS" = 1 ] || [ "$MPI_START_NHOSTS" -le 1 ]; then return 0; fi
+    debug_msg "fs not shared -> distribute binary"
+    if [ -n "$I2G_MPI_FILE_DIST" ]; then
+        if ! _ms_find "$I2G_MPI_FILE_DIST.filedist" || ! _ms_load_filedist "$_ms_found"; then
+            error_msg "there is no file distribution method '$I2G_MPI_FILE_DIST' (I2G_MPI_FILE_DIST)"
+            return 1
+        fi
+        best=$_ms_found
+    else
+        _ms_list filedist
+        for file in "${_ms_list[@]}"; do
+            _ms_load_filedist "$file" || continue
+            check_distribution_method
+            code=$?
+            debug_msg "file distribution by $file: priority $code"
+            [ "$code" -lt "$least" ] && least=$code best=$file
+        done
+        if [ -z "$best" ]; then
+            error_msg "no way to copy $PWD to the $MPI_START_NHOSTS hosts: MPI_START_SHARED_FS=1 says that they share it"
+            return 1
+        fi
+        _ms_load_filedist "$best"
+    fi
+    name=${best##*/} name=${name%.filedist}
+    info_msg "distribute $PWD by $name"
+    mpi_start_mktemp || return 1
+    export TARBALL=$MPI_START_TEMP_FILE
+    if ! tar_said=$(tar czf "$TARBALL" . 2>&1); then
+        error_msg "cannot pack $PWD for the other hosts: ${tar_said##*$'\n'}"
+        return 1
+    fi
+    # A hook may have a function of its own with this name.
+    if [ "$(type -t clean)" = function ]; then eval "_ms_plugin_$(declare -f clean)"; fi
+    _ms_copied=$name
+    copy && return 0
+    error_msg "the distribution of $PWD by $name failed"
+    return 1
+}
+
+_ms_clean() {
+    [ -n "$_ms_copied" ] || return 0
+    local name=$_ms_copied
+    _ms_copied=
+    [ "$MPI_START_DISABLE_CLEANUP" = yes ] && return 0
+    debug_msg "fs not shared -> cleanup binary"
+    [ "$(type -t _ms_plugin_clean)" = function ] || return 0
+    _ms_plugin_clean || warn_msg "what $name copied could not be removed everywhere"
+}
+
+# copy_from_node HOST FILE DESTINATION: until a distribution method has one, all see the same files.
+copy_from_node() {
+    [ "$2" -ef "$3" ] || cp -R -- "$2" "$3"
+}
+
+# --------------------------------------------------------------------------------------- the application
+
+# Takes the application apart. A command line, and a path that exists, are one word.
+_ms_application() {
+    local -a words=()
+    local more
+    if [ -z "$I2G_MPI_APPLICATION" ]; then
+        error_msg "there is no application: name one, or set I2G_MPI_APPLICATION"
+        return 1
+    fi
+    if [ "$I2G_MPI_APPLICATION" != "$_ms_whole_application" ] && ! [ -e "$I2G_MPI_APPLICATION" ]; then
+        mpi_start_words words "$I2G_MPI_APPLICATION"
+        I2G_MPI_APPLICATION=${words[0]}
+        if [ ${#words[@]} -gt 1 ]; then
+            mpi_start_quote more "${words[@]:1}"
+            I2G_MPI_APPLICATION_ARGS=$more${I2G_MPI_APPLICATION_ARGS:+ $I2G_MPI_APPLICATION_ARGS}
+        fi
+    fi
+    export I2G_MPI_APPLICATION I2G_MPI_APPLICATION_ARGS
+    if [ -f "$I2G_MPI_APPLICATION" ] && ! [ -x "$I2G_MPI_APPLICATION" ]; then
+        chmod +x -- "$I2G_MPI_APPLICATION" || warn_msg "cannot make $I2G_MPI_APPLICATION executable"
+    fi
+    case :$PATH: in *":$PWD:"*) ;; *) export PATH=$PATH:$PWD ;; esac
+}
+
+_ms_banner() {
+    if mpi_start_verbose; then echo "=[$1]================================================================"; fi
+}
+
+# What an MPI plug-in's mpi_start() calls when its MPI is ready: hooks, files, mpi_exec(), hooks.
+generic_mpi_start() {
+    local code=0 after=0
+    info_msg "call backend MPI implementation"
+    if [ "$MPI_START_DISTRIBUTE_PROXY$X509_USER_PROXY" != "$MPI_START_DISTRIBUTE_PROXY" ]; then
+        _ms_export_names+=(X509_USER_PROXY)
+    fi
+    _ms_hooks pre || return
+    _ms_application || return
+    if ! _ms_distribute; then
+        _ms_clean
+        return 1
+    fi
+    _ms_names
+    info_msg "start program with mpirun"
+    _ms_banner START
+    mpi_exec
+    code=$?
+    _ms_banner FINISHED
+    _ms_hooks post || after=$?
+    _ms_clean
+    [ "$after" = 0 ] || code=$after
+    return "$code"
+}
+
+# generic_mpiexec: the launcher (MPIEXEC) with its options (MPI_GLOBAL_PARAMS, MPI_LOCAL_PARAMS) and the
+# application. These are texts, and their words are taken as mpi_start_words takes them.
+generic_mpiexec() {
+    local params=$MPI_GLOBAL_PARAMS
+    local -a launcher=() global=() own=() arguments=()
+    if [ -z "$MPIEXEC" ]; then
+        mpi_start_launcher
+        params=${MPI_GLOBAL_PARAMS:+$MPI_GLOBAL_PARAMS }$params
+    fi
+    mpi_start_words launcher "$MPIEXEC"
+    mpi_start_words global "$params"
+    mpi_start_words own "$MPI_LOCAL_PARAMS"
+    mpi_start_words arguments "$I2G_MPI_APPLICATION_ARGS"
+    mpi_start_run "${launcher[@]}" "${global[@]}" "${own[@]}" "$I2G_MPI_APPLICATION" "${arguments[@]}"
+}
+
+# mpi_start_run WORD...: runs it behind the pre-command, with the application's files and variables. It
+# is a child in the background that we wait for: only so can we pass on a signal while it runs.
+mpi_start_run() {
+    local code timed= shown one TIMEFORMAT=$'\nreal\t%3lR\nuser\t%3lU\nsys\t%3lS'
+    local in=$I2G_MPI_APPLICATION_STDIN out=$I2G_MPI_APPLICATION_STDOUT err=$I2G_MPI_APPLICATION_STDERR
+    local -a before=()
+    mpi_start_words before "$I2G_MPI_PRECOMMAND"
+    mpi_start_quote shown "${before[@]}" "$@"
+    debug_msg "$shown"
+    case ${before[0]} in
+        time) # the shell's own: a node need not have the program
+            timed=1 before=("${before[@]:1}")
+            if [ "${before[0]}" = -p ]; then
+                before=("${before[@]:1}") TIMEFORMAT=$'real %2R\nuser %2U\nsys %2S'
+            fi
+            ;;
+        *=*) before=(env "${before[@]}") ;;
+    esac
+    if [ -n "$in" ] && ! [ -r "$in" ]; then
+        error_msg "cannot read $in, which is to be the standard input"
+        return 1
+    fi
+    for one in "$out" "$err"; do
+        [ -n "$one" ] && ! { : >"$one"; } 2>/dev/null || continue
+        error_msg "cannot write to $one"
+        return 1
+    done
+    for one in HUP INT TERM USR1 USR2; do trap "_ms_pass_on $one" "$one"; done
+    { : <&0; } 2>/dev/null || exec </dev/null
+    # Here and not below: -x may set PATH, and that is the application's.
+    one=${before[0]:-$1}
+    case $one in
+        */*) ;;
+        *) one=$(type -P -- "$one") || one= ;;
+    esac
+    (
+        trap - HUP INT QUIT TERM USR1 USR2
+        set -- "${before[@]}" "$@"
+        name=$1
+        [ -n "$one" ] && shift
+        for value in "${_ms_export_values[@]}"; do export "${value?}"; done
+        [ -n "$in" ] && exec <"$in"
+        [ -n "$out" ] && exec >>"$out"
+        if [ -n "$err" ] && [ "$err" = "$out" ]; then exec 2>&1; elif [ -n "$err" ]; then exec 2>>"$err"; fi
+        if [ -n "$one" ]; then exec -a "$name" "$one" "$@"; else exec "$@"; fi
+    ) <&0 &
+    _ms_child=$!
+    if [ -n "$timed" ]; then time _ms_wait; else _ms_wait; fi
+    code=$_ms_status
+    _ms_child=
+    trap - HUP INT TERM USR1 USR2
+    return "$code"
+}
+
+_ms_wait() {
+    local status
+    _ms_status=127
+    while :; do
+        _ms_signalled=
+        wait "$_ms_child"
+        status=$?
+        # A second wait for a child that has ended meanwhile knows its status, or says 127.
+        [ -n "$_ms_signalled" ] || break
+        _ms_status=$status
+    done
+    [ "$status" = 127 ] && [ "$_ms_status" != 127 ] || _ms_status=$status
+}
+
+_ms_pass_on() {
+    _ms_signalled=1
+    # From a terminal it went to all of us.
+    if [ "$1" = INT ] && { [ -t 0 ] || [ -t 2 ]; }; then return 0; fi
+    [ -n "$_ms_child" ] && kill -s "$1" "$_ms_child" 2>/dev/null
+    return 0
+}
+
+# At the end, whatever it is.
+_ms_leave() {
+    local code=$?
+    if [ -n "$_ms_stage" ] && [ -z "$_ms_done" ]; then
+        error_msg "the $_ms_stage ended mpi-start (exit $code)"
+        _ms_stage=
+    fi
+    _ms_clean
+    if [ -n "$_ms_place" ]; then
+        if [ "$I2G_MPI_START_KEEP_FILES" = 1 ]; then
+            info_msg "temporary files are kept in $_ms_place"
+        else
+            rm -rf -- "$_ms_place"
+        fi
+    fi
+    # Unpacked for this one run: see gshell/agent/mpistart.py.
+    if [ -n "$MPI_START_UNPACKED" ] && [ "$MPI_START_UNPACKED" = "$_ms_home" ]; then rm -rf -- "$_ms_home"; fi
+}
+
+# ------------------------------------------------------------------------------------- for MPI plug-ins
+
+# mpi_start_shaped: sets MPI_START_TEMP_FILE to a machine file in the asked-for shape.
+mpi_start_shaped() {
+    local host i
+    MPI_START_TEMP_FILE=$MPI_START_MACHINEFILE
+    [ -n "$MPI_START_NPHOST" ] || return 0
+    mpi_start_mktemp || return 1
+    while read -r host; do
+        for ((i = 0; i < MPI_START_NPHOST; i++)); do echo "$host"; done
+    done <"$MPI_START_HOSTFILE" >"$MPI_START_TEMP_FILE"
+}
+
+# mpi_start_by_srun [PMI...]: in Slurm, runs the application by srun with the first of these process
+# management interfaces that it has (none named: without), and returns 0 with its status in
+# MPI_START_SRUN_STATUS; 1: it is not for srun.
+mpi_start_by_srun() {
+    local pmi= one known MPI_GLOBAL_PARAMS= MPI_LOCAL_PARAMS= MPIEXEC=srun
+    [ "$MPI_START_SCHEDULER" = slurm ] && [ "$MPI_START_DISABLE_LRMS_INTEGRATION" != yes ] || return 1
+    type -P srun >/dev/null || return 1
+    if [ $# -gt 0 ] && [ -z "$SLURM_MPI_TYPE" ]; then
+        known=$(srun --mpi=list 2>&1)
+        for one; do
+            [[ $known =~ (^|[[:space:]])$one($|[[:space:]]) ]] && pmi=$one && break
+        done
+        if [ -z "$pmi" ]; then
+            debug_msg "srun has no $1: not used"
+            return 1
+        fi
+        MPI_GLOBAL_PARAMS="--mpi=$pmi"
+    fi
+    if [ -n "$MPI_START_NPHOST" ]; then
+        MPI_LOCAL_PARAMS="-N $MPI_START_NHOSTS --ntasks-per-node=$MPI_START_NPHOST"
+    fi
+    MPI_LOCAL_PARAMS+="${MPI_LOCAL_PARAMS:+ }-n $MPI_START_NP"
+    [ "$MPI_START_NP" -gt "$MPI_START_NSLOTS" ] && MPI_LOCAL_PARAMS+=" -O"
+    debug_msg "use srun"
+    generic_mpiexec
+    MPI_START_SRUN_STATUS=$?
+    return 0
+}
+
+# mpi_start_openmpi_environment: lets Open MPI do what every other MPI does without being asked: more
+# processes than slots, and root. What a user has set counts.
+mpi_start_openmpi_environment() {
+    if [ "$MPI_START_NP" -gt "$MPI_START_NSLOTS" ] || [ "${MPI_START_NPHOST:-0}" -gt "$MPI_START_NSLOTS_PER_HOST" ]; then
+        : "${OMPI_MCA_rmaps_base_oversubscribe=1}" "${PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe}"
+        export OMPI_MCA_rmaps_base_oversubscribe PRTE_MCA_rmaps_default_mapping_policy
+    fi
+    if [ "$EUID" = 0 ]; then
+        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    fi
+}
