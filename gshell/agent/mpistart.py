@@ -19,7 +19,7 @@ from gshell.agent.workdir import remove_tree
 
 NAME = "mpi-start"
 FOLDER = "gshell/mpi"
-_PLACE = Kind("mpistart", re.compile(r"mpi-start(\.d)?\Z"), remove_tree)
+PLACE = Kind("mpistart", re.compile(r"bin\Z"), remove_tree)
 
 _place: SpoolPlace | None = None
 
@@ -35,10 +35,11 @@ def script(base: str | None = None) -> str:
     if os.path.isdir(root):
         return os.path.join(root, FOLDER, NAME)
     if _place is None:
-        _place = SpoolPlace(base, _PLACE)
-    path = os.path.join(_place.path(), NAME)
+        _place = SpoolPlace(base, PLACE)
+    folder = os.path.join(_place.path(), "bin")
+    path = os.path.join(folder, NAME)
     if not os.path.exists(path):
-        unpack(root, _place.path())
+        unpack(root, folder)
     return path
 
 
@@ -52,7 +53,8 @@ def unpack(archive: str, folder: str) -> None:
     try:
         with zipfile.ZipFile(archive) as file:
             names = [one for one in file.namelist() if one.startswith(f"{FOLDER}/{NAME}")]
-            os.makedirs(os.path.join(folder, NAME + ".d"), 0o700, exist_ok=True)
+            for one in (folder, os.path.join(folder, NAME + ".d")):
+                os.makedirs(one, 0o700, exist_ok=True)
             for name in sorted(names, reverse=True):  # what starts the others comes last
                 path = os.path.join(folder, name[len(FOLDER) + 1 :])
                 with open(path + ".new", "wb") as out:
@@ -65,7 +67,7 @@ def unpack(archive: str, folder: str) -> None:
 
 def leftovers() -> Iterator[str]:
     """Removes what agents that are gone have unpacked."""
-    return SpoolPlace(None, _PLACE).leftovers()
+    return SpoolPlace(None, PLACE).leftovers()
 
 
 def offer(env: dict[str, str]) -> None:

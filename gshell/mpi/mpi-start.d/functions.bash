@@ -6,6 +6,9 @@ _ms_export_values=() # NAME=VALUE, for the application only
 _ms_place=           # our own directory for temporary files
 _ms_counter=0
 
+# A job may have got the HOSTNAME of where it was submitted, which bash keeps.
+[ -r /proc/sys/kernel/hostname ] && read -r HOSTNAME </proc/sys/kernel/hostname
+
 # --------------------------------------------------------------------------------------- the messages
 
 mpi_start_verbose() { [ "$I2G_MPI_START_VERBOSE" = 1 ]; }
@@ -137,6 +140,15 @@ _ms_names() {
     export MPI_START_ENV_VARIABLES
 }
 
+# mpi_start_value VAR NAME: sets VAR to what the application has as NAME: its own (-x), or ours.
+mpi_start_value() {
+    local _one
+    printf -v "$1" %s "${!2}"
+    for _one in "${_ms_export_values[@]}"; do
+        [ "${_one%%=*}" != "$2" ] || printf -v "$1" %s "${_one#*=}"
+    done
+}
+
 # mpi_start_prepend VAR FOLDER: puts a folder in front of a list such as PATH.
 mpi_start_prepend() {
     printf -v "$1" %s "$2${!1:+:${!1}}"
@@ -224,11 +236,11 @@ _ms_complete_hosts() {
 # mpi_start_foreach_host FUNCTION [WORD...]: calls it with each host, and the words. It may read from
 # its standard input what it likes, and may fail: the next host has its turn.
 mpi_start_foreach_host() {
-    local host call=$1
-    local -a hosts
+    local _ms_host _ms_call=$1
+    local -a _ms_hosts
     shift
-    mapfile -t hosts <"$MPI_START_HOSTFILE"
-    for host in "${hosts[@]}"; do "$call" "$host" "$@"; done
+    mapfile -t _ms_hosts <"$MPI_START_HOSTFILE"
+    for _ms_host in "${_ms_hosts[@]}"; do "$_ms_call" "$_ms_host" "$@"; done
     return 0
 }
 

@@ -7,6 +7,7 @@ hydra_kind() {
     mpi_start_words words "$MPIEXEC"
     path=$(type -P -- "${words[0]}") || path=${words[0]}
     MPI_START_LAUNCHER=other
+    [ -n "$MPIEXEC" ] || return 0 # srun will do
     case ${path##*/} in *hydra*) MPI_START_LAUNCHER=hydra; return 0 ;; esac
     said=$("$path" --version 2>&1 </dev/null)
     case $said in
@@ -20,9 +21,9 @@ hydra_kind() {
 
 # hydra_start NAME: mpi_start() of them. MPI_NAME_DISABLE_HYDRA=1: not that, even if it is there.
 hydra_start() {
-    local disabled=MPI_${1}_DISABLE_HYDRA
+    local _ms_disabled=MPI_${1}_DISABLE_HYDRA
     MPI_START_LAUNCHER=
-    if [ -n "${!disabled}" ] && [ "${!disabled}" != 0 ]; then
+    if [ -n "${!_ms_disabled}" ] && [ "${!_ms_disabled}" != 0 ]; then
         MPI_START_LAUNCHER=disabled
         type -P mpdboot >/dev/null && MPI_START_LAUNCHER=mpd
     fi

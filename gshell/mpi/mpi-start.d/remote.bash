@@ -96,7 +96,7 @@ remote_way() {
     return 1
 }
 
-remote_srun() { srun --quiet --overlap --mpi=none -N1 -n1 -w "$1" sh -c "$2"; }
+remote_srun() { srun --quiet --chdir=/ --overlap --mpi=none -N1 -n1 -w "$1" sh -c "$2"; }
 remote_qrsh() { qrsh -inherit "$1" "$2"; } # like ssh, it has a shell read that once more
 
 # remote_shares FOLDER: do all hosts see what is in it? A file says so, which we make there for that.

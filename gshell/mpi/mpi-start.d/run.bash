@@ -35,7 +35,7 @@ mpi_start_prefix() {
     done
     if [ -n "$modules" ]; then
         MPI_START_MPI_MODULE=$modules
-        if [ "$(type -t module)" = function ] || command -v module >/dev/null; then
+        if declare -F module >/dev/null || command -v module >/dev/null; then
             debug_msg "load modules : $modules"
             # shellcheck disable=SC2086 # a list of modules
             module load $modules || warn_msg "the modules could not be loaded: $modules"
@@ -62,14 +62,14 @@ mpi_start_source_mpi() {
     debug_msg "source $1"
     unset -f mpi_start mpi_exec
     . "$1"
-    if [ "$(type -t mpi_start)" != function ] || [ "$(type -t mpi_exec)" != function ]; then
+    if ! declare -F mpi_start >/dev/null || ! declare -F mpi_exec >/dev/null; then
         error_msg "the MPI plug-in $1 could not be loaded: it has no mpi_start and mpi_exec"
         exit 1
     fi
 }
 
-# mpi_start_launcher: sets MPIEXEC to what starts programs of this MPI, MPI_GLOBAL_PARAMS to the site's
-# options for it. No launcher: says so, and it is the end.
+# mpi_start_launcher [needed]: sets MPIEXEC to what starts programs of this MPI, MPI_GLOBAL_PARAMS to the
+# site's options for it. No launcher: says so, and it is the end; unless srun may be the launcher.
 mpi_start_launcher() {
     local name one
     MPIEXEC=
@@ -99,6 +99,7 @@ mpi_start_launcher() {
             break
         done
     fi
+    if [ -z "$MPIEXEC" ] && [ "$1" != needed ] && mpi_start_srun_wanted; then return 0; fi
     if [ -z "$MPIEXEC" ]; then
         error_msg "cannot find mpiexec or mpirun of $I2G_MPI_TYPE on $HOSTNAME: set MPI_${_ms_flavour}_PATH, or PATH"
         exit 1
@@ -112,51 +113,54 @@ mpi_start_launcher() {
 
 # _ms_hook WHEN FILE: calls WHEN_run_hook of a file. No such file, or no such function in it: nothing.
 _ms_hook() {
-    local when=$1 file=$2 code call=$1_run_hook
-    case $file in */*) ;; *) file=./$file ;; esac
-    if ! [ -f "$file" ] || ! [ -r "$file" ]; then
-        debug_msg "there is no hook $file"
+    local _ms_when=$1 _ms_file=$2 _ms_code _ms_call=$1_run_hook
+    case $_ms_file in */*) ;; *) _ms_file=./$_ms_file ;; esac
+    if ! [ -f "$_ms_file" ] || ! [ -r "$_ms_file" ]; then
+        debug_msg "there is no hook $_ms_file"
         return 0
     fi
     unset -f pre_run_hook post_run_hook
-    _ms_stage="$when-run hook $file"
-    . "$file"
-    if [ "$(type -t "$call")" != function ]; then
-        debug_msg "$file has no $call"
+    _ms_stage="$_ms_when-run hook $_ms_file"
+    . "$_ms_file"
+    if ! declare -F "$_ms_call" >/dev/null; then
+        debug_msg "$_ms_file has no $_ms_call"
         _ms_stage=
         return 0
     fi
-    debug_msg "call $call of $file"
-    "$call"
-    code=$?
+    debug_msg "call $_ms_call of $_ms_file"
+    "$_ms_call"
+    _ms_code=$?
     _ms_stage=
-    if [ "$code" != 0 ]; then error_msg "the $when-run hook of $file failed (status $code)"; fi
-    return "$code"
+    # It may have made itself at home; the rest of us, and the next hook, should not notice.
+    set +eu +o pipefail
+    IFS=$' \t\n'
+    if [ "$_ms_code" != 0 ]; then error_msg "the $_ms_when-run hook of $_ms_file failed (status $_ms_code)"; fi
+    return "$_ms_code"
 }
 
 # _ms_hooks WHEN: all of them, in their order; the status of the first that fails.
 _ms_hooks() {
-    local when=$1 code=0 file user dashes name=${1^^}-RUN
-    debug_msg "mpi_start_${when}_run_hook"
+    local _ms_when=$1 _ms_code=0 _ms_file _ms_user _ms_dashes _ms_name=${1^^}-RUN
+    debug_msg "mpi_start_${_ms_when}_run_hook"
     if mpi_start_verbose; then
-        dashes=------------------------------------------------
-        echo "-<START $name HOOK>$dashes"
+        _ms_dashes=------------------------------------------------
+        echo "-<START $_ms_name HOOK>$_ms_dashes"
     fi
     _ms_sorted hook
-    debug_msg "mpi_start_${when}_run_hook_generic"
-    for file in "${_ms_list[@]}"; do
-        [ "$code" = 0 ] && { _ms_hook "$when" "$file" || code=$?; }
+    debug_msg "mpi_start_${_ms_when}_run_hook_generic"
+    for _ms_file in "${_ms_list[@]}"; do
+        [ "$_ms_code" = 0 ] && { _ms_hook "$_ms_when" "$_ms_file" || _ms_code=$?; }
     done
-    [ "$when" = pre ] && _ms_detect_shared
-    if [ "$code" = 0 ] && _ms_find mpi-start.hooks.local; then
-        _ms_hook "$when" "$_ms_found" || code=$?
+    [ "$_ms_when" = pre ] && _ms_detect_shared
+    if [ "$_ms_code" = 0 ] && _ms_find mpi-start.hooks.local; then
+        _ms_hook "$_ms_when" "$_ms_found" || _ms_code=$?
     fi
-    user=I2G_MPI_${when^^}_RUN_HOOK
-    if [ "$code" = 0 ] && [ -n "${!user}" ]; then
-        _ms_hook "$when" "${!user}" || code=$?
+    _ms_user=I2G_MPI_${_ms_when^^}_RUN_HOOK
+    if [ "$_ms_code" = 0 ] && [ -n "${!_ms_user}" ]; then
+        _ms_hook "$_ms_when" "${!_ms_user}" || _ms_code=$?
     fi
-    if mpi_start_verbose; then echo "-<STOP  $name HOOK>$dashes"; fi
-    return "$code"
+    if mpi_start_verbose; then echo "-<STOP  $_ms_name HOOK>$_ms_dashes"; fi
+    return "$_ms_code"
 }
 
 # Sets _ms_list to the plug-ins of a kind by name, whatever folder they are in.
@@ -215,12 +219,12 @@ _ms_load_filedist() {
     unset -f check_distribution_method copy clean copy_from_node
     debug_msg "source $1"
     . "$1"
-    [ "$(type -t copy)" = function ] && [ "$(type -t check_distribution_method)" = function ]
+    declare -F copy >/dev/null && declare -F check_distribution_method >/dev/null
 }
 
 # Chooses how files get to the other hosts, and has them copied.
 _ms_distribute() {
-    local file name best= least=255 code tar_said
+    local _ms_file _ms_name _ms_best= _ms_least=255 _ms_code _ms_tar_said
     if [ "$MPI_START_SHARED_FS" = 1 ] || [ "$MPI_START_NHOSTS" -le 1 ]; then return 0; fi
     debug_msg "fs not shared -> distribute binary"
     if [ -n "$I2G_MPI_FILE_DIST" ]; then
@@ -228,46 +232,46 @@ _ms_distribute() {
             error_msg "there is no file distribution method '$I2G_MPI_FILE_DIST' (I2G_MPI_FILE_DIST)"
             return 1
         fi
-        best=$_ms_found
+        _ms_best=$_ms_found
     else
         _ms_list filedist
-        for file in "${_ms_list[@]}"; do
-            _ms_load_filedist "$file" || continue
+        for _ms_file in "${_ms_list[@]}"; do
+            _ms_load_filedist "$_ms_file" || continue
             check_distribution_method
-            code=$?
-            debug_msg "file distribution by $file: priority $code"
-            [ "$code" -lt "$least" ] && least=$code best=$file
+            _ms_code=$?
+            debug_msg "file distribution by $_ms_file: priority $_ms_code"
+            [ "$_ms_code" -lt "$_ms_least" ] && _ms_least=$_ms_code _ms_best=$_ms_file
         done
-        if [ -z "$best" ]; then
+        if [ -z "$_ms_best" ]; then
             error_msg "no way to copy $PWD to the $MPI_START_NHOSTS hosts: MPI_START_SHARED_FS=1 says that they share it"
             return 1
         fi
-        _ms_load_filedist "$best"
+        _ms_load_filedist "$_ms_best"
     fi
-    name=${best##*/} name=${name%.filedist}
-    info_msg "distribute $PWD by $name"
+    _ms_name=${_ms_best##*/} _ms_name=${_ms_name%.filedist}
+    info_msg "distribute $PWD by $_ms_name"
     mpi_start_mktemp || return 1
     export TARBALL=$MPI_START_TEMP_FILE
-    if ! tar_said=$(tar czf "$TARBALL" . 2>&1); then
-        error_msg "cannot pack $PWD for the other hosts: ${tar_said##*$'\n'}"
+    if ! _ms_tar_said=$(tar czf "$TARBALL" . 2>&1); then
+        error_msg "cannot pack $PWD for the other hosts: ${_ms_tar_said##*$'\n'}"
         return 1
     fi
     # A hook may have a function of its own with this name.
-    if [ "$(type -t clean)" = function ]; then eval "_ms_plugin_$(declare -f clean)"; fi
-    _ms_copied=$name
+    if declare -F clean >/dev/null; then eval "_ms_plugin_$(declare -f clean)"; fi
+    _ms_copied=$_ms_name
     copy && return 0
-    error_msg "the distribution of $PWD by $name failed"
+    error_msg "the distribution of $PWD by $_ms_name failed"
     return 1
 }
 
 _ms_clean() {
     [ -n "$_ms_copied" ] || return 0
-    local name=$_ms_copied
+    local _ms_name=$_ms_copied
     _ms_copied=
     [ "$MPI_START_DISABLE_CLEANUP" = yes ] && return 0
     debug_msg "fs not shared -> cleanup binary"
-    [ "$(type -t _ms_plugin_clean)" = function ] || return 0
-    _ms_plugin_clean || warn_msg "what $name copied could not be removed everywhere"
+    declare -F _ms_plugin_clean >/dev/null || return 0
+    _ms_plugin_clean || warn_msg "what $_ms_name copied could not be removed everywhere"
 }
 
 # copy_from_node HOST FILE DESTINATION: until a distribution method has one, all see the same files.
@@ -306,7 +310,7 @@ _ms_banner() {
 
 # What an MPI plug-in's mpi_start() calls when its MPI is ready: hooks, files, mpi_exec(), hooks.
 generic_mpi_start() {
-    local code=0 after=0
+    local _ms_code=0 _ms_after=0
     info_msg "call backend MPI implementation"
     if [ "$MPI_START_DISTRIBUTE_PROXY$X509_USER_PROXY" != "$MPI_START_DISTRIBUTE_PROXY" ]; then
         _ms_export_names+=(X509_USER_PROXY)
@@ -321,12 +325,12 @@ generic_mpi_start() {
     info_msg "start program with mpirun"
     _ms_banner START
     mpi_exec
-    code=$?
+    _ms_code=$?
     _ms_banner FINISHED
-    _ms_hooks post || after=$?
+    _ms_hooks post || _ms_after=$?
     _ms_clean
-    [ "$after" = 0 ] || code=$after
-    return "$code"
+    [ "$_ms_after" = 0 ] || _ms_code=$_ms_after
+    return "$_ms_code"
 }
 
 # generic_mpiexec: the launcher (MPIEXEC) with its options (MPI_GLOBAL_PARAMS, MPI_LOCAL_PARAMS) and the
@@ -335,7 +339,7 @@ generic_mpiexec() {
     local params=$MPI_GLOBAL_PARAMS
     local -a launcher=() global=() own=() arguments=()
     if [ -z "$MPIEXEC" ]; then
-        mpi_start_launcher
+        mpi_start_launcher needed
         params=${MPI_GLOBAL_PARAMS:+$MPI_GLOBAL_PARAMS }$params
     fi
     mpi_start_words launcher "$MPIEXEC"
@@ -378,18 +382,23 @@ mpi_start_run() {
     one=${before[0]:-$1}
     case $one in
         */*) ;;
-        *) one=$(type -P -- "$one") || one= ;;
+        *)
+            if ! one=$(type -P -- "$one"); then
+                error_msg "cannot find ${before[0]:-$1} on $HOSTNAME: it is neither on PATH nor in $PWD"
+                return 127
+            fi
+            ;;
     esac
     (
         trap - HUP INT QUIT TERM USR1 USR2
         set -- "${before[@]}" "$@"
         name=$1
-        [ -n "$one" ] && shift
+        shift
         for value in "${_ms_export_values[@]}"; do export "${value?}"; done
         [ -n "$in" ] && exec <"$in"
         [ -n "$out" ] && exec >>"$out"
         if [ -n "$err" ] && [ "$err" = "$out" ]; then exec 2>&1; elif [ -n "$err" ]; then exec 2>>"$err"; fi
-        if [ -n "$one" ]; then exec -a "$name" "$one" "$@"; else exec "$@"; fi
+        exec -a "$name" "$one" "$@"
     ) <&0 &
     _ms_child=$!
     if [ -n "$timed" ]; then time _ms_wait; else _ms_wait; fi
@@ -453,13 +462,16 @@ mpi_start_shaped() {
     done <"$MPI_START_HOSTFILE" >"$MPI_START_TEMP_FILE"
 }
 
+mpi_start_srun_wanted() {
+    [ "$MPI_START_SCHEDULER" = slurm ] && [ "$MPI_START_DISABLE_LRMS_INTEGRATION" != yes ] && type -P srun >/dev/null
+}
+
 # mpi_start_by_srun [PMI...]: in Slurm, runs the application by srun with the first of these process
 # management interfaces that it has (none named: without), and returns 0 with its status in
 # MPI_START_SRUN_STATUS; 1: it is not for srun.
 mpi_start_by_srun() {
     local pmi= one known MPI_GLOBAL_PARAMS= MPI_LOCAL_PARAMS= MPIEXEC=srun
-    [ "$MPI_START_SCHEDULER" = slurm ] && [ "$MPI_START_DISABLE_LRMS_INTEGRATION" != yes ] || return 1
-    type -P srun >/dev/null || return 1
+    mpi_start_srun_wanted || return 1
     if [ $# -gt 0 ] && [ -z "$SLURM_MPI_TYPE" ]; then
         known=$(srun --mpi=list 2>&1)
         for one; do
