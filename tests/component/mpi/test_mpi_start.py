@@ -79,6 +79,19 @@ def test_a_batch_systems_hosts_are_in_the_files_once_a_slot_and_once_each(node, 
     assert files == [machines, hosts, " ".join(slots), f"{counts} {slots_each[2]} []"]
 
 
+def test_an_agents_part_of_an_allocation_is_all_that_a_launcher_sees(node):
+    env = {"SHOW": "OMPI_MCA_ras HYDRA_RMK OMPI_MCA_plm_rsh_agent HYDRA_LAUNCHER_EXEC HYDRA_LAUNCHER_EXTRA_ARGS"}
+    ran = node.run("a", GSHELL_HOSTS=".:2", SLURM_JOB_NODELIST="n[1-9]", **env)
+    assert ran.lines[1:] == [
+        "OMPI_MCA_ras=^slurm,tm,pbs,lsf,gridengine,alps,loadleveler,flux,simulator", "HYDRA_RMK=user", "OMPI_MCA_plm_rsh_agent=",
+        "HYDRA_LAUNCHER_EXEC=", "HYDRA_LAUNCHER_EXTRA_ARGS=", f"{os.uname().nodename} {os.uname().nodename}",
+    ]  # fmt: skip
+    ran = node.run("a", GSHELL_HOSTS="n1:1 n2:1", GSHELL_PEERS="peers rsh", **env)
+    assert ran.lines[3:6] == [
+        "OMPI_MCA_plm_rsh_agent=peers rsh", "HYDRA_LAUNCHER_EXEC=peers", "HYDRA_LAUNCHER_EXTRA_ARGS=rsh"
+    ]  # fmt: skip
+
+
 def test_htcondors_first_node_goes_on_with_the_hosts_of_its_sshds(node):
     node.program("condor_config_val", f"#!/bin/sh\necho {node.work}")
     node.file("sshd.sh", "sshd_cleanup() { :; }")
@@ -295,6 +308,12 @@ def test_words_of_a_variable_are_a_shells_but_nothing_in_them_is_run(node):
     text = "a 'b  c' \"d \\\" $HOME\" e\\ f * ; `id` it's \t g"
     ran = node.run("-t", "dummy", I2G_MPI_APPLICATION="printf <%s>", I2G_MPI_APPLICATION_ARGS=text)
     assert ran.out == "<a><b  c><d \" $HOME><e f><*><;><`id`><it's><g>"
+
+
+def test_words_without_quotes_are_split_at_blanks_and_nothing_else(node):
+    node.file("there", "")
+    ran = node.run("-t", "dummy", I2G_MPI_APPLICATION="printf <%s>", I2G_MPI_APPLICATION_ARGS=" *  $HOME ; t?ere ")
+    assert ran.out == "<*><$HOME><;><t?ere>"
 
 
 def test_a_path_with_blanks_in_the_variable_is_one_word_if_it_is_there(node):
