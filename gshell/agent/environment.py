@@ -47,8 +47,8 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     env["GSHELL_JOB"] = session.job
     env["GSHELL_RANK"] = str(spec.first + rank)
     env["GSHELL_SIZE"] = str(spec.size)
-    if spec.job is not None:
-        mpistart.offer(env)
+    if not spec.pty and not spec.service:
+        mpistart.offer(env, on_path=spec.job is not None)
     cwd = spec.cwd
     workdir = session.workdir
     if workdir is not None:

@@ -70,15 +70,15 @@ def leftovers() -> Iterator[str]:
     return SpoolPlace(None, PLACE).leftovers()
 
 
-def offer(env: dict[str, str]) -> None:
-    """Lets a batch job find it: by I2G_MPI_START, and on PATH behind what the node has itself."""
+def offer(env: dict[str, str], on_path: bool) -> None:
+    """Lets a program find it: by I2G_MPI_START, and on PATH behind what the node has itself."""
     try:
         path = script()
     except OSError:
         return  # the job may not want it; if it does, it says that there is none
     env.setdefault("I2G_MPI_START", path)
-    folders = env.get("PATH") or os.defpath
-    env["PATH"] = f"{folders}:{os.path.dirname(path)}"
+    if on_path:
+        env["PATH"] = f"{env.get('PATH') or os.defpath}:{os.path.dirname(path)}"
 
 
 def main(words: list[str]) -> int:

@@ -105,7 +105,7 @@ remote_shares() {
     local -a hosts remote_shell=()
     mpi_start_words remote_shell "$GSHELL_PEERS"
     if [ ${#remote_shell[@]} = 0 ] && ! remote_way; then
-        mpi_start_words remote_shell "${MPI_START_RSH:-ssh}"
+        mpi_start_words remote_shell "${MPI_START_SSH_AGENT:-${MPI_START_RSH:-ssh}}"
         case ${remote_shell[0]} in ssh | */ssh) remote_shell+=(-o BatchMode=yes -o ConnectTimeout=5) ;; esac
         type -P -- "${remote_shell[0]}" >/dev/null || return 1
     fi

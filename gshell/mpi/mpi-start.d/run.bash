@@ -210,9 +210,7 @@ _ms_banner() {
 generic_mpi_start() {
     local _ms_code=0 _ms_after=0
     info_msg "call backend MPI implementation"
-    if [ "$MPI_START_DISTRIBUTE_PROXY$X509_USER_PROXY" != "$MPI_START_DISTRIBUTE_PROXY" ]; then
-        _ms_export_names+=(X509_USER_PROXY)
-    fi
+    [ -n "$X509_USER_PROXY" ] && _ms_export_names+=(X509_USER_PROXY)
     _ms_hooks pre || return
     _ms_application || return
     if ! _ms_distribute; then

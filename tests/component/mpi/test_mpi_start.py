@@ -80,7 +80,9 @@ def test_a_batch_systems_hosts_are_in_the_files_once_a_slot_and_once_each(node, 
 
 
 def test_an_agents_part_of_an_allocation_is_all_that_a_launcher_sees(node):
-    env = {"SHOW": "OMPI_MCA_ras HYDRA_RMK OMPI_MCA_plm_rsh_agent HYDRA_LAUNCHER_EXEC HYDRA_LAUNCHER_EXTRA_ARGS"}
+    env = {
+        "SHOW": "OMPI_MCA_ras HYDRA_RMK OMPI_MCA_plm_rsh_agent HYDRA_LAUNCHER_EXEC HYDRA_LAUNCHER_EXTRA_ARGS"
+    }
     ran = node.run("a", GSHELL_HOSTS=".:2", SLURM_JOB_NODELIST="n[1-9]", **env)
     assert ran.lines[1:] == [
         "OMPI_MCA_ras=^slurm,tm,pbs,lsf,gridengine,alps,loadleveler,flux,simulator", "HYDRA_RMK=user", "OMPI_MCA_plm_rsh_agent=",
@@ -312,7 +314,12 @@ def test_words_of_a_variable_are_a_shells_but_nothing_in_them_is_run(node):
 
 def test_words_without_quotes_are_split_at_blanks_and_nothing_else(node):
     node.file("there", "")
-    ran = node.run("-t", "dummy", I2G_MPI_APPLICATION="printf <%s>", I2G_MPI_APPLICATION_ARGS=" *  $HOME ; t?ere ")
+    ran = node.run(
+        "-t",
+        "dummy",
+        I2G_MPI_APPLICATION="printf <%s>",
+        I2G_MPI_APPLICATION_ARGS=" *  $HOME ; t?ere ",
+    )
     assert ran.out == "<*><$HOME><;><t?ere>"
 
 

@@ -69,13 +69,14 @@ def test_a_packed_agent_unpacks_it_once_for_its_jobs_and_a_dead_ones_is_removed(
 
 def test_a_job_finds_it_behind_what_the_node_has():
     env = {"PATH": "/site/bin"}
-    mpistart.offer(env)
+    mpistart.offer(env, on_path=True)
     assert env == {
         "PATH": f"/site/bin:{ROOT}/gshell/mpi",
         "I2G_MPI_START": f"{ROOT}/gshell/mpi/mpi-start",
     }
     env = {"PATH": "/site/bin", "I2G_MPI_START": "/site/mpi-start"}
-    mpistart.offer(env)
+    mpistart.offer(env, on_path=False)
+    assert env["PATH"] == "/site/bin"
     assert env["I2G_MPI_START"] == "/site/mpi-start"
 
 
