@@ -274,7 +274,7 @@ mpi_start_run() {
     done
     _ms_early= # what came before we know our child
     for one in HUP INT TERM USR1 USR2; do trap "_ms_pass_on $one" "$one"; done
-    { : <&0; } 2>/dev/null || exec </dev/null
+    [ -e /proc/self/fd/0 ] || exec </dev/null
     # Here and not below: -x may set PATH, and that is the application's.
     one=${before[0]:-$1}
     case $one in
@@ -332,7 +332,9 @@ _ms_pass_on() {
 _ms_leave() {
     local code=$?
     if [ -n "$_ms_stage" ] && [ -z "$_ms_done" ]; then
-        error_msg "the $_ms_stage ended mpi-start (exit $code)"
+        if [ "$code" = 0 ]; then warn_msg "the $_ms_stage ended mpi-start (exit 0)"; else
+            error_msg "the $_ms_stage ended mpi-start (exit $code)"
+        fi
         _ms_stage=
     fi
     _ms_clean
