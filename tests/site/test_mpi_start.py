@@ -1,6 +1,7 @@
 """mpi-start with real MPIs, and the tutorial's script in jobs of real batch systems."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -18,7 +19,6 @@ FLOW = [  # as the tutorial prints it
     "[INFO   ]: search for scheduler",
     "[INFO   ]: activate support for {name}",
     "[DEBUG  ]: Dump machinefile:",
-    "[DEBUG  ]:  => n1",
     "[DEBUG  ]: starting with 2 processes.",
     "[INFO   ]: activate support for openmpi",
     "[INFO   ]: call backend MPI implementation",
@@ -122,11 +122,15 @@ def test_the_tutorials_script_runs_unchanged_on_two_nodes(kind, request):
     at = [lines.index("mpi-start " + line.format(name=kind)) for line in FLOW]
     assert at == sorted(at), shown
     started_at = out.index("=[START]===")
-    assert {"n1", "n2"} >= set(out[started_at:].splitlines()[1:3]), shown
+    given = {line.rpartition(" ")[2] for line in lines if re.search(r"\]:  => n\d$", line)}
+    assert len(given) == 2, shown
+    assert given >= set(out[started_at:].splitlines()[1:3]), shown
     assert "\nreal\t0m" in err
     ran = (cluster.home / "a.out").read_text() + (cluster.home / "a.err").read_text()
     lines = ran.splitlines()
-    assert sorted(lines[:2]) == ["n1", "n2"], ran
+    assert set(lines[:2]) == given, ran
     assert "status 0" in lines, ran
-    left = cluster.run("n2", "ls", "/tmp")
-    assert "apart" not in left.stdout
+    left = ["apart" in cluster.run(host, "ls", "/tmp").stdout for host in sorted(given)]
+    assert left.count(True) == 1, (
+        "the job made it on its own host, and the other got it for the run"
+    )
