@@ -11,7 +11,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from gshell.agent import services
+from gshell.agent import mpistart, services
 from gshell.errors import SpawnFailed
 from gshell.net.machine import machine_id
 
@@ -48,6 +48,8 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     env["GSHELL_JOB"] = session.job
     env["GSHELL_RANK"] = str(spec.first + rank)
     env["GSHELL_SIZE"] = str(spec.size)
+    if not spec.pty and not spec.service:
+        mpistart.offer(env, on_path=spec.job is not None)
     cwd = spec.cwd
     workdir = session.workdir
     if workdir is not None:

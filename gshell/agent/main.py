@@ -29,6 +29,7 @@ usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
        python3 agent.pyz --invite @FILE --node I [--restart R]
        python3 agent.pyz pilot --help
        python3 agent.pyz glogin -r -p PORT:IP [-t] [-c] COMMAND...    (i2glogin's remote end)
+       python3 agent.pyz mpi-start [OPTION]... PROGRAM [ARGUMENT]...
   --ticket FILE    the 0600 file that says who this agent is ("-": from stdin)
   --invite INVITE  enrol with a relay's invite (better from a file: --invite @FILE)
   --node I         be node I of the pilot whose invite it is; each node is given out once
@@ -230,6 +231,10 @@ def main(argv: list[str]) -> int:
         from gshell.agent import glogin
 
         return glogin.main(argv[1:])
+    if argv[:1] == ["mpi-start"]:
+        from gshell.agent import mpistart
+
+        return mpistart.main(argv[1:])
     handler = logging.StreamHandler()
     as_json = os.environ.get("GSHELL_LOG_FORMAT") == "json"
     handler.setFormatter(logline.JsonLines() if as_json else logline.TextLines())
@@ -274,7 +279,7 @@ def _level() -> int:
 
 def _keep(settings: Settings) -> int:
     """Become the keeper of an agent that does the work, and hand it the ticket over a pipe."""
-    from gshell.agent import claims, keeper, services
+    from gshell.agent import claims, keeper, mpistart, services
     from gshell.agent.spoolplace import SpoolPlace
     from gshell.agent.workdir import WorkDirs
 
@@ -304,6 +309,8 @@ def _keep(settings: Settings) -> int:
     os.write(writes, text)  # a ticket is smaller than a pipe
     os.close(writes)
     status = keeper.run([*services.again(), *words])
+    for _ in mpistart.leftovers():
+        pass
     if status:  # it may have been killed, and its spool be left
         ranks = SpoolPlace(None, claims.PLACE)
         for place in (SpoolPlace(settings.spool), WorkDirs(settings.spool), ranks):

@@ -29,7 +29,15 @@ def members() -> Iterator[tuple[str, bytes]]:
             for name in sorted(os.listdir(folder)):
                 if name.endswith(".py"):
                     yield f"gshell/{package}/{name}", _read(os.path.join(folder, name))
+    yield from _mpi_start(os.path.join(top, "mpi"))
     yield "__main__.py", _MAIN.encode()
+
+
+def _mpi_start(folder: str) -> Iterator[tuple[str, bytes]]:
+    """It is bash, in a few files: see gshell/agent/mpistart.py."""
+    own = "mpi-start.d"
+    for name in ["mpi-start", *(f"{own}/{one}" for one in sorted(os.listdir(f"{folder}/{own}")))]:
+        yield f"gshell/mpi/{name}", _read(os.path.join(folder, name))
 
 
 def pack(path: str) -> int:

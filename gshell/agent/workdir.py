@@ -87,12 +87,12 @@ def _removing(above: str, name: str) -> Iterator[str]:
     except OSError:
         return
     try:
-        yield from _remove_tree(fd, name)
+        yield from remove_tree(fd, name)
     finally:
         os.close(fd)
 
 
-def _remove_tree(above: int, name: str) -> Iterator[str]:
+def remove_tree(above: int, name: str) -> Iterator[str]:
     """Directories in directories are moved up before they are emptied, so none is ever deep."""
     try:
         top = os.open(name, DIRECTORY, dir_fd=above)
@@ -148,4 +148,4 @@ def _move_up(name: str, above: int, top: int, count: int) -> None:
             return
 
 
-WORK = Kind("work", _WORKDIR, _remove_tree)
+WORK = Kind("work", _WORKDIR, remove_tree)

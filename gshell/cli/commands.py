@@ -310,6 +310,19 @@ GLOGIN = Command(
     "submit` gave the job.",
     common=GLOBAL,
 )
+MPI_START = Command(
+    "mpi-start",
+    "start a parallel program with the MPI that is here",
+    words="[OPTION]... PROGRAM [ARGUMENT]...",
+    opaque=True,
+    examples=(
+        ("gshell mpi-start -t openmpi -np 4 ./cpi", "in a job of any batch system"),
+        ("gshell mpi-start -npnode 1 -pre hooks.sh ./cpi", "one on each host"),
+    ),
+    about="`gshell mpi-start -h` has all options. It needs no relay; it is the command `mpi-start` "
+    "of int.eu.grid, with its variables, hooks and plug-ins.",
+    common=GLOBAL,
+)
 LOGIN = Command(
     "login",
     "enrol with a relay",
@@ -518,8 +531,8 @@ COMMANDS = (
     CANCEL, KILL,
     FORGET, SHARE, SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET,
     AGENT_PILOT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
-    PILOT_CANCEL, RELAY, LOGIN, GLOGIN, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP, DOCTOR, DEMO,
-    HELP_COMMAND, VERSION, SUBMITTER, BG,
+    PILOT_CANCEL, RELAY, LOGIN, GLOGIN, MPI_START, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP,
+    DOCTOR, DEMO, HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip
 GROUPS = {
     "agent": "start, stop, drain and pack agents",

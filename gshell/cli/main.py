@@ -74,6 +74,10 @@ def run(parsed: Parsed) -> int:
         from gshell.glogin.main import main as glogin_main
 
         return glogin_main(parsed.words, standard_descriptors())
+    if name == "mpi-start":
+        from gshell.agent import mpistart
+
+        return mpistart.main(parsed.words)
     if name == "version":
         from gshell import __version__
 

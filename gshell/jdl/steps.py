@@ -24,11 +24,19 @@ MOST_FILES = 1000  # of a sandbox, as the broker takes them
 AD_NAMES = 200  # of a job's ad, as the broker takes it
 AD_TEXT = 1024  # characters of one value in it
 
-# Starts an MPI program where mpi-start is not installed; what only that can do is refused.
+# Starts an MPI program by the node's own mpi-start or the agent's; by mpirun where neither is,
+# and then what only mpi-start can do is refused. The words are made here, where $NAME counts.
 _START = """\
 starter=$1; shift
 if [ "$starter" != mpi-start ]; then exec "$starter" "$@"; fi
-if mpi-start -V >/dev/null 2>&1; then exec mpi-start "$@"; fi
+if [ -f "$I2G_MPI_APPLICATION" ]; then chmod u+x "$I2G_MPI_APPLICATION"; fi
+if ! command -v mpi-start >/dev/null 2>&1; then starter=$I2G_MPI_START; fi
+if [ -n "$starter" ] && "$starter" -V >/dev/null 2>&1; then
+    : "${GSHELL_HOSTS=.:$I2G_MPI_NP}"
+    export GSHELL_HOSTS
+    eval 'set -- "$@" -- "$I2G_MPI_APPLICATION" '"$I2G_MPI_APPLICATION_ARGS"
+    exec "$starter" "$@"
+fi
 if [ -n "$I2G_MPI_PRE_RUN_HOOK$I2G_MPI_POST_RUN_HOOK" ]; then
     echo "gshell: this job has mpi-start's hooks, and there is no mpi-start on $(hostname)" >&2
     exit 126
@@ -43,7 +51,6 @@ if [ "$(id -u)" = 0 ]; then
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
 fi
-if [ -f "$I2G_MPI_APPLICATION" ]; then chmod u+x "$I2G_MPI_APPLICATION"; fi
 eval "set -- $I2G_MPI_APPLICATION_ARGS"
 exec mpirun -np "$I2G_MPI_NP" "$I2G_MPI_APPLICATION" "$@"
 """

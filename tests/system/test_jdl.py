@@ -123,6 +123,20 @@ def test_the_tutorials_mpi_jobs(jobs: Jobs, name: str) -> None:
     assert "by 4 processes" in out
 
 
+@pytest.mark.skipif(not shutil.which("mpicc"), reason="no MPI compiler here (Open MPI's mpicc)")
+def test_an_mpi_jobs_hooks_build_what_it_runs_by_the_agents_mpi_start(jobs: Jobs) -> None:
+    jobs.take("cpi.c")
+    shutil.copy(CHECKOUT / "examples/mpi/hooks.sh", jobs.folder)
+    hook = "I2G_MPI_PRE_RUN_HOOK=hooks.sh"
+    ident = jobs.submit(f"""
+        JobType = "Parallel"; SubJobType = "openmpi"; NodeNumber = 2; Executable = "cpi";
+        InputSandbox = {{"cpi.c", "hooks.sh"}}; StdOutput = "out"; StdError = "err";
+        OutputSandbox = {{"out", "err"}}; Environment = {{"{hook}", "I2G_MPI_START_VERBOSE=1"}};""", "--wait")  # fmt: skip
+    folder = jobs.fetched(ident)
+    assert "by 2 processes" in (folder / "out").read_text(), (folder / "err").read_text()
+    assert "mpi-start [INFO   ]: activate support for gshell" in (folder / "err").read_text()
+
+
 def test_the_tutorials_files_as_printed_are_refused_where_they_are_wrong(jobs: Jobs) -> None:
     before = len(jobs.env.jobs())
     for path in PRINTED:

@@ -1,12 +1,17 @@
 """What is asked of the relay for a description."""
 
+import pathlib
+import re
 import subprocess
 
 import pytest
 
+import gshell
 from gshell.jdl.errors import JdlError
 from gshell.jdl.job import read
 from gshell.jdl.steps import requests
+
+MPI_START = pathlib.Path(gshell.__file__).parent / "mpi/mpi-start"
 
 
 def made(text, files=None, name=""):
@@ -95,6 +100,21 @@ def test_a_parallel_job_without_mpi_start_is_started_by_mpirun(tmp_path):
     code, said = run_mpi(tmp_path, "NodeNumber=4; Arguments=\"-x 'a b' $W\";", W="w w")
     assert (code, said) == (0, "<-np><4><./cpi><-x><a b><w w>")
     assert (tmp_path / "cpi").stat().st_mode & 0o100
+
+
+def test_it_is_started_by_the_agents_mpi_start_with_its_hooks(tmp_path):
+    for tool in ("mkdir", "rm"):
+        (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
+    (tmp_path / "h.sh").write_text("pre_run_hook() { echo hook; }")
+    code, said = run_mpi(
+        tmp_path, "NodeNumber=4; Arguments=\"-x 'a b' $W *\"; Environment=\"I2G_MPI_PRE_RUN_HOOK=h.sh\";",
+        W="w w", I2G_MPI_START=str(MPI_START), PATH=f"{tmp_path / 'bin'}:{tmp_path}",
+    )  # fmt: skip
+    assert code == 0
+    assert re.fullmatch(
+        r"hook\n<-wdir><.*><-x><OMP_NUM_THREADS><-machinefile><.*><-np><4><./cpi><-x><a b><w w><\*>",
+        said,
+    )
 
 
 def test_what_only_mpi_start_can_do_is_not_left_out(tmp_path):
