@@ -99,9 +99,9 @@ class Reader:
             if not _SHARE_AFTER.match(line, match.end()):
                 return Progress(int(match[1]), 100)
         if self._of:
-            match = _COUNT.search(line)
-            if match is not None and int(match[1]) <= self._of:
-                return Progress(int(match[1]), self._of)
+            count = _COUNT.search(line)
+            if count is not None and int(count[1]) <= self._of:
+                return Progress(int(count[1]), self._of)
         return None
 
 
