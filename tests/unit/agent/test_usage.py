@@ -124,7 +124,7 @@ def test_who_comes_to_look_while_others_do_is_told_soon_and_many_of_them_at_once
     reporter.watch(True)
     for _ in range(3):
         reporter.watch(True)
-    assert [timer.delay for timer in calls if timer.call] == [usage.SOON_S]
+    assert [timer.delay for timer in calls] == [usage.REPORT_S, usage.SOON_S]
     calls[-1].call()
     assert len(said) == 2
     assert calls[-1].delay == usage.REPORT_S
