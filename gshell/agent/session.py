@@ -18,6 +18,7 @@ from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.claims import Claims
 from gshell.agent.jobspec import JobPart
+from gshell.agent.meter import Meter
 from gshell.agent.peers import Peers
 from gshell.agent.ranks import Rank, launch
 from gshell.agent.sessionlog import Cursor, Retention, StreamLog
@@ -29,6 +30,7 @@ from gshell.agent.typists import Typists
 from gshell.agent.usage import Step
 from gshell.agent.wrapped import Wrapped
 from gshell.errors import SpawnFailed
+from gshell.model.progress import Progress
 from gshell.model.vt import ModeTracker
 from gshell.net.loop import IN, OUT, Loop, Timer
 from gshell.wire.constants import (
@@ -175,6 +177,7 @@ class Session:
         self._disk: Budget | None = None
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
+        self._meter: Meter | None = None
 
     # -- starting
 
@@ -1087,7 +1090,16 @@ class Session:
             [child.pid for child in children],
             first.foreground() if first is not None else 0,
             first is not None and first.pty,
+            self._progress,
         )
+
+    def _progress(self) -> Progress | None:
+        """How far its first rank says to be. The job's first member speaks for all."""
+        if self.index or not self.ranks:
+            return None
+        if self._meter is None:
+            self._meter = Meter(self.ranks[0].logs.values())
+        return self._meter.look()
 
     def streams(self) -> list[int]:
         """Numbers of all output streams."""

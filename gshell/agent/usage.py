@@ -10,8 +10,12 @@ import os
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
 
+from gshell.model.progress import Progress
+
 REPORT_S = 5.0  # while somebody looks
+SOON_S = 0.05  # another one has come to look: one report for many of them
 PROCESSES = 200  # looked at in one report, 50 us each; the rest is looked at in the next
+_READING = 4  # processes' worth: the end of a step's output, if it has grown
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Numbers of the system calls in which a program waits for input, by machine.
@@ -33,6 +37,8 @@ class Step(NamedTuple):
     foreground: int
     """Who would get a key that is typed; 0: nobody."""
     pty: bool
+    progress: Callable[[], Progress | None] = lambda: None
+    """How far it says to be; reads its output, so asked for only when it is this step's turn."""
 
 
 class Usage:
@@ -61,6 +67,8 @@ class Usage:
             line = {"job": step.job, "index": step.part, "out": step.out, "in": step.taken,
                     "cpu_s": before.get("cpu_s", 0.0), "rss_bytes": before.get("rss_bytes", 0),
                     "waits": before.get("waits", False)}  # fmt: skip
+            if "progress" in before:
+                line["progress"] = before["progress"]
             if left > 0:
                 self._turn += 1
                 seen, cpu_s, rss_bytes = self._tree(step.pids, left)
@@ -68,6 +76,11 @@ class Usage:
                 line["cpu_s"] = round(cpu_s, 2)
                 line["rss_bytes"] = rss_bytes
                 line["waits"] = self._waits(step)
+                line.pop("progress", None)
+                progress = step.progress()
+                left -= _READING if step.out != before.get("out", 0) else 0
+                if progress is not None:
+                    line["progress"] = progress._asdict()
             if line != before:
                 self._said[key] = line
                 news.append(line)
@@ -137,18 +150,24 @@ class Reporter:
         self._say = say
         self._usage = Usage()
         self._timer: Any = None
+        self._soon = False
 
     def watch(self, on: bool) -> None:
         self._usage.forget()
-        if on and self._timer is not None:
+        if on and self._soon:
             return  # the next report says it all again
+        again = self._timer is not None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if on:
+        self._soon = on and again
+        if self._soon:
+            self._timer = self._later(SOON_S, self._report)
+        elif on:
             self._report()
 
     def _report(self) -> None:
+        self._soon = False
         news = self._usage.report(self._steps())
         if news:
             self._say({"m": "usage", "steps": news})

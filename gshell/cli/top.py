@@ -121,7 +121,7 @@ class _List(_Follower):
         self._shown = ""
 
     def heard(self, message: Message, before: Message | None) -> None:
-        if message.get("kind") != "stats":
+        if message.get("kind") != "stats" or any("progress" in s for s in message["steps"]):
             self.changed()
 
     def changed(self) -> None:

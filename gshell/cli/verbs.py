@@ -36,6 +36,7 @@ def color_of(parsed: Parsed) -> bool:
 
 def jobs(parsed: Parsed) -> int:
     """``jobs``, ``ps``."""
+    from gshell.client import glance
     from gshell.client.render import jobs_table, stamp
 
     ids = [_job_id(word) for word in parsed.words]
@@ -44,7 +45,10 @@ def jobs(parsed: Parsed) -> int:
 
     def show() -> str:
         try:
-            found = items_of(_ask(parsed, request), "jobs")
+            if _others(parsed) or parsed["quiet"]:
+                found = items_of(_ask(parsed, request), "jobs")
+            else:
+                found = glance.jobs(launch.ticket_for(parsed, start=False), request)
         except GshellError:
             if launch.ticket_or_none() is None:
                 found = []  # nothing was ever started: that is no error

@@ -69,6 +69,10 @@ class Mirror:
         elif kind == "stats":
             for step in message["steps"]:
                 self._use(step, now)
+                known = self.jobs.get(step["job"])
+                if known is not None and step["index"] == 0:
+                    said = step.get("progress")  # as the relay would have it in the JOB
+                    known["progress"] = {**said, "at": message.get("at", now)} if said else None
         return before
 
     def _use(self, step: Message, now: float) -> None:

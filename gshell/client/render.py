@@ -20,6 +20,7 @@ GAP = 2  # blanks between columns
 NAME_AT_LEAST = 8  # columns that a name is not cut below
 _COLORS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _IDLE_S = 7.0  # use is reported every 5 s: less is no idleness
+_RATE_S = 2.0  # of a shorter past nothing is concluded
 _WAITING = ("NEW", "QUEUED", "HELD", "STAGE_IN")
 
 
@@ -218,6 +219,8 @@ def jobs_table(
         Column("CREATED", 8, lambda job: _since(job, "created_at", now), right=True),
         Column("WATCH", 7, _watch),
     ]
+    if any(job.get("progress") for job in jobs):
+        columns.insert(6, Column("PROGRESS", 4, lambda job: progress_text(job, now), right=True))
     if any(job.get("archived") for job in jobs):
         columns.append(Column("ARCHIVED", 9, _archived, right=True))
     if len(users) > 1:
@@ -241,6 +244,8 @@ def top_table(
         Column("MEMORY", 8, _rss, right=True),
         Column("WATCH", 9, _watch),
     ]
+    if any(job.get("progress") for job in jobs):
+        columns.insert(5, Column("PROGRESS", 4, lambda job: progress_text(job, now), right=True))
     return table(jobs, columns, width, color)
 
 
@@ -368,6 +373,22 @@ def texts_of(item: Mapping[str, Any], key: str) -> list[str]:
 def _elapsed(job: Mapping[str, Any], now: float) -> str:
     started = stamp(job, "started_at")
     return "-" if started is None else duration_text((stamp(job, "ended_at") or now) - started)
+
+
+def progress_text(job: Mapping[str, Any], now: float) -> str:
+    """``20/250, 0:04:12 left``: how far its program says to be, and at this rate how long yet."""
+    said = job.get("progress")
+    if not isinstance(said, dict) or _over(job):
+        return "-"
+    done, of, at = stamp(said, "done"), stamp(said, "of"), stamp(said, "at")
+    if done is None or not of:
+        return "-"
+    text = f"{done:.0f}%" if of == 100 else f"{done:.0f}/{of:.0f}"
+    started = stamp(job, "started_at")
+    if started is None or at is None or not 0 < done < of or at - started < _RATE_S:
+        return text
+    left = (of - done) * (at - started) / done - (now - at)
+    return f"{text}, {duration_text(left)} left" if left >= 0 else text
 
 
 def _since(item: Mapping[str, Any], key: str, now: float) -> str:

@@ -15,6 +15,7 @@ from relay.broker.model import Agent, Job
 from relay.broker.views import agent_view, job_view
 
 _STEPS = 1000  # of one report; the rest comes with the next
+_MOST = 10**12  # steps of a program
 _NUMBERS = ("out", "in", "rss_bytes")
 
 
@@ -26,9 +27,13 @@ def on_watch(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.answer(up.conn, re)
         return
     b.watched.setdefault(up.user, {})[up.conn] = bool(message.get("all"))
-    b.answer(up.conn, re, seq=b.seqs.setdefault(up.user, 0), **_snapshot(b, up))
+    bare = message.get("bare") is True
+    snapshot: Message = {"jobs": [], "agents": []} if bare else _snapshot(b, up)
+    b.answer(up.conn, re, seq=b.seqs.setdefault(up.user, 0), **snapshot)
     b.out.append(Feed(up.conn, up.user, b.seqs[up.user]))
-    _tell_agents(b, up.user, True)  # every time: who comes later knows nothing yet
+    for agent in b.agents_of.get(up.user, {}).values():  # every time: who comes later knows nothing
+        if agent.load or not bare:
+            _tell(b, agent, True)
 
 
 def on_resync(b: Books, conn: Conn) -> None:
@@ -46,18 +51,21 @@ def forget(b: Books, conn: Conn) -> None:
     for user, conns in list(b.watched.items()):
         if conns.pop(conn, None) is not None and not conns:
             del b.watched[user]
-            _tell_agents(b, user, False)
+            for agent in b.agents_of.get(user, {}).values():
+                if agent.watched:
+                    _tell(b, agent, False)
 
 
 def greet(b: Books, agent: Agent) -> None:
     """An agent has come (again) that does not know whether anybody looks."""
+    agent.watched = False
     if agent.user in b.watched:
-        b.tell_agent(agent.id, {"m": "watch", "on": True})
+        _tell(b, agent, True)
 
 
-def _tell_agents(b: Books, user: str, on: bool) -> None:
-    for agent in b.agents_of.get(user, {}).values():
-        b.tell_agent(agent.id, {"m": "watch", "on": on})
+def _tell(b: Books, agent: Agent, on: bool) -> None:
+    agent.watched = on
+    b.tell_agent(agent.id, {"m": "watch", "on": on})
 
 
 def _snapshot(b: Books, up: ConnUp) -> Message:
@@ -102,13 +110,17 @@ def beat(b: Books) -> None:
 
 
 def on_usage(b: Books, agent: Agent, message: Message) -> None:
-    """What an agent's steps have used; passed on, not kept."""
+    """What an agent's steps have used; passed on, and not kept but for how far the job is."""
     steps = message.get("steps")
     news: dict[str, list[Message]] = {}
     for step in steps[:_STEPS] if isinstance(steps, list) else ():
         found = _of_agent(b, agent, step)
         if found is not None and found.user in b.watched:
-            news.setdefault(found.user, []).append(_cleaned(step))
+            line = _cleaned(step)
+            news.setdefault(found.user, []).append(line)
+            if line["index"] == 0:
+                said = line.get("progress")
+                found.progress = {**said, "at": b.now} if said else None
     for user, lines in news.items():
         _emit(b, user, [{"kind": "stats", "at": b.now, "steps": lines}])
 
@@ -132,6 +144,11 @@ def _cleaned(step: Message) -> Message:
     seconds = step.get("cpu_s")
     good = isinstance(seconds, int | float) and 0 <= seconds < 1e12
     out["cpu_s"] = float(seconds) if good else 0.0  # type: ignore[arg-type]
+    progress = step.get("progress")
+    if isinstance(progress, dict):
+        done, of = progress.get("done"), progress.get("of")
+        if type(done) is int and type(of) is int and 0 <= done <= of <= _MOST and of:
+            out["progress"] = {"done": done, "of": of}
     return out
 
 

@@ -125,6 +125,8 @@ class Agent:
     ad: Message = field(default_factory=dict)
     """More facts, for requirements."""
     conn: Conn | None = None
+    watched: bool = False
+    """It was told that somebody looks."""
     draining: bool = False
     stopping: bool = False
     since: float = 0.0
@@ -343,6 +345,8 @@ class Job:
     """A co-allocation gives up what it holds then."""
     no_hold_until: float = 0.0
     """... and holds nothing again before."""
+    progress: Message | None = None
+    """How far its program said to be when somebody looked last: ``done``, ``of``, ``at``."""
     spec: Message | None = None
     """What to start, for a job without a client; forgotten once it has started."""
     error: str | None = None

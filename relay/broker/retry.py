@@ -142,3 +142,4 @@ def later(job: Job) -> None:
     """What was told to start is so no more: nobody gets a token for it."""
     job.attempt += 1
     job.tokens = []
+    job.progress = None

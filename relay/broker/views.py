@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay.broker.events import Message
 from relay.broker.model import Agent, Job
+from relay.broker.states import JobState
 
 
 def job_view(job: Job) -> Message:
@@ -46,6 +47,7 @@ def job_view(job: Job) -> Message:
         "phase": next((m.phase for m in members if m.phase), ""),
         "why": job.note,
         "eta": None,
+        "progress": job.progress if job.state is JobState.ACTIVE else None,
     }
 
 

@@ -25,6 +25,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `bench` and `kit`
@@ -37,9 +38,11 @@ from bench.rows import ROWS, Row
 from bench.table import FAILED, Line, failed, render
 
 
-def main(argv: list[str] | None = None) -> int:
-    options = _options(argv)
-    rows = [row for row in ROWS if not options.only or row.name in options.only]
+def main(
+    argv: list[str] | None = None, rows: Sequence[Row] = ROWS, text: str = __doc__ or ""
+) -> int:
+    options = _options(argv, rows, text)
+    rows = [row for row in rows if not options.only or row.name in options.only]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
     become_subreaper()
     begun = time.monotonic()
@@ -81,24 +84,29 @@ def _measure(row: Row, lab: Lab) -> list[Line]:
     return lines
 
 
-def _options(argv: list[str] | None) -> argparse.Namespace:
-    names = ", ".join(row.name for row in ROWS)
+def _options(argv: list[str] | None, rows: Sequence[Row], text: str) -> argparse.Namespace:
+    known = [row.name for row in rows]
     parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n")[0], epilog=f"rows: {names}"
+        description=text.partition("\n")[0], epilog=f"rows: {', '.join(known)}"
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller transfers")
     parser.add_argument("--json", metavar="FILE", help="also write every figure as JSON")
-    parser.add_argument("--only", metavar="ROW,...", type=_row_names, help="these rows alone")
+    parser.add_argument(
+        "--only", metavar="ROW,...", type=_row_names(known), help="these rows alone"
+    )
     parser.add_argument("--gshell", metavar="COMMAND", help="another gshell than the one installed")
     return parser.parse_args(argv)
 
 
-def _row_names(text: str) -> set[str]:
-    names = set(text.split(","))
-    unknown = names - {row.name for row in ROWS}
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such row: {', '.join(sorted(unknown))}")
-    return names
+def _row_names(known: list[str]) -> Callable[[str], set[str]]:
+    def names_in(text: str) -> set[str]:
+        names = set(text.split(","))
+        unknown = names - set(known)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"no such row: {', '.join(sorted(unknown))}")
+        return names
+
+    return names_in
 
 
 def _machine() -> str:

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.bench
 
 RUN = Path(__file__).with_name("run.py")
 DEADLINE_S = 420  # about 100 s on two idle cores
+MPI = Path(__file__).with_name("mpi.py")
+MPI_DEADLINE_S = 120  # about 25 s on two idle cores
 
 
 @pytest.mark.timeout(DEADLINE_S + 60)
@@ -31,3 +33,20 @@ def test_every_row_gives_a_figure_or_names_the_peer_that_is_missing(tmp_path):
     assert not without, done.stdout
     assert {line["row"] for line in lines} == {row.name for row in ROWS}
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(MPI_DEADLINE_S + 30)
+def test_every_mpi_row_gives_a_figure_or_names_what_is_missing(tmp_path):
+    """All but the hosts in namespaces."""
+    report = tmp_path / "report.json"
+    rows = "mpi-hello,mpi-hello-open,mpi-lines,mpi-stdin,mpi-ranks,mpi-lu"
+    argv = [sys.executable, str(MPI), "--quick", "--only", rows, "--json", str(report)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=MPI_DEADLINE_S)
+    lines = json.loads(report.read_text())["lines"]
+    bad = [
+        line
+        for line in lines
+        if line["verdict"] != "missing" and (line["verdict"] == "FAILED" or not line["ours"])
+    ]
+    assert not bad, done.stdout
+    assert {line["row"] for line in lines} >= {"mpi-hello", "mpi-lines", "mpi-stdin", "mpi-lu"}

@@ -229,3 +229,24 @@ def test_the_doctor_says_that_the_relay_is_gone(seen: Env) -> None:
     bad = [f for f in json.loads(done.stdout)["findings"] if f["level"] == "bad"]
     assert [f["check"] for f in bad] == ["relay"]
     assert "nobody listens" in bad[0]["text"]
+
+
+def test_how_far_a_program_says_to_be_is_seen_wherever_jobs_are_listed(seen: Env) -> None:
+    steps = seen.root / "steps"  # the program goes on when it is told to
+    os.mkfifo(steps)
+    words = "echo ' Iterations:  250'; while read n; do echo \" Time step $n\"; done"
+    done = seen.gshell("run", "--detach", "sh", "-c", f"exec < {steps}; {words}")
+    assert done.returncode == 0, done.stderr
+    with open(steps, "w") as to, following(seen, "jobs", "-w") as lines:
+        until(lambda: b"ACTIVE" in seen.gshell("jobs").stdout.upper())
+        assert b"PROGRESS" not in seen.gshell("jobs").stdout
+        for step in (20, 40):
+            to.write(f"{step}\n")
+            to.flush()
+            until(lambda n=step: f" {n}/250".encode() in seen.gshell("jobs").stdout)  # type: ignore[misc]
+        (job,) = seen.jobs()
+        assert (job["progress"]["done"], job["progress"]["of"]) == (40, 250)
+        assert b" 40/250" in seen.gshell("top", "--once").stdout
+        while b"/250" not in lines.readline():
+            pass
+    until(lambda: seen.jobs()[0]["progress"] is None)

@@ -10,6 +10,7 @@ import pytest
 
 from gshell.agent import usage
 from gshell.agent.usage import Reporter, Step, Usage
+from gshell.model.progress import Progress
 
 
 def step(pids=(), out=0, taken=0, job="1", foreground=0, pty=False):
@@ -104,3 +105,51 @@ def test_reports_are_made_while_somebody_looks():
     assert len(said) == 1  # nothing changed
     reporter.watch(False)
     assert calls[-1].call is None
+
+
+def test_who_comes_to_look_while_others_do_is_told_soon_and_many_of_them_at_once():
+    calls, said = [], []
+
+    class Timer:
+        def __init__(self, delay, call):
+            self.delay, self.call = delay, call
+
+        def cancel(self):
+            self.call = None
+
+    reporter = Reporter(
+        lambda delay, call: calls.append(Timer(delay, call)) or calls[-1],
+        lambda: [step()], said.append,
+    )  # fmt: skip
+    reporter.watch(True)
+    for _ in range(3):
+        reporter.watch(True)
+    assert [timer.delay for timer in calls] == [usage.REPORT_S, usage.SOON_S]
+    calls[-1].call()
+    assert len(said) == 2
+    assert calls[-1].delay == usage.REPORT_S
+
+
+def test_a_program_s_own_word_of_how_far_it_is_goes_along():
+    one = Usage("/nowhere")
+    said = [None, Progress(1, 3), Progress(1, 3), None]
+    reported = [one.report([step()._replace(progress=lambda: said.pop(0))]) for _ in range(4)]
+    assert [[line.get("progress") for line in lines] for lines in reported] == [
+        [None], [{"done": 1, "of": 3}], [], [None],
+    ]  # fmt: skip
+
+
+def test_a_step_whose_turn_it_is_not_is_not_read(monkeypatch):
+    monkeypatch.setattr(usage, "PROCESSES", 1)
+    one = Usage("/nowhere")
+    one._tree = lambda pids, most: (1, 0.0, 0)
+    read = []
+    steps = [
+        step(job=str(n))._replace(progress=lambda n=n: read.append(n) or Progress(n, 9))
+        for n in range(3)
+    ]
+    one.report(steps)
+    assert read == [0]
+    one.report([s._replace(out=1) for s in steps])  # the first one's word is kept meanwhile
+    assert one._said["1", 0]["progress"] == {"done": 1, "of": 9}
+    assert one._said["0", 0]["progress"] == {"done": 0, "of": 9}

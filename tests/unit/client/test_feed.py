@@ -7,7 +7,7 @@ import pytest
 from gshell.cli.top import keys
 from gshell.client import events
 from gshell.client.feed import STALE_S, Mirror
-from gshell.client.render import display_width
+from gshell.client.render import display_width, jobs_table, progress_text
 from gshell.client.topview import View
 
 NOW = 1_800_000_000.0
@@ -236,3 +236,34 @@ def test_typed_bytes_are_keys():
     data = b"j\x1b[A\x1bOB\x1b[5~\x1b[99;9u\xc3\xbc\x1b"
     assert keys(data) == ["j", "up", "down", "pgup", "ü", "esc"]
     assert keys(b"\xff\xfe") == ["\ufffd"] or keys(b"\xff\xfe")
+
+
+def test_how_far_a_job_is_stands_in_both_tables(mirror):
+    assert "PROGRESS" not in View().once(mirror, NOW, 200, "", "")
+    said = {**step(), "progress": {"done": 20, "of": 250}}
+    mirror.apply(event("stats", 6, at=NOW - 10, steps=[said]), NOW)
+    assert mirror.jobs["1"]["progress"] == {"done": 20, "of": 250, "at": NOW - 10}
+    # 20 steps took 40 s, so the other 230 take 460 s, of which 10 s have gone by
+    assert "20/250, 0:07:30 left" in View().once(mirror, NOW, 200, "", "")
+    assert "20/250, 0:07:30 left" in jobs_table(list(mirror.jobs.values()), NOW)
+    mirror.apply(event("stats", 7, at=NOW, steps=[step()]), NOW)
+    assert "PROGRESS" not in jobs_table(list(mirror.jobs.values()), NOW)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({"done": 8, "of": 100, "at": NOW - 50}, "8%"),  # it has just begun: no rate yet
+        ({"done": 100, "of": 100, "at": NOW}, "100%"),
+        ({"done": 0, "of": 7, "at": NOW}, "0/7"),
+        ({"done": 6, "of": 7, "at": NOW - 20}, "6/7"),  # it should have been over by now
+        ({"done": 5, "of": 10, "at": NOW}, "5/10, 0:00:50 left"),
+        ({"done": "x", "of": 7}, "-"),
+        ({"done": 1, "of": 7}, "1/7"),
+        (None, "-"),
+        ("1/2", "-"),
+    ],
+)
+def test_how_long_yet_is_said_when_it_can_be_known(said, wanted):
+    assert progress_text(job(progress=said), NOW) == wanted
+    assert progress_text(job(progress=said, ended_at=NOW), NOW) == "-"

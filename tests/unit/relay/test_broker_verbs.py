@@ -93,7 +93,7 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
         "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "layout", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
         "archived", "archived_bytes", "pool", "site", "lane", "loss", "walltime", "after",
-        "parent", "phase", "outputs", "attempt", "retries", "why", "eta",
+        "parent", "phase", "outputs", "attempt", "retries", "why", "eta", "progress",
     }  # fmt: skip
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {

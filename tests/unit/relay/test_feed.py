@@ -136,6 +136,37 @@ def test_use_is_passed_on_for_steps_that_are_there_and_numbers_that_are(bench):
     mirror.catch_up()
 
 
+def test_how_far_a_job_is_goes_along_and_is_remembered_while_it_runs(bench):
+    agent, job = bench.running(A)
+    mirror = Mirror(bench)
+    good = {"done": 20, "of": 250}
+    for said, wanted in [
+        (good, good), ({"done": 3, "of": 2}, None), ({"done": 0, "of": 0}, None), ("20/250", None),
+        ({"done": True, "of": 2}, None), ({"done": 1.0, "of": 2}, None), ({"of": 2}, None),
+        ({"done": -1, "of": 2}, None), ({"done": 1, "of": 10**15}, None), (good, good),
+    ]:  # fmt: skip
+        bench.say(agent, "usage", steps=[{"job": job, "index": 0, "out": 5, "progress": said}])
+        assert bench.published[-1][2][0]["steps"][0].get("progress") == wanted, said
+        assert (bench.jobs()[job]["progress"] is None) == (wanted is None)
+    assert bench.jobs()[job]["progress"] == {**good, "at": bench.now}
+    bench.ended(agent, job)
+    assert bench.jobs()[job]["progress"] is None
+    mirror.catch_up()
+
+
+def test_who_only_asks_how_far_jobs_are_gets_no_snapshot_and_wakes_who_runs_something(bench):
+    busy, _ = bench.running(A)
+    idle = bench.agent("n2")
+    client = bench.client()
+    answer = bench.request(client, "watch", bare=True)
+    assert (answer["jobs"], answer["agents"]) == ([], [])
+    assert [m["on"] for m in bench.got(busy, "watch")] == [True]
+    assert bench.got(idle, "watch") == []
+    bench.gone(client)
+    assert [m["on"] for m in bench.got(busy, "watch")] == [False]
+    assert bench.got(idle, "watch") == []
+
+
 def test_a_foreign_agent_s_word_about_a_job_counts_nothing(bench):
     _, job = bench.running(A)
     mallory = bench.agent("m1", user="mallory")
