@@ -47,6 +47,8 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     env["GSHELL_JOB"] = session.job
     env["GSHELL_RANK"] = str(spec.first + rank)
     env["GSHELL_SIZE"] = str(spec.size)
+    if spec.service == services.ADOPT:
+        env["GSHELL_MEMBER"] = str(session.index)
     cwd = spec.cwd
     workdir = session.workdir
     if workdir is not None:

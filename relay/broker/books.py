@@ -362,6 +362,10 @@ class Books:
         if not job.state.final and any(m.ended_at is None for m in job.members):
             retry.stop_others(self, job, index)
             self.keep(job)
+            if job.wants.lead and job.members[0].ended_at is not None:
+                from relay.broker import lead
+
+                lead.on_over(self, job)
             return
         if not job.state.final and retry.conclude(self, job):
             return
@@ -377,11 +381,11 @@ class Books:
         """The end, as its members ended."""
         from relay.broker import retry
 
-        clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
+        clean = all(m.code == 0 and not m.signal and not m.error for m in job.deciding)
         if job.canceled:
             self.finish(job, JobState.CANCELED)
         else:
-            why = next((m.error for m in job.members if m.error), None)
+            why = next((m.error for m in job.deciding if m.error), None)
             if why and retry.counts(self, job):
                 why = retry.said(self, job, why)
             self.finish(job, JobState.COMPLETED if clean else JobState.FAILED, why)

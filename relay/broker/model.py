@@ -158,6 +158,11 @@ class Agent:
     """Since when nothing has been placed here."""
 
     @property
+    def guest(self) -> bool:
+        """It is in somebody's allocation beside what runs there, and takes what names it only."""
+        return "adopted" in self.tags and "open" not in self.tags
+
+    @property
     def free(self) -> int:
         return self.slots - self.used
 
@@ -375,6 +380,11 @@ class Job:
     def weightless(self) -> bool:
         """It takes no slot."""
         return bool(self.beside or self.service)
+
+    @property
+    def deciding(self) -> list[Member]:
+        """Those by whose ends the job's end is told."""
+        return self.members[:1] if self.wants.lead else self.members
 
     @property
     def gathers(self) -> bool:
