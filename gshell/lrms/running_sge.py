@@ -97,7 +97,8 @@ def _path(given: str, letter: str, folder: str, one: str, name: str, home: str) 
 
 
 def _accounted(done: Done) -> int | None:
-    """The exit status of its (last) record; a signal's as a shell says it."""
+    """The exit status of its last record, which is the job's own: those of its tasks on the nodes
+    are written before. A signal's is as a shell says it."""
     found = re.findall(r"^exit_status +(\d{1,4})", done.out, re.MULTILINE)
     return int(found[-1]) if found and not done.code else None
 

@@ -362,7 +362,7 @@ class Books:
         if not job.state.final and any(m.ended_at is None for m in job.members):
             retry.stop_others(self, job, index)
             self.keep(job)
-            if job.wants.lead and job.members[0].ended_at is not None:
+            if job.wants.lead and index == 0:
                 from relay.broker import lead
 
                 lead.on_over(self, job)

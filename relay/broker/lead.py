@@ -5,6 +5,7 @@ from __future__ import annotations
 from relay.broker.books import Books
 from relay.broker.model import Agent, Job
 
+WITH_IT = "ended with the first"
 PATIENCE_S = 2.0  # for the last word of who was killed
 
 
@@ -24,7 +25,16 @@ def on_away(b: Books, agent: Agent) -> None:
     for job_id, _ in sorted(agent.here):
         job = b.jobs.get(job_id)
         if job is not None and job.wants.lead and job.members[0].ended_at is not None:
-            on_over(b, job)
+            _over(b, job, everyone=False)
+    _drop(b, agent)
+
+
+def _drop(b: Books, agent: Agent) -> None:
+    """One that is in another's allocation goes with it, and does not come back."""
+    if agent.guest and agent.conn is None and not agent.here and agent.id in b.agents:
+        from relay.broker import reports
+
+        reports.lose_agent(b, agent, WITH_IT)
 
 
 def _over(b: Books, job: Job, everyone: bool) -> None:
@@ -32,4 +42,6 @@ def _over(b: Books, job: Job, everyone: bool) -> None:
         agent = b.agents.get(member.agent_id)
         away = agent is None or agent.conn is None
         if member.ended_at is None and not job.state.final and (everyone or away):
-            b.member_over(job, index, error="ended with the first")
+            b.member_over(job, index, error=WITH_IT)
+            if agent is not None:
+                _drop(b, agent)

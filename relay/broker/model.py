@@ -386,6 +386,10 @@ class Job:
         """Those by whose ends the job's end is told."""
         return self.members[:1] if self.wants.lead else self.members
 
+    def in_vain(self, member: Member) -> bool:
+        """It was lost with what the first of us waited for: that is no loss."""
+        return self.wants.lead and member is not self.members[0] and member.error is not None
+
     @property
     def gathers(self) -> bool:
         """A co-allocation: it keeps the places it finds until all are there."""

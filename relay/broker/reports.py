@@ -158,6 +158,8 @@ def on_away(b: Books, agent: Agent) -> None:
         return
     since = b.now
     lead.on_away(b, agent)
+    if agent.id not in b.agents:
+        return
     if why := partings.over_why(b, agent):
         lose_agent(b, agent, why)
         return

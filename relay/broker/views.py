@@ -8,7 +8,7 @@ from relay.broker.model import Agent, Job
 
 def job_view(job: Job) -> Message:
     members = job.members
-    ran = [m for m in members if m.started_at is not None]
+    ran = [m for m in members if m.started_at is not None and not job.in_vain(m)]
     starts = [m.started_at for m in ran if m.started_at is not None]
     worst = max(
         job.deciding, key=lambda m: (m.code or 0, m.signal or 0)
