@@ -12,7 +12,7 @@ if sys.flags.no_site:  # -I -S: not even our own directory is on the path; last,
 def main() -> int:
     """Run the command line; the process's exit status."""
     argv = sys.argv[1:]
-    if argv and argv[0] in ("run", "sh", "attach", "logs"):
+    if argv and argv[0] in ("run", "mpi", "sh", "attach", "logs"):
         from gshell.client.frontend import through_background
 
         status = through_background(argv)

@@ -173,14 +173,14 @@ class Agent:
         """An opening ahead of use is placed where a slot is free, for whatever comes; else in the
         interactive lane, for a terminal. When things are not so any more the relay looks anew."""
         if not session.warm:
-            return self.busy_slots(session.lane) + spec.tasks <= self._facts.slots
+            return self.busy_slots(session.lane) + spec.slots <= self._facts.slots
         beside = session.lane == "interactive"
         session.lane = "batch" if spec.pty is None else "interactive"
         if beside and spec.pty is None:
             return False
         lanes = ("interactive",) if beside else LANES
         busy = sum(map(self.busy_slots, lanes))
-        return busy + spec.tasks <= self._facts.slots
+        return busy + spec.slots <= self._facts.slots
 
     def _refuse(self, session: Session, code: str) -> None:
         attachment = session.primary

@@ -81,6 +81,8 @@ class Attachment:
         if spec is not None:
             message["pty"] = spec.pty is not None
             message["tasks"] = spec.tasks
+            if spec.mpi is not None:
+                message["starter"] = True
             message["name"] = spec.name
             message["start"] = {str(id): start for id, (start, _) in self._from.items()}
             message["live"] = {str(id): live for id, (_, live) in self._from.items()}
@@ -159,8 +161,9 @@ class Attachment:
                 self._from[stream] = (start, live)
                 self._cursors[stream] = cursor
                 self.peer.add_send(stream, cursor, start + window, start)
-        if self.peer.receiving(stdin_of(0)) is None:
-            self.peer.add_recv(stdin_of(0), INPUT_WINDOW)
+        for rank_number in (0, *session.input_ranks()):
+            if self.peer.receiving(stdin_of(rank_number)) is None:
+                self.peer.add_recv(stdin_of(rank_number), INPUT_WINDOW)
         if not from_start:
             for rank in session.ranks:
                 if rank.modes is not None:

@@ -54,24 +54,34 @@ class Rank:
         self.error: str | None = None
 
 
-def launch(session: Session, rank: Rank, spec: StepSpec) -> Child:
+def launch(
+    session: Session,
+    rank: Rank,
+    spec: StepSpec,
+    more_env: dict[str, str] | None = None,
+    inherit: tuple[int, int] | None = None,
+) -> Child:
     """Start a rank's program.
 
     Raises:
         SpawnFailed: it cannot be.
     """
     env, cwd = environment.of_rank(spec, session, rank.number)
+    env.update(more_env or {})
     first = rank.number == 0 and spec.first == 0
     stdin = "null"
     if first and spec.job is not None and spec.job.stdin:
         stdin = os.path.join(session.workdir or "", spec.job.stdin)
+    elif spec.mpi is not None:
+        if spec.first + rank.number in spec.mpi.input:
+            stdin = "pipe"
     elif first and not spec.announce and session.primary is not None:
         stdin = "pipe"
     argv = environment.argv_of(spec, env)
     if session.workdir is not None and not session.beside and not spec.shell:
         argv = [executable(session.workdir, argv[0]), *argv[1:]]
     pipe_bytes = OUTPUT_PIPE_BYTES if spec.tasks <= FEW_TASKS else MANY_TASKS_PIPE_BYTES
-    return spawn(SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes))
+    return spawn(SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes, inherit))
 
 
 def launch_script(session: Session, spec: StepSpec, words: tuple[str, ...]) -> Child:

@@ -17,6 +17,7 @@ from typing import Any, Callable, Protocol
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.jobspec import JobPart
+from gshell.agent.mpijob import MpiJob
 from gshell.agent.ranks import Rank, launch
 from gshell.agent.sessionlog import Cursor, Retention, StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
@@ -139,6 +140,10 @@ class Session:
         """Its program was started; without, it surely never ran."""
         self.canceled = False
         self._wrapped: Wrapped | None = None
+        self.mpi: MpiJob | None = None
+        """Who starts its ranks, if they are an MPI program's."""
+        self.tell_peer: Callable[[int, dict[str, Any]], None] = _tell_nobody
+        """Says something to another member of its job, by its index."""
         self._early_ends: set[int] = set()  # ranks whose stdin ended before there was a program
         self.spec: StepSpec | None = None
         self.ranks: list[Rank] = []
@@ -172,7 +177,9 @@ class Session:
         self.state = "running"
         self.started_at = time.time()
         self._disk = disk = Budget(spec.quota_bytes, self._owner.disk, self._room_on_disk)
-        for number in range(spec.tasks):
+        if spec.mpi is not None:
+            self.mpi = MpiJob(self, spec, spec.mpi)
+        for number in range(spec.tasks + (self.mpi is not None)):
             rank = Rank(number)
             self.ranks.append(rank)
             streams = (stdout_of(number),) if spec.pty else (stdout_of(number), stderr_of(number))
@@ -196,18 +203,26 @@ class Session:
         """Start the program on all ranks."""
         spec = self.spec
         assert spec is not None
+        self.start_clock()
+        if self.mpi is not None:
+            self.mpi.begin()
+            return
         for rank in self.ranks:
-            self._start_rank(rank, spec)
+            self.start_rank(rank, spec)
+        self.say_started()
+
+    def say_started(self) -> None:
+        """What could be started runs."""
+        spec = self.spec
+        assert spec is not None
         self.launched = any(rank.child is not None for rank in self.ranks)
         if self.launched:
             self._owner.on_started(self)
             if spec.announce and self.primary is not None:
                 self.primary.peer.say({"t": "started"})
-        self.start_clock()
         for rank in self.ranks:
             self._give_early_input(rank)
-        self._check_ended()
-        self._publish()
+        self.finish()
 
     def _spool_maker(self, stream: int) -> Callable[[], Spool]:
         return lambda: self._owner.make_spool(self, stream)
@@ -298,9 +313,10 @@ class Session:
                 self._absent.clear()
             self.resume_reading()
 
-    def _start_rank(self, rank: Rank, spec: StepSpec) -> None:
+    def start_rank(self, rank: Rank, spec: StepSpec, **more: Any) -> None:
+        """``more``: see :func:`gshell.agent.ranks.launch`."""
         try:
-            child = launch(self, rank, spec)
+            child = launch(self, rank, spec, **more)
         except SpawnFailed as error:
             rank.exited = True
             rank.code = error.exit_code
@@ -521,7 +537,8 @@ class Session:
     @property
     def _early(self) -> bool:
         """Is there no program yet?"""
-        return self._wrapped is not None and not self.launched and self.state == "running"
+        later = self._wrapped is not None or self.mpi is not None
+        return later and not self.launched and self.state == "running"
 
     def _give_early_input(self, rank: Rank) -> None:
         if rank.input and rank.child is not None and rank.child.stdin >= 0:
@@ -641,6 +658,8 @@ class Session:
             self._loop.remove(pidfd)
         rank.exited = True
         rank.code, rank.signal, rank.core = status.code, status.signal, status.core_dumped
+        if self.mpi is not None:
+            self.mpi.rank_exited(rank)
         for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
                 pass
@@ -735,10 +754,16 @@ class Session:
                 self._say_exit(rank)
         self.state = "ended"
         self.ended_at = time.time()
-        worst = max(self.ranks, key=lambda rank: rank.code)
+        ranks = self.ranks
+        if self.mpi is not None:
+            self.mpi.close()
+            ranks = [self.mpi.starter, *self.mpi.ranks]  # it knows why, if it ended them
+        worst = max(ranks, key=lambda rank: rank.code)
         self.code, self.signal, self.error = worst.code, worst.signal, worst.error
         if self._wrapped is not None and self.error is None:
             self.error = self._wrapped.files.trouble or None
+        if self.mpi is not None and self.error is None:
+            self.error = self.mpi.why or None
         for timer in (self._timeout, self._killing):
             if timer is not None:
                 timer.cancel()
@@ -754,6 +779,10 @@ class Session:
             OSError: there is no place.
         """
         return self._owner.make_workdir(self)
+
+    @property
+    def loop(self) -> Loop:
+        return self._loop
 
     def clock_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
         return self._loop.later(delay_s, call)
@@ -808,6 +837,8 @@ class Session:
     def signal_all(self, number: int) -> None:
         """To every rank that still runs: the terminal's foreground group for terminal signals."""
         self._owner.before_signal(self)
+        if self.mpi is not None:
+            self.mpi.signalled(number)
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(number)
@@ -818,6 +849,8 @@ class Session:
         self.canceled = True
         if self._wrapped is not None:
             self._wrapped.cancel()
+        if self.mpi is not None:
+            self.mpi.cancel()
         self._owner.before_signal(self)
         for rank in self.ranks:
             if rank.child is not None:
@@ -969,7 +1002,17 @@ class Session:
     @property
     def slots(self) -> int:
         """That it takes while it runs."""
-        return 0 if self.beside or self.service else len(self.ranks)
+        if self.beside or self.service or self.spec is None:
+            return 0
+        return self.spec.slots
+
+    def print_as(self, rank: Rank, text: str) -> None:
+        """Words of ours on a rank's stderr."""
+        log = rank.logs[stderr_of(rank.number)]
+        if not log.closed:
+            rank.times[stderr_of(rank.number)].mark(self._loop.clock(), log.end)
+            log.append(text.encode("utf-8", "surrogateescape"))
+            self._publish()
 
     def pid(self) -> int:
         """Of its first rank that runs; 0: none does."""
@@ -983,6 +1026,13 @@ class Session:
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""
         return self._owner.find(self.beside) if self.beside else None
+
+    def input_ranks(self) -> list[int]:
+        """Those, by their number here, whose stdin is a pipe by the MPI program's spec."""
+        spec = self.spec
+        if spec is None or spec.mpi is None:
+            return []
+        return [n for n in range(spec.tasks) if spec.first + n in spec.mpi.input]
 
     def usage(self) -> Step:
         """What there is to look at while it runs."""
@@ -1002,6 +1052,10 @@ class Session:
     def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
+
+
+def _tell_nobody(index: int, body: dict[str, Any]) -> None:
+    """There is no way to others."""
 
 
 def _kind(notice: str | None) -> str | None:

@@ -55,6 +55,8 @@ class SpawnSpec(NamedTuple):
     pipe_bytes: int = OUTPUT_PIPE_BYTES
     """Room in each output pipe. All pipes of a user together have 64 MiB (pipe-user-pages-soft),
     beyond which new ones, the programs' own too, get 8 KiB: ask for less for many ranks."""
+    inherit: tuple[int, int] | None = None
+    """(a descriptor of ours, its number in the program)."""
 
     def __repr__(self) -> str:
         return f"SpawnSpec({self.argv[0]}, ***)"
@@ -161,7 +163,7 @@ class Child:
         if self.exit is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                self.exit = _exit_of(status)
+                self.exit = exit_of(status)
                 self._close("_held")
         return self.exit
 
@@ -184,7 +186,7 @@ class Child:
             os.close(fd)
 
 
-def _exit_of(status: int) -> Exit:
+def exit_of(status: int) -> Exit:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         return Exit(128 + number, number, os.WCOREDUMP(status))
@@ -220,6 +222,8 @@ def spawn(spec: SpawnSpec) -> Child:
         else:
             actions = _on_pipes(spec, ours, theirs)
             ends = (ours[2] if spec.stdin == "pipe" else -1, ours[0], ours[1], -1)
+        if spec.inherit is not None:  # last: its number may be that of one of the others here
+            actions.append((os.POSIX_SPAWN_DUP2, *spec.inherit))
         if files[0] != _FILES_AT_START[0]:  # raised for ourselves; programs that use select() break
             resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES_AT_START[0], files[1]))
         with core_dumps_as_before():
@@ -256,18 +260,7 @@ def _enter(cwd: str | None) -> None:
 
 def _on_pty(spec: SpawnSpec, ours: list[int]) -> tuple[int, list[tuple[object, ...]]]:
     assert spec.pty is not None
-    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
-    ours.append(master)
-    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    number = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))[0]
-    slave = f"/dev/pts/{number}"
-    fcntl.ioctl(master, termios.TIOCSWINSZ, _winsize(*spec.pty))
-    if _says_utf8(spec.env):
-        modes = termios.tcgetattr(master)
-        modes[0] |= _IUTF8  # so that erase takes a whole character
-        termios.tcsetattr(master, termios.TCSANOW, modes)
-    held = os.open(slave, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    ours.append(held)
+    _, held, slave = open_terminal(spec.pty, spec.env, ours)
     return held, [
         # The first terminal that a session leader opens becomes its controlling one.
         (os.POSIX_SPAWN_OPEN, 0, slave, os.O_RDWR, 0),
@@ -276,18 +269,44 @@ def _on_pty(spec: SpawnSpec, ours: list[int]) -> tuple[int, list[tuple[object, .
     ]
 
 
+def open_terminal(
+    size: tuple[int, int], env: dict[str, str], ours: list[int]
+) -> tuple[int, int, str]:
+    """A new one: (our side, the other side held open, the other side's path). What was opened is
+    appended to ``ours``, whatever happens then."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
+    ours.append(master)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))[0]
+    slave = f"/dev/pts/{number}"
+    fcntl.ioctl(master, termios.TIOCSWINSZ, _winsize(*size))
+    if _says_utf8(env):
+        modes = termios.tcgetattr(master)
+        modes[0] |= _IUTF8  # so that erase takes a whole character
+        termios.tcsetattr(master, termios.TCSANOW, modes)
+    held = os.open(slave, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    ours.append(held)
+    return master, held, slave
+
+
+def output_pipe(pipe_bytes: int) -> tuple[int, int]:
+    """(our end, not blocking; the writer's)"""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read, False)  # ours alone: the two ends are two open files
+    try:
+        fcntl.fcntl(write, _F_SETPIPE_SZ, pipe_bytes)
+    except OSError:  # EPERM: the user's pages are used up; 64 KiB work too
+        pass
+    return read, write
+
+
 def _on_pipes(spec: SpawnSpec, ours: list[int], theirs: list[int]) -> list[tuple[object, ...]]:
     """Appends our ends: stdout, stderr and, if it is a pipe, stdin."""
     actions: list[tuple[object, ...]] = []
     for number in (1, 2):
-        read, write = os.pipe2(os.O_CLOEXEC)
+        read, write = output_pipe(spec.pipe_bytes)
         ours.append(read)
         theirs.append(write)
-        os.set_blocking(read, False)  # ours alone: the two ends are two open files
-        try:
-            fcntl.fcntl(write, _F_SETPIPE_SZ, spec.pipe_bytes)
-        except OSError:  # EPERM: the user's pages are used up; 64 KiB work too
-            pass
         actions.append((os.POSIX_SPAWN_DUP2, write, number))
     if spec.stdin == "pipe":
         read, write = os.pipe2(os.O_CLOEXEC)

@@ -6,6 +6,7 @@ import os
 from typing import Any, NamedTuple
 
 from gshell.agent.jobspec import JobPart
+from gshell.agent.mpispec import MpiPart
 from gshell.agent.services import ADOPT
 from gshell.errors import RemoteProtocolError
 from gshell.wire.constants import MAX_TASKS
@@ -56,6 +57,10 @@ class StepSpec(NamedTuple):
     """The relay's archive may have its output, see `archivable`."""
     job: JobPart | None = None
     """What a batch job has around its program."""
+    mpi: MpiPart | None = None
+    """The MPI program of which these ranks are a part."""
+    slots: int = 1
+    """That its ranks take here."""
 
     @property
     def archivable(self) -> bool:
@@ -95,7 +100,11 @@ class StepSpec(NamedTuple):
             _require(all(isinstance(number, int) for number in (tasks, first, size, quota)))
             _require(on_full in (None, "block", "gap") and 0 <= quota <= MAX_QUOTA_BYTES)
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
+            slots = message.get("slots", tasks)
+            _require(isinstance(slots, int) and 1 <= slots <= tasks)
             _require(pty is None or (len(pty) == 2 and all(_side(side) for side in pty)))
+            mpi = MpiPart.parse(message["mpi"]) if message.get("mpi") else None
+            _require(mpi is None or (mpi.fits(tasks, first, size) and pty is None))
             return cls(
                 argv=argv,
                 shell=bool(message.get("shell")),
@@ -118,6 +127,8 @@ class StepSpec(NamedTuple):
                 service=str(message.get("service") or "")[:32],
                 archive=message.get("archive", True) is not False,
                 job=JobPart.parse(message["job"]) if message.get("job") else None,
+                mpi=mpi,
+                slots=slots,
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None

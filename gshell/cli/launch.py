@@ -71,7 +71,13 @@ def session(parsed: Parsed) -> int:
         )  # fmt: skip
         return run_here(plan, ticket, descriptors)
     plan = plans.make(parsed, here)
-    return run_here(plan, ticket_for(parsed, start=not attaching), descriptors)
+    ticket = ticket_for(parsed, start=not attaching)
+    if plan.wish is not None and not plan.spec["mpi"]["layout"]:
+        from gshell.client.layout import fit
+        from gshell.net.relaylink import ask, items_of
+
+        plan = plan.laid_out(fit(plan.wish, items_of(ask(ticket, {"m": "agents"}), "agents")))
+    return run_here(plan, ticket, descriptors)
 
 
 def _is_link(word: str) -> bool:
@@ -234,11 +240,14 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
 
     parsed = commands.read(argv)
     name = parsed.command.name
-    if name not in ("run", "sh", "attach", "logs") or parsed.options.get("relay"):
+    if name not in ("run", "mpi", "sh", "attach", "logs") or parsed.options.get("relay"):
         return None
     if name in ("attach", "logs") and (not parsed.words or _is_link(parsed.words[0])):
         return None
-    return plans.make(parsed, here)
+    plan = plans.make(parsed, here)
+    if plan.wish is not None and not plan.spec["mpi"]["layout"]:
+        return None  # what there is has to be asked for first
+    return plan
 
 
 def background_main(argv: list[str]) -> int:

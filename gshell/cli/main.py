@@ -61,7 +61,7 @@ def complain(error: GshellError) -> None:
 
 def run(parsed: Parsed) -> int:
     name = parsed.command.name
-    if name in ("run", "sh", "attach", "logs"):
+    if name in ("run", "mpi", "sh", "attach", "logs"):
         from gshell.cli.launch import session
 
         return session(parsed)

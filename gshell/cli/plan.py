@@ -49,8 +49,11 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         pty = True
     if options.get("no_pty") or options.get("detach"):
         pty = False
-    tasks = options.get("tasks") or 1
-    agents = options.get("agents") or 1
+    wish = _wish(options) if name == "mpi" else None
+    if wish is not None:
+        pty = False
+    tasks = (options.get("tasks") or 1) if wish is None else 1
+    agents = (options.get("agents") or 1) if wish is None else 1
     if pty and tasks * agents > 1:
         if options.get("pty"):
             raise UsageError("a terminal has one task", hint="leave out -t, or -n and -N")
@@ -95,7 +98,9 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         extra["XAUTHORITY"] = display.file
         if not shell:
             spec["argv"] = ["/bin/sh", "-c", WAIT_FOR_DISPLAY, words[0], *words]
-    return Plan(
+    if wish is not None:
+        spec["mpi"] = _mpi(options, here)
+    plan = Plan(
         verb="run",
         forwards=forwards_of(parsed, here),
         display=display,
@@ -107,12 +112,68 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         pool=options.get("pool") or "",
         wants=_wants(options),
         label=bool(options.get("label")),
+        fold=bool(options.get("fold")),
+        rank=options.get("rank") or "" if not shell else "",
+        wish=wish,
         detach=bool(options.get("detach")),
         timeout_s=options.get("timeout"),
         escape=escape(parsed),
         quiet=quiet,
         inside_ssh=inside_ssh,
     )
+    if wish is not None:
+        from gshell.client.layout import at_first
+
+        layout = at_first(wish)
+        _check_ranks(options, wish.ranks)
+        return plan if layout is None else plan.laid_out(layout)
+    _check_ranks(options, tasks * agents)
+    return plan
+
+
+def _wish(options: dict[str, Any]) -> Any:
+    from gshell.client.layout import Wish
+
+    return Wish(
+        ranks=options.get("tasks"),
+        agents=options.get("agents"),
+        oversubscribe=bool(options.get("oversubscribe")),
+        agent=options.get("agent") or "",
+    )
+
+
+def _mpi(options: dict[str, Any], here: Surroundings) -> dict[str, Any]:
+    """MPI.md's words for what was asked, yet without a layout."""
+    stdin = options.get("input")
+    mpi: dict[str, Any] = {
+        "layout": [],
+        "flavour": options.get("flavour") or "auto",
+        "input": "0" if stdin is None else stdin,
+        "pty": options.get("pty") or "",
+        "options": list(options.get("option") or ()),
+    }
+    if options.get("detach"):
+        mpi["input"] = ""
+    for hook in ("pre", "post"):
+        if options.get(hook):
+            mpi[hook] = _directory(options[hook], here.cwd)
+    return mpi
+
+
+def _check_ranks(options: dict[str, Any], size: int | None) -> None:
+    """
+    Raises:
+        UsageError: ranks are named that there are not going to be.
+    """
+    for name, flag in (("rank", "--rank"), ("input", "-i"), ("pty", "--pty")):
+        text = options.get(name)
+        if size is None or not isinstance(text, str) or not text:
+            continue
+        from gshell.model.rankset import RankSet
+
+        if RankSet.parse(text).beyond(size):
+            last = f"0 to {size - 1}" if size > 1 else "0 only"
+            raise UsageError(f"{flag} {text}: there are {size} ranks, {last}")
 
 
 MOST_WANTED = 3000  # characters: a preamble has 4 KiB
@@ -164,7 +225,9 @@ def _attachment(
         quiet=quiet,
         inside_ssh=inside_ssh,
         grep=_pattern(parsed["grep"], bool(parsed["ignore_case"])) if logs else None,
-        rank=parsed["rank"] if logs else None,
+        rank=parsed["rank"] or "",
+        label=bool(parsed["label"]),
+        fold=bool(parsed["fold"]),
         forwards=None if logs else forwards_of(parsed, here),
         display=None if logs else display_of(parsed, here, known_before=False),
     )

@@ -299,6 +299,7 @@ class Front:
             plan.verb == "run"
             and plan.agents == 1
             and plan.tasks == 1
+            and plan.wish is None
             and not plan.agent
             and not plan.pool
             and not plan.wants

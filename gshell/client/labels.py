@@ -17,7 +17,7 @@ class LineLabels:
         """Whole lines of ``data``, labelled; the rest waits for its end."""
         key = (rank, err)
         whole, newline, rest = (self._begun.pop(key, b"") + data).rpartition(b"\n")
-        label = b"%d: " % rank
+        label = _label(rank)
         text = label + whole.replace(b"\n", b"\n" + label) + b"\n" if newline else b""
         if len(rest) > LONGEST_BYTES:
             return text + label + rest + b"\n"
@@ -28,4 +28,9 @@ class LineLabels:
     def flush(self) -> list[tuple[bool, bytes]]:
         """(is stderr, labelled) of all unfinished lines: nothing more will come."""
         begun, self._begun = self._begun, {}
-        return [(err, b"%d: %s\n" % (rank, rest)) for (rank, err), rest in begun.items()]
+        return [(err, _label(rank) + rest + b"\n") for (rank, err), rest in begun.items()]
+
+
+def _label(rank: int) -> bytes:
+    """-1 is who starts the ranks."""
+    return b"%d: " % rank if rank >= 0 else b"mpi: "

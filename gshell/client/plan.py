@@ -61,12 +61,25 @@ class Plan(Record):
     inside_ssh: bool = False
     grep: Any = None
     """A compiled regex of bytes: of ``logs``, only lines that match."""
-    rank: int | None = None
-    """Of ``logs``: of this one only."""
+    rank: str = ""
+    """Of these ranks only (a `gshell.model.rankset.RankSet`); empty: of all."""
+    fold: bool = False
+    """Lines that ranks have in common are shown once."""
+    wish: Any = None
+    """Of an MPI program: a `gshell.client.layout.Wish`; its layout is in ``spec``."""
+    slots: Any = None
+    """That its ranks take at each agent, if not one each."""
     forwards: Any = None
     """Port forwardings beside it: a list of `gshell.client.forwardspec.Forward`."""
     display: Any = None
     """The user's X display, for -X: a `gshell.client.forwardspec.Display`."""
+
+    def laid_out(self, layout: Any) -> Plan:
+        """Its ranks go where a `gshell.client.layout.Layout` says."""
+        mpi = {**self.spec["mpi"], "layout": list(layout.ranks)}
+        return self._replace(
+            spec={**self.spec, "mpi": mpi}, agents=len(layout.ranks), slots=layout.slots
+        )
 
     def __repr__(self) -> str:
         return f"Plan({self.verb}, {self.job or 'new'}, ***)"

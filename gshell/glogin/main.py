@@ -11,6 +11,7 @@ from gshell import sitepath
 from gshell.agent import glogin
 from gshell.agent.glogin import NO_KEY, read_key
 from gshell.agent.gloginwords import USAGE, Place, Words, parse
+from gshell.client.asking import Asking
 from gshell.client.direct import drive
 from gshell.client.escape import escape_char
 from gshell.client.plan import Plan
@@ -23,6 +24,7 @@ from gshell.net import address
 from gshell.net.handshake import key_of
 from gshell.net.loop import Loop
 from gshell.net.tls import lone_server_context
+from gshell.wire import peer as wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,8 +185,17 @@ def _plan(pty: bool, quiet: bool) -> Plan:
     return Plan(verb="run", spec=spec, pty=pty, escape=escape_char("~"), quiet=quiet)
 
 
+class NoAsking(Asking):
+    """There is no relay here."""
+
+    def _with_relay(self) -> Any:
+        raise GshellError("there is no relay here")
+
+
 class Session(Runner):
     """A Runner on a line: there is no job to come back to, and the end has the tutorial's words."""
+
+    asks = NoAsking
 
     def __init__(
         self,
@@ -198,27 +209,25 @@ class Session(Runner):
         self._mute = plan.quiet
         super().__init__(NoRelay(line.loop), plan, descriptors, port, on_done, line)
 
-    def _output(self, seat: Any, stream: int, offset: int, data: bytes) -> None:
-        self._ended_with = data[-1:] or self._ended_with
-        super()._output(seat, stream, offset, data)
+    def on_event(self, talk: Any, event: wire.Event) -> None:
+        if isinstance(event, wire.StreamData):
+            self._ended_with = event.data[-1:] or self._ended_with
+        super().on_event(talk, event)
 
     def _end(self, code: int) -> None:
-        self._leave_terminal()
-        self._was_raw = False  # the terminal is this very process's: it is as it was
-        if self._ended_with != b"\n" and self._err_is_tty and self._out_is_tty:
-            self._out.write(b"\n", None, 0, 0)
-            self._out.sink.flush_blocking(2.0)
+        self.screen.leave()
+        self.screen.was_raw = False  # the terminal is this very process's: it is as it was
+        if self._ended_with != b"\n" and self.screen.err_is_tty and self.screen.out_is_tty:
+            self.screen.out.write(b"\n", None, 0, 0)
+            self.screen.out.sink.flush_blocking(2.0)
         if not self._mute:
-            self._say(CLOSED)
+            self.screen.say(CLOSED)
         self._finish(code)
 
     def detach(self) -> None:
         """Leaving hangs up: nobody can come back to what runs there."""
-        for seat in self._seats:
+        for seat in self.seats:
             seat.talk.close("detach")
-        self._leave_terminal()
-        self._say("[left; the command is hung up]")
+        self.screen.leave()
+        self.screen.say("[left; the command is hung up]")
         self._finish(0)
-
-    def _with_relay(self) -> Any:
-        raise GshellError("there is no relay here")

@@ -129,12 +129,15 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
     ask, user, body = event.ask, event.user, event.body
     tasks, size, index = body.get("tasks", 1), body.get("size", 1), body.get("index", 0)
     pin, group, warm = body.get("agent") or "", body.get("group") or "", bool(body.get("warm"))
-    pool = body.get("pool") or ""
+    pool, ranks = body.get("pool") or "", body.get("ranks", 0)
     beside, service = body.get("beside") or "", body.get("service") or ""
-    numbers = all(isinstance(n, int) and not isinstance(n, bool) for n in (tasks, size, index))
+    numbers = all(
+        isinstance(n, int) and not isinstance(n, bool) for n in (tasks, size, index, ranks)
+    )
     if (
         not numbers
         or not (1 <= tasks <= 1 << 20 and 1 <= size <= b.settings.group_size and 0 <= index < size)
+        or not 0 <= ranks <= 1 << 20
         or not (isinstance(pin, str) and isinstance(group, str) and len(group) <= _ATT_CHARS)
         or not isinstance(pool, str)
         or (size > 1 and (not group or warm))
@@ -196,6 +199,7 @@ def _new_opening(b: Books, event: Asked, att: str) -> tuple[Job, int] | None:
             return None
     member = job.members[index]
     member.att, member.tasks, member.pin, member.cred = att, tasks, pin, event.credential
+    member.ranks = ranks
     b.add_att(job, Attachment(att, user, job.id, index, credential=event.credential))
     if job.complete:
         job.go(JobState.QUEUED)

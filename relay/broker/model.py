@@ -239,6 +239,9 @@ class Member:
     """A job's part on one agent."""
 
     tasks: int = 1
+    """Slots that it takes."""
+    ranks: int = 0
+    """That it has there; 0: one for each slot."""
     att: str = ""
     """Of the opening that starts it; empty for a job without a client."""
     cred: str = ""
@@ -279,8 +282,8 @@ class Member:
         return {name: value for name, value in values if value is not None and value != ""}
 
 
-_MEMBER = ("tasks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at", "code",
-           "signal", "error", "lane", "archive", "archived", "unarchived", "staged",
+_MEMBER = ("tasks", "ranks", "att", "cred", "pin", "agent_id", "host", "started_at", "ended_at",
+           "code", "signal", "error", "lane", "archive", "archived", "unarchived", "staged",
            "output")  # fmt: skip
 _facts = attrgetter(*_MEMBER)
 

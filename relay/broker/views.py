@@ -22,6 +22,7 @@ def job_view(job: Job) -> Message:
         "hosts": [m.host for m in members if m.host],
         "size": job.size,
         "tasks": sum(m.tasks for m in members),
+        "layout": [m.ranks or m.tasks for m in members],
         "pty": job.pty,
         "argv0": job.argv0,
         "pool": job.pool,
@@ -53,8 +54,8 @@ def job_view(job: Job) -> Message:
 def shared_job_view(job: Job) -> Message:
     """The same fields for somebody it is shared with: what it is called, whose, since when."""
     whole = job_view(job)
-    kept = ("id", "name", "user", "state", "size", "tasks", "pty", "created_at", "started_at",
-            "ended_at")  # fmt: skip
+    kept = ("id", "name", "user", "state", "size", "tasks", "layout", "pty", "created_at",
+            "started_at", "ended_at")  # fmt: skip
     blank = {"agents": [], "hosts": [], "argv0": "", "pool": "", "watchers": 0, "attached": 0,
              "site": "", "lane": "", "walltime": 0, "after": [], "parent": "", "attempt": 1,
              "retries": 0, "phase": "", "why": ""}  # fmt: skip

@@ -491,7 +491,7 @@ def client_of_agent(data: bytes) -> None:
     dialler = _dialler()
     dialler.loop = Loop()
     runner = Runner(dialler, plan, (-1, _null, _null), _Port(), lambda code: None)  # type: ignore[arg-type]
-    talk = runner._seats[0].talk
+    talk = runner.seats[0].talk
     link = _Link()
     talk._link = link  # type: ignore[assignment]
     talk.peer.link_up({"secret": "", "op": "open"})
@@ -515,7 +515,7 @@ def client_of_agent(data: bytes) -> None:
             talk.link_data(link, [frame])  # type: ignore[arg-type]
     except RemoteProtocolError:
         pass
-    for seat in runner._seats:
+    for seat in runner.seats:
         assert all(0 <= rank < max(1, seat.tasks) <= 4096 for rank in seat.exits)
         assert all(0 <= exit_["code"] <= 255 for exit_ in seat.exits.values())
     runner.abandon()

@@ -60,7 +60,7 @@ class Viewer:
             follow=True, quiet=quiet,
         )  # fmt: skip
         self.runner = Runner(dialler, plan, (stdin, out, err), Port(), lambda code: None)
-        self.talk = self.runner._seats[0].talk
+        self.talk = self.runner.seats[0].talk
 
     def greet(self, pty: bool, start: int, live: int) -> None:
         welcome = {
@@ -89,7 +89,7 @@ class Viewer:
 
     def shown(self) -> tuple[bytes, bytes]:
         """On stdout and stderr; on a terminal they are one."""
-        self.loop.run_until(lambda: not (self.runner._out.pending or self.runner._err.pending), 5)
+        self.loop.run_until(lambda: not (self.runner.screen.pending), 5)
         return _read(self._out), b"" if self._err == self._out else _read(self._err)
 
     def consumed(self) -> bool:

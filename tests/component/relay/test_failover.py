@@ -175,14 +175,14 @@ def test_a_wall_clock_that_jumps_does_not_make_an_agents_spares_too_old(relay, m
 
 def test_a_client_with_a_wrong_clock_goes_by_the_relays(relay, monkeypatch):
     from gshell.client import conversation
-    from gshell.client.run import Runner
+    from gshell.client.asking import Asking
 
     relay.agent()
     real = time.time
     monkeypatch.setattr(conversation, "time", type("T", (), {"time": lambda: real() + 7200.0}))
     ticket = relay.ticket()
-    runner = object.__new__(Runner)
-    runner._dialler = Dialler(relay.loop, ticket)
+    asking = object.__new__(Asking)
+    asking._dialler = Dialler(relay.loop, ticket)
     refused = []
 
     class Refused(Owner):
@@ -190,20 +190,20 @@ def test_a_client_with_a_wrong_clock_goes_by_the_relays(relay, monkeypatch):
             refused.append(code)
 
     request = {"op": "open", "tasks": 1}
-    talk = Conversation(runner._dialler, Refused(ticket), request, {})
+    talk = Conversation(asking._dialler, Refused(ticket), request, {})
     talk.dial()
     until(lambda: refused == ["time"], relay.loop)
-    runner._relay = RelayLink(relay.loop, ticket, refused.append)
-    runner._relay.open()
-    until(lambda: runner._relay.welcome is not None, relay.loop)
-    monkeypatch.setattr("gshell.client.run.time.time", lambda: real() + 7200.0)
-    assert runner._set_clock()
-    assert not runner._set_clock(), "a second time it is no news"
-    monkeypatch.setattr("gshell.client.run.time.time", real)
+    asking._relay = RelayLink(relay.loop, ticket, refused.append)
+    asking._relay.open()
+    until(lambda: asking._relay.welcome is not None, relay.loop)
+    monkeypatch.setattr("gshell.client.asking.time.time", lambda: real() + 7200.0)
+    assert asking.set_clock()
+    assert not asking.set_clock(), "a second time it is no news"
+    monkeypatch.setattr("gshell.client.asking.time.time", real)
     talk.dial()
     until(lambda: relay.door.meeting.visits, relay.loop)
     talk.close()
-    runner._relay.close()
+    asking._relay.close()
 
 
 def test_a_relay_whose_clock_is_set_is_followed(relay, monkeypatch):

@@ -1,0 +1,224 @@
+"""A session's MPI part: members say they are here, the head plans, each starts its ranks its way.
+
+Knows no sockets; how ranks are started and served is a `Way`'s. See gshell/mpi/MPI.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal as signals
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gshell.agent.mpipmi import PmiWay
+
+if TYPE_CHECKING:
+    from gshell.agent.mpispec import MpiPart
+    from gshell.agent.ranks import Rank
+    from gshell.agent.session import Session
+    from gshell.agent.spec import StepSpec
+    from gshell.net.loop import Timer
+
+HEAD = 0  # the member that plans, and where barriers meet
+KILL_AFTER_S = 2.0  # a rank that ignores TERM when another one has died
+CANNOT = 125
+MAX_WHY = 400  # characters of another member's words
+OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
+
+log = logging.getLogger("gshell.agent")
+
+
+class Way(Protocol):
+    """How this member's ranks are started and served until they end."""
+
+    def start(self) -> None:
+        """Start them; ``MpiJob.started()`` when they run, ``MpiJob.abort(..)`` if they cannot."""
+
+    def on_peer(self, index: int, body: dict[str, Any]) -> None:
+        """A body that is not the job's own (here, plan, abort)."""
+
+    def rank_exited(self, rank: Rank) -> bool:
+        """Hear what it said last; may it end like this, before others do?"""
+
+    def close(self) -> None:
+        """All ranks here have ended."""
+
+
+class MpiJob:
+    """Invariant: ranks are started after the head's plan, once; the starter ends after them."""
+
+    def __init__(self, session: Session, spec: StepSpec, part: MpiPart) -> None:
+        self.session = session
+        self.spec = spec
+        self.part = part
+        self.index = session.index
+        self.host = os.uname().nodename
+        self.hosts: list[str] = []
+        """Of all members, once planned."""
+        self.way: Way | None = None
+        self._here: dict[int, str] = {}  # at the head: index -> host, of those who are here
+        self._running = False
+        self.why = ""
+        """What it was ended for, before its ranks were done."""
+        self._code: int | None = None  # it is ended, with this status
+        self._signalled: set[int] = set()  # signals that its user sent
+        self._killing: Timer | None = None
+
+    @property
+    def starter(self) -> Rank:
+        return self.session.ranks[self.spec.tasks]
+
+    @property
+    def ranks(self) -> list[Rank]:
+        """Without the starter."""
+        return self.session.ranks[: self.spec.tasks]
+
+    # -- from here to the start
+
+    def begin(self) -> None:
+        layout, index = self.part.layout, self.index
+        fits = len(layout) == self.session.size and layout[index] == self.spec.tasks
+        if not fits or self.part.first(index) != self.spec.first:
+            self.session.fail(CANNOT, "the layout of the MPI job is not that of its members", None)
+            return
+        self.tell(HEAD, {"t": "here", "host": self.host, "tasks": self.spec.tasks})
+
+    def tell(self, index: int, body: dict[str, Any]) -> None:
+        """Say this to a member, which may be this one."""
+        if index == self.index:
+            self.on_peer(index, body)
+        else:
+            self.session.tell_peer(index, body)
+
+    def tell_others(self, body: dict[str, Any]) -> None:
+        for index in range(len(self.part.layout)):
+            if index != self.index:
+                self.tell(index, body)
+
+    def on_peer(self, index: int, body: dict[str, Any]) -> None:
+        """What a member says, in order and once; what makes no sense is left alone."""
+        if self.session.state != "running":
+            return
+        kind = body.get("t")
+        if kind == "here":
+            self._on_here(index, body)
+        elif kind == "plan" and index == HEAD:
+            self._on_plan(body)
+        elif kind == "abort":
+            self._on_abort(body)
+        elif self.way is not None:
+            self.way.on_peer(index, body)
+
+    def _on_here(self, index: int, body: dict[str, Any]) -> None:
+        if self.index != HEAD or self.hosts or not 0 <= index < len(self.part.layout):
+            return
+        self._here[index] = str(body.get("host") or f"member {index}")[:255]
+        if len(self._here) == len(self.part.layout):
+            hosts = [self._here[each] for each in range(len(self.part.layout))]
+            plan = self._plan(hosts)
+            self.tell_others(plan)
+            self._on_plan(plan)
+
+    def _plan(self, hosts: list[str]) -> dict[str, Any]:
+        return {"t": "plan", "way": "pmi", "flavour": self.part.flavour, "hosts": hosts}
+
+    def _on_plan(self, plan: dict[str, Any]) -> None:
+        hosts = plan.get("hosts")
+        if self.way is not None or self._code is not None or not isinstance(hosts, list):
+            return
+        if plan.get("error"):
+            self.session.fail(CANNOT, str(plan["error"]), None)
+            return
+        self.hosts = [str(host) for host in hosts]
+        self.way = PmiWay(self)
+        self.way.start()
+
+    def started(self) -> None:
+        """The ranks run."""
+        self._running = True
+        self.session.say_started()
+
+    # -- ends
+
+    def rank_exited(self, rank: Rank) -> None:
+        """Reaped; its output may still come."""
+        if rank is self.starter or self.way is None:
+            return
+        proper = self.way.rank_exited(rank)
+        if self._code is not None:
+            rank.code = self._code if rank.signal in OURS else min(rank.code, self._code)
+        elif not proper and not self.session.canceled and rank.signal not in self._signalled:
+            self._died(rank)
+        self._check_over()
+
+    def _died(self, rank: Rank) -> None:
+        number = self.spec.first + rank.number
+        why = f"rank {number} on {self.host} {how(rank)}"
+        self.abort(number, rank.code or 1, why, rank.signal)
+
+    def abort(self, rank: int, code: int, why: str, signal: int | None = None) -> None:
+        """A rank of ours ends the job: say so here, end the others everywhere."""
+        if self._code is None and self.session.state == "running":
+            log.info("job %s: %s", self.session.job, why)
+            self.say(why)
+            body = {"t": "abort", "rank": rank, "code": code, "signal": signal, "why": why}
+            self.tell_others(body)
+            self._on_abort(body)
+
+    def _on_abort(self, body: dict[str, Any]) -> None:
+        code, signal = body.get("code"), body.get("signal")
+        self.why = self.why or str(body.get("why", ""))[:MAX_WHY]
+        self.starter.signal = signal if isinstance(signal, int) and 0 < signal < 128 else None
+        self._end(code if isinstance(code, int) and 0 < code < 256 else 1)
+
+    def say(self, words: str) -> None:
+        """The starter's, on its stderr."""
+        self.session.print_as(self.starter, words + "\n")
+
+    def _end(self, code: int) -> None:
+        if self._code is not None:
+            return
+        self._code = code
+        self.starter.code = code
+        for rank in self.ranks:
+            if rank.child is None and not rank.exited:
+                rank.exited = True  # it was never started
+                rank.code = code
+            elif rank.child is not None and not rank.exited:
+                rank.child.signal(signals.SIGTERM)
+                rank.child.signal(signals.SIGCONT)
+        self._killing = self.session.clock_later(KILL_AFTER_S, self._kill)
+        self._check_over()
+        self.session.finish()
+
+    def _kill(self) -> None:
+        for rank in self.ranks:
+            if rank.child is not None:
+                rank.child.signal(signals.SIGKILL)
+
+    def _check_over(self) -> None:
+        if all(rank.exited for rank in self.ranks):
+            self.starter.exited = True
+
+    def signalled(self, number: int) -> None:
+        """Its user sends this to all ranks: those that end by it have not died."""
+        self._signalled.add(number)
+
+    def cancel(self) -> None:
+        if not self._running:
+            self.session.fail(128 + signals.SIGTERM, "canceled", signals.SIGTERM)
+
+    def close(self) -> None:
+        """All has ended."""
+        if self._killing is not None:
+            self._killing.cancel()
+        if self.way is not None:
+            self.way.close()
+
+
+def how(rank: Rank) -> str:
+    """How it ended, after "rank 3 on n7"."""
+    if rank.signal is None:
+        return f"exited with status {rank.code} before MPI_Finalize"
+    words = signals.strsignal(rank.signal) or "?"
+    return f"was ended by signal {rank.signal} ({words})"

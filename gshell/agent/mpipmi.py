@@ -1,0 +1,178 @@
+"""MPICH's family: the agent is the process manager of its ranks, by PMI-1 over a socket for each.
+
+`gshell.mpi.pmi` knows what is said; here are the sockets, and barriers, which meet at the head.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from typing import TYPE_CHECKING, Any
+
+from gshell.mpi import pmi
+from gshell.net.loop import IN, OUT
+
+if TYPE_CHECKING:
+    from gshell.agent.mpijob import MpiJob
+    from gshell.agent.ranks import Rank
+
+READ_BYTES = 1 << 16
+HEAD = 0
+
+
+class _Line:
+    """Our end of a rank's socket, and what it has not taken yet."""
+
+    __slots__ = ("rest", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.rest = b""
+
+
+class PmiWay:
+    """Invariant: while a rank does not take our answers, nothing more of it is read."""
+
+    def __init__(self, job: MpiJob) -> None:
+        self._job = job
+        self._loop = job.session.loop
+        name = f"kvs_{job.session.job}_{job.session.attempt}"
+        self._server = pmi.Server(name, job.part.layout, job.index)
+        self._lines: dict[int, _Line] = {}  # by the rank's number here
+        self._inside: dict[int, dict[str, str]] = {}  # at the head: who waits in the barrier, puts
+
+    # -- starting
+
+    def start(self) -> None:
+        job = self._job
+        tasks = job.spec.tasks
+        for rank in job.ranks:
+            ours, theirs = socket.socketpair()
+            number = 3 if theirs.fileno() != 3 else 4
+            env = pmi.environment(
+                job.spec.first + rank.number, job.spec.size, rank.number, tasks, job.host
+            )
+            env["PMI_FD"] = str(number)
+            with theirs:
+                job.session.start_rank(
+                    rank, job.spec, more_env=env, inherit=(theirs.fileno(), number)
+                )
+            if rank.child is None:
+                ours.close()
+                self._failed(rank)
+                return
+            ours.setblocking(False)
+            self._lines[rank.number] = _Line(ours)
+            self._loop.add(ours.fileno(), IN, functools.partial(self._on_ready, rank.number))
+        job.started()
+
+    def _failed(self, rank: Rank) -> None:
+        job = self._job
+        number = job.spec.first + rank.number
+        job.abort(number, rank.code, f"rank {number} on {job.host} could not be started")
+
+    # -- the ranks' sockets
+
+    def _on_ready(self, rank: int, mask: int) -> None:
+        line = self._lines.get(rank)
+        if line is None:
+            return
+        if line.rest:
+            self._flush(line)
+        else:
+            self._read(rank, line)
+
+    def _read(self, rank: int, line: _Line) -> bool:
+        """Returns whether there may be more."""
+        try:
+            data = line.sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._close(rank)
+            return False
+        self._perform(self._server.receive(rank, data))
+        return rank in self._lines
+
+    def _perform(self, actions: list[pmi.Action]) -> None:
+        job = self._job
+        for action in actions:
+            if isinstance(action, pmi.Answer):
+                self._send(action.rank, action.data)
+            elif isinstance(action, pmi.Entered):
+                job.tell(HEAD, {"t": "in", "puts": action.puts})
+            elif isinstance(action, pmi.Aborted):
+                number = job.spec.first + action.rank
+                why = f"rank {number} on {job.host} called MPI_Abort with code {action.code}"
+                job.abort(number, action.code, why)
+            elif isinstance(action, pmi.Refused):
+                number = job.spec.first + action.rank
+                job.say(f"rank {number} on {job.host} wants to start more ranks: gshell starts none"
+                        " beyond those it was asked for")  # fmt: skip
+            else:
+                number = job.spec.first + action.rank
+                job.say(f"rank {number} on {job.host} does not speak PMI-1: {action.why}")
+                self._close(action.rank)
+
+    def _send(self, rank: int, data: bytes) -> None:
+        line = self._lines.get(rank)
+        if line is not None:
+            waits = bool(line.rest)
+            line.rest += data
+            if not waits:
+                self._flush(line)
+
+    def _flush(self, line: _Line) -> None:
+        try:
+            sent = line.sock.send(line.rest)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:  # it reads no more: its end says the rest
+            line.rest, sent = b"", 0
+        line.rest = line.rest[sent:]
+        self._loop.modify(line.sock.fileno(), OUT if line.rest else IN)
+
+    def _close(self, rank: int) -> None:
+        line = self._lines.pop(rank, None)
+        if line is not None:
+            self._loop.remove(line.sock.fileno())
+            line.sock.close()
+
+    # -- the others
+
+    def on_peer(self, index: int, body: dict[str, Any]) -> None:
+        kind, puts = body.get("t"), body.get("puts")
+        if not isinstance(puts, dict):
+            return
+        if kind == "in" and self._job.index == HEAD:
+            self._inside[index] = puts
+            if len(self._inside) == len(self._job.part.layout):
+                self._all_inside()
+        elif kind == "out" and index == HEAD:
+            self._perform(self._server.leave({str(key): str(puts[key]) for key in puts}))
+
+    def _all_inside(self) -> None:
+        inside, self._inside = self._inside, {}
+        for index in sorted(inside, reverse=True):  # ourselves last: the others are further away
+            puts: dict[str, str] = {}
+            for other, theirs in inside.items():
+                if other != index:
+                    puts.update(theirs)
+            self._job.tell(index, {"t": "out", "puts": puts})
+
+    # -- ends
+
+    def rank_exited(self, rank: Rank) -> bool:
+        line = self._lines.get(rank.number)
+        while line is not None and not line.rest and self._read(rank.number, line):
+            pass  # what it said last
+        self._close(rank.number)
+        if self._server.unfinished(rank.number):
+            return False
+        return self._server.initialized(rank.number) or not rank.code
+
+    def close(self) -> None:
+        for rank in list(self._lines):
+            self._close(rank)

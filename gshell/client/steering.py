@@ -1,0 +1,143 @@
+"""What the user does at a run: escape keys, signals, stops, other sizes. Knows no output."""
+
+from __future__ import annotations
+
+from gshell.client.escape import help_text
+
+TYPE_CHECKING = False  # typing costs more to import than a handshake
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gshell.client.input import Input
+    from gshell.client.plan import Plan, Port
+    from gshell.client.screen import Screen
+    from gshell.client.seats import Seat
+    from gshell.net.loop import Loop
+
+HAMMER_S = 2.0  # Ctrl-C three times within this ends a program that does not listen
+
+
+class Steering:
+    """The half of a run that its user's hands reach. Whoever makes one has these:"""
+
+    seats: list[Seat]
+    screen: Screen
+    over: bool
+    _loop: Loop
+    _plan: Plan
+    _port: Port
+    _input: Input
+    _writer: bool
+
+    def __init__(self) -> None:
+        self._ending: int | None = None  # the status, once the terminal is raw
+        self._interrupts: list[float] = []
+
+    def detach(self) -> None:
+        raise NotImplementedError
+
+    def _end(self, code: int) -> None:
+        raise NotImplementedError
+
+    def _finish(self, code: int) -> None:
+        raise NotImplementedError
+
+    def _command(self, action: str) -> bool:
+        """An escape; whether the user is still there."""
+        if action == "detach":
+            self.detach()
+        elif action == "suspend":
+            self._suspend()
+        elif action == "help":
+            self.screen.say(help_text(self._plan.escape).rstrip("\n"))
+        elif action == "redraw":
+            self._redraw()
+        elif action == "status":
+            talk = self.seats[0].talk
+            self.screen.say(
+                f"[job {talk.job} on {talk.agent_id}, {'connected' if talk.up else 'reconnecting'}]"
+            )
+        elif action == "kill":
+            if self._plan.share:
+                self.screen.say(f"[only {self._plan.owner} can end it]")
+            else:
+                self.screen.say(f"[ending job {self.seats[0].talk.job}]")
+                self._tell({"t": "cancel"})
+        return not self.over
+
+    def is_raw(self) -> None:
+        """The front process has made the terminal raw."""
+        self.screen.is_raw()
+        if self._ending is not None:
+            self._end(self._ending)
+
+    def _suspend(self) -> None:
+        self._input.suspend()
+        self.hold_output(True)
+        self._port.cooked()
+        self._port.suspend()
+
+    @property
+    def in_terminal(self) -> bool:
+        """A terminal session, which draws on a raw terminal only."""
+        return self.screen.raw
+
+    def hold_output(self, held: bool) -> None:
+        """While the front process is stopped nothing is written over what the shell shows."""
+        self.screen.hold(held)
+
+    def resumed(self) -> None:
+        """The front process goes on (SIGCONT), in the foreground."""
+        if self.over:
+            return
+        if self.screen.raw:
+            self.screen.make_raw()
+            self._redraw()
+        self._input.flow()
+
+    def pause_input(self, paused: bool) -> None:
+        """The front process is about to stop, or not in the foreground: leave the user's typing
+        alone."""
+        self._input.pause(paused)
+
+    def resized(self) -> None:
+        if self._plan.pty:
+            self._send_size()
+
+    def _send_size(self) -> None:
+        rows, columns = self._port.size()
+        self._tell({"t": "resize", "rows": rows, "cols": columns})
+
+    def _redraw(self) -> None:
+        """Have the terminal's modes told again and the program draw anew, in the present size."""
+        rows, columns = self._port.size()
+        self._tell({"t": "redraw", "rows": rows, "cols": columns})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for seat in self.seats:
+            if not seat.finished:
+                seat.talk.peer.say(message)
+                seat.talk.pump()
+
+    def signalled(self, name: str) -> None:
+        """A signal for the program arrived at the front process (INT, TERM, QUIT, USR1, ...)."""
+        if self.over:
+            return
+        if not any(seat.talk.joined for seat in self.seats) or self._plan.verb == "logs":
+            self._finish(130 if name == "INT" else 143)
+            return
+        if name == "HUP":
+            self.detach()
+            return
+        if not self._writer or (self._plan.share and name not in ("INT", "QUIT")):
+            self._finish(130 if name == "INT" or not self._plan.share else 143)
+            return
+        if name == "INT":
+            now = self._loop.clock()
+            self._interrupts = [then for then in self._interrupts if now - then < HAMMER_S] + [now]
+            if len(self._interrupts) >= 3 and self._plan.share:
+                self._finish(130)
+                return
+            if len(self._interrupts) >= 3:
+                name = "KILL"
+        self._tell({"t": "signal", "sig": name})

@@ -1,0 +1,173 @@
+"""An MPI program on one agent, which is its process manager; programs that speak PMI-1 by hand."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gshell.agent.agent import Agent, Facts
+from gshell.agent.session import Session
+from gshell.net.loop import Loop
+from gshell.wire.constants import stderr_of, stdout_of
+from kit import mpichkit
+
+PATIENCE_S = 20.0
+PATH = {"PATH": "/usr/bin:/bin"}
+# What a rank of MPICH says, and what it was answered, on its stdout.
+RANK = """
+import os, socket, sys
+line = socket.socket(fileno=int(os.environ["PMI_FD"])).makefile("rwb")
+rank, size = int(os.environ["PMI_RANK"]), int(os.environ["PMI_SIZE"])
+def ask(words):
+    line.write(words.encode() + b"\\n"); line.flush()
+    return dict(w.split("=", 1) for w in line.readline().decode().split() if "=" in w)
+def tell(words):
+    line.write(words.encode() + b"\\n"); line.flush()
+"""
+
+
+class Uplink:
+    archive = "off"
+    welcomed = True
+
+    def __init__(self, *_: Any) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.said.append(message)
+
+    def close(self) -> None: ...
+
+
+class Node:
+    """An agent, and what its relay hears."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = Loop()
+        ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
+        self.agent: Any = Agent(self.loop, ticket, Facts(8, []), "1", str(folder), boot="b7")
+
+    def start(self, argv: list[str], ranks: int, **more: Any) -> None:
+        mpi = {"layout": [ranks], "flavour": "auto", **more.pop("mpi", {})}
+        spec = {"argv": argv, "extra_env": PATH, "tasks": ranks, "first": 0, "size": ranks,
+                "mpi": mpi, **more}  # fmt: skip
+        message = {"job": "5", "index": 0, "size": 1, "user": "alice", "attempt": 1}
+        self.agent.on_control({"m": "start", **message, "spec": spec})
+
+    def program(self, script: str, ranks: int, **more: Any) -> None:
+        self.start([sys.executable, "-c", RANK + script], ranks, **more)
+
+    @property
+    def session(self) -> Session:
+        session: Session = self.agent._sessions["5.0"]
+        return session
+
+    def said(self, kind: str) -> list[dict[str, Any]]:
+        return [m for m in self.agent._uplink.said if m["m"] == kind]
+
+    def end(self) -> dict[str, Any]:
+        done = self.loop.run_until(lambda: bool(self.said("ended")), PATIENCE_S)
+        words = [(self.out(r.number), self.out(r.number, stderr_of)) for r in self.session.ranks]
+        print(words)
+        assert done
+        return self.said("ended")[0]
+
+    def out(self, rank: int, stream_of: Any = stdout_of) -> str:
+        log = self.session.ranks[rank].logs[stream_of(rank)]
+        cursor = log.cursor(log.start, False)
+        text = b""
+        while len(text) < log.end - log.start:
+            text += bytes(cursor.read(log.start + len(text), 1 << 16))
+        cursor.close()
+        return text.decode()
+
+    def starter(self) -> str:
+        return self.out(len(self.session.ranks) - 1, stderr_of)
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setattr("gshell.agent.agent.Uplink", Uplink)
+    node = Node(tmp_path)
+    yield node
+    node.agent.end_steps()
+    assert node.loop.run_until(lambda: node.agent.idle, PATIENCE_S)
+    node.agent.shut_down()
+    node.loop.close()
+
+
+def test_ranks_that_know_no_mpi_all_run_and_the_job_has_the_starter_beside_them(node: Node) -> None:
+    node.start(["sh", "-c", "echo $PMI_RANK/$PMI_SIZE $MPI_LOCALRANKID $GSHELL_RANK"], 3)
+    ended = node.end()
+    assert ended["code"] == 0
+    assert ended["error"] is None
+    assert [node.out(rank) for rank in range(3)] == ["0/3 0 0\n", "1/3 1 1\n", "2/3 2 2\n"]
+    assert len(node.session.ranks) == 4
+    assert node.starter() == ""
+    assert node.said("started")[0]["tasks"] == 3
+
+
+def test_what_one_rank_puts_another_gets_after_the_barrier(node: Node) -> None:
+    node.program(
+        """
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+name = ask("cmd=get_my_kvsname")["kvsname"]
+ask(f"cmd=put kvsname={name} key=card-{rank} value=port#{rank}")
+assert ask("cmd=barrier_in")["cmd"] == "barrier_out"
+print(ask(f"cmd=get kvsname={name} key=card-{(rank + 1) % size}")["value"])
+print(ask("cmd=finalize")["cmd"])
+""",
+        3,
+    )
+    assert node.end()["code"] == 0
+    assert [node.out(rank) for rank in range(3)] == [
+        f"port#{(rank + 1) % 3}\nfinalize_ack\n" for rank in range(3)
+    ]
+
+
+def test_a_rank_that_dies_ends_the_job_with_its_name_and_signal(node: Node) -> None:
+    node.program(
+        """
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+if rank == 1:
+    os.kill(os.getpid(), 11)
+ask("cmd=barrier_in")
+""",
+        3,
+    )
+    ended = node.end()
+    assert (ended["code"], ended["signal"]) == (139, 11)
+    assert "rank 1 on" in node.starter()
+    assert "signal 11 (Segmentation fault)" in node.starter()
+
+
+HELLO = """
+#include <mpi.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    int rank, size, sum;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    printf("rank %d of %d: %d\\n", rank, size, sum);
+    MPI_Finalize();
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def hello(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return mpichkit.compile_with_mpich(tmp_path_factory.mktemp("mpich"), "hello", HELLO)
+
+
+def test_mpich_runs_without_its_own_process_manager(node: Node, hello: str) -> None:
+    node.start([hello], 4)
+    assert node.end()["code"] == 0
+    assert [node.out(rank) for rank in range(4)] == [f"rank {r} of 4: 6\n" for r in range(4)]
