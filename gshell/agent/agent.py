@@ -130,6 +130,11 @@ class Agent:
     def archiving(self) -> bool:
         return self._uplink.archive != "off"
 
+    @property
+    def batch_job(self) -> tuple[str, str]:
+        allocated = self._facts.allocated
+        return str(allocated.get("lrms") or ""), str(allocated.get("lrms_id") or "")
+
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Any
 
+from gshell.agent import beside
 from gshell.net.link import Link
 from gshell.net.loop import Timer
 from gshell.wire import peer as wire
@@ -265,6 +266,8 @@ class Attachment:
                 session.cancel()
         elif kind == "steal":
             session.steal(self)
+        elif kind == "ranks" and beside.is_adopted(session):
+            self.peer.say({"t": "ranks", "ranks": beside.scanned(session)})
 
 
 def _size(value: object) -> int:

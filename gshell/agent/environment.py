@@ -11,7 +11,8 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from gshell.agent import services
+from gshell.agent import beside, services
+from gshell.errors import SpawnFailed
 from gshell.net.machine import machine_id
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ NOT_FORWARDED = frozenset(
 
 
 def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str], str | None]:
-    """(environment, working directory) of a rank."""
+    """(environment, working directory) of a rank.
+
+    Raises:
+        SpawnFailed: the rank that it is to be beside is not here.
+    """
     here = spec.where == machine_id()
     if here:
         env = {name: value for name, value in spec.env.items() if name not in NOT_FORWARDED}
@@ -56,7 +61,15 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
         if not session.beside:
             cwd = os.path.join(workdir, cwd) if cwd is not None else workdir
     neighbour = session.neighbour()
-    if neighbour is not None and neighbour.pid():
+    if neighbour is not None and spec.beside_rank is not None:
+        found = beside.find(neighbour, spec.beside_rank)
+        if found is None:
+            raise SpawnFailed(f"rank {spec.beside_rank} does not run on {os.uname().nodename}")
+        own = {name: env[name] for name in OF_THE_TERMINAL if name in env}
+        env = {**env, **found.env, **own, **spec.extra_env, "GSHELL_BESIDE_PID": str(found.pid),
+               "GSHELL_BESIDE_RANK": str(spec.beside_rank)}  # fmt: skip
+        cwd = cwd if cwd is not None else found.cwd
+    elif neighbour is not None and neighbour.pid():
         env["GSHELL_BESIDE_PID"] = str(neighbour.pid())
         if cwd is None:
             try:

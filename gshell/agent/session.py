@@ -68,6 +68,10 @@ class SessionOwner(Protocol):
     def admit(self, session: Session, spec: StepSpec) -> None:
         """Start it if there is room, else tell the client."""
 
+    @property
+    def batch_job(self) -> tuple[str, str]:
+        """Around us: batch system and id; empty where there is none."""
+
     def find(self, step: str) -> Session | None:
         """The session of "JOB" or "JOB.INDEX", while it is here."""
 
@@ -1022,6 +1026,10 @@ class Session:
     def pids(self) -> list[int]:
         """Of its ranks that run."""
         return [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
+
+    def batch_job(self) -> tuple[str, str]:
+        """The batch job around us: whose system, and its number there; empty: none is known."""
+        return self._owner.batch_job
 
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""

@@ -57,6 +57,8 @@ class StepSpec(NamedTuple):
     """The relay's archive may have its output, see `archivable`."""
     job: JobPart | None = None
     """What a batch job has around its program."""
+    beside_rank: int | None = None
+    """Of the step that it is beside: with this rank's environment and directory."""
     mpi: MpiPart | None = None
     """The MPI program of which these ranks are a part."""
     slots: int = 1
@@ -127,6 +129,7 @@ class StepSpec(NamedTuple):
                 service=str(message.get("service") or "")[:32],
                 archive=message.get("archive", True) is not False,
                 job=JobPart.parse(message["job"]) if message.get("job") else None,
+                beside_rank=_rank(message.get("beside_rank")),
                 mpi=mpi,
                 slots=slots,
             )
@@ -137,6 +140,11 @@ class StepSpec(NamedTuple):
 def _require(condition: bool) -> None:
     if not condition:
         raise ValueError
+
+
+def _rank(value: object) -> int | None:
+    _require(value is None or (isinstance(value, int) and not isinstance(value, bool)))
+    return value if isinstance(value, int) else None
 
 
 def _side(value: object) -> bool:
