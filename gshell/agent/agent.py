@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol
 
+from gshell.agent import peers
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.claims import Claims
 from gshell.agent.lanes import Lanes
 from gshell.agent.services import ADOPT
 from gshell.agent.session import Session
@@ -100,12 +102,14 @@ class Agent:
         self._boot = boot or os.urandom(16).hex()
         self._place = SpoolPlace(spool_dir)
         self.workdirs = WorkDirs(spool_dir)
+        self.claims = Claims(loop)
         if quota_bytes is None:
             quota_bytes = usual_quota(self._place.base)
         self.disk = Budget(quota_bytes, None, self._room_on_disk)
         self._room_told = False
         self._uplink = Uplink(loop, ticket, self)
         self.lanes = Lanes(loop, self._uplink.say)
+        self._peers = peers.Book(self._uplink.say, loop.later)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
@@ -138,7 +142,9 @@ class Agent:
     def start(self) -> None:
         self._uplink.start()
         self.loop.later(SWEEP_S, self._sweep)
-        leftovers = itertools.chain(self._place.leftovers(), self.workdirs.leftovers())
+        leftovers = itertools.chain(
+            self._place.leftovers(), self.workdirs.leftovers(), self.claims.leftovers()
+        )
         self.loop.later(SWEEP_S, lambda: self._clean(leftovers))  # after what cannot wait
 
     def _clean(self, leftovers: Iterator[str]) -> None:
@@ -172,6 +178,9 @@ class Agent:
             self._refuse(session, "draining" if self.draining else "busy")
             return
         self._live[session] = None
+        if spec.mpi is not None:
+            session.claims = self.claims
+            session.peers = self._peers.of(session.job, session.index, session.attempt)
         session.start(spec)
 
     def _has_room(self, session: Session, spec: StepSpec) -> bool:
@@ -375,6 +384,8 @@ class Agent:
         step = f"{session.job}.{session.index}"
         if self._unacknowledged.get(step) is session:
             del self._unacknowledged[step]
+        if session.peers is not None:
+            self._peers.drop(session.peers.me)
         for att in [att for att, value in self._attachments.items() if value is session]:
             del self._attachments[att]
 
@@ -403,6 +414,7 @@ class Agent:
         self.connected_once = True
         if self.lanes.active:
             self._uplink.say(self.lanes.report())
+        self._peers.on_welcome()
         for session in set(self._sessions.values()):
             if session.asks_token:
                 self.ask_token(session)
@@ -429,6 +441,8 @@ class Agent:
                 raise ValueError(number)
             for session in self._of_job(message):
                 session.signal_all(number)
+        elif kind in ("peer", "peer-no"):
+            self._peers.on_control(message)
         elif kind == "cancel":
             for session in self._of_job(message):
                 session.cancel()
@@ -769,6 +783,7 @@ class Agent:
             session.forget()
         self._place.remove()
         self.workdirs.remove()
+        self.claims.close()
 
 
 def _directory_of(session: Session | None) -> str | None:

@@ -56,6 +56,8 @@ class Offer(NamedTuple):
     """stdin, stdout, stderr; or a terminal. Closed here once they were handed over."""
     pty: bool
     cwd: str
+    program: str
+    """To be executed for its first word; empty: that."""
     env: dict[str, str]
     taken: Callable[[int], None]
     """It has them: the number of the process that is the rank."""
@@ -173,9 +175,9 @@ class Claims:
             self._socket = None
         self._place.remove()
 
-    def leftovers(self) -> SpoolPlace:
-        """Where dead agents' are."""
-        return self._place
+    def leftovers(self) -> Iterator[str]:
+        """Remove what dead agents left, a file with each step."""
+        return self._place.leftovers()
 
     # -- asking
 
@@ -277,7 +279,7 @@ class Claims:
             return
         kind = b"pty" if offer.pty else b"pipes"
         env = [os.fsencode(f"{name}={value}") for name, value in offer.env.items()]
-        answer = b"\0".join([b"ok", kind, os.fsencode(offer.cwd), *env])
+        answer = b"\0".join([b"ok", kind, os.fsencode(offer.cwd), os.fsencode(offer.program), *env])
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", offer.fds))]
         try:
             sock.sendmsg([answer], rights)

@@ -273,7 +273,7 @@ def _level() -> int:
 
 def _keep(settings: Settings) -> int:
     """Become the keeper of an agent that does the work, and hand it the ticket over a pipe."""
-    from gshell.agent import keeper, services
+    from gshell.agent import claims, keeper, services
     from gshell.agent.spoolplace import SpoolPlace
     from gshell.agent.workdir import WorkDirs
 
@@ -304,7 +304,8 @@ def _keep(settings: Settings) -> int:
     os.close(writes)
     status = keeper.run([*services.again(), *words])
     if status:  # it may have been killed, and its spool be left
-        for place in (SpoolPlace(settings.spool), WorkDirs(settings.spool)):
+        ranks = SpoolPlace(None, claims.PLACE)
+        for place in (SpoolPlace(settings.spool), WorkDirs(settings.spool), ranks):
             for _ in place.leftovers():
                 pass
     if (

@@ -10,6 +10,7 @@ import os
 import signal as signals
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 HEAD = 0  # the member that plans, and where barriers meet
 KILL_AFTER_S = 2.0  # a rank that ignores TERM when another one has died
+LAUNCHER_KILL_AFTER_S = 5.0  # more, for what ends by itself when its ranks have
 CANNOT = 125
 MAX_WHY = 400  # characters of another member's words
 OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
@@ -31,7 +33,10 @@ log = logging.getLogger("gshell.agent")
 class Way(Protocol):
     """How this member's ranks are started and served until they end."""
 
-    def start(self) -> None:
+    over: bool
+    """Is nothing of it left, but for the ranks?"""
+
+    def start(self, plan: dict[str, Any]) -> None:
         """Start them; ``MpiJob.started()`` when they run, ``MpiJob.abort(..)`` if they cannot."""
 
     def on_peer(self, index: int, body: dict[str, Any]) -> None:
@@ -39,6 +44,18 @@ class Way(Protocol):
 
     def rank_exited(self, rank: Rank) -> bool:
         """Hear what it said last; may it end like this, before others do?"""
+
+    def before(self, rank: Rank) -> str:
+        """What a rank that has ended and should not have, has not done."""
+
+    def launcher_ended(self) -> None:
+        """The starter's process, if it has one."""
+
+    def listens(self, rank: Rank, number: int) -> bool:
+        """Does this rank's process get a signal that the user sends to the job?"""
+
+    def kill(self) -> None:
+        """What runs beside the ranks."""
 
     def close(self) -> None:
         """All ranks here have ended."""
@@ -56,11 +73,13 @@ class MpiJob:
         self.hosts: list[str] = []
         """Of all members, once planned."""
         self.way: Way | None = None
-        self._here: dict[int, str] = {}  # at the head: index -> host, of those who are here
+        self._planner = Planner(self)
+        self._here: dict[int, dict[str, Any]] = {}  # at the head: index -> of those who are here
         self._running = False
         self.why = ""
         """What it was ended for, before its ranks were done."""
         self._code: int | None = None  # it is ended, with this status
+        self._signal: int | None = None  # of the rank that died
         self._signalled: set[int] = set()  # signals that its user sent
         self._killing: Timer | None = None
 
@@ -81,14 +100,16 @@ class MpiJob:
         if not fits or self.part.first(index) != self.spec.first:
             self.session.fail(CANNOT, "the layout of the MPI job is not that of its members", None)
             return
-        self.tell(HEAD, {"t": "here", "host": self.host, "tasks": self.spec.tasks})
+        self.tell(HEAD, {"t": "here", "tasks": self.spec.tasks, **self._planner.here()})
+        if self.session.peers is not None:
+            self.session.peers.attach(self.on_peer)
 
     def tell(self, index: int, body: dict[str, Any]) -> None:
         """Say this to a member, which may be this one."""
         if index == self.index:
             self.on_peer(index, body)
-        else:
-            self.session.tell_peer(index, body)
+        elif self.session.peers is not None:
+            self.session.peers.tell(index, body)
 
     def tell_others(self, body: dict[str, Any]) -> None:
         for index in range(len(self.part.layout)):
@@ -112,15 +133,11 @@ class MpiJob:
     def _on_here(self, index: int, body: dict[str, Any]) -> None:
         if self.index != HEAD or self.hosts or not 0 <= index < len(self.part.layout):
             return
-        self._here[index] = str(body.get("host") or f"member {index}")[:255]
+        self._here[index] = body
         if len(self._here) == len(self.part.layout):
-            hosts = [self._here[each] for each in range(len(self.part.layout))]
-            plan = self._plan(hosts)
+            plan = self._planner.plan([self._here[each] for each in range(len(self._here))])
             self.tell_others(plan)
             self._on_plan(plan)
-
-    def _plan(self, hosts: list[str]) -> dict[str, Any]:
-        return {"t": "plan", "way": "pmi", "flavour": self.part.flavour, "hosts": hosts}
 
     def _on_plan(self, plan: dict[str, Any]) -> None:
         hosts = plan.get("hosts")
@@ -130,8 +147,8 @@ class MpiJob:
             self.session.fail(CANNOT, str(plan["error"]), None)
             return
         self.hosts = [str(host) for host in hosts]
-        self.way = PmiWay(self)
-        self.way.start()
+        self.way = PmiWay(self) if plan.get("way") == "pmi" else self._planner.launch
+        self.way.start(plan)
 
     def started(self) -> None:
         """The ranks run."""
@@ -142,18 +159,24 @@ class MpiJob:
 
     def rank_exited(self, rank: Rank) -> None:
         """Reaped; its output may still come."""
-        if rank is self.starter or self.way is None:
+        if self.way is None:
+            return
+        if rank is self.starter:
+            if self._code is not None:
+                rank.code, rank.signal = self._code, self._signal
+            self.way.launcher_ended()
             return
         proper = self.way.rank_exited(rank)
         if self._code is not None:
             rank.code = self._code if rank.signal in OURS else min(rank.code, self._code)
         elif not proper and not self.session.canceled and rank.signal not in self._signalled:
             self._died(rank)
-        self._check_over()
+        self.check_over()
 
     def _died(self, rank: Rank) -> None:
         number = self.spec.first + rank.number
-        why = f"rank {number} on {self.host} {how(rank)}"
+        before = self.way.before(rank) if self.way is not None else "MPI_Init"
+        why = f"rank {number} on {self.host} {how(rank, before)}"
         self.abort(number, rank.code or 1, why, rank.signal)
 
     def abort(self, rank: int, code: int, why: str, signal: int | None = None) -> None:
@@ -168,7 +191,8 @@ class MpiJob:
     def _on_abort(self, body: dict[str, Any]) -> None:
         code, signal = body.get("code"), body.get("signal")
         self.why = self.why or str(body.get("why", ""))[:MAX_WHY]
-        self.starter.signal = signal if isinstance(signal, int) and 0 < signal < 128 else None
+        self._signal = signal if isinstance(signal, int) and 0 < signal < 128 else None
+        self.starter.signal = self._signal
         self._end(code if isinstance(code, int) and 0 < code < 256 else 1)
 
     def say(self, words: str) -> None:
@@ -188,24 +212,32 @@ class MpiJob:
                 rank.child.signal(signals.SIGTERM)
                 rank.child.signal(signals.SIGCONT)
         self._killing = self.session.clock_later(KILL_AFTER_S, self._kill)
-        self._check_over()
+        self.check_over()
         self.session.finish()
 
     def _kill(self) -> None:
         for rank in self.ranks:
             if rank.child is not None:
                 rank.child.signal(signals.SIGKILL)
+        if self.way is not None:
+            self.session.clock_later(LAUNCHER_KILL_AFTER_S, self.way.kill)
 
-    def _check_over(self) -> None:
-        if all(rank.exited for rank in self.ranks):
+    def check_over(self) -> None:
+        """The starter ends when all else has."""
+        launcher = self.starter.child is not None or not (self.way is None or self.way.over)
+        if not launcher and all(rank.exited for rank in self.ranks):
             self.starter.exited = True
+
+    def listens(self, rank: Rank, number: int) -> bool:
+        """Does this rank's process get a signal that the user sends to the job?"""
+        return self.way is None or self.way.listens(rank, number)
 
     def signalled(self, number: int) -> None:
         """Its user sends this to all ranks: those that end by it have not died."""
         self._signalled.add(number)
 
     def cancel(self) -> None:
-        if not self._running:
+        if not self._running and self.starter.child is None:
             self.session.fail(128 + signals.SIGTERM, "canceled", signals.SIGTERM)
 
     def close(self) -> None:
@@ -216,9 +248,9 @@ class MpiJob:
             self.way.close()
 
 
-def how(rank: Rank) -> str:
+def how(rank: Rank, before: str) -> str:
     """How it ended, after "rank 3 on n7"."""
     if rank.signal is None:
-        return f"exited with status {rank.code} before MPI_Finalize"
+        return f"exited with status {rank.code}" + (before and f" before {before}")
     words = signals.strsignal(rank.signal) or "?"
     return f"was ended by signal {rank.signal} ({words})"

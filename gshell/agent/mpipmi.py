@@ -43,7 +43,9 @@ class PmiWay:
 
     # -- starting
 
-    def start(self) -> None:
+    over = True
+
+    def start(self, plan: dict[str, Any]) -> None:
         job = self._job
         tasks = job.spec.tasks
         for rank in job.ranks:
@@ -172,6 +174,16 @@ class PmiWay:
         if self._server.unfinished(rank.number):
             return False
         return self._server.initialized(rank.number) or not rank.code
+
+    def before(self, rank: Rank) -> str:
+        return "MPI_Finalize"
+
+    def launcher_ended(self) -> None: ...
+
+    def listens(self, rank: Rank, number: int) -> bool:
+        return True
+
+    def kill(self) -> None: ...
 
     def close(self) -> None:
         for rank in list(self._lines):

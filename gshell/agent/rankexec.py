@@ -36,7 +36,7 @@ def ask(words: list[bytes]) -> tuple[_socket.socket | None, list[bytes], list[in
     for path, key in zip(paths, keys) if words else ():
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         sock.settimeout(PATIENCE_S)
-        control = []
+        control: list[tuple[int, int, bytes]] = []
         try:
             sock.connect(path)
             sock.send(b"\0".join([words[0], key, *words[1:]]))
@@ -72,8 +72,9 @@ def rank(argv: list[bytes]) -> None:
         environ.pop(name, None)
     if environ.get(b"LC_CTYPE") == b"C.UTF-8" and not given_to_us(b"LC_CTYPE=C.UTF-8"):
         del environ[b"LC_CTYPE"]  # by the interpreter, for itself
+    program = b""
     if sock is not None:
-        directory, variables = answer[2], answer[3:]
+        directory, program, variables = answer[2], answer[3], answer[4:]
         for variable in variables:
             name, _, value = variable.partition(b"=")
             environ[name] = value
@@ -87,7 +88,7 @@ def rank(argv: list[bytes]) -> None:
         else:
             for target, fd in enumerate(given[:3]):
                 posix.dup2(fd, target)
-    become(argv, environ)
+    become(program or argv[0], argv, environ)
 
 
 def given_to_us(variable: bytes) -> bool:
@@ -180,9 +181,8 @@ def wait(child: int) -> None:
     posix._exit(posix.WEXITSTATUS(status))
 
 
-def become(argv: list[bytes], environ: dict[bytes, bytes]) -> None:
+def become(name: bytes, argv: list[bytes], environ: dict[bytes, bytes]) -> None:
     """Execute it, as a shell would find it."""
-    name = argv[0]
     # CPython ignores these, and what is ignored stays so.
     import _signal  # type: ignore[import-not-found]  # `signal` takes as long as all else here
 

@@ -80,8 +80,12 @@ def launch(
     argv = environment.argv_of(spec, env)
     if session.workdir is not None and not session.beside and not spec.shell:
         argv = [executable(session.workdir, argv[0]), *argv[1:]]
-    pipe_bytes = OUTPUT_PIPE_BYTES if spec.tasks <= FEW_TASKS else MANY_TASKS_PIPE_BYTES
-    return spawn(SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes, inherit))
+    return spawn(SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes(spec), inherit))
+
+
+def pipe_bytes(spec: StepSpec) -> int:
+    """Room in each of a rank's pipes."""
+    return OUTPUT_PIPE_BYTES if spec.tasks <= FEW_TASKS else MANY_TASKS_PIPE_BYTES
 
 
 def launch_script(session: Session, spec: StepSpec, words: tuple[str, ...]) -> Child:

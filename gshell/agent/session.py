@@ -16,8 +16,10 @@ from typing import Any, Callable, Protocol
 
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
+from gshell.agent.claims import Claims
 from gshell.agent.jobspec import JobPart
 from gshell.agent.mpijob import MpiJob
+from gshell.agent.peers import Peers
 from gshell.agent.ranks import Rank, launch
 from gshell.agent.sessionlog import Cursor, Retention, StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
@@ -146,8 +148,10 @@ class Session:
         self._wrapped: Wrapped | None = None
         self.mpi: MpiJob | None = None
         """Who starts its ranks, if they are an MPI program's."""
-        self.tell_peer: Callable[[int, dict[str, Any]], None] = _tell_nobody
-        """Says something to another member of its job, by its index."""
+        self.claims: Claims | None = None
+        """Where ranks that a launcher starts ask for their streams."""
+        self.peers: Peers | None = None
+        """The way to the other members of its job."""
         self._early_ends: set[int] = set()  # ranks whose stdin ended before there was a program
         self.spec: StepSpec | None = None
         self.ranks: list[Rank] = []
@@ -843,9 +847,14 @@ class Session:
         self._owner.before_signal(self)
         if self.mpi is not None:
             self.mpi.signalled(number)
-        for rank in self.ranks:
+        for rank in self._hearing(number):
             if rank.child is not None:
                 rank.child.signal(number)
+
+    def _hearing(self, number: int) -> list[Rank]:
+        """Those to whom a signal for all goes."""
+        mpi = self.mpi
+        return [rank for rank in self.ranks if mpi is None or mpi.listens(rank, number)]
 
     def cancel(self) -> None:
         """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up
@@ -856,7 +865,7 @@ class Session:
         if self.mpi is not None:
             self.mpi.cancel()
         self._owner.before_signal(self)
-        for rank in self.ranks:
+        for rank in self._hearing(signals.SIGTERM):
             if rank.child is not None:
                 rank.child.signal(signals.SIGTERM)
                 if rank.child.pty:
@@ -1060,10 +1069,6 @@ class Session:
     def streams(self) -> list[int]:
         """Numbers of all output streams."""
         return [stream for rank in self.ranks for stream in rank.logs]
-
-
-def _tell_nobody(index: int, body: dict[str, Any]) -> None:
-    """There is no way to others."""
 
 
 def _kind(notice: str | None) -> str | None:

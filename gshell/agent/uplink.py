@@ -184,8 +184,9 @@ class Uplink:
                     return
 
     def _message(self, message: dict[str, Any]) -> None:
-        # Errors and names come from elsewhere: made safe here, once. What to start is data.
-        message = sanitize_all(message, but=("spec",))
+        # Errors and names come from elsewhere: made safe here, once. What to start, and what
+        # members of a job say to each other, is data.
+        message = sanitize_all(message, but=("spec", "body"))
         if message.get("m") == "welcome":
             self._welcome(message)
         elif message.get("m") == "pong":

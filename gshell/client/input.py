@@ -71,7 +71,7 @@ class Input:
     def start(self) -> None:
         """Begin to read."""
         source = self._source
-        if source is not None and not self.started:
+        if source is not None and not self.started and self._targets:
             self.started = True
             source.start(self._typed, self._source_ended)
             if self._paused:

@@ -29,6 +29,7 @@ from gshell.wire.constants import (
     PIPE_WINDOW,
     rank_streams,
     stderr_of,
+    stdin_of,
     stdout_of,
 )
 from gshell.wire.streams import MAX_OFFSET
@@ -67,7 +68,7 @@ class Runner(Steering):
         self._on_done = on_done
         self.over = False
         self.screen = Screen(self._loop, descriptors, port, self._settle, self._reader_gone)
-        self._showing = Showing(plan, port, self.screen, self._dropped)
+        self._showing = Showing(self._loop, plan, port, self.screen, self._dropped)
         keys = EscapeKeys(plan.escape) if plan.pty else None
         self._input = Input(
             self._loop, descriptors[0], keys, lambda: self.screen.raw, self._command
@@ -86,7 +87,8 @@ class Runner(Steering):
         self._writer = False
         self._set_writer(plan.verb == "run")
         if plan.verb == "run":
-            self._input.to(self.seats[0], STDIN)
+            self._showing.sized(sum(seat.ranks for seat in self.seats))
+            self._reach(plan.spec["mpi"]["input"] if plan.wish is not None else "0")
 
     # -- starting
 
@@ -113,6 +115,19 @@ class Runner(Steering):
             if seat.talk is talk:
                 return seat
         raise AssertionError("a conversation that is not ours")
+
+    def _reach(self, ranks: str) -> None:
+        """What is typed goes to these."""
+        if ranks == "0":  # nearly always
+            self._input.to(self.seats[0], STDIN)
+            return
+        from gshell.model.rankset import RankSet
+
+        wanted = RankSet.parse(ranks)
+        for seat in self.seats:
+            for number in range(seat.ranks):
+                if seat.first + number in wanted:
+                    self._input.to(seat, stdin_of(number))
 
     def _set_writer(self, on: bool) -> None:
         """Whether it is us who types."""
@@ -337,6 +352,7 @@ class Runner(Steering):
         self._plan = self._showing.plan = self._plan.laid_out(found)
         self._opening = Opening(self._dialler, self, self._plan, self._port)
         before = self.seats
+        self._showing.sized(sum(found.ranks))
         self.seats = [self._opening.seat(index, None) for index in range(self._plan.agents)]
         self._input.move(before[0], self.seats[0])
         for seat in self.seats:

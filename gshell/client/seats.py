@@ -54,6 +54,11 @@ class Seat:
         self.finished = False
         self.ended = False  # before we came
 
+    @property
+    def ranks(self) -> int:
+        """Without the starter."""
+        return self.tasks - self.starter
+
     def rank(self, stream: int) -> int:
         """The job's number of the rank whose stream this is; -1: of who starts the ranks."""
         number = rank_of(stream)

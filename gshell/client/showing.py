@@ -3,10 +3,11 @@ matched. Knows no descriptors."""
 
 from __future__ import annotations
 
-from gshell.client.labels import LineLabels
+from gshell.client.labels import PATIENCE_S, LineLabels
 from gshell.client.plan import Plan, Port
 from gshell.client.screen import Screen
 from gshell.client.seats import Seat
+from gshell.net.loop import Loop
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
@@ -21,9 +22,15 @@ class Showing:
     is gone."""
 
     def __init__(
-        self, plan: Plan, port: Port, screen: Screen, dropped: Callable[[Seat, int, int], None]
+        self,
+        loop: Loop,
+        plan: Plan,
+        port: Port,
+        screen: Screen,
+        dropped: Callable[[Seat, int, int], None],
     ) -> None:
         """``dropped(seat, stream, n)``: so many raw bytes reach nobody, and count as taken."""
+        self._loop = loop
         self.plan = plan
         self.writer = plan.verb == "run"
         """Are we the one who types?"""
@@ -32,7 +39,9 @@ class Showing:
         self._port = port
         self._screen = screen
         self._dropped = dropped
-        self._labels = LineLabels()
+        self._lines: Any = None  # labels them, or folds them
+        self._looking = False
+        self._patience_s = PATIENCE_S
         self._ranks: Any = None  # all of them
         if plan.rank:
             from gshell.model.rankset import RankSet
@@ -69,14 +78,51 @@ class Showing:
             data = self._filtered(seat, stream, data)
         if self.plan.pty:
             self._port.seen(data)
-        if self.plan.label:
-            data = self._labels.feed(seat.rank(stream), kind != 3, data)
+        if self.plan.label or self.plan.fold:
+            data = self._labelled(seat.rank(stream), kind != 3, data)
         if self.matching is not None:
             data = self.matching.feed((seat, stream), data)
         if outlet.broken or not data:
             self._dropped(seat, stream, raw)
         else:
             outlet.write(data, seat, stream, raw)
+
+    def sized(self, size: int) -> None:
+        """So many ranks does the job have."""
+        if self._lines is not None:
+            return
+        if self.plan.fold:
+            from gshell.client import folding
+
+            self._patience_s = folding.PATIENCE_S
+            self._lines = folding.Folding(size)
+        elif self.plan.label:
+            self._lines = LineLabels(size)
+
+    def _labelled(self, rank: int, err: bool, data: bytes) -> bytes:
+        """Whole lines; the other stream's, if there are any, are written at once."""
+        found = self._lines.feed(rank, err, data, self._loop.clock())
+        if not self._looking and self._lines.due is not None:
+            self._looking = True
+            self._loop.later(self._patience_s, self._look)
+        if any(kind != err for kind, _ in found):
+            self._write(found)
+            return b""
+        return b"".join([text for _, text in found])
+
+    def _look(self) -> None:
+        """What has waited for the rest of its line, or for other ranks, waits no more."""
+        self._looking = False
+        now = self._loop.clock()
+        self._write(self._lines.overdue(now - self._patience_s))
+        due = self._lines.due
+        if due is not None:
+            self._looking = True
+            self._loop.later(max(0.01, due + self._patience_s - now), self._look)
+
+    def _write(self, found: list[tuple[bool, bytes]]) -> None:
+        for err, text in found:
+            (self._screen.err if err else self._screen.out).write(text, None, 0, 0)
 
     def _filtered(self, seat: Seat, stream: int, data: bytes) -> bytes:
         """Who only looks on, or reads a log, has a terminal that answers nobody's questions and a
@@ -135,8 +181,8 @@ class Showing:
     def flush(self) -> None:
         """Nothing more will come: lines without an end are lines."""
         screen = self._screen
-        for err, text in self._labels.flush():
-            (screen.err if err else screen.out).write(text, None, 0, 0)
+        if self._lines is not None:
+            self._write(self._lines.flush())
         if self.matching is not None:
             for (_, stream), line in self.matching.flush():
                 (screen.out if stream % 4 == 3 else screen.err).write(line, None, 0, 0)

@@ -15,6 +15,7 @@ from relay.broker import (
     fairshare,
     feed,
     joins,
+    peers,
     places,
     queue,
     reports,
@@ -194,6 +195,8 @@ class Broker:
                 archiving.on_leaving(b, agent)
             case "usage":
                 feed.on_usage(b, agent, message)
+            case "peer":
+                peers.on_peer(b, agent, message)
             case "phase":
                 reports.on_phase(b, agent, message)
             case "token":

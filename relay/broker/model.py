@@ -156,6 +156,10 @@ class Agent:
     """How its market knows it: room, room in the interactive lane, facts, when chosen."""
     idle_since: float = 0.0
     """Since when nothing has been placed here."""
+    said_chars: float = 0.0
+    """Of what its members have said to others of their jobs, what counts still..."""
+    said_at: float = 0.0
+    """... at this time."""
 
     @property
     def guest(self) -> bool:

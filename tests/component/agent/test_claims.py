@@ -42,7 +42,7 @@ class Job:
             self.ranks[request.rank] = Claimed(pid, ends)
 
         return Offer(
-            ends.theirs, self.pty is not None, self.cwd, {"GSHELL_RANK": str(request.rank)},
+            ends.theirs, self.pty is not None, self.cwd, "", {"GSHELL_RANK": str(request.rank)},
             taken, lambda: self.left.append(request.rank),
         )  # fmt: skip
 

@@ -53,7 +53,7 @@ class Node:
         self.agent: Any = Agent(self.loop, ticket, Facts(8, []), "1", str(folder), boot="b7")
 
     def start(self, argv: list[str], ranks: int, **more: Any) -> None:
-        mpi = {"layout": [ranks], "flavour": "auto", **more.pop("mpi", {})}
+        mpi = {"layout": [ranks], "flavour": "mpich", **more.pop("mpi", {})}
         spec = {"argv": argv, "extra_env": PATH, "tasks": ranks, "first": 0, "size": ranks,
                 "mpi": mpi, **more}  # fmt: skip
         message = {"job": "5", "index": 0, "size": 1, "user": "alice", "attempt": 1}

@@ -16,7 +16,7 @@ CHEAP = {
 FAST = {
     "gshell.cli.options": set(),
     "gshell.cli.values": set(),
-    "gshell.cli.commands": {"gshell.cli.options", "gshell.cli.values"},
+    "gshell.cli.commands": {"gshell.cli.options", "gshell.cli.sessions", "gshell.cli.values"},
     "gshell.client.escape": set(),
     "gshell.client.modes": set(),
     "gshell.client.render": {"gshell.model", "gshell.model.sanitize"},

@@ -1,0 +1,99 @@
+"""What a member says of itself when it is here, and the head's plan from what all say: the files
+and the machine that gshell/mpi/plan.py knows nothing of.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from gshell.agent import environment, mpifind
+from gshell.agent.mpilaunch import LaunchWay
+from gshell.mpi import plan as plans
+from gshell.mpi.flavour import MPICH
+from gshell.net.machine import machine_id
+
+if TYPE_CHECKING:
+    from gshell.agent.mpijob import MpiJob
+
+MAX_WORD = 4096
+
+
+class Planner:
+    """Of one member; the head's plans."""
+
+    def __init__(self, job: MpiJob) -> None:
+        self._job = job
+        self.launch = LaunchWay(job)
+
+    def here(self) -> dict[str, Any]:
+        """Of us, for the head."""
+        job = self._job
+        said: dict[str, Any] = {"host": job.host}
+        if mpifind.needs_launcher(*self._asked(), bool(job.part.options)):
+            said["machine"] = _machine(job.host)
+            said["cpus"] = len(os.sched_getaffinity(0))
+            try:
+                said["door"] = self.launch.door()
+            except OSError:
+                pass  # that is said if it is needed
+        return said
+
+    @property
+    def _argv(self) -> list[str]:
+        return self._job.spec.argv
+
+    def _asked(self) -> tuple[str, list[str], dict[str, str], str]:
+        job = self._job
+        env, cwd = environment.of_rank(job.spec, job.session, 0)
+        return job.part.flavour, self._argv, env, cwd or "/"
+
+    def plan(self, heres: list[dict[str, Any]]) -> dict[str, Any]:
+        """The body that all members get."""
+        job = self._job
+        hosts = [str(here.get("host") or f"member {i}")[:255] for i, here in enumerate(heres)]
+        body: dict[str, Any] = {"t": "plan", "hosts": hosts}
+        flavour, argv, env, cwd = self._asked()
+        found = mpifind.look(flavour, argv, env, cwd, bool(job.part.options))
+        body["flavour"] = found.flavour
+        if found.launcher is None and found.flavour == MPICH:
+            return {**body, "way": "pmi"}
+        members = [
+            plans.Member(
+                hosts[i], job.part.layout[i],
+                str(here.get("machine") or f"member {i}")[:MAX_WORD], _whole(here.get("cpus")),
+            )
+            for i, here in enumerate(heres)
+        ]  # fmt: skip
+        settings = plans.Settings(
+            found.flavour, found.launcher, found.path, self.launch.shell(), os.getuid() == 0,
+            job.part.options,
+        )  # fmt: skip
+        made = plans.plan(members, argv, settings)
+        if made.error:
+            return {**body, "way": "", "error": made.error}
+        return {
+            **body, "way": made.way, "argv": list(made.argv), "env": [list(v) for v in made.env],
+            "names": list(made.names), "daemons": list(made.daemons),
+            "doors": [_door(here.get("door")) for here in heres],
+        }  # fmt: skip
+
+
+def _machine(host: str) -> str:
+    """Equal where processes share memory and a name."""
+    try:
+        net = os.stat("/proc/self/ns/net").st_ino
+        ipc = os.stat("/proc/self/ns/mnt").st_ino
+    except OSError:
+        net = ipc = 0
+    return f"{machine_id()}:{host}:{net}:{ipc}"
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 1
+
+
+def _door(value: object) -> list[str]:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return [value[0][:MAX_WORD], value[1][:MAX_WORD]]
+    return []
