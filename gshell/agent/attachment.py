@@ -267,7 +267,8 @@ class Attachment:
         elif kind == "steal":
             session.steal(self)
         elif kind == "ranks" and beside.is_adopted(session):
-            self.peer.say({"t": "ranks", "ranks": beside.scanned(session)})
+            for answer in beside.answers(session):
+                self.peer.say(answer)
 
 
 def _size(value: object) -> int:

@@ -11,6 +11,7 @@ from gshell.agent.services import ADOPT
 if TYPE_CHECKING:
     from gshell.agent.session import Session
 
+BATCH = 200  # ranks in one answer: it has to fit a control message
 # Of the rank's own process, its launcher and our agent: a shell's would be wrong there, or harmful.
 NOT_ITS = ("GSHELL_RANKS", "GSHELL_RANKS_KEY", "PMI_FD", "SHLVL", "_", "TERM", "PWD", "OLDPWD")
 
@@ -24,14 +25,25 @@ class Beside(NamedTuple):
 
 
 def is_adopted(session: Session) -> bool:
-    return session.spec is not None and session.spec.service == ADOPT
+    return getattr(session.spec, "service", "") == ADOPT  # the archive shows specs without one
 
 
 def scanned(session: Session) -> list[dict[str, Any]]:
     """The ranks that others started, of the batch job that this session stands for, on this node:
     rows of an answer to `ranks` (gshell/mpi/MPI.md)."""
     lrms, one = session.batch_job()
-    return rankscan.scan(lrms, one, os.getpid()) if one else []
+    # Our keeper, and all below it: they are in the batch job, too.
+    return rankscan.scan(lrms, one, os.getppid()) if one else []
+
+
+def answers(session: Session) -> list[dict[str, Any]]:
+    """... as the messages that answer `ranks`; the last has ``end``."""
+    rows = scanned(session)
+    parts = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)] or [[]]
+    return [
+        {"t": "ranks", "host": os.uname().nodename, "ranks": part, "end": part is parts[-1]}
+        for part in parts
+    ]
 
 
 def find(session: Session, rank: int) -> Beside | None:

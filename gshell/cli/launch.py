@@ -77,7 +77,22 @@ def session(parsed: Parsed) -> int:
         from gshell.net.relaylink import ask, items_of
 
         plan = plan.laid_out(fit(plan.wish, items_of(ask(ticket, {"m": "agents"}), "agents")))
+    if attaching and plan.rank:
+        _check_ranks(ticket, plan.job, plan.rank)
     return run_here(plan, ticket, descriptors)
+
+
+def _check_ranks(ticket: Ticket, job: str, wanted: str) -> None:
+    """
+    Raises:
+        GshellError: these ranks have no streams; says why.
+    """
+    from gshell.cli import norank
+    from gshell.net.relaylink import ask, items_of
+
+    for found in items_of(ask(ticket, {"m": "jobs", "ids": [job]}), "jobs"):
+        if wrong := norank.complaint(found, wanted):
+            raise wrong
 
 
 def _is_link(word: str) -> bool:

@@ -39,8 +39,9 @@ class _Asking:
         if isinstance(event, wire.ControlReceived) and event.message.get("t") == "ranks":
             rows = event.message.get("ranks")
             listed = rows if isinstance(rows, list) else []
-            self.rows = [row for row in listed if isinstance(row, dict)]
-            self._finish(None)
+            self.rows += [row for row in listed if isinstance(row, dict)]
+            if event.message.get("end") is not False:
+                self._finish(None)
 
     def on_flow(self, talk: Conversation) -> None:
         pass
