@@ -45,13 +45,14 @@ def adopt(parsed: Parsed) -> int:
     place = worker.open_place(site)
     try:
         job = _running(lrms, one, place, site)
-        job_id = _Adoption(parsed, ticket, site, lrms, job, place).run()
+        adoption = _Adoption(parsed, ticket, site, lrms, job, place)
+        job_id = adoption.run()
     finally:
         place.close()
     if parsed["attach"]:
         from gshell.cli import commands
 
-        return launch.session(commands.read(["attach", job_id]))
+        return launch.session(commands.read(["attach", adoption.shown_at]))
     if parsed["json"]:
         print_json("job", job_id)
         return 0
@@ -61,7 +62,7 @@ def adopt(parsed: Parsed) -> int:
         name = f" ({job.name})" if job.name else ""
         sys.stderr.write(
             f"gshell: {lrms}:{one}{name} is job {job_id}, on {', '.join(job.hosts)}\n"
-            f"  try:  gshell attach {job_id}    gshell ranks {job_id}    "
+            f"  try:  gshell attach {adoption.shown_at}    gshell ranks {job_id}    "
             f"gshell sh {job_id} --rank 0\n"
         )
     return 0
@@ -176,6 +177,8 @@ class _Adoption:
         base = f"{place.home}/adopt-{self.name}"
         self.log, self.invite, self.script = base + ".out", base + ".invite", base + ".sh"
         self.pid = ""
+        self.shown_at = ""
+        """What is to be attached to: the member that sees the output files."""
 
     def run(self) -> str:
         check_reachable(self.ticket, self.lrms, self.site.ssh)
@@ -268,13 +271,14 @@ class _Adoption:
                 "follows_at": 0 if follows_here else 1,
             })],
             "service": "adopt", "name": job.name or f"{self.lrms}:{job.id}", "tasks": 1,
-            "size": len(agents), "keep": True, "on_full": "gap",
+            "size": 1, "keep": True, "on_full": "gap",
         }  # fmt: skip
         request: dict[str, Any] = {
             "m": "submit", "spec": spec, "n": 1, "size": len(agents), "agents": agents,
             "lead": True, "name": spec["name"],
         }  # fmt: skip
         job_id = str(ask(self.ticket, request).get("job"))
+        self.shown_at = job_id if follows_here else f"{job_id}.1"
         until = time.monotonic() + STARTED_S
         while time.monotonic() < until:
             found = items_of(ask(self.ticket, {"m": "jobs", "ids": [job_id]}), "jobs")

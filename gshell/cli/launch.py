@@ -262,6 +262,8 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     plan = plans.make(parsed, here)
     if plan.wish is not None and not plan.spec["mpi"]["layout"]:
         return None  # what there is has to be asked for first
+    if plan.verb in ("attach", "logs") and plan.rank:
+        return None  # whether there are such ranks has, too
     return plan
 
 

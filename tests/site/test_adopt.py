@@ -1,10 +1,14 @@
 """Batch jobs that were begun with sbatch, oarsub and qsub, looked after by gshell, on the real systems."""
 
+import json
 import re
+import shutil
+import subprocess
 import time
 
 import pytest
 
+from kit import rankside
 from kit.labhome import Installed, Started
 from kit.procs import until
 
@@ -140,6 +144,85 @@ def test_what_cannot_be_adopted_is_refused_in_a_line(there):
         there.sh(f"{CANCEL[kind]} {waits}")
     there.sh("ls")
     assert there.gshell.json("agents") == []
+
+
+SLEEPER = """#include <mpi.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int rank;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    printf("rank %d is there\\n", rank);
+    fflush(stdout);
+    while (access("go-on", F_OK)) usleep(100000);
+    MPI_Finalize();
+}
+"""
+MPIRUN = {  # four ranks on two nodes, by Debian's Open MPI
+    "slurm": "mpirun --oversubscribe -np 4 -npernode 2 ./sleeper",
+    "oar": "mpirun --oversubscribe -np 4 -npernode 2 --mca plm_rsh_agent oarsh "
+    "-machinefile $OAR_NODEFILE ./sleeper",
+    "sge": "mpirun -np 4 ./sleeper",
+}
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "srun"])
+def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(there, launcher):
+    if launcher == "srun" and there.kind != "slurm":
+        pytest.skip("Slurm's own")
+    cc = shutil.which("mpicc.openmpi")
+    if cc is None:
+        pytest.skip("no Open MPI of Debian's (tests/site/lab/install.sh mpi)")
+    home = there.cluster.home
+    (home / "sleeper.c").write_text(SLEEPER)
+    subprocess.run([cc, "-o", home / "sleeper", home / "sleeper.c"], check=True, timeout=30)
+    shutil.copy(rankside.__file__, home / "rankside.py")
+    line = MPIRUN[there.kind] if launcher == "mpirun" else "srun --mpi=pmix -n4 ./sleeper"
+    submit = SUBMIT[there.kind].replace("-N2", "-N2 -n4")
+    job = there.adopt(there.submit(submit, f"#!/bin/sh\nPATH=/usr/bin:$PATH\n{line}\n"))
+
+    def side(*words):
+        return there.cluster.run("fe", "python3", "rankside.py", *words, env=there.gshell.env)
+
+    def ranks():
+        done = side("ranks", job)
+        return [row for row in json.loads(done.stdout or "[]") if row["argv0"] == "sleeper"]
+
+    rows = until(lambda: len(found := ranks()) == 4 and found, "four ranks", PATIENCE_S,
+                 lambda: there.sh("cat out.txt err.txt") + there.gshell.logs())  # fmt: skip
+    assert [row["rank"] for row in rows] == [0, 1, 2, 3]
+    assert len({row["host"] for row in rows}) >= 2
+    assert all(row["state"] in "RS" and row["rss_bytes"] > 1 << 20 for row in rows)
+    for row in rows[::3]:
+        done = side("sh", job, str(row["rank"]),
+                    "echo $OMPI_COMM_WORLD_RANK$PMIX_RANK $GSHELL_BESIDE_PID $GSHELL_BESIDE_RANK;"
+                    "hostname; pwd; readlink /proc/$GSHELL_BESIDE_PID/exe")  # fmt: skip
+        number, pid, host = str(row["rank"]), str(row["pid"]), row["host"]
+        rank, *rest = done.stdout.split()
+        assert rank in (number, number * 2), done.stdout + done.stderr
+        assert rest == [pid, number, host, "/home/alice", "/home/alice/sleeper"]
+    gone = side("sh", job, "7", "hostname")
+    assert "rank 7 does not run on" in gone.stderr
+    refused = there.gshell.run("attach", job, "--rank", "1", check=False)
+    assert (refused.returncode, "gshell mpi -n N" in refused.stderr) == (125, True)
+    there.go_on()
+    until(lambda: there.job(job)["state"] == "COMPLETED", "its end", PATIENCE_S, there.gshell.logs)
+    out = there.gshell.run("logs", job, "-q").stdout
+    assert sorted(out.split("\n"))[1:] == [f"rank {n} is there" for n in range(4)]
+
+
+def test_an_output_file_that_only_its_node_sees_is_followed_there(there):
+    if there.kind != "slurm":
+        pytest.skip("the same on all of them")
+    one = there.submit("sbatch --parsable -N2 -o /tmp/out.txt -t 5 job.sh",
+                       "#!/bin/sh\necho here; sleep 3\n")  # fmt: skip
+    done = there.gshell.run("adopt", f"slurm:{one}", check=False)
+    while "does not run yet" in done.stderr:
+        done = there.gshell.run("adopt", f"slurm:{one}", check=False)
+    shown = f"{done.stdout.strip()}.1"
+    assert f"gshell attach {shown}" in done.stderr
+    assert there.gshell.run("attach", shown, check=False).stdout == "here\n"
 
 
 def test_the_relay_may_be_started_anew_meanwhile(there):

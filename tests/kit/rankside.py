@@ -1,15 +1,21 @@
-"""The question that `ranks` is: what do a job's ranks do? All members are asked at once, each
-answers for its node. Knows no table.
+"""A client that asks a job's members for their ranks, and runs a command beside one: the messages only, for
+hosts of a lab. `python3 rankside.py ranks JOB`, `... sh JOB RANK COMMAND`.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import TYPE_CHECKING, Any
 
+from gshell.cli import launch
 from gshell.client.conversation import Conversation, Dialler
+from gshell.client.servicetalk import STDERR, STDIN, STDOUT, ServiceTalk
 from gshell.errors import GshellError
 from gshell.net.loop import Loop
+from gshell.net.relaylink import ask, items_of
 from gshell.wire import peer as wire
+from gshell.wire.constants import INPUT_WINDOW, PIPE_WINDOW
 
 if TYPE_CHECKING:
     from gshell.model.ticket import Ticket
@@ -84,3 +90,53 @@ def ask_ranks(ticket: Ticket, job: dict[str, Any], owner: str = "") -> list[dict
         if not one.done:
             one.talk.close()
     return sorted(rows, key=lambda row: (row.get("rank") or 0, row["member"]))
+
+
+class _Shell(ServiceTalk):
+    """A step beside a rank. Its stdout is ours."""
+
+    def __init__(self, loop: Loop, ticket: Ticket, where: str, rank: int, command: str) -> None:
+        self._rank, self._command = rank, command
+        self.ended: list[GshellError | None] = []
+        super().__init__(Dialler(loop, ticket), self, {"beside": where}, [])
+
+    def _conversation(self) -> Conversation:
+        talk = Conversation(self._dialler, self, self._request, {})
+        talk.peer.add_send(STDIN, self._input, INPUT_WINDOW)
+        for stream in (STDOUT, STDERR):
+            talk.peer.add_recv(stream, PIPE_WINDOW)
+        talk.peer.say({"t": "open", "argv": ["sh", "-c", self._command], "name": "sh", "tasks": 1,
+                       "beside_rank": self._rank, "archive": False})  # fmt: skip
+        return talk
+
+    def on_bytes(self, data: bytes) -> None:
+        sys.stdout.write(data.decode(errors="replace"))
+
+    def on_room(self) -> None:
+        pass
+
+    def on_over(self, error: GshellError | None) -> None:
+        self.ended.append(error)
+
+
+def main(words: list[str]) -> int:
+    ticket = launch.ticket_or_none()
+    assert ticket is not None
+    [job] = items_of(ask(ticket, {"m": "jobs", "ids": [words[1]]}), "jobs")
+    rows = ask_ranks(ticket, job)
+    if words[0] == "ranks":
+        print(json.dumps(rows))
+        return 0
+    member = next((row["member"] for row in rows if row["rank"] == int(words[2])), 1)
+    loop = Loop()
+    shell = _Shell(loop, ticket, f"{words[1]}.{member}", int(words[2]), words[3])
+    shell.start()
+    loop.run_until(lambda: bool(shell.ended), 20.0)
+    if shell.ended and shell.ended[0] is None:
+        return 0
+    print(shell.ended[0].message if shell.ended and shell.ended[0] else "no end", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
