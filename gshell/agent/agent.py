@@ -599,6 +599,7 @@ class Agent:
                 raise RemoteProtocolError("denied", "another user's job")
         attachment = Attachment(session, att, greeter.user, str(expect["rights"]), probe)
         attachment.since = hello.get("since")
+        attachment.wants_ranks(hello)
         self._bind(attachment, expect)
         self._attachments[att] = session
         session.add(attachment, steal=bool(hello.get("steal")))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Any
 
-from gshell.agent import beside
+from gshell.agent import rankview
+from gshell.errors import RemoteProtocolError
+from gshell.model.rankset import RankSet
 from gshell.net.link import Link
 from gshell.net.loop import Timer
 from gshell.wire import peer as wire
@@ -44,6 +46,8 @@ class Attachment:
         self.until: float | None = None  # seconds since the epoch, by the relay's clock
         self.credential = ""
         self.expiry: Timer | None = None
+        self.ranks: RankSet | None = None
+        """Those of the job it is for; None: it is for all of the session."""
         self._cursors: dict[int, Cursor] = {}
         self._from: dict[
             int, tuple[int, int]
@@ -51,6 +55,18 @@ class Attachment:
         self._starved_at: dict[int, int] = {}  # stream -> the limit at which we said so
         self._said_writer: bool | None = None
         self._pumping = False
+
+    def wants_ranks(self, hello: dict[str, Any]) -> None:
+        """It is for those ranks only that its greeting names.
+
+        Raises:
+            RemoteProtocolError: not a set of ranks.
+        """
+        if hello.get("ranks") and hello.get("op") != "open":
+            try:
+                self.ranks = RankSet.parse("" if hello["ranks"] == "none" else str(hello["ranks"]))
+            except ValueError:
+                raise RemoteProtocolError("bad-ranks", "a set of ranks") from None
 
     # -- links
 
@@ -77,13 +93,19 @@ class Attachment:
             "index": session.index,
             "size": session.size,
             "state": session.state,
-            "writer": session.primary is self,
+            "writer": session.primary is self
+            or (self.ranks is not None and session.typists.types(self)),
         }
         if spec is not None:
             message["pty"] = spec.pty is not None
             message["tasks"] = spec.tasks
+            message["first"], message["ranks"] = spec.first, spec.size
             if spec.mpi is not None:
                 message["starter"] = True
+                message["layout"] = list(spec.mpi.layout)
+            message.update(session.typists.welcome(self))
+            if self.ranks is not None:
+                message["pty"] = self._one_terminal()
             message["name"] = spec.name
             message["start"] = {str(id): start for id, (start, _) in self._from.items()}
             message["live"] = {str(id): live for id, (_, live) in self._from.items()}
@@ -155,6 +177,8 @@ class Attachment:
         window = INTERACTIVE_WINDOW if spec.pty else PIPE_WINDOW
         needed = session.primary is self
         for rank in session.ranks:
+            if not self.sees(rank):
+                continue
             for stream, log in rank.logs.items():
                 live = log.end
                 start = 0 if from_start else self._begin(rank, stream, log)
@@ -162,17 +186,38 @@ class Attachment:
                 self._from[stream] = (start, live)
                 self._cursors[stream] = cursor
                 self.peer.add_send(stream, cursor, start + window, start)
-        for rank_number in (0, *session.input_ranks()):
+        typed = [0, *session.input_ranks()] if self.ranks is None else session.typists.ranks(self)
+        for rank_number in typed:
             if self.peer.receiving(stdin_of(rank_number)) is None:
                 self.peer.add_recv(stdin_of(rank_number), INPUT_WINDOW)
         if not from_start:
+            self._say_modes()
             for rank in session.ranks:
-                if rank.modes is not None:
-                    self.peer.say(
-                        {"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()}
-                    )
                 if rank.exited and rank.child is None:
                     session.say_end(self, rank)
+
+    def sees(self, rank: Rank) -> bool:
+        """Is it for this rank, too?"""
+        spec = self.session.spec
+        if self.ranks is None or spec is None:
+            return True
+        return rank.number < spec.tasks and spec.first + rank.number in self.ranks
+
+    def _one_terminal(self) -> bool:
+        """Is it for a single rank, which has a terminal?"""
+        seen = [rank for rank in self.session.ranks if self.sees(rank)]
+        return len(seen) == 1 and seen[0].modes is not None
+
+    def _say_modes(self) -> None:
+        """Of terminals, to who may draw what they print."""
+        spec = self.session.spec
+        for rank in self.session.ranks:
+            if rank.modes is None or not (
+                (spec is not None and spec.pty) or (self.sees(rank) and self._one_terminal())
+            ):
+                continue
+            prelude = rank.modes.prelude().hex()
+            self.peer.say({"t": "modes", "rank": rank.number, "prelude": prelude})
 
     def _begin(self, rank: Rank, stream: int, log: StreamLog) -> int:
         """Where this reader's history begins. What was asked for and is not kept becomes a gap."""
@@ -221,12 +266,12 @@ class Attachment:
     def _handle(self, event: wire.Event) -> None:
         session = self.session
         if isinstance(event, wire.StreamData):
-            if session.primary is self:
+            if session.typists.may((event.stream - 2) // 4, self):
                 session.take_input((event.stream - 2) // 4, event.data, self)
             else:
                 self.peer.consume(event.stream, len(event.data))  # a watcher's keys reach nobody
         elif isinstance(event, wire.StreamEnded):
-            if session.primary is self:
+            if session.typists.may((event.stream - 2) // 4, self):
                 session.end_input((event.stream - 2) // 4)
         elif isinstance(event, wire.StreamStopped):
             if event.stream in self._cursors:
@@ -241,34 +286,32 @@ class Attachment:
     def _control(self, message: dict[str, Any]) -> None:
         session = self.session
         kind = message.get("t")
+        only = None if self.ranks is None else session.typists.ranks(self)
+        types = session.primary is self or (only is not None and session.typists.types(self))
         if kind == "open":
             session.open(self, message)
         elif kind == "resize":
-            if session.primary is self:
-                session.resize(_size(message.get("rows")), _size(message.get("cols")))
+            if types:
+                session.resize(_size(message.get("rows")), _size(message.get("cols")), only)
         elif kind == "redraw":
-            for rank in session.ranks:
-                if rank.modes is not None:
-                    self.peer.say(
-                        {"t": "modes", "rank": rank.number, "prelude": rank.modes.prelude().hex()}
-                    )
-            if session.primary is self:
+            self._say_modes()
+            if types:
                 rows, columns = _size(message.get("rows")), _size(message.get("cols"))
-                session.resize(max(1, rows - 1), columns)  # the same size again would be no news
-                session.resize(rows, columns)
+                session.resize(max(1, rows - 1), columns, only)  # the same again would be no news
+                session.resize(rows, columns, only)
+        elif kind == "ranks":
+            for answer in rankview.answers(session, str(message.get("ranks", "all"))):
+                self.peer.say(answer)
         elif kind == "signal":
             number = _signal(message.get("sig"))
             # By a share one may do what typing does, no more: the job's life is its owner's.
             if self.rights == "rw" and number and (not self.share or number in TYPED_SIGNALS):
-                session.signal_all(number)
+                session.signal_all(number, only)
         elif kind == "cancel":
             if self.rights == "rw" and not self.share:
                 session.cancel()
         elif kind == "steal":
             session.steal(self)
-        elif kind == "ranks" and beside.is_adopted(session):
-            for answer in beside.answers(session):
-                self.peer.say(answer)
 
 
 def _size(value: object) -> int:

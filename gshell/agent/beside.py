@@ -11,7 +11,6 @@ from gshell.agent.services import ADOPT
 if TYPE_CHECKING:
     from gshell.agent.session import Session
 
-BATCH = 200  # ranks in one answer: it has to fit a control message
 # Of the rank's own process, its launcher and our agent: a shell's would be wrong there, or harmful.
 NOT_ITS = ("GSHELL_RANKS", "GSHELL_RANKS_KEY", "PMI_FD", "SHLVL", "_", "TERM", "PWD", "OLDPWD")
 
@@ -34,16 +33,6 @@ def scanned(session: Session) -> list[dict[str, Any]]:
     lrms, one = session.batch_job()
     # Our keeper, and all below it: they are in the batch job, too.
     return rankscan.scan(lrms, one, os.getppid()) if one else []
-
-
-def answers(session: Session) -> list[dict[str, Any]]:
-    """... as the messages that answer `ranks`; the last has ``end``."""
-    rows = scanned(session)
-    parts = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)] or [[]]
-    return [
-        {"t": "ranks", "host": os.uname().nodename, "ranks": part, "end": part is parts[-1]}
-        for part in parts
-    ]
 
 
 def find(session: Session, rank: int) -> Beside | None:

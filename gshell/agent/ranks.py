@@ -27,7 +27,7 @@ class Rank:
 
     __slots__ = (
         "child", "code", "core", "drain", "error", "exited", "input", "input_end", "input_waits",
-        "logs", "modes", "number", "overdue", "paused", "said", "signal", "times",
+        "logs", "modes", "number", "overdue", "paused", "said", "signal", "taken", "times",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -36,6 +36,7 @@ class Rank:
         self.times: dict[int, Timeline] = {}
         self.logs: dict[int, StreamLog] = {}  # by stream number
         self.input: list[tuple[Attachment | None, bytes]] = []  # whose, what
+        self.taken = 0  # bytes of input that its programs have read
         self.input_waits = False  # the stdin pipe is in the loop
         self.input_end = False
         self.paused: dict[int, bool] = {}  # fd -> not read now

@@ -26,6 +26,7 @@ from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.timeline import Timeline
+from gshell.agent.typists import Typists
 from gshell.agent.usage import Step
 from gshell.agent.wrapped import Wrapped
 from gshell.errors import SpawnFailed
@@ -157,6 +158,7 @@ class Session:
         self.ranks: list[Rank] = []
         self.attachments: dict[str, Attachment] = {}
         self.primary: Attachment | None = None
+        self.typists = Typists(self)
         self.started_at = 0.0
         self.ended_at = 0.0
         self.code = 0
@@ -620,6 +622,7 @@ class Session:
                 break
             taken.append((writer, written))
             self.taken_bytes += written
+            rank.taken += written
             if written == len(data):
                 rank.input.pop(0)
             else:
@@ -842,13 +845,14 @@ class Session:
         """How far it got."""
         return self._wrapped.phase if self._wrapped is not None else "run"
 
-    def signal_all(self, number: int) -> None:
-        """To every rank that still runs: the terminal's foreground group for terminal signals."""
+    def signal_all(self, number: int, only: list[int] | None = None) -> None:
+        """To every rank, or these, that still runs: the terminal's foreground group for terminal
+        signals."""
         self._owner.before_signal(self)
         if self.mpi is not None:
             self.mpi.signalled(number)
         for rank in self._hearing(number):
-            if rank.child is not None:
+            if rank.child is not None and (only is None or rank.number in only):
                 rank.child.signal(number)
 
     def _hearing(self, number: int) -> list[Rank]:
@@ -873,8 +877,11 @@ class Session:
                 rank.child.signal(signals.SIGCONT)
         self._killing = self._loop.later(KILL_AFTER_S, lambda: self.signal_all(signals.SIGKILL))
 
-    def resize(self, rows: int, columns: int) -> None:
+    def resize(self, rows: int, columns: int, only: list[int] | None = None) -> None:
+        """The terminals of all ranks, or of these."""
         for rank in self.ranks:
+            if only is not None and rank.number not in only:
+                continue
             if rank.child is not None:
                 rank.child.resize(rows, columns)
             if rank.modes is not None:
@@ -890,7 +897,9 @@ class Session:
             attachment.open_streams(from_start=False)
             if self.notice is not None:
                 attachment.peer.say({"t": "notice", "text": self.notice})
-        if attachment.rights == "rw" and (
+        if attachment.ranks is not None:
+            self.typists.add(attachment, steal)
+        elif attachment.rights == "rw" and (
             present is None or steal or (present.link is None and self._typed_by_hand())
         ):
             self._make_primary(attachment)
@@ -917,6 +926,7 @@ class Session:
         """Somebody left for good; another one who may write takes over."""
         if self.attachments.pop(attachment.id, None) is None:
             return
+        self.typists.remove(attachment)
         if self.primary is attachment:
             self._make_primary(self._present_writer())
         attachment.close()
@@ -936,7 +946,7 @@ class Session:
     def _present_writer(self) -> Attachment | None:
         """Somebody who may write and whose link lives, if there is anybody."""
         for other in self.attachments.values():
-            if other.rights == "rw" and other.link is not None:
+            if other.rights == "rw" and other.link is not None and other.ranks is None:
                 return other
         return None
 
@@ -961,7 +971,9 @@ class Session:
 
     def steal(self, attachment: Attachment) -> None:
         before = self.primary
-        if attachment.rights == "rw":
+        if attachment.ranks is not None:
+            self.typists.add(attachment, steal=True)
+        elif attachment.rights == "rw":
             self._make_primary(attachment)
             if before not in (None, attachment):
                 self._owner.on_stole(self, attachment)

@@ -75,6 +75,12 @@ class Usage:
             del self._said[key]
         return news
 
+    def process(self, pid: int, most: int) -> tuple[str, float, int]:
+        """(state, processor time, memory) of a process and at most so many of its descendants."""
+        state = self._read(f"{pid}/stat").rpartition(b")")[2].split()[:1]
+        _, cpu_s, rss_bytes = self._tree([pid], most)
+        return (state[0].decode() if state else "ended"), cpu_s, rss_bytes
+
     def _tree(self, roots: list[int], most: int) -> tuple[int, float, int]:
         """(processes looked at, their processor time, their memory)."""
         waiting, seen, cpu_s, rss_bytes = list(roots), 0, 0.0, 0

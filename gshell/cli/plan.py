@@ -217,6 +217,7 @@ def _attachment(
         pty=on_terminal and not logs,
         job=job,
         part=int(index or 0),
+        whole=not index,
         rights="r" if read_only else "rw",
         steal=not logs and bool(parsed["steal"]),
         since="start" if logs and parsed["since"] is None else parsed["since"],

@@ -35,7 +35,7 @@ class Opening:
     def seat(self, index: int, warm: Conversation | None) -> Seat:
         """The ``index``-th of them; ``warm``: a conversation that only lacks something to start."""
         if self._plan.verb != "run":
-            return self._looking()
+            return self._looking(index or self._plan.part)
         plan = self._plan
         mpi = plan.spec.get("mpi")
         layout = mpi["layout"] if mpi else [plan.tasks] * plan.agents
@@ -57,17 +57,19 @@ class Opening:
         peer.say(self._spec(index, first, tasks, sum(layout)))
         return seat
 
-    def _looking(self) -> Seat:
+    def _looking(self, index: int) -> Seat:
         plan = self._plan
         request: dict[str, Any] = {
             "op": "attach",
             "job": plan.job,
-            "index": plan.part,
+            "index": index,
             "rights": plan.rights,
         }
         if plan.share:
             request["share"] = plan.share
         hello = {"since": plan.since, "steal": plan.steal}
+        if plan.rank:
+            hello["ranks"] = plan.rank
         looking = Conversation(self._dialler, self._owner, request, hello)
         if plan.owner:
             looking.trusts = plan.owner

@@ -61,6 +61,8 @@ class Plan(Record):
     inside_ssh: bool = False
     grep: Any = None
     """A compiled regex of bytes: of ``logs``, only lines that match."""
+    whole: bool = False
+    """All of the job's steps."""
     rank: str = ""
     """Of these ranks only (a `gshell.model.rankset.RankSet`); empty: of all."""
     fold: bool = False

@@ -6,8 +6,7 @@ its own and in the background process; who owns the terminal is behind ``Port``.
 
 from __future__ import annotations
 
-import time
-
+from gshell.client import joining
 from gshell.client.asking import Asking
 from gshell.client.conversation import Conversation, Dialler
 from gshell.client.escape import EscapeKeys, detach_key
@@ -25,19 +24,19 @@ from gshell.wire import peer as wire
 from gshell.wire.constants import (
     INTERACTIVE_WINDOW,
     MAX_PIPE_WINDOW,
-    MAX_TASKS,
     PIPE_WINDOW,
     rank_streams,
     stderr_of,
     stdin_of,
     stdout_of,
 )
-from gshell.wire.streams import MAX_OFFSET
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from gshell.model.rankset import RankSet
 
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
 SAY_WAITING_AFTER_S = 1.0
@@ -75,6 +74,11 @@ class Runner(Steering):
         )
         self._asking = self.asks(self, dialler, plan, self.screen)
         self._looked = False  # at what there is, for it did not fit
+        self._ranks: RankSet | None = None
+        if plan.rank:
+            from gshell.model.rankset import RankSet
+
+            self._ranks = RankSet.parse(plan.rank)
         self._lost_said = False
         self._lost_timer: Timer | None = None
         self._patience: Timer | None = None
@@ -169,26 +173,23 @@ class Runner(Steering):
 
     def _joined_running(self, seat: Seat, welcome: dict[str, Any]) -> None:
         """WELCOME of an attachment tells what there is to see."""
-        plan = self._plan
-        seat.starter = welcome.get("starter") is True
-        tasks = within(welcome.get("tasks", 1), 1, MAX_TASKS) + seat.starter
-        live = welcome.get("live", {})
-        streams = []  # all of it is looked at before any of it counts
-        for key, at in welcome.get("start", {}).items():
-            rank, kind = divmod(int(key) - 1, 4)
-            within(rank, 0, tasks - 1)
-            within(kind, 2, 3)  # the only ones that an agent sends
-            begins = within(at, 0, MAX_OFFSET)
-            streams.append((int(key), begins, within(live.get(key, at), 0, MAX_OFFSET)))
-        pty = bool(welcome.get("pty"))
+        joined = joining.read(welcome)  # all of it is looked at before any of it counts
+        if self._plan.whole and len(self.seats) == 1 and not self._join_others(seat, joined):
+            return
+        pty = joined.pty and (not self._plan.rank or len(self.seats) == 1)
         if self._plan.verb == "attach" and not pty and self._plan.pty:
-            self._plan = plan = self._showing.plan = self._plan._replace(pty=False)
+            self._plan = self._showing.plan = self._plan._replace(pty=False)
+        plan = self._plan
         self._showing.shows = pty and self.screen.out_is_tty
-        seat.tasks = tasks
-        self._set_writer(bool(welcome.get("writer")))
-        seat.ended = welcome.get("state") == "ended"
+        self._showing.sized(joined.size)
+        seat.starter, seat.first, seat.tasks = joined.starter, joined.first, joined.tasks
+        if self._ranks is not None:
+            numbers = range(seat.ranks)
+            seat.awaits = {n for n in numbers if seat.first + n in self._ranks}
+        self._set_writer(joined.writer or (self._writer and seat is not self.seats[0]))
+        seat.ended = joined.ended
         window = INTERACTIVE_WINDOW if pty else PIPE_WINDOW
-        for stream, begins, present in streams:
+        for stream, begins, present in joined.streams:
             seat.talk.peer.add_recv(stream, window, begins)
             seat.live[stream] = present
             if plan.verb == "logs" and not self._showing.wanted(seat, stream):
@@ -200,38 +201,64 @@ class Runner(Steering):
                 seat.torn.add(stream)
             if present > begins:
                 seat.history[stream] = (present, [])
-        if self._plan.verb == "logs":
+        if plan.verb == "logs":
             self._loop.soon(lambda: self._check(seat))
             return
-        self._input.to(seat, STDIN)
-        if self._writer and self._plan.verb == "attach" and not pty:
+        self._reach_joined(seat, joined)
+        if self._writer and not pty and all(other.tasks for other in self.seats):
             self._input.start()
-        if self._plan.verb == "attach" and pty and self._writer and self._plan.pty:
+        if pty and self._writer and plan.pty:
             self._redraw()
-        if self._plan.verb == "attach" and not self._plan.quiet and self.screen.err_is_tty:
-            name = str(welcome.get("name", ""))
-            key_name = detach_key(self._plan.escape, self._plan.inside_ssh)
-            key = f" | {key_name} detaches" if key_name and self._plan.pty else ""
-            role = self._role()
-            if seat.ended:
-                role, key = ", has ended", ""
-            self.screen.say(f"[job {seat.talk.job} {name}{role}{key}]")
+        if seat is self.seats[0] and not plan.quiet and self.screen.err_is_tty:
+            self._announce(seat, joined)
+        self._loop.soon(lambda: self._check(seat))
 
-    def _role(self) -> str:
-        """Whose job it is, what we may do there, until when."""
-        role = "" if self._writer else ", looking on"
-        if not self._plan.share:
-            return role
-        if not self._writer and self._plan.rights == "rw":
-            role = ", looking on while somebody else types"
-        elif self._writer:
-            role = ", you may type"
-        until = ""
-        if self._plan.until is not None:
-            left = self._plan.until - time.time()
-            form = "%H:%M:%S" if left < 86400 else "%Y-%m-%d %H:%M"
-            until = time.strftime(f", until {form}", time.localtime(self._plan.until))
-        return f" of {self._plan.owner}{role}{until}"
+    def _join_others(self, seat: Seat, joined: joining.Joined) -> bool:
+        """All members that have something to see; whether this one is among them."""
+        if self._ranks is not None and self._ranks.beyond(joined.size):
+            what, hint = joining.beyond(self._plan, joined.size)
+            self.fail(UsageError(what, hint=hint))
+            return False
+        wanted = joined.members(self._ranks)
+        stays = seat.talk.index in wanted or not wanted
+        for index in wanted:
+            if index != seat.talk.index:
+                other = self._opening.seat(index, None)
+                other.talk.trusts = seat.talk.trusts
+                self.seats.append(other)
+                other.talk.dial()
+        if not stays:
+            self.seats.remove(seat)
+            seat.finished = True
+            seat.talk.close("detach")
+        return stays
+
+    def _reach_joined(self, seat: Seat, joined: joining.Joined) -> None:
+        """Where what is typed goes."""
+        if joined.reads is None:
+            if seat is self.seats[0] or not joined.starter:
+                self._input.to(seat, STDIN)
+            return
+        from gshell.model.rankset import RankSet
+
+        reads = RankSet.parse(joined.reads)
+        for number in range(seat.ranks):
+            if seat.first + number in reads:
+                self._input.to(seat, stdin_of(number))
+
+    def _announce(self, seat: Seat, joined: joining.Joined) -> None:
+        plan = self._plan
+        key_name = detach_key(plan.escape, plan.inside_ssh)
+        key = f" | {key_name} detaches" if key_name and plan.pty else ""
+        which = f" {joining.named(plan.rank)}" if plan.rank else ""
+        doing = joining.role(plan, self._writer)
+        if seat.ended:
+            doing, key = ", has ended", ""
+        elif plan.rank and not joined.reads:
+            doing = ", looking on"
+        self.screen.say(f"[job {seat.talk.job} {joined.name}{which}{doing}{key}]")
+        if plan.rank and joined.reads == "" and not seat.ended and plan.rights == "rw":
+            self.screen.say(joining.unread(plan.rank))
 
     def on_event(self, talk: Conversation, event: wire.Event) -> None:
         seat = self._seat_of(talk)
@@ -468,7 +495,7 @@ class Runner(Steering):
         if self._plan.verb == "logs" and not self._plan.follow:
             if not seat.history and seat.has(seat.live):
                 self._seat_done(seat)
-        elif seat.tasks and len(seat.exits) >= seat.tasks and seat.has(seat.finals):
+        elif seat.over and seat.has(seat.finals):
             self._seat_done(seat)
 
     def _seat_done(self, seat: Seat) -> None:
@@ -516,7 +543,8 @@ class Runner(Steering):
         self.screen.say("gshell: " + sanitize(error.message))
         if error.hint:
             self.screen.say("  try:  " + sanitize(error.hint))
-        self._finish(255 if joined else error.exit_code)
+        lost = joined and not isinstance(error, UsageError)
+        self._finish(255 if lost else error.exit_code)
 
     def _finish(self, code: int) -> None:
         if self.over:

@@ -21,6 +21,7 @@ class Seat:
     """One conversation and how far its ranks are."""
 
     __slots__ = (
+        "awaits",
         "ended",
         "exits",
         "filters",
@@ -50,9 +51,17 @@ class Seat:
         self.torn: set[int] = set()  # what follows may begin in the middle of a sequence
         self.filters: dict[int, Any] = {}  # stream -> what a terminal must not obey is left out
         self.live: dict[int, int] = {}  # stream -> where the present was when we joined
+        self.awaits: set[int] | None = None  # only these ranks of it; None: all
         self.started = False
         self.finished = False
         self.ended = False  # before we came
+
+    @property
+    def over(self) -> bool:
+        """Have all ranks that matter here ended?"""
+        if self.awaits is not None:
+            return bool(self.tasks) and self.awaits <= self.exits.keys()
+        return bool(self.tasks) and len(self.exits) >= self.tasks
 
     @property
     def ranks(self) -> int:

@@ -96,12 +96,16 @@ class Fetch:
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         if self._tasks:
             return
-        tasks = int(welcome["tasks"])
+        starter = welcome.get("starter") is True  # one more, which is the last
+        tasks = int(welcome["tasks"]) + starter
         if not 1 <= tasks <= MAX_RANKS:
             raise ValueError
         self._tasks = tasks
         pty = bool(welcome.get("pty"))
         self._about = {"pty": pty, "tasks": tasks, "size": int(welcome.get("size", 1)),
+                       "starter": starter, "first": int(welcome.get("first", 0)),
+                       "ranks": int(welcome.get("ranks", tasks)),
+                       "layout": [int(n) for n in welcome.get("layout", ())[:MAX_RANKS]],
                        "name": str(welcome.get("name", ""))[:200]}  # fmt: skip
         for key, start in welcome["start"].items():
             stream = int(key)

@@ -332,6 +332,7 @@ class Archive:
         attachment = Attachment(shown, att, greeter.user, "r", probe)  # type: ignore[arg-type]
         # Who resumes has seen a part, maybe of our predecessor's: positions say where it goes on.
         attachment.since = hello.get("since") if expect["op"] == "attach" else "start"
+        attachment.wants_ranks(hello)
         shown.add(attachment)
         attachment.join(link, hello, probe)
 

@@ -10,9 +10,14 @@ from typing import Any, NamedTuple
 
 from gshell.agent.attachment import Attachment
 from gshell.agent.timeline import Timeline
+from gshell.agent.typists import Typists
 from gshell.wire.constants import rank_of, stderr_of, stdout_of
 from gshell.wire.streams import Missing
 from relay.archive.store import Key, Segments, Store
+
+
+class ShownMpi(NamedTuple):
+    layout: tuple[int, ...]
 
 
 class ShownSpec(NamedTuple):
@@ -20,6 +25,9 @@ class ShownSpec(NamedTuple):
     """None: no terminal, as in a StepSpec."""
     tasks: int
     name: str
+    first: int = 0
+    size: int = 1
+    mpi: ShownMpi | None = None
 
 
 class ShownLog:
@@ -92,6 +100,7 @@ class Shown:
 
     primary = None
     state = "ended"
+    launched = True
 
     def __init__(self, store: Store, key: Key, on_empty: Callable[[Shown], None]) -> None:
         """
@@ -105,7 +114,15 @@ class Shown:
             self.job, self.index, self.size = str(key[0]), key[1], int(meta["size"])
             self.ended_at = float(meta["ended_at"])
             tasks = int(meta["tasks"])
-            self.spec = ShownSpec(True if meta["pty"] else None, tasks, str(meta["name"]))
+            starter = bool(meta.get("starter"))
+            self.spec = ShownSpec(
+                True if meta["pty"] else None,
+                tasks - starter,
+                str(meta["name"]),
+                int(meta.get("first", 0)),
+                int(meta.get("ranks", tasks)),
+                ShownMpi(tuple(meta.get("layout", ()))) if starter else None,
+            )
             streams, times = store.streams(key), meta.get("times", {})
             self.ranks = [
                 ShownRank(int(exit["rank"]), exit, streams, times) for exit in meta["exits"]
@@ -113,6 +130,7 @@ class Shown:
         except (KeyError, TypeError, ValueError) as error:
             raise LookupError(key) from error
         self.key = key
+        self.typists = Typists(self)  # type: ignore[arg-type]
         self.attachments: dict[str, Attachment] = {}
         self._on_empty = on_empty
 
@@ -135,6 +153,9 @@ class Shown:
 
     def say_end(self, attachment: Attachment, rank: ShownRank) -> None:
         attachment.peer.say(rank.exit)
+
+    def input_ranks(self) -> list[int]:
+        return []
 
     # -- what a session does for who may write
 
