@@ -215,14 +215,16 @@ def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(t
 def test_an_output_file_that_only_its_node_sees_is_followed_there(there):
     if there.kind != "slurm":
         pytest.skip("the same on all of them")
-    one = there.submit("sbatch --parsable -N2 -o /tmp/out.txt -t 5 job.sh",
-                       "#!/bin/sh\necho here; sleep 3\n")  # fmt: skip
-    done = there.gshell.run("adopt", f"slurm:{one}", check=False)
-    while "does not run yet" in done.stderr:
-        done = there.gshell.run("adopt", f"slurm:{one}", check=False)
-    shown = f"{done.stdout.strip()}.1"
-    assert f"gshell attach {shown}" in done.stderr
-    assert there.gshell.run("attach", shown, check=False).stdout == "here\n"
+    script = SCRIPT.replace("mv out.txt out.old", "").replace("> out.txt", "")
+    job = there.adopt(there.submit("sbatch --parsable -N2 -o /tmp/out.txt -t 5 job.sh", script))
+    following = Started(there.gshell, "attach", f"{job}.1")
+    try:
+        until(lambda: "begun on n" in following.printed, "its first line", PATIENCE_S,
+              there.gshell.logs)  # fmt: skip
+    finally:
+        following.end()
+    there.go_on()
+    until(lambda: there.job(job)["code"] == 3, "its end", PATIENCE_S, there.gshell.logs)
 
 
 def test_the_relay_may_be_started_anew_meanwhile(there):
