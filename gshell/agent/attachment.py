@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Any
 
-from gshell.agent import rankview
+from gshell.agent import beside, rankview
 from gshell.errors import RemoteProtocolError
 from gshell.model.rankset import RankSet
 from gshell.net.link import Link
@@ -91,7 +91,8 @@ class Attachment:
         message: dict[str, Any] = {
             "job": session.job,
             "index": session.index,
-            "size": session.size,
+            # Of an adopted job one member has all that there is to see.
+            "size": 1 if beside.is_adopted(session) else session.size,
             "state": session.state,
             "writer": session.primary is self
             or (self.ranks is not None and session.typists.types(self)),
