@@ -91,12 +91,15 @@ class Attachment:
         message: dict[str, Any] = {
             "job": session.job,
             "index": session.index,
-            # Of an adopted job one member has all that there is to see.
-            "size": 1 if beside.is_adopted(session) else session.size,
+            "size": session.size,
             "state": session.state,
             "writer": session.primary is self
             or (self.ranks is not None and session.typists.types(self)),
         }
+        if beside.is_adopted(session):
+            message["adopted"] = True
+            if self.ranks is None:  # one member has all that there is to see
+                message["size"] = 1
         if spec is not None:
             message["pty"] = spec.pty is not None
             message["tasks"] = spec.tasks

@@ -11,7 +11,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from gshell.agent import beside, services
+from gshell.agent import services
 from gshell.errors import SpawnFailed
 from gshell.net.machine import machine_id
 
@@ -61,19 +61,17 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
         if not session.beside:
             cwd = os.path.join(workdir, cwd) if cwd is not None else workdir
     neighbour = session.neighbour()
-    if neighbour is not None and spec.beside_rank is not None:
-        found = beside.find(neighbour, spec.beside_rank)
-        if found is None:
-            raise SpawnFailed(f"rank {spec.beside_rank} does not run on {os.uname().nodename}")
-        own = {name: env[name] for name in OF_THE_TERMINAL if name in env}
-        env = {**env, **found.env, **own, **spec.extra_env, "GSHELL_BESIDE_PID": str(found.pid),
-               "GSHELL_BESIDE_RANK": str(spec.beside_rank)}  # fmt: skip
-        cwd = cwd if cwd is not None else found.cwd
-    elif neighbour is not None and neighbour.pid():
-        env["GSHELL_BESIDE_PID"] = str(neighbour.pid())
+    pid = neighbour.pid(spec.beside_rank) if neighbour is not None else 0
+    if spec.beside_rank is not None:
+        if not pid:
+            raise SpawnFailed(f"rank {spec.beside_rank} does not run (any more)")
+        env = {**_of_process(pid), **_of_terminal(env)}
+        env["GSHELL_BESIDE_RANK"] = str(spec.beside_rank)
+    if pid:
+        env["GSHELL_BESIDE_PID"] = str(pid)
         if cwd is None:
             try:
-                cwd = os.readlink(f"/proc/{neighbour.pid()}/cwd")
+                cwd = os.readlink(f"/proc/{pid}/cwd")
             except OSError:
                 pass  # it has just ended
     if cwd is None and spec.home is not None and (here or os.path.isdir(spec.home)):
@@ -83,6 +81,26 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
         if not os.path.isdir(cwd):
             cwd = "/"
     return env, cwd
+
+
+def _of_process(pid: int) -> dict[str, str]:
+    """What a process was started with; empty if it has just ended."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            words = file.read(1 << 20).split(b"\0")
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(word).partition("=") for word in words if b"=" in word)
+    # Of a launcher's sockets there is one for each rank: a second user would confuse it.
+    return {name: value for name, _, value in pairs if name and not name.startswith("PMI")}
+
+
+def _of_terminal(env: dict[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in env.items()
+        if name in OF_THE_TERMINAL or name.startswith("LC_")
+    }
 
 
 def argv_of(spec: StepSpec, env: dict[str, str]) -> list[str]:

@@ -147,7 +147,8 @@ class MpiJob:
             self.session.fail(CANNOT, str(plan["error"]), None)
             return
         self.hosts = [str(host) for host in hosts]
-        self.way = PmiWay(self) if plan.get("way") == "pmi" else self._planner.launch
+        pmi = plan.get("way") == "pmi"
+        self.way = PmiWay(self, str(plan.get("key"))) if pmi else self._planner.launch
         self.way.start(plan)
 
     def started(self) -> None:

@@ -57,7 +57,7 @@ class Planner:
         found = mpifind.look(flavour, argv, env, cwd, bool(job.part.options))
         body["flavour"] = found.flavour
         if found.launcher is None and found.flavour == MPICH:
-            return {**body, "way": "pmi"}
+            return {**body, "way": "pmi", "key": os.urandom(8).hex()}
         members = [
             plans.Member(
                 hosts[i], job.part.layout[i],

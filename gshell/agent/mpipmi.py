@@ -33,17 +33,23 @@ class _Line:
 class PmiWay:
     """Invariant: while a rank does not take our answers, nothing more of it is read."""
 
-    def __init__(self, job: MpiJob) -> None:
+    over = True  # no launcher, so nothing beside the ranks
+
+    def __init__(self, job: MpiJob, key: str) -> None:
+        """``key``: the head drew it; MPICH names its shared memory by the key-value space, and
+        one that was killed leaves that behind."""
         self._job = job
         self._loop = job.session.loop
-        name = f"kvs_{job.session.job}_{job.session.attempt}"
+        word = "".join(filter(str.isalnum, key))[:32]
+        name = f"kvs_{job.session.job}_{job.session.attempt}_{word}"
         self._server = pmi.Server(name, job.part.layout, job.index)
         self._lines: dict[int, _Line] = {}  # by the rank's number here
         self._inside: dict[int, dict[str, str]] = {}  # at the head: who waits in the barrier, puts
+        self._absent: dict[str, Any] | None = None  # of a rank here that has never come
+        self._gone: dict[str, Any] | None = None  # at the head: of one anywhere
+        self._names = pmi.Names()  # at the head
 
     # -- starting
-
-    over = True
 
     def start(self, plan: dict[str, Any]) -> None:
         job = self._job
@@ -96,6 +102,8 @@ class PmiWay:
             self._close(rank)
             return False
         self._perform(self._server.receive(rank, data))
+        if self._absent is not None and self._server.initialized(rank):
+            self._missed(self._absent)
         return rank in self._lines
 
     def _perform(self, actions: list[pmi.Action]) -> None:
@@ -108,7 +116,9 @@ class PmiWay:
             elif isinstance(action, pmi.Aborted):
                 number = job.spec.first + action.rank
                 why = f"rank {number} on {job.host} called MPI_Abort with code {action.code}"
-                job.abort(number, action.code, why)
+                job.abort(number, action.code & 0xFF or 1, why)
+            elif isinstance(action, pmi.Asked):
+                job.tell(HEAD, {"t": "ask", "rank": action.rank, "line": action.line})
             elif isinstance(action, pmi.Refused):
                 number = job.spec.first + action.rank
                 job.say(f"rank {number} on {job.host} wants to start more ranks: gshell starts none"
@@ -145,15 +155,36 @@ class PmiWay:
     # -- the others
 
     def on_peer(self, index: int, body: dict[str, Any]) -> None:
-        kind, puts = body.get("t"), body.get("puts")
-        if not isinstance(puts, dict):
-            return
-        if kind == "in" and self._job.index == HEAD:
-            self._inside[index] = puts
-            if len(self._inside) == len(self._job.part.layout):
-                self._all_inside()
-        elif kind == "out" and index == HEAD:
+        """What other agents of its user say: taken as it should be, or left alone."""
+        kind = body.get("t")
+        rank, line, puts = body.get("rank"), body.get("line"), body.get("puts")
+        if index == HEAD and kind == "out" and isinstance(puts, dict):
             self._perform(self._server.leave({str(key): str(puts[key]) for key in puts}))
+        elif index == HEAD and kind == "answer" and isinstance(rank, int):
+            self._perform(self._server.answer(rank, str(line)))
+        if self._job.index != HEAD:
+            return
+        if kind == "in" and isinstance(puts, dict):
+            self._inside[index] = puts
+            self._look()
+        elif kind == "gone" and self._gone is None:
+            self._gone = body
+            self._look()
+        elif kind == "ask":
+            answer = self._names.ask(str(line))
+            self._job.tell(index, {"t": "answer", "rank": rank, "line": answer})
+
+    def _look(self) -> None:
+        """At the head: are all in the barrier, or does one wait who waits for ever?"""
+        if self._gone is not None and self._inside:
+            self._missed(self._gone)
+        elif len(self._inside) == len(self._job.part.layout):
+            self._all_inside()
+
+    def _missed(self, gone: dict[str, Any]) -> None:
+        rank, code = gone.get("rank"), gone.get("code")
+        if isinstance(rank, int) and isinstance(code, int):
+            self._job.abort(rank, code & 0xFF or 1, str(gone.get("why"))[:400])
 
     def _all_inside(self) -> None:
         inside, self._inside = self._inside, {}
@@ -171,12 +202,21 @@ class PmiWay:
         while line is not None and not line.rest and self._read(rank.number, line):
             pass  # what it said last
         self._close(rank.number)
-        if self._server.unfinished(rank.number):
+        server = self._server
+        if server.initialized(rank.number):
+            return not server.unfinished(rank.number)
+        if rank.signal is not None or any(server.initialized(r.number) for r in self._job.ranks):
             return False
-        return self._server.initialized(rank.number) or not rank.code
+        job = self._job
+        number = job.spec.first + rank.number
+        why = f"rank {number} on {job.host} exited with status {rank.code} before MPI_Init"
+        # Others may know no MPI either: only if some do, it is missed.
+        self._absent = {"t": "gone", "rank": number, "code": rank.code or 1, "why": why}
+        job.tell(HEAD, self._absent)
+        return True
 
     def before(self, rank: Rank) -> str:
-        return "MPI_Finalize"
+        return "MPI_Finalize" if self._server.initialized(rank.number) else "MPI_Init"
 
     def launcher_ended(self) -> None: ...
 

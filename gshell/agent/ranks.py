@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gshell.agent import environment
 from gshell.agent.sessionlog import StreamLog
-from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child, SpawnSpec, spawn
+from gshell.agent.spawn import OUTPUT_PIPE_BYTES, USUAL_SIZE, Child, SpawnSpec, spawn
 from gshell.agent.timeline import Timeline
 from gshell.model.vt import ModeTracker
 from gshell.net.loop import Timer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gshell.agent.session import Session
     from gshell.agent.spec import StepSpec
 
+USUAL_TERM = "xterm-256color"
 FEW_TASKS = 8
 MANY_TASKS_PIPE_BYTES = 1 << 16  # all pipes of a user together have 64 MiB; beyond, new ones shrink
 
@@ -81,7 +82,13 @@ def launch(
     argv = environment.argv_of(spec, env)
     if session.workdir is not None and not session.beside and not spec.shell:
         argv = [executable(session.workdir, argv[0]), *argv[1:]]
-    return spawn(SpawnSpec(argv, env, cwd, spec.pty, spec.umask, stdin, pipe_bytes(spec), inherit))
+    pty = spec.pty
+    if spec.mpi is not None and spec.first + rank.number in spec.mpi.pty:
+        pty = USUAL_SIZE  # who attaches to it says which it is
+        env.setdefault("TERM", USUAL_TERM)
+        rank.modes = ModeTracker()
+        rank.modes.resized(pty[0])
+    return spawn(SpawnSpec(argv, env, cwd, pty, spec.umask, stdin, pipe_bytes(spec), inherit))
 
 
 def pipe_bytes(spec: StepSpec) -> int:

@@ -165,14 +165,3 @@ def _descendants(top: int, proc: str) -> set[int]:
             found.add(pid)
             waiting += above.get(pid, ())
     return found
-
-
-def environment(pid: int, proc: str = "/proc") -> dict[str, str]:
-    """Of that process, when it began; empty: it is gone, or not ours."""
-    try:
-        with open(f"{proc}/{pid}/environ", "rb") as file:
-            items = file.read().split(b"\0")
-    except OSError:
-        return {}
-    pairs = (os.fsdecode(item).partition("=") for item in items if b"=" in item)
-    return {name: value for name, _, value in pairs if name}

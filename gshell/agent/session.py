@@ -14,6 +14,7 @@ import termios
 import time
 from typing import Any, Callable, Protocol
 
+from gshell.agent import beside
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.claims import Claims
@@ -230,9 +231,19 @@ class Session:
             self._owner.on_started(self)
             if spec.announce and self.primary is not None:
                 self.primary.peer.say({"t": "started"})
+            if spec.beside_rank is not None:
+                self._say_pid(spec.beside_rank)
         for rank in self.ranks:
             self._give_early_input(rank)
         self.finish()
+
+    def _say_pid(self, rank: int) -> None:
+        """Whom a debugger started here is to take."""
+        neighbour = self.neighbour()
+        pid = neighbour.pid(rank) if neighbour is not None else 0
+        text = f"rank {rank} is pid {pid}: gdb -p {pid}, py-spy dump -p {pid}, top -p {pid}"
+        for attachment in self.attachments.values():
+            attachment.peer.say({"t": "notice", "text": text})
 
     def _spool_maker(self, stream: int) -> Callable[[], Spool]:
         return lambda: self._owner.make_spool(self, stream)
@@ -1039,9 +1050,16 @@ class Session:
             log.append(text.encode("utf-8", "surrogateescape"))
             self._publish()
 
-    def pid(self) -> int:
-        """Of its first rank that runs; 0: none does."""
-        pids = [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
+    def pid(self, number: int | None = None) -> int:
+        """Of that rank, by its number in the job, or its first that runs; 0: none does."""
+        if number is not None and beside.is_adopted(self):
+            return beside.pid(self, number)
+        first = self.spec.first if self.spec is not None else 0
+        pids = [
+            rank.child.pid
+            for rank in self.ranks
+            if rank.child and not rank.exited and number in (None, first + rank.number)
+        ]
         return pids[0] if pids else 0
 
     def pids(self) -> list[int]:

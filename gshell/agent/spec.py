@@ -57,12 +57,17 @@ class StepSpec(NamedTuple):
     """The relay's archive may have its output, see `archivable`."""
     job: JobPart | None = None
     """What a batch job has around its program."""
-    beside_rank: int | None = None
-    """Of the step that it is beside: with this rank's environment and directory."""
     mpi: MpiPart | None = None
     """The MPI program of which these ranks are a part."""
+    beside_rank: int | None = None
+    """The rank of the job beside which it runs that it is for."""
     slots: int = 1
     """That its ranks take here."""
+
+    @property
+    def starter(self) -> bool:
+        """Has it one rank more than its tasks, which starts them?"""
+        return self.mpi is not None
 
     @property
     def archivable(self) -> bool:
@@ -103,6 +108,8 @@ class StepSpec(NamedTuple):
             _require(on_full in (None, "block", "gap") and 0 <= quota <= MAX_QUOTA_BYTES)
             _require(1 <= tasks <= MAX_TASKS and first >= 0)
             slots = message.get("slots", tasks)
+            beside_rank = message.get("beside_rank")
+            _require(beside_rank is None or (type(beside_rank) is int and beside_rank >= 0))
             _require(isinstance(slots, int) and 1 <= slots <= tasks)
             _require(pty is None or (len(pty) == 2 and all(_side(side) for side in pty)))
             mpi = MpiPart.parse(message["mpi"]) if message.get("mpi") else None
@@ -129,9 +136,9 @@ class StepSpec(NamedTuple):
                 service=str(message.get("service") or "")[:32],
                 archive=message.get("archive", True) is not False,
                 job=JobPart.parse(message["job"]) if message.get("job") else None,
-                beside_rank=_rank(message.get("beside_rank")),
                 mpi=mpi,
                 slots=slots,
+                beside_rank=beside_rank,
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProtocolError("bad-spec", "what to start") from None
@@ -140,11 +147,6 @@ class StepSpec(NamedTuple):
 def _require(condition: bool) -> None:
     if not condition:
         raise ValueError
-
-
-def _rank(value: object) -> int | None:
-    _require(value is None or (isinstance(value, int) and not isinstance(value, bool)))
-    return value if isinstance(value, int) else None
 
 
 def _side(value: object) -> bool:

@@ -41,7 +41,7 @@ class Typists:
         """An attachment for ranks came, or wants to type."""
         if attachment.rights != "rw":
             return
-        for rank in self.ranks(attachment):
+        for rank in self.reading(self.ranks(attachment)):
             before = self.of(rank)
             if before in (None, attachment) or steal:
                 self._of[rank] = attachment
@@ -61,15 +61,19 @@ class Typists:
 
     def reading(self, ranks: list[int]) -> list[int]:
         """Those of them that have something to read what is typed from."""
-        session = self._session
+        spec = self._session.spec
         found = []
-        for rank in session.ranks:
-            child = rank.child
-            if rank.number in ranks and child is not None and child.stdin >= 0:
+        for rank in self._session.ranks:
+            if rank.number not in ranks or rank.exited:
+                continue
+            if rank.child is not None:
+                reads = rank.child.stdin >= 0
+            else:  # it is not there yet
+                number = rank.number + (spec.first if spec is not None else 0)
+                mpi = spec.mpi if spec is not None else None
+                reads = mpi is not None and (number in mpi.input or number in mpi.pty)
+            if reads:
                 found.append(rank.number)
-        if not session.launched and session.spec is not None and session.spec.mpi is not None:
-            first, mpi = session.spec.first, session.spec.mpi
-            found = [n for n in ranks if first + n in mpi.input or first + n in mpi.pty]
         return found
 
     def welcome(self, attachment: Attachment) -> dict[str, str]:

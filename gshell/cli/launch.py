@@ -77,9 +77,62 @@ def session(parsed: Parsed) -> int:
         from gshell.net.relaylink import ask, items_of
 
         plan = plan.laid_out(fit(plan.wish, items_of(ask(ticket, {"m": "agents"}), "agents")))
+    if plan.beside and "." not in plan.beside:
+        plan = plan._replace(beside=_step_of(ticket, plan.beside, plan.spec.get("beside_rank")))
     if attaching and plan.rank:
         _check_ranks(ticket, plan.job, plan.rank)
     return run_here(plan, ticket, descriptors)
+
+
+def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
+    """The job's step with that rank.
+
+    Raises:
+        GshellError: there is none.
+    """
+    from gshell.cli import norank
+    from gshell.net.relaylink import ask, items_of
+
+    found = items_of(ask(ticket, {"m": "jobs", "ids": [job], "all": True}), "jobs")
+    if not found:
+        raise GshellError(f"no job {job} of yours", hint="gshell jobs")
+    if found[0].get("ended_at") is not None:
+        raise GshellError(f"job {job} has ended", hint=f"gshell logs {job}")
+    if found[0].get("argv0") == norank.ADOPTED and rank is not None:
+        return f"{job}.{_member_with(ticket, job, rank)}"
+    left = rank or 0
+    layout = [tasks for tasks in found[0].get("layout") or [1] if isinstance(tasks, int)]
+    for index, tasks in enumerate(layout):
+        if left < tasks:
+            return f"{job}.{index}"
+        left -= tasks
+    raise UsageError(f"job {job} has {sum(layout)} ranks, and no rank {rank}",
+                     hint=f"gshell ranks {job}")  # fmt: skip
+
+
+def _member_with(ticket: Ticket, job: str, rank: int) -> int:
+    """Of an adopted job, whose ranks are where others have put them.
+
+    Raises:
+        GshellError: none of them has it.
+    """
+    from gshell.client.conversation import Dialler
+    from gshell.client.ranksview import RanksView
+    from gshell.net.loop import Loop
+
+    loop = Loop()
+    view = RanksView(Dialler(loop, ticket), job)
+    try:
+        rows = view.ask()
+    finally:
+        view.close()
+        loop.close()
+    for row in rows:
+        if row.get("rank") == rank:
+            return int(row["member"])
+    there = ", ".join(str(row.get("rank")) for row in rows) or "none"
+    raise UsageError(f"job {job} has no rank {rank}; found were: {there}",
+                     hint=f"gshell ranks {job}")  # fmt: skip
 
 
 def _check_ranks(ticket: Ticket, job: str, wanted: str) -> None:
@@ -260,6 +313,8 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     if name in ("attach", "logs") and (not parsed.words or _is_link(parsed.words[0])):
         return None
     plan = plans.make(parsed, here)
+    if plan.beside:
+        return None  # where that is has to be asked for first
     if plan.wish is not None and not plan.spec["mpi"]["layout"]:
         return None  # what there is has to be asked for first
     if plan.verb in ("attach", "logs") and plan.rank:

@@ -132,6 +132,10 @@ def run(parsed: Parsed) -> int:
         from gshell.cli import adopt
 
         return adopt.VERBS[name](parsed)
+    if name == "ranks":
+        from gshell.cli import ranks
+
+        return ranks.ranks(parsed)
     if name == "why":
         from gshell.cli import why
 

@@ -37,10 +37,12 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         return _attachment(parsed, name, here, inside_ssh, quiet)
     shell = name == "sh"
     words = list(parsed.words)
-    if shell and words:
+    if shell and words and not (len(words) == 1 and _is_step(words[0])):
         raise UsageError(
             f"gshell sh takes no command (got {words[0]!r})", hint="gshell run -t -- CMD..."
         )
+    if shell and not words and parsed.options.get("rank") is not None:
+        raise UsageError("--rank is of a job's ID", hint="gshell sh ID --rank N")
     if not shell and not words:
         raise UsageError("no command to run", hint="gshell run -- CMD...")
     options = parsed.options
@@ -68,7 +70,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         if value is not None:
             extra[key] = value
     spec: dict[str, Any] = {
-        "argv": words or ["sh"],
+        "argv": words if words and not shell else ["sh"],
         "shell": shell,
         "env": here.env,
         "extra_env": extra,
@@ -79,6 +81,8 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         "name": options.get("name") or ("sh" if shell else os.path.basename(words[0])),
         "keep": bool(options.get("detach") or options.get("keep")),
     }
+    if shell and options.get("rank") is not None:
+        spec["beside_rank"] = options["rank"]
     if options.get("no_archive"):
         if options.get("keep"):
             raise UsageError("--keep archives the output, --no-archive does not: take one")
@@ -115,6 +119,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         fold=bool(options.get("fold")),
         rank=options.get("rank") or "" if not shell else "",
         wish=wish,
+        beside=words[0] if shell and words else "",
         detach=bool(options.get("detach")),
         timeout_s=options.get("timeout"),
         escape=escape(parsed),
@@ -174,6 +179,12 @@ def _check_ranks(options: dict[str, Any], size: int | None) -> None:
         if RankSet.parse(text).beyond(size):
             last = f"0 to {size - 1}" if size > 1 else "0 only"
             raise UsageError(f"{flag} {text}: there are {size} ranks, {last}")
+
+
+def _is_step(word: str) -> bool:
+    """``42``, ``42.1``?"""
+    job, dot, index = word.partition(".")
+    return job.isdigit() and (index.isdigit() or not dot)
 
 
 MOST_WANTED = 3000  # characters: a preamble has 4 KiB

@@ -300,6 +300,7 @@ class Front:
             and plan.agents == 1
             and plan.tasks == 1
             and plan.wish is None
+            and not plan.beside
             and not plan.agent
             and not plan.pool
             and not plan.wants

@@ -35,6 +35,7 @@ _COMMANDS = {
     ord("r"): "redraw",
     ord("K"): "kill",
     ord("s"): "status",
+    ord("#"): "ranks",
 }
 
 
@@ -64,6 +65,7 @@ def help_text(char: str | None = "~") -> str:
         (f"{key}^Z", "suspend gshell"),
         (f"{key}r", "redraw"),
         (f"{key}s", "status of the connection"),
+        (f"{key}#", "what the job's ranks do"),
         (f"{key}K", "end the job (asks)"),
         (f"{key}?", "this list"),
         (key * 2, f"send {key}"),

@@ -109,6 +109,18 @@ def named(ranks: str) -> str:
     return f"rank{'' if ranks.isdigit() else 's'} {ranks}"
 
 
+def all_of(ranks: list[int]) -> str:
+    from gshell.model.rankset import RankSet
+
+    return named(RankSet.of(ranks).text())
+
+
+def how(message: dict[str, Any], where: str) -> str:
+    """The rest of ``rank 3 on n7: signal 11``."""
+    signal = message.get("signal")
+    return f"{where}: signal {signal}" if signal else f"{where}: exit {message.get('code')}"
+
+
 def beyond(plan: Plan, size: int) -> tuple[str, str]:
     """(what is wrong with the ranks that were asked for, what to type)"""
     last = f"ranks 0 to {size - 1}" if size > 1 else "1 rank"

@@ -85,6 +85,8 @@ class Opening:
         if plan.agents > 1:
             self._group = self._group or os.urandom(16).hex()
             request["group"] = self._group
+        if plan.beside:
+            request["beside"] = plan.beside
         if plan.pool:
             request["pool"] = plan.pool
         if plan.pty:

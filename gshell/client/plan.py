@@ -52,6 +52,8 @@ class Plan(Record):
     """When the share ends."""
     pool: str = ""
     """The group whose agents may run it, under whatever account they have."""
+    beside: str = ""
+    """The job's step (JOB.INDEX) beside which it runs, taking no slot."""
     wants: Any = None
     """What the opening asks of its agent: sites, time, memory, ... (CONTROL.md's WANTS)."""
     steal: bool = False

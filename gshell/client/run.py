@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
 SAY_WAITING_AFTER_S = 1.0
 PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
+ENDED_BY = (9, 15)  # the signals by which the others are ended when a rank of MPI's dies
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
@@ -298,6 +299,12 @@ class Runner(Steering):
             self._showing.modes(bytes.fromhex(str(message.get("prelude", ""))))
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
+        elif kind == "ranks" and self.screen.raw:
+            from gshell.client.ranksview import ranks_table
+
+            host = str(message.get("host", ""))
+            rows = [{**row, "host": host} for row in message.get("ranks") or ()]
+            self.screen.say(ranks_table(rows, self._port.size()[1]).rstrip("\n"))
         elif kind == "notice" and not self._plan.quiet:
             self.screen.say(f"[{message.get('text', '')}]")
 
@@ -516,7 +523,23 @@ class Runner(Steering):
                 code = 124
             if self._plan.verb == "attach" and self.seats[0].ended:
                 self._say_ended(code)
+            if code and self._plan.verb != "logs" and not self._plan.quiet:
+                self._say_failed()
             self._end(code)
+
+    def _say_failed(self) -> None:
+        """Which ranks did, where there are several; the same words for many at once."""
+        if sum(seat.ranks for seat in self.seats) < 2:
+            return
+        found: dict[str, list[int]] = {}
+        for seat in self.seats:
+            where = f" on {seat.talk.agent_id}" if len(self.seats) > 1 else ""
+            for rank, message in seat.exits.items():
+                ended = seat.starter and message.get("signal") in ENDED_BY  # with the first
+                if rank < seat.ranks and message.get("code") and not ended:
+                    found.setdefault(joining.how(message, where), []).append(seat.first + rank)
+        for how, ranks in found.items():
+            self.screen.say(f"gshell: {joining.all_of(ranks)}{how}")
 
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""

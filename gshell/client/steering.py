@@ -57,6 +57,8 @@ class Steering:
             self.screen.say(
                 f"[job {talk.job} on {talk.agent_id}, {'connected' if talk.up else 'reconnecting'}]"
             )
+        elif action == "ranks":
+            self._tell({"t": "ranks"})
         elif action == "kill":
             if self._plan.share:
                 self.screen.say(f"[only {self._plan.owner} can end it]")

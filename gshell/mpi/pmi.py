@@ -16,6 +16,7 @@ MAX_NAME_BYTES = 256
 MAX_KEY_BYTES = 64  # those that hydra says
 MAX_VALUE_BYTES = 1024
 MAX_PUTS_BYTES = 1 << 24  # of all of a member's ranks
+MAX_SERVICES = 1 << 12  # published by all ranks of a job
 NO_SPAWN = "gshell starts no further ranks"
 
 
@@ -37,6 +38,7 @@ class Aborted(NamedTuple):
 
     rank: int
     code: int
+    """As it says it; a status has eight bits."""
     why: str
 
 
@@ -47,6 +49,13 @@ class Refused(NamedTuple):
     what: str
 
 
+class Asked(NamedTuple):
+    """The rank asks what only the job knows: `Names` answers at the head."""
+
+    rank: int
+    line: str
+
+
 class Broken(NamedTuple):
     """What the rank sends is not PMI-1: nothing more of it is listened to."""
 
@@ -54,7 +63,7 @@ class Broken(NamedTuple):
     why: str
 
 
-Action = Union[Answer, Entered, Aborted, Refused, Broken]
+Action = Union[Answer, Entered, Aborted, Asked, Refused, Broken]
 
 
 class _Seat:
@@ -88,7 +97,6 @@ class Server:
         self._space = {"PMI_process_mapping": process_mapping(layout), **(facts or {})}
         self._puts: dict[str, str] = {}
         self._puts_bytes = 0
-        self._services: dict[str, str] = {}
         self._do = {
             "init": self._init,
             "get_maxes": self._get_maxes,
@@ -101,9 +109,6 @@ class Server:
             "barrier_in": self._barrier_in,
             "finalize": self._finalize,
             "abort": self._abort,
-            "publish_name": self._publish,
-            "unpublish_name": self._unpublish,
-            "lookup_name": self._look_up,
         }
 
     def initialized(self, rank: int) -> bool:
@@ -124,6 +129,10 @@ class Server:
         if len(seat.begun) > MAX_LINE_BYTES:
             actions += self._break(rank, "a line without an end")
         return actions
+
+    def answer(self, rank: int, line: str) -> list[Action]:
+        """What the head says to a question."""
+        return [_say(rank, line)] if 0 <= rank < len(self._seats) else []
 
     def leave(self, puts: dict[str, str]) -> list[Action]:
         """All ranks of the job were in the barrier; ``puts`` is what those elsewhere have put."""
@@ -155,6 +164,8 @@ class Server:
         do = self._do.get(command)
         if do is not None:
             return do(rank, words)
+        if command in Names.COMMANDS:
+            return [Asked(rank, text)]
         if command == "spawn":
             return self._refuse_spawn(rank)
         if not command:
@@ -240,25 +251,35 @@ class Server:
         code = words.get("exitcode", "")
         digits = code[1:] if code.startswith("-") else code
         number = int(code) if digits.isascii() and digits.isdigit() and len(digits) < 12 else 1
-        return [Aborted(rank, number & 0xFF or 1, words.get("message", ""))]
+        return [Aborted(rank, number, words.get("message", ""))]
 
-    def _publish(self, rank: int, words: dict[str, str]) -> list[Action]:
+
+class Names:
+    """The job's services by name, kept by the head."""
+
+    COMMANDS = frozenset({"publish_name", "unpublish_name", "lookup_name"})
+
+    def __init__(self) -> None:
+        self._ports: dict[str, str] = {}
+
+    def ask(self, line: str) -> str:
+        """The line that answers a rank's."""
+        words = parse(line)
         service, port = words.get("service", ""), words.get("port", "")
-        if not service or service in self._services or len(self._services) >= MAX_SPAWN_LINES:
-            return [_say(rank, "cmd=publish_result rc=-1 info=failed msg=cannot_be_published")]
-        self._services[service] = port
-        return [_say(rank, "cmd=publish_result rc=0 info=ok")]
-
-    def _unpublish(self, rank: int, words: dict[str, str]) -> list[Action]:
-        if self._services.pop(words.get("service", ""), None) is None:
-            return [_say(rank, "cmd=unpublish_result rc=-1 info=failed msg=service_not_found")]
-        return [_say(rank, "cmd=unpublish_result rc=0 info=ok")]
-
-    def _look_up(self, rank: int, words: dict[str, str]) -> list[Action]:
-        port = self._services.get(words.get("service", ""))
-        if port is None:
-            return [_say(rank, "cmd=lookup_result rc=-1 info=failed msg=service_not_found")]
-        return [_say(rank, f"cmd=lookup_result rc=0 info=ok port={port}")]
+        command = words.get("cmd", "")
+        if command == "publish_name":
+            if not service or service in self._ports or len(self._ports) >= MAX_SERVICES:
+                return "cmd=publish_result rc=-1 info=failed msg=cannot_be_published"
+            self._ports[service] = port
+            return "cmd=publish_result rc=0 info=ok"
+        known = self._ports.get(service)
+        answer = "cmd=lookup_result" if command == "lookup_name" else "cmd=unpublish_result"
+        if known is None:
+            return f"{answer} rc=-1 info=failed msg=service_not_found"
+        if command == "lookup_name":
+            return f"{answer} rc=0 info=ok port={known}"
+        del self._ports[service]
+        return f"{answer} rc=0 info=ok"
 
 
 def _say(rank: int, text: str) -> Answer:

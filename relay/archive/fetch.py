@@ -96,11 +96,11 @@ class Fetch:
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         if self._tasks:
             return
-        starter = welcome.get("starter") is True  # one more, which is the last
-        tasks = int(welcome["tasks"]) + starter
+        tasks = int(welcome["tasks"])
         if not 1 <= tasks <= MAX_RANKS:
             raise ValueError
-        self._tasks = tasks
+        starter = welcome.get("starter") is True  # one rank more, which starts the others
+        self._tasks = tasks + starter
         pty = bool(welcome.get("pty"))
         self._about = {"pty": pty, "tasks": tasks, "size": int(welcome.get("size", 1)),
                        "starter": starter, "first": int(welcome.get("first", 0)),
@@ -110,7 +110,7 @@ class Fetch:
         for key, start in welcome["start"].items():
             stream = int(key)
             rank = rank_of(stream)
-            if not 0 <= rank < tasks or stream not in (stdout_of(rank), stderr_of(rank)):
+            if not 0 <= rank < self._tasks or stream not in (stdout_of(rank), stderr_of(rank)):
                 raise ValueError
             if type(start) is not int or start < 0:
                 raise ValueError

@@ -29,6 +29,10 @@ class ShownSpec(NamedTuple):
     size: int = 1
     mpi: ShownMpi | None = None
 
+    @property
+    def starter(self) -> bool:
+        return self.mpi is not None
+
 
 class ShownLog:
     """A finished stream, as a log and as the cursor of everybody who reads it: files need none."""
@@ -86,6 +90,8 @@ class ShownRank:
     ) -> None:
         self.number = number
         self.exit = exit
+        self.taken = 0
+        self.code, self.signal = exit.get("code"), exit.get("signal")
         self.logs: dict[int, ShownLog] = {}
         self.times: dict[int, Timeline] = {}
         for key, end in exit.get("final", {}).items():
@@ -117,7 +123,7 @@ class Shown:
             starter = bool(meta.get("starter"))
             self.spec = ShownSpec(
                 True if meta["pty"] else None,
-                tasks - starter,
+                tasks,
                 str(meta["name"]),
                 int(meta.get("first", 0)),
                 int(meta.get("ranks", tasks)),
@@ -154,9 +160,6 @@ class Shown:
     def say_end(self, attachment: Attachment, rank: ShownRank) -> None:
         attachment.peer.say(rank.exit)
 
-    def input_ranks(self) -> list[int]:
-        return []
-
     # -- what a session does for who may write
 
     def reader_changed(self) -> None: ...
@@ -174,6 +177,9 @@ class Shown:
     def cancel(self) -> None: ...
 
     def steal(self, attachment: Attachment) -> None: ...
+
+    def input_ranks(self) -> list[int]:
+        return []
 
     def end_input(self, rank: int) -> None: ...
 

@@ -334,6 +334,8 @@ class Job:
     """What happened to it while it waits: why it lost its place, or its agent."""
     line: Any = None
     """Where it stands in its market, while it waits there: a `markets.Line`."""
+    together: bool = False
+    """Its members have spoken to each other: an MPI program, which ends when one is lost."""
     held_at: dict[str, int] = field(default_factory=dict)
     """agent -> the member that a co-allocation keeps it for, until all are there."""
     hold_until: float | None = None
@@ -455,7 +457,7 @@ class Job:
 
 _JOB_EXTRAS = ("name", "argv0", "pool", "pty", "warm", "group", "spec", "error", "ended_at",
                "canceled", "joined", "beside", "service", "stage", "depot", "sandbox", "deep",
-               "shallow", "tokens", "pending", "note")  # fmt: skip
+               "shallow", "tokens", "pending", "note", "together")  # fmt: skip
 _extras = attrgetter(*_JOB_EXTRAS)
 
 

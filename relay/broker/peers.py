@@ -1,4 +1,6 @@
-"""Members of one job speak to each other: handed on, if both are who they say. Keeps nothing."""
+"""Members of one job speak to each other: handed on, if both are who they say. Keeps nothing of it
+but that they do: what one of them dies of, all do.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,9 @@ def on_peer(b: Books, agent: Agent, message: Message) -> None:
     size = len(json.dumps(body)) if body is not None else 0
     if size > MAX_CHARS or not _may_say(b, agent, max(size, _LEAST)):
         return
+    if not job.together:
+        job.together = True
+        b.keep(job)
     handed = {"m": "peer", "job": str(job.id), "index": to, "from": index, "attempt": attempt}
     handed.update({key: message[key] for key in ("seq", "ok", "body") if key in message})
     b.tell_agent(job.members[to].agent_id, handed)

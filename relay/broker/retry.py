@@ -85,12 +85,13 @@ def stop(b: Books, job: Job) -> None:
 
 
 def stop_others(b: Books, job: Job, index: int) -> None:
-    """A part has failed: the others are in vain, if it is run again, or was all or nothing."""
+    """A part has failed: the others are in vain, if it is run again, or was all or nothing, or is
+    one program."""
     if not job.members[index].error or job.canceled:
         return
     if _left(b, job):
         stop(b, job)
-    elif job.gathers and job.kill_at is None:
+    elif (job.gathers or job.together) and job.kill_at is None:
         from relay.broker import verbs
 
         verbs.end_members(b, job)

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from kit import rankside
 from kit.labhome import Installed, Started
 from kit.procs import until
 
@@ -177,17 +176,19 @@ def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(t
     home = there.cluster.home
     (home / "sleeper.c").write_text(SLEEPER)
     subprocess.run([cc, "-o", home / "sleeper", home / "sleeper.c"], check=True, timeout=30)
-    shutil.copy(rankside.__file__, home / "rankside.py")
     line = MPIRUN[there.kind] if launcher == "mpirun" else "srun --mpi=pmix -n4 ./sleeper"
     submit = SUBMIT[there.kind].replace("-N2", "-N2 -n4")
     job = there.adopt(there.submit(submit, f"#!/bin/sh\nPATH=/usr/bin:$PATH\n{line}\n"))
 
-    def side(*words):
-        return there.cluster.run("fe", "python3", "rankside.py", *words, env=there.gshell.env)
+    def shell(rank, line):
+        argv = ["/usr/bin/python3", "/home/alice/gshell-src/gshell/front.py", "sh", job]
+        return there.cluster.run("fe", *argv, "--rank", str(rank), stdin=line,
+                                 env=there.gshell.env)  # fmt: skip
 
     def ranks():
-        done = side("ranks", job)
-        return [row for row in json.loads(done.stdout or "[]") if row["argv0"] == "sleeper"]
+        done = there.gshell.run("ranks", job, "--json", check=False)
+        rows = json.loads(done.stdout)["ranks"] if done.returncode == 0 else []
+        return [row for row in rows if row["argv0"] == "sleeper"]
 
     rows = until(lambda: len(found := ranks()) == 4 and found, "four ranks", PATIENCE_S,
                  lambda: there.sh("cat out.txt err.txt") + there.gshell.logs())  # fmt: skip
@@ -195,15 +196,13 @@ def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(t
     assert len({row["host"] for row in rows}) >= 2
     assert all(row["state"] in "RS" and row["rss_bytes"] > 1 << 20 for row in rows)
     for row in rows[::3]:
-        done = side("sh", job, str(row["rank"]),
-                    "echo $OMPI_COMM_WORLD_RANK$PMIX_RANK $GSHELL_BESIDE_PID $GSHELL_BESIDE_RANK;"
-                    "hostname; pwd; readlink /proc/$GSHELL_BESIDE_PID/exe")  # fmt: skip
-        number, pid, host = str(row["rank"]), str(row["pid"]), row["host"]
+        done = shell(row["rank"], "echo $OMPI_COMM_WORLD_RANK$PMIX_RANK $GSHELL_BESIDE_PID\n"
+                     "hostname; pwd; readlink /proc/$GSHELL_BESIDE_PID/exe\n")  # fmt: skip
+        number = str(row["rank"])
         rank, *rest = done.stdout.split()
         assert rank in (number, number * 2), done.stdout + done.stderr
-        assert rest == [pid, number, host, "/home/alice", "/home/alice/sleeper"]
-    gone = side("sh", job, "7", "hostname")
-    assert "rank 7 does not run on" in gone.stderr
+        assert rest == [str(row["pid"]), row["host"], "/home/alice", "/home/alice/sleeper"]
+    assert f"job {job} has no rank 7" in shell(7, "").stderr
     refused = there.gshell.run("attach", job, "--rank", "1", check=False)
     assert (refused.returncode, "gshell mpi -n N" in refused.stderr) == (125, True)
     there.go_on()
@@ -215,7 +214,7 @@ def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(t
 def test_an_output_file_that_only_its_node_sees_is_followed_there(there):
     if there.kind != "slurm":
         pytest.skip("the same on all of them")
-    script = "\n".join(SCRIPT.splitlines()[:4] + ["exit 3", ""])
+    script = "\n".join([*SCRIPT.splitlines()[:4], "exit 3", ""])
     job = there.adopt(there.submit("sbatch --parsable -N2 -o /tmp/out.txt -t 5 job.sh", script))
     following = Started(there.gshell, "attach", f"{job}.1")
     try:

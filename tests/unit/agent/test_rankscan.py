@@ -108,9 +108,3 @@ def test_processes_that_are_gone_or_say_nonsense_do_no_harm(proc, tmp_path):
     (tmp_path / "13").mkdir()
     assert ranks(proc) == []
     assert rankscan.scan("slurm", "42", 0, str(tmp_path / "nowhere")) == []
-
-
-def test_a_ranks_environment_is_read_whole(proc):
-    proc(11, 1, SLURM_JOB_ID=42, PMI_RANK=0, ODD="a=b")
-    assert rankscan.environment(11, proc.path)["ODD"] == "a=b"
-    assert rankscan.environment(99, proc.path) == {}
