@@ -459,6 +459,7 @@ ADOPT = Command(
     examples=(
         ("gshell adopt slurm:4711", "prints the id of the job that stands for it"),
         ("gshell adopt -a oar:1234 --site beta", "and follow its output"),
+        ("gshell ranks 42", "its MPI ranks; gshell sh 42 --rank 3: a shell beside one"),
     ),
     about="An agent is put on each node of the running allocation, and one where it was submitted "
     "from. They take no work of their own accord and leave with it. `gshell cancel` of the job "
