@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gshell import __version__
+from gshell import __version__, sitepath
 from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
 from gshell.model.ticket import Ticket
@@ -217,6 +217,11 @@ def main(argv: list[str]) -> int:
         from gshell.agent import services
 
         return services.main(argv[1:])
+    if argv[:1] == ["compile"]:  # python3 agent.pyz compile FILE: for this very Python
+        from gshell.agent import pack
+
+        pack.compile_packed(sitepath.root(), argv[1])
+        return 0
     if argv[:1] == ["pilot"]:
         from gshell.agent import pilot
 

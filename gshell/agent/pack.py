@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import py_compile
+import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 CLOSURE = ("agent", "net", "wire", "model", "mpi", "lrms")  # packages; plus the files below
 FILES = ("__init__.py", "errors.py", "sitepath.py")
@@ -32,12 +34,44 @@ def members() -> Iterator[tuple[str, bytes]]:
 
 def pack(path: str) -> int:
     """Write the file (executable, replaced in one step); its size in bytes."""
+    return _write(path, members())
+
+
+def compile_packed(packed: str, path: str) -> int:
+    """Write to ``path`` what is in the file ``packed`` with this Python's bytecode beside it: it
+    starts in a third of the time here, and as before under other versions. Its size in bytes.
+
+    Raises:
+        OSError, zipfile.BadZipFile: it cannot be.
+    """
+    with zipfile.ZipFile(packed) as archive:
+        found = [(name, archive.read(name)) for name in archive.namelist()]
+    return _write(path, _with_bytecode(found))
+
+
+def _with_bytecode(found: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    # By the hash of its source, which nobody checks: both are in one file.
+    by_hash = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    with tempfile.TemporaryDirectory(prefix="gshell-compile-") as folder:
+        source, bytecode = os.path.join(folder, "source"), os.path.join(folder, "bytecode")
+        for name, content in found:
+            yield name, content
+            if name.endswith(".py"):
+                with open(source, "wb") as file:
+                    file.write(content)
+                py_compile.compile(
+                    source, bytecode, dfile=name, doraise=True, invalidation_mode=by_hash
+                )
+                yield name + "c", _read(bytecode)
+
+
+def _write(path: str, content: Iterable[tuple[str, bytes]]) -> int:
     new = f"{path}.{os.getpid()}.new"
     with open(new, "wb") as file:
         file.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in members():
-                archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
+            for name, data in content:
+                archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED)
     os.chmod(new, 0o755)  # noqa: S103 - a program, to be started by whoever may read it
     os.rename(new, path)
     return os.path.getsize(path)

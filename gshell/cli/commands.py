@@ -49,11 +49,13 @@ SUBMIT = Command(
         JOB_NAME,
         Option("--wait", help="until the jobs have ended; the highest of their statuses"),
         Option("--no-listen", help="do not be the terminal of an i2glogin that calls nowhere else"),
+        Option("--dry-run", help="say what is wrong, or what would be asked for; submit nothing"),
         _DIRAC,
     ),
     words="FILE",
     examples=(
         ("gshell submit simple.jdl", "prints the job's id"),
+        ("gshell submit --dry-run theirs.jdl", "its errors and warnings; needs no relay"),
         ("gshell submit --wait --set NodeNumber=8 cpi.jdl", "with one attribute changed"),
         ("gshell submit -r finis job.sh", "a script with #SBATCH, #OAR, #PBS or #$ lines"),
     ),

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from gshell.cli import launch
 from gshell.cli.options import Parsed
 from gshell.client.conversation import Dialler
-from gshell.client.filetransfer import Failed, Get, Listing, Put, Transfer
+from gshell.client.fileget import Get, Listing
+from gshell.client.fileput import Put
+from gshell.client.filetransfer import Failed, Transfer
 from gshell.client.staging import DEPOT, depot_request
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.sanitize import sanitize

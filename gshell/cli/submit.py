@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import importlib
 import os
+import re
+import shlex
 import sys
 from typing import Any
 
@@ -16,7 +19,7 @@ from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.jdl import job as jdl
 from gshell.jdl import sandbox
 from gshell.jdl.description import Description
-from gshell.jdl.errors import Finding
+from gshell.jdl.errors import Finding, JdlError
 from gshell.jdl.steps import Request, requests, with_pin
 from gshell.jdl.syntax import quoted
 from gshell.model.ticket import Ticket
@@ -27,6 +30,7 @@ MOST_BYTES = 1 << 20
 SECRET_VARIABLE = "GSHELL_GLOGIN_SECRET_FILE"  # noqa: S105 - names, of a variable and of a file
 SECRET_NAME = ".i2glogin"  # noqa: S105
 JSON_SCHEMA = 1
+_OF_HTCONDOR = re.compile(r"(?im)^[ \t]*(?:universe[ \t]*=|queue[ \t]*(?:\d*|\w+ .*)$)")
 
 
 def submit(parsed: Parsed) -> int:
@@ -34,6 +38,10 @@ def submit(parsed: Parsed) -> int:
     path = one_file(parsed)
     description = describe(path, parsed["set"], bool(parsed["dirac"]))
     tell(description, bool(parsed["quiet"]))
+    if parsed["dry_run"]:
+        from gshell.cli.dryrun import dry_run
+
+        return dry_run(description, path, bool(parsed["quiet"]))
     meeting = Meeting()
     try:
         made = plan(description, path, parsed["name"], meeting)
@@ -84,14 +92,31 @@ def one_file(parsed: Parsed) -> str:
 
 
 def read_text(path: str) -> str:
-    """
+    """With its line ends as they are.
+
     Raises:
         OSError, UnicodeDecodeError: it cannot be read.
     """
     if path == "-":
-        return sys.stdin.read(MOST_BYTES + 1)
-    with open(path, encoding="utf-8") as file:
-        return file.read(MOST_BYTES + 1)
+        return decoded(sys.stdin.buffer.read(MOST_BYTES + 1))
+    with open(path, "rb") as file:
+        return decoded(file.read(MOST_BYTES + 1))
+
+
+def decoded(data: bytes) -> str:
+    """Text as UTF-8; older editors wrote one byte for a letter, others two for each.
+
+    Raises:
+        UnicodeDecodeError: it is no text.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if b"\0" in data and not data.startswith(b"#!"):  # a script may have an archive behind it
+        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "NUL")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def describe(path: str, sets: list[tuple[str, str]], dirac: bool) -> Description:
@@ -108,15 +133,22 @@ def describe(path: str, sets: list[tuple[str, str]], dirac: bool) -> Description
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text: a program is run with `gshell run`") from None
-    if text.startswith("#!"):
+    if scripts.is_one(text):
         return scripts.describe(path, text, sets)
     folder = os.path.dirname(path)
 
     def load(name: str) -> str:
-        return read_text(name if os.path.exists(name) else os.path.join(folder, name))
+        found = read_text(name if os.path.exists(name) else os.path.join(folder, name))
+        return found.replace("\r\n", "\n")
 
     name = os.path.basename(path) if path != "-" else "stdin"
-    return jdl.read(text, name, jdl.Options(dirac, sets, load))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        return jdl.read(text, name, jdl.Options(dirac, sets, load))
+    except JdlError as error:
+        if _OF_HTCONDOR.search(text):
+            error.hint = f"condor_submit {shlex.quote(path)}    (if it is HTCondor's)"
+        raise
 
 
 def tell(description: Description, quiet: bool) -> None:
@@ -156,13 +188,16 @@ def plan(
 
 def plan_anywhere(description: Description, path: str) -> list[Request]:
     """The same, whether its files are here or not."""
-    return requests(description, lambda word: [word], None, os.path.basename(path))
+    name = "" if path == "-" else os.path.splitext(os.path.basename(path))[0]
+    return requests(description, lambda word: [word], None, name)
 
 
 def expander(folder: str) -> Any:
     """What an entry of an InputSandbox means: files as named from here, else from ``folder``."""
 
     def expand(word: str) -> list[str]:
+        if why := sandbox.elsewhere(word):
+            raise ValueError(why)
         for path in dict.fromkeys((word, os.path.join(folder, word))):
             if os.path.isfile(path):
                 return [path]

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gshell.client.conversation import Dialler
-from gshell.client.filetransfer import Put, Source, Tally
+from gshell.client.fileput import Put
+from gshell.client.filetransfer import Source, Tally
 from gshell.errors import GshellError, StagingError
 from gshell.net.loop import Loop
 

@@ -40,7 +40,7 @@ def _table() -> dict[str, Attribute]:
         NUMBER: "PerformanceLoss FuzzyFactor",
         FLAG: "WholeNodes WholeNode PerusalFileEnable ShortDeadlineJob Interactive FuzzyRank",
         EXPRESSION: "Requirements Rank",
-        ANY: "Parameters Nodes Dependencies UserTags",
+        ANY: "Parameters Nodes Dependencies UserTags ParameterFactor",
     }
     table = {n.lower(): Attribute(n, kind) for kind, names in used.items() for n in names.split()}
     for kind, names, why, warns in (
@@ -62,6 +62,27 @@ def _table() -> dict[str, Attribute]:
         (ANY, "Prejob Postjob", "write a DAG", True),
         (ANY, "max_running_nodes max_nodes_running", "the broker starts what it can", False),
         (STRING, "StdOutputFiles", "", False),
+        (ANY, "DefaultRank DefaultRequirements", "the broker's own default is one", False),
+        (STRING, "node_type edg_jobid", "", False),
+        (ANY, "NodesCollocation", "write Requirements, or SubmitTo", True),
+        (STRING, "ExecutionEnvironment", 'write Environment = {"NAME=value"}', True),
+        (STRINGS, "GridCE GridRequiredCEs Destination", "write Site, or SubmitTo", True),
+        (STRING, "Platform SystemConfig", "no place here tells one: write Requirements", True),
+        (ANY, "MaxCPUTime", "write CPUTime, in seconds", True),
+        (ANY, "MinNumberOfProcessors MaxNumberOfProcessors", "write NumberOfProcessors", True),
+        (
+            ANY,
+            "Priority JobGroup LogLevel PilotType JobRequirements VirtualOrganization Owner "
+            "OwnerGroup OwnerDN Origin",
+            "it is for DIRAC's own services",
+            False,
+        ),
+        (
+            ANY,
+            "Packages InputFile InputDataCollection Split OutputArchive",
+            "AliEn's descriptions are another language: bring files in InputSandbox",
+            True,
+        ),
     ):
         for name in names.split():
             table[name.lower()] = Attribute(name, kind, why, warns)
@@ -69,7 +90,13 @@ def _table() -> dict[str, Attribute]:
 
 
 ATTRIBUTES = _table()
-_ALIASES = {"stderr": "StdError", "stdout": "StdOutput", "stdin": "StdInput"}
+_ALIASES = {
+    "myproxy": "MyProxyServer",
+    "bannedsite": "BannedSites",
+    "stderr": "StdError",
+    "stdout": "StdOutput",
+    "stdin": "StdInput",
+}
 
 
 def known(name: str) -> Attribute | None:

@@ -42,7 +42,8 @@ def geometry(cpus: int | None, hosts: int | None, granularity: int | None, whole
         ("CpuNumber", cpus), ("HostNumber", hosts), ("SMPGranularity", granularity),
     ):  # fmt: skip
         if value is not None and not 1 <= value <= MOST:
-            raise ValueError(f"{name} = {value}: it is 1 or more")
+            least = f"1 to {MOST}" if value > MOST else "1 or more"
+            raise ValueError(f"{name} = {value}: it is {least}")
     count = cpus or 1
     if hosts is not None and hosts > count:
         raise ValueError(f"HostNumber = {hosts} hosts for CpuNumber = {count} processes")

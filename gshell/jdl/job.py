@@ -5,12 +5,13 @@ Touches no file: what ``File = "x.jdl"`` names is read by a function it is given
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gshell.jdl import files, glue, sandbox, sequences, words
 from gshell.jdl import geometry as shapes
-from gshell.jdl import glue, sandbox, words
 from gshell.jdl.bounds import OF_GRIDS
 from gshell.jdl.description import (
     COLLECTION,
@@ -67,6 +68,9 @@ def read(text: str, name: str = "job", options: Options | None = None) -> Descri
     for attribute, expression in options.sets:
         value = parse_expression(expression, f"--set {attribute}")
         ad = ad.with_(Entry(attribute, value))
+    numbered = [one for one in ad.entries if options.dirac and "%j" in write(one.value)]
+    for entry in numbered[:1]:
+        findings.warning(entry.at, "%j stays as it is: use $GSHELL_JOB, or %n")
     return read_ad(ad, findings, options)
 
 
@@ -86,7 +90,7 @@ def read_ad(ad: Ad, findings: Findings, options: Options) -> Description:
     elif kind != "job":
         reader.wrong("Type", f'Type = "{kind}": it is "Job", "Collection" or "DAG"')
         found = Description(findings.name, ad)
-    elif "parametric" in kinds or reader.has("Parameters"):
+    elif "parametric" in kinds or sequences.names(reader):
         found = nodes.read_parametric(reader, options)
     else:
         reader.names()
@@ -99,7 +103,7 @@ def _job(reader: Reader, kinds: list[str]) -> Description:
     findings = reader.findings
     for kind in kinds:
         if kind not in _JOB_TYPES:
-            reader.wrong("JobType", f'JobType = "{kind}": it is one of {", ".join(_JOB_TYPES)}')
+            _other_type(reader, kind)
         elif kind in ("checkpointable", "partitionable"):
             findings.warning(reader.at("JobType"), f"{kind} jobs are run as normal ones, whole")
     agent = _agent(reader)
@@ -108,12 +112,10 @@ def _job(reader: Reader, kinds: list[str]) -> Description:
         interactive, agent = False, None
         findings.note(reader.at("InteractiveAgent"), "Interactive is false: it is not used")
     shape = _geometry(reader)
-    inputs = _inputs(reader)
+    inputs = files.inputs(reader)
     executable = _executable(reader, inputs)
     stdout, stderr = _stream(reader, "StdOutput"), _stream(reader, "StdError")
-    outputs, destinations, base = _outputs(reader, (stdout, stderr))
-    shallow_default = reader.whole("DefaultNodeShallowRetryCount", -1) or 0
-    deep_default = reader.whole("DefaultNodeRetryCount", 0) or 0
+    outputs, destinations, base = files.outputs(reader, (stdout, stderr))
     return Description(
         name=findings.name,
         ad=reader.ad,
@@ -139,18 +141,32 @@ def _job(reader: Reader, kinds: list[str]) -> Description:
         reliable=_one_of(reader, "StreamingMode", "reliable", "fast") != "fast",
         exclusive=_one_of(reader, "MachineAccess", "shared", "exclusive") == "exclusive",
         short=reader.flag("ShortDeadlineJob"),
-        retry=_retries(reader, "RetryCount", deep_default),
-        shallow=_retries(reader, "ShallowRetryCount", shallow_default),
+        retry=_retries(reader, "RetryCount"),
+        shallow=_retries(reader, "ShallowRetryCount"),
         requirements=_requirements(reader),
         rank=_expression(reader, "Rank"),
         fuzzy=_fuzzy(reader),
         submit_to=reader.string("SubmitTo"),
-        sites=tuple(one for one in reader.strings("Site") if one.lower() != "any"),
+        sites=tuple(one for one in reader.filled("Site") if one.lower() != "any"),
         walltime_s=_walltime(reader),
         memory_bytes=reader.whole("Memory", 1) or 0,
         deadline_at=reader.whole("ExpiryTime", 1) or 0,
         findings=tuple(findings.found),
     )
+
+
+def _other_type(reader: Reader, kind: str) -> None:
+    """A slip is an error; DIRAC's types are names that its users choose."""
+    known = ", ".join(_JOB_TYPES)
+    slip = kind != "mpi" and difflib.get_close_matches(kind, _JOB_TYPES, 1, 0.75)
+    if kind in _FLAVOURS:
+        text = f'JobType = "{kind}": write JobType = "Parallel"; SubJobType = "{kind}"'
+        reader.wrong("JobType", text)
+    elif slip or not kind.strip():
+        reader.wrong("JobType", f'JobType = "{kind}": it is one of {known}')
+    else:
+        text = f'JobType = "{kind}" is none of {known}: run once, as a normal job'
+        reader.findings.warning(reader.at("JobType"), text)
 
 
 # ------------------------------------------------------------------------------- what is executed
@@ -217,15 +233,21 @@ def _stream(reader: Reader, name: str, inputs: Sequence[str] = ()) -> str:
 
 def _environment(reader: Reader) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
-    for one in reader.strings("Environment"):
+    for one in reader.filled("Environment"):
         name, equals, value = one.partition("=")
         name = name.strip()
         if not equals or not _ENV.match(name):
             reader.wrong("Environment", f'Environment: {one[:60]!r} is not "NAME=value"')
         elif name in found:
             reader.findings.warning(reader.at("Environment"), f"{name} is set twice")
-        found[name] = value
+        found[name] = _unquoted(value)
     return tuple(found.items())
+
+
+def _unquoted(value: str) -> str:
+    """The grid's wrappers were shell scripts: quotes around a value were theirs."""
+    quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quotes and value[0] not in value[1:-1] else value
 
 
 def _mpi(reader: Reader, kinds: list[str]) -> Mpi | None:
@@ -289,12 +311,14 @@ def _loss(reader: Reader, interactive: bool) -> int | None:
     return round(loss)
 
 
-def _retries(reader: Reader, name: str, default: int) -> int:
-    count = reader.whole(name, -1 if name == "ShallowRetryCount" else 0)
-    count = default if count is None else count
+def _retries(reader: Reader, name: str) -> int:
+    """Its own, or what is said for all nodes; -1 is the grid's word for none."""
+    if not reader.has(name):
+        name = f"DefaultNode{name}"
+    count = reader.whole(name, -1 if "Shallow" in name else 0) or 0
     if count > MAX_RETRIES:
         reader.findings.warning(reader.at(name), f"{name} is {MAX_RETRIES} at most")
-    return max(0, min(count, MAX_RETRIES))  # -1 is the grid's word for none
+    return max(0, min(count, MAX_RETRIES))
 
 
 def _walltime(reader: Reader) -> int:
@@ -337,70 +361,6 @@ def _perusal(reader: Reader) -> Perusal | None:
     return Perusal(every or USUAL_PERUSAL_S, files)
 
 
-# -------------------------------------------------------------------------------------- sandboxes
-
-
-def _inputs(reader: Reader) -> tuple[str, ...]:
-    base = reader.string("InputSandboxBaseURI")
-    found = []
-    for one in reader.strings("InputSandbox"):
-        try:
-            found.append(sandbox.local_path(one, base))
-        except ValueError as error:
-            reader.wrong("InputSandbox", f"InputSandbox: {error}")
-    found = list(dict.fromkeys(found))
-    if base := sandbox.twice(found):
-        reader.wrong("InputSandbox", f"InputSandbox has two files with the name {base}")
-    return tuple(found)
-
-
-def _outputs(
-    reader: Reader, streams: tuple[str, str]
-) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    found: list[str] = []
-    for one in reader.strings("OutputSandbox"):
-        name = one.removeprefix("./")
-        if not sandbox.inside(name):
-            reader.wrong("OutputSandbox", f"OutputSandbox: {one!r} is not in the job's directory")
-        elif "/" not in name and not sandbox.is_glob(name) and name not in streams:
-            _near_stream(reader, name, streams)
-        found.append(name)
-    uris = reader.strings("OutputSandboxDestURI")
-    base = reader.string("OutputSandboxBaseDestURI")
-    if uris and base:
-        reader.wrong(
-            "OutputSandboxBaseDestURI",
-            "OutputSandboxDestURI and OutputSandboxBaseDestURI: say one of them",
-        )
-    if uris and len(uris) != len(found):
-        counts = f"{len(uris)} places for the {len(found)} of OutputSandbox"
-        reader.wrong("OutputSandboxDestURI", f"OutputSandboxDestURI has {counts}")
-    if uris and any(sandbox.is_glob(name) for name in found):
-        reader.wrong(
-            "OutputSandbox", "patterns in OutputSandbox go with OutputSandboxBaseDestURI only"
-        )
-    destinations = [_destination(reader, "OutputSandboxDestURI", uri) for uri in uris]
-    place = _destination(reader, "OutputSandboxBaseDestURI", base) if base else ""
-    return tuple(found), tuple(destinations), place
-
-
-def _near_stream(reader: Reader, name: str, streams: tuple[str, str]) -> None:
-    """``std.err`` in the sandbox and ``stderr`` as StdError: one of them is a slip."""
-    import difflib
-
-    for stream in difflib.get_close_matches(name, [one for one in streams if one], 1, 0.85):
-        text = f'OutputSandbox: "{name}", but the job writes "{stream}"'
-        reader.findings.warning(reader.at("OutputSandbox"), text)
-
-
-def _destination(reader: Reader, name: str, uri: str) -> str:
-    try:
-        return sandbox.destination(uri)
-    except ValueError as error:
-        reader.wrong(name, f"{name}: {error}")
-        return ""
-
-
 # -------------------------------------------------------------------------------- where it may run
 
 
@@ -434,8 +394,8 @@ def _requirements(reader: Reader) -> str:
         parts.append(f"other.gpus >= {gpus}")
     if model := reader.string("GPUModel"):
         parts.append(f"other.gpu_model == {quoted(model)}")
-    parts += [f"other.site != {quoted(one)}" for one in reader.strings("BannedSites")]
-    for one in (*reader.strings("Tags"), *reader.strings("Tag")):
+    parts += [f"other.site != {quoted(one)}" for one in reader.filled("BannedSites")]
+    for one in (*reader.filled("Tags"), *reader.filled("Tag")):
         parts.append(f"Member({quoted(one)}, other.tags)")
     if len(parts) == 1:
         return parts[0]

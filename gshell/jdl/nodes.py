@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gshell.jdl import graph, job
+from gshell.jdl import graph, job, sequences
 from gshell.jdl.description import COLLECTION, DAG, Description, Node
 from gshell.jdl.errors import At, JdlError
 from gshell.jdl.parse import parse
@@ -31,6 +31,9 @@ _NOT_INHERITED = (
     "max_running_nodes", "max_nodes_running",
 )  # fmt: skip
 
+_OF_ALL_NODES = ("node_type", "nodescollocation", "max_running_nodes", "max_nodes_running")
+_DIRAC = ("%s", "%n", "%(")  # the value, the number, a value by its name
+
 
 # ------------------------------------------------------------------------------------- parametric
 
@@ -38,15 +41,18 @@ _NOT_INHERITED = (
 def read_parametric(reader: Reader, options: job.Options) -> Description:
     """A job for each value of its parameter."""
     findings = reader.findings
-    values = _values(reader, options.dirac)
-    if not reader.has("Parameters") and not findings.found:
-        findings.error(reader.at("JobType"), "a Parametric job without Parameters")
-    ad = reader.ad.without("Parameters", "ParameterStart", "ParameterStep")
+    if options.dirac:
+        values = sequences.dirac(reader)
+    else:
+        values = [sequences.Values(one, {}) for one in _values(reader)]
+    ad = reader.ad.without(*sequences.names(reader))
     kinds = [one for one in reader.strings("JobType") if one.lower() != "parametric"]
     ad = ad.without("JobType")
     if kinds:
         items = Items(tuple(Literal(one) for one in kinds))
         ad = ad.with_(Entry("JobType", items, at=reader.at("JobType")))
+    if not options.dirac:
+        _in_diracs_words(reader, ad)
     if len(values) > 1 and not _mentions(ad, options.dirac):
         findings.warning(reader.at("Parameters"), f"no {_PARAM} in it: all jobs will be the same")
     findings.check()
@@ -65,9 +71,21 @@ def read_parametric(reader: Reader, options: job.Options) -> Description:
     )  # fmt: skip
 
 
-def _values(reader: Reader, dirac: bool) -> list[str | int]:
+def _in_diracs_words(reader: Reader, ad: Ad) -> None:
+    """Nobody asked for DIRAC's dialect, in which a number means something else."""
+    hint = "with --dirac, Parameters is how many jobs there are"
+    for name in sequences.names(reader):
+        if "." in name or name.lower() == "parameterfactor":
+            reader.findings.warning(reader.at(name), f"{name} counts in DIRAC's dialect: {hint}")
+    if any(word in write(ad) for word in _DIRAC) and not _mentions(ad, dirac=False):
+        text = f"no {_PARAM} in it, but %s or %n as DIRAC has them: {hint}"
+        reader.findings.warning(reader.at("Parameters"), text)
+
+
+def _values(reader: Reader) -> list[str | int]:
     expr = reader.ad.get("Parameters")
     if expr is None:
+        sequences.missing(reader)
         return []
     if isinstance(reader.resolved(expr), Items):
         for name in ("ParameterStart", "ParameterStep"):
@@ -82,12 +100,6 @@ def _values(reader: Reader, dirac: bool) -> list[str | int]:
     start, step = reader.whole("ParameterStart"), reader.whole("ParameterStep")
     if end is None:
         return []
-    if dirac:
-        start, step = start or 0, step or 0
-        if not 1 <= end <= MOST_NODES:
-            reader.wrong("Parameters", f"Parameters = {end}: 1 to {MOST_NODES} jobs")
-            return []
-        return [start + number * step for number in range(end)] if step else [start] * end
     start, step = 0 if start is None else start, 1 if step is None else step
     if step == 0:
         reader.wrong("ParameterStep", "ParameterStep = 0: that never ends")
@@ -102,16 +114,19 @@ def _values(reader: Reader, dirac: bool) -> list[str | int]:
 
 def _mentions(ad: Ad, dirac: bool) -> bool:
     text = write(ad)
-    return _PARAM in text or (dirac and any(word in text for word in ("%s", "%n", "%j")))
+    return _PARAM in text or (dirac and any(word in text for word in _DIRAC))
 
 
-def _with_value(ad: Ad, value: str | int, number: int, count: int, dirac: bool) -> Ad:
+def _with_value(ad: Ad, values: sequences.Values, number: int, count: int, dirac: bool) -> Ad:
     padded = str(number).rjust(len(str(count - 1)), "0")
+    value = values.plain
 
     def fill(text: str) -> str:
         text = text.replace(_PARAM, str(value))
         if dirac:
             text = text.replace("%s", str(value)).replace("%n", padded)
+            for name, own in values.named.items():
+                text = text.replace(f"%({name})s", str(own))
         return text
 
     def how(expr: Expr) -> Expr | None:
@@ -140,14 +155,16 @@ def read_nodes(reader: Reader, kind: str, options: job.Options) -> Description:
     findings = reader.findings
     outer = reader.ad.without(*_NOT_INHERITED)
     found: dict[str, Node] = {}
+    names: dict[str, None] = {}
     dependencies: list[Expr] = []
     own = reader.ad.get("Dependencies")
     if own is not None:
         dependencies.append(own)
     for name, entry, at in _listed(reader, dependencies):
-        if name in found:
+        if name in names:
             findings.error(at, f"two nodes with the name {name}")
             continue
+        names[name] = None
         described = _node(reader, outer, name, entry, at, options)
         if described is not None:
             found[name] = Node(name, described)
@@ -156,7 +173,7 @@ def read_nodes(reader: Reader, kind: str, options: job.Options) -> Description:
         reader.wrong("Nodes", "Nodes is empty: no job at all")
     if dependencies and kind == COLLECTION:
         kind = DAG
-    after = graph.dependencies(dependencies, list(found), findings)
+    after = graph.dependencies(dependencies, list(names), findings)
     nodes = tuple(
         dataclasses.replace(node, after=tuple(after.get(name, ()))) for name, node in found.items()
     )
@@ -179,7 +196,7 @@ def _listed(reader: Reader, dependencies: list[Expr]) -> list[tuple[str, Expr, A
         for entry in expr.entries:
             if entry.name.lower() == "dependencies":
                 dependencies.append(entry.value)
-            else:
+            elif entry.name.lower() not in _OF_ALL_NODES:
                 listed.append((entry.name, entry.value, entry.at))
     elif isinstance(expr, Items):
         for number, item in enumerate(expr.items):

@@ -32,6 +32,7 @@ from gshell.jdl.tokens import Token
 
 MAX_DEPTH = 30  # of brackets and signs in each other; each takes up to 20 frames of ours
 MAX_DOTS = 30  # a.b.c and a[0][1]
+_DOTTED = ("parameters", "parameterstart", "parameterstep", "parameterfactor")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "undefined": UNDEFINED, "error": ERROR}
 
 
@@ -106,7 +107,8 @@ class _Parser:
         at = self.token.at
         if self.take("["):
             ad = self.ad(at, "]")
-            self.take(";")
+            while self.take(";"):
+                pass
             if self.token.kind != tokens.END:
                 self.fail(f"{_shown(self.token)} after the end of the job description")
         else:
@@ -143,8 +145,9 @@ class _Parser:
         token = self.token
         if token.kind in (tokens.NAME, tokens.QUOTED):
             self.fail(f"expected ; before {token.text}", self.before())
-        a_list = " (a list is written {a, b})" if token.text == "," else ""
-        self.fail(f"expected ; but found {_shown(token)}{a_list}")
+        hints = {",": " (a list is written {a, b})", ":": " (a text stands in quotes)"}
+        hint = hints.get(token.text, "") if token.kind == tokens.OP else ""
+        self.fail(f"expected ; but found {_shown(token)}{hint}")
 
     def entry(self) -> Entry:
         token = self.next()
@@ -153,13 +156,17 @@ class _Parser:
         if token.kind == tokens.NAME and token.text.lower() in RESERVED:
             word = token.text
             self.warn(f"{word} is a word of the language: as a name write '{word}'", token.at)
+        name = token.text
+        if name.lower() in _DOTTED and self.is_op("."):
+            self.pos += 1
+            name += f".{self.next().text}"  # DIRAC's, of one parameter of several
         if not self.take("="):
             if self.is_op("=="):
-                self.fail(f"expected = after {token.text} but found ==")
-            self.fail(f"expected = after {token.text}", token.end)
+                self.fail(f"expected = after {name} but found ==")
+            self.fail(f"expected = after {name}", self.before())
         if self.is_op(";", "]", "}") or self.token.kind == tokens.END:
-            self.fail(f"{token.text} has no value", self.before())
-        return Entry(token.text, self.expression(), at=token.at)
+            self.fail(f"{name} has no value", self.before())
+        return Entry(name, self.expression(), at=token.at)
 
     # --------------------------------------------------------------------------- expressions
 

@@ -3,6 +3,8 @@ person is told all of it at once. Knows kinds, not meanings."""
 
 from __future__ import annotations
 
+import re
+
 from gshell.jdl.attributes import known, meant
 from gshell.jdl.errors import NOWHERE, At, Finding, JdlError
 from gshell.jdl.syntax import (
@@ -18,6 +20,7 @@ from gshell.jdl.syntax import (
     write,
 )  # fmt: skip
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 MOST_ERRORS = 20  # shown of one file
 _DEEPEST = 20  # attributes that refer to attributes
 
@@ -43,7 +46,8 @@ class Findings:
         Raises:
             JdlError: there are errors: all of them, in their order.
         """
-        errors = sorted((one for one in self.found if one.level == "error"), key=lambda e: e.at)
+        seen = dict.fromkeys(one for one in self.found if one.level == "error")
+        errors = sorted(seen, key=lambda error: error.at)
         if not errors:
             return
         first, rest = errors[0], errors[1:MOST_ERRORS]
@@ -113,7 +117,9 @@ class Reader:
             self.wrong(name, f"{name}: {error.text}")
             return None
         if found is UNDEFINED or found is ERROR:
-            self.wrong(name, f"{name} = {write(expr)[:80]} is {found}")
+            word = isinstance(expr, Ref) and expr.of is None
+            hint = ': a text stands in double quotes, "..."' if word else ""
+            self.wrong(name, f"{name} = {write(expr)[:80]} is {found}{hint}")
             return None
         return found
 
@@ -137,6 +143,12 @@ class Reader:
         found = self.value(name)
         if found is None:
             return None
+        if kind is str and isinstance(found, list) and len(found) == 1:
+            found = found[0]  # the grid's tutorials write Executable so
+            self.findings.warning(self.at(name), f"{name} is {what}, without braces")
+        if kind is not str and isinstance(found, str) and _NUMBER.fullmatch(found.strip()):
+            self.findings.warning(self.at(name), f"{name} is a number, without quotes")
+            found = float(found) if "." in found else int(found)
         if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
             self.wrong(name, f"{name} must be {what}, not {_shown(found)}")
             return None
@@ -193,6 +205,14 @@ class Reader:
             else:
                 found += self._computed_strings(name, one)
         return found
+
+    def filled(self, name: str) -> list[str]:
+        """As `strings`; what is empty is no entry: programs that write descriptions leave them."""
+        found = self.strings(name)
+        kept = [one for one in found if one.strip()]
+        if len(kept) < len(found):
+            self.findings.note(self.at(name), f"{name} has an empty entry: it does not count")
+        return kept
 
     def _computed_strings(self, name: str, expr: Expr) -> list[str]:
         value: object

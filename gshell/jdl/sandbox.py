@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from urllib.parse import unquote, urlsplit
 
 _GLOB = "*?["
+_SCHEME = re.compile(r"(?i)(?!file:)[a-z][a-z0-9+.-]+://|(?:lfn|guid|sb):")
 
 
 def is_glob(name: str) -> bool:
@@ -13,27 +15,31 @@ def is_glob(name: str) -> bool:
 
 
 def local_path(word: str, base: str = "") -> str:
-    """The path, here, that an entry of an InputSandbox means.
+    """The path, here, that an entry of an InputSandbox means; of one that is somewhere else its
+    address, see `elsewhere`.
 
     Raises:
-        ValueError: it is somewhere else, or nowhere.
+        ValueError: it is nowhere.
     """
     if not word or word.endswith("/"):
         raise ValueError(f"{word!r} is no file: to bring a directory, pack it")
-    if base and "://" not in word and not word.startswith("/"):
+    if base and not (elsewhere(word) or word.startswith(("/", "file:")) or "://" in word):
         word = base.rstrip("/") + "/" + word
     if word.startswith("file:") and "://" not in word:
         word = "file://" + word.removeprefix("file:")
-    if "://" not in word:
+    if "://" not in word or elsewhere(word):
         return word
     parts = urlsplit(word)
-    if parts.scheme.lower() != "file":
-        raise ValueError(
-            f"{word}: only files from here are sent; fetch it first, or let the job fetch it"
-        )
     if parts.netloc not in ("", "localhost"):
         raise ValueError(f"{word}: a file on {parts.netloc}, not here")
     return unquote(parts.path)
+
+
+def elsewhere(path: str) -> str:
+    """Why what `local_path` found cannot be sent along; empty: it is a path here."""
+    if not _SCHEME.match(path):
+        return ""
+    return f"{path}: only files from here are sent; fetch it first, or let the job fetch it"
 
 
 def inside(name: str) -> bool:
@@ -67,4 +73,4 @@ def destination(word: str) -> str:
         return unquote(parts.path)
     if parts.scheme == "gsiftp" and parts.netloc.partition(":")[0] == "localhost":
         return ""  # kept where it was made
-    raise ValueError(f"{word}: outputs come back to you; `gshell fetch ID DIR` puts them anywhere")
+    raise ValueError(f"{word}: outputs stay with the job; `gshell fetch ID DIR` puts them anywhere")

@@ -115,7 +115,7 @@ def _request(
     inputs = _expanded(job, expand, findings)
     names = [path.rpartition("/")[2] for path in inputs]
     glogin, agent = _agent(job, names, findings, meet)
-    argv = _argv(job, names, agent, findings)
+    argv = _with_live(job, _argv(job, names, agent, findings))
     if agent and agent[0].text in GLOGIN:
         inputs = [p for p in inputs if p.rpartition("/")[2] not in GLOGIN]
         names = [one for one in names if one not in GLOGIN]
@@ -263,8 +263,15 @@ def _agent(
     return address, [*map(_literal, ("i2glogin", "-r", "-p", address)), *arguments]
 
 
+def _with_live(job: Description, argv: list[str]) -> list[str]:
+    """With what the job's Environment says in variables of the place where it runs."""
+    live = [(name, words.plain(value)) for name, value in job.environment]
+    script = "".join(f"{name}={word.shell}; export {name}; " for name, word in live if word.live)
+    return ["/bin/sh", "-c", f'{script}exec "$@"', "gshell", *argv] if script else argv
+
+
 def _environment(job: Description, names: Sequence[str]) -> dict[str, str]:
-    found = dict(job.environment)
+    found = {name: value for name, value in job.environment if not words.plain(value).live}
     if job.mpi is not None:
         assert job.executable is not None
         found = {**_mpi_environment(job, job.mpi, names), **found}
@@ -300,7 +307,7 @@ def _job(job: Description, names: Sequence[str]) -> dict[str, Any]:
         found["outputs"] = list(outputs)
     for key, hook in (("prologue", job.prologue), ("epilogue", job.epilogue)):
         if hook:
-            found[key] = words.argv([_program(hook[0], names), *hook[1:]])
+            found[key] = _with_live(job, words.argv([_program(hook[0], names), *hook[1:]]))
     if job.perusal is not None:
         perusal: dict[str, Any] = {"every": job.perusal.every_s, "files": list(job.perusal.files)}
         if not job.perusal.files:

@@ -13,7 +13,8 @@ NAME, QUOTED, STRING, NUMBER, OP, END, BAD = (
     "name", "quoted name", "string", "number", "operator", "end", "bad",
 )  # fmt: skip
 
-_SPACE = re.compile(r"[ \t\r\n\f\v\ufeff]+")  # an editor's byte order mark is no text
+# An editor's byte order mark is no text, nor are the blanks that come with what a page shows.
+_SPACE = re.compile(r"[ \t\r\n\f\v\u00a0\u200b\u2028\u2029\u202f\u3000\ufeff]+")
 _COMMENT = re.compile(r"(?:#|//)[^\n]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(
@@ -147,7 +148,8 @@ class _Reader:
         if follows.isalnum() or follows == "_":
             word = re.compile(r"\w+").match(self.text, self.pos)
             shown = word.group() if word else found.group()
-            raise self.error(f"{shown[:40]} is neither a number nor a name", at)
+            why = "is neither a number nor a name (a text stands in quotes)"
+            raise self.error(f"{shown[:40]} {why}", at)
         if (isinstance(value, int) and value >= 1 << 63) or value in (float("inf"),):
             raise self.error(f"{found.group()[:30]} is too large a number", at)
         self.add(NUMBER, found.group(), at, found.end(), value)

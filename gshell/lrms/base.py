@@ -155,6 +155,8 @@ class Headers(Record):
     walltime_s: int | None = None
     memory_bytes: int | None = None
     """Per node."""
+    memory_of_slot: bool = False
+    """... or of each slot."""
     queue: str = ""
     account: str = ""
     output: str = ""

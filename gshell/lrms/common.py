@@ -348,6 +348,11 @@ def options(
         yield "", "", part
 
 
+def joined(line: str) -> str:
+    """With lists of resources as one word: people write "a=1, b=2"."""
+    return re.sub(r",[ \t]+", ",", line)
+
+
 def asked(count: int, written: str, value: int | None) -> int:
     """A number that has to be one.
 

@@ -307,6 +307,9 @@ def headers(text: str) -> Headers | None:
             elif field == "memory_bytes":
                 fields[field] = common.asked(count, written, common.size(value, "k"))
             elif field == "resources":
+                if value.strip() == "span[hosts=1]":
+                    fields["nodes"] = 1
+                    continue
                 match = re.search(r"span\[ptile=(\d{1,9})\]", value, re.ASCII)
                 if match:
                     fields["tasks_per_node"] = int(match[1])

@@ -303,6 +303,7 @@ OPTIONS = {
     "-E": "error",
     "--stderr": "error",
     "--array": "array",
+    "--array-param-file": "array",
 }
 
 
@@ -329,6 +330,7 @@ def _resources(
     count: int, line: str, asked: str, fields: dict[str, Any], ignored: list[str]
 ) -> None:
     """{properties}/nodes=2/core=4,walltime=1:00:00"""
+    asked = common.joined(asked)
     asked, comma, walltime = asked.rpartition(",walltime=")
     if not comma and walltime.startswith("walltime="):
         walltime = walltime.partition("=")[2]

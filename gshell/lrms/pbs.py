@@ -334,6 +334,7 @@ OPTIONS = {
     "-P": "account",
     "-o": "output",
     "-e": "error",
+    "-j": "join",
     "-d": "cwd",
     "-w": "cwd",
     "-t": "array",
@@ -349,9 +350,13 @@ def headers(text: str) -> Headers | None:
     fields: dict[str, Any] = {}
     ignored: list[str] = []
     count = None
+    joins = ""
     for count, line in common.header_lines(text, directive):
-        for field, value, written in common.options(common.words(line, count), OPTIONS):
-            if field == "resources":
+        parts = common.words(common.joined(line), count)
+        for field, value, written in common.options(parts, OPTIONS):
+            if field == "join":
+                joins = value
+            elif field == "resources":
                 for part in value.split(","):
                     _resource(count, written, part, fields, ignored)
             elif field:
@@ -360,6 +365,10 @@ def headers(text: str) -> Headers | None:
                 ignored.append(written)
     if count is None:
         return None
+    if joins == "oe" and "output" in fields:
+        fields["error"] = fields["output"]
+    elif joins == "eo" and "error" in fields:
+        fields["output"] = fields["error"]
     if "memory_bytes" in fields and "per node" not in fields:  # mem= is that of all nodes
         fields["memory_bytes"] //= max(1, fields.get("nodes") or 1)
     fields.pop("per node", None)
@@ -374,25 +383,39 @@ def _resource(
         fields["walltime_s"] = common.asked(count, written, common.duration(value, alone=1))
     elif key in ("mem", "pmem"):
         fields["memory_bytes"] = common.asked(count, written, common.size(value, "b"))
+        if key == "pmem":
+            fields["memory_of_slot"] = fields["per node"] = True
     elif key == "ncpus":
         fields["tasks"] = common.asked(count, written, common.number(value))
     elif key == "place":
         fields["whole"] = "excl" in value
     elif key in ("nodes", "select"):
-        first, plus, more = value.partition("+")
-        amount, *chunk = first.split(":")
-        if plus:
-            ignored.append(f"-l {key}=...+{more}")
-        fields["nodes"] = common.asked(count, written, common.number(amount))
-        asked = dict(each.partition("=")[::2] for each in chunk)
-        for word in ("ncpus", "mpiprocs", "ppn"):
-            if word in asked:
-                each = common.asked(count, written, common.number(asked.pop(word)))
-                fields["tasks_per_node"] = each
-        if "mem" in asked:
-            size = common.size(asked.pop("mem"), "b")
-            fields["memory_bytes"] = common.asked(count, written, size)
-            fields["per node"] = True
-        ignored += [f"-l {key}=...:{word}" for word in asked]
+        fields["nodes"] = 0
+        for chunk in value.split("+"):
+            _chunk(count, written, key, chunk, fields, ignored)
     else:
         ignored.append(f"-l {part}")
+
+
+def _chunk(
+    count: int, written: str, key: str, chunk: str, fields: dict[str, Any], ignored: list[str]
+) -> None:
+    """``2:ppn=4``, ``node07:ppn=4``, ``ncpus=8:mem=4gb``: of several the largest counts for all."""
+    amount, *more = chunk.split(":")
+    nodes = common.number(amount)
+    if nodes is None:  # the host, or a property, of one
+        if not re.fullmatch(r"[A-Za-z][\w.-]*(=\S+)?", amount, re.ASCII):
+            common.asked(count, written, None)
+        nodes, more = 1, [amount, *more]
+    fields["nodes"] += nodes
+    asked = dict(each.partition("=")[::2] for each in more)
+    for word in ("ncpus", "mpiprocs", "ppn"):
+        if word in asked:
+            each = common.asked(count, written, common.number(asked.pop(word)))
+            fields["tasks_per_node"] = max(each, fields.get("tasks_per_node", 1))
+    if "mem" in asked:
+        size = common.asked(count, written, common.size(asked.pop("mem"), "b"))
+        fields["memory_bytes"] = max(size, fields.get("memory_bytes", 0))
+        fields["per node"] = True
+    asked.pop("ompthreads", None)  # of those cores
+    ignored += [f"-l {key}=...:{word}" for word in asked]

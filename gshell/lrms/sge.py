@@ -363,6 +363,7 @@ OPTIONS = {
     "-P": "account",
     "-o": "output",
     "-e": "error",
+    "-j": "join",
     "-cwd": "here!",
     "-wd": "cwd",
     "-t": "array",
@@ -373,10 +374,13 @@ def headers(text: str) -> Headers | None:
     fields: dict[str, Any] = {}
     ignored: list[str] = []
     count = None
+    joins = False
     for count, line in common.header_lines(text, directive, whole=True):
-        parts = common.words(line, count)
+        parts = common.words(common.joined(line), count)
         for field, value, written in common.options(parts, OPTIONS, glued=False):
-            if field == "pe":  # "4-8": the fewest that will do
+            if field == "join":
+                joins = value.lower() in ("y", "yes")
+            elif field == "pe":  # "4-8": the fewest that will do
                 fewest = value.rpartition(" ")[2].partition("-")[0]
                 fields["tasks"] = common.asked(count, written, common.number(fewest))
             elif field == "resources":
@@ -387,6 +391,8 @@ def headers(text: str) -> Headers | None:
                 fields[field] = sanitize(value)
             else:
                 ignored.append(written)
+    if joins and "output" in fields:
+        fields["error"] = fields["output"]
     return None if count is None else common.gathered(fields, ignored)
 
 
@@ -395,9 +401,13 @@ def _resources(count: int, written: str, asked: str, fields: dict[str, Any]) -> 
     for part in asked.split(","):
         key, _, value = part.partition("=")
         if key in ("h_rt", "s_rt"):
-            fields["walltime_s"] = common.asked(count, written, common.duration(value, alone=1))
+            full = re.sub(r"(?<![0-9])(?=:)|(?<=:)$", "0", value)  # ":30:" is half an hour
+            fields["walltime_s"] = common.asked(count, written, common.duration(full, alone=1))
         elif key in ("h_vmem", "mem_free", "mem", "virtual_free"):
             fields["memory_bytes"] = common.asked(count, written, common.size(value, "b"))
+            fields["memory_of_slot"] = key != "mem_free"  # that is what a host must have
+        elif key in ("excl", "exclusive"):
+            fields["whole"] = value.lower() not in ("false", "0")
         else:
             ignored.append(f"-l {part}")
     return ignored

@@ -372,6 +372,8 @@ OPTIONS = {
     "-t": "walltime_s",
     "--time": "walltime_s",
     "--mem": "memory_bytes",
+    "--mem-per-cpu": "memory of cpu",
+    "--tasks-per-node": "tasks_per_node",
     "-p": "queue",
     "--partition": "queue",
     "-A": "account",
@@ -399,19 +401,33 @@ def headers(text: str) -> Headers | None:
     ignored: list[str] = []
     count = None
     for count, line in common.header_lines(text, directive):
-        for field, value, written in common.options(common.words(line, count), OPTIONS):
+        parts = common.words(line, count)
+        if parts[:1] in (["hetjob"], ["packjob"]):
+            raise LrmsError(
+                "refused",
+                f"line {count}: {parts[0]}: a job of several parts is not started from a script",
+                "gshell run -N NODES    for each of them",
+            )
+        for field, value, written in common.options(parts, OPTIONS):
             if field in ("tasks", "tasks_per_node", "cpus_per_task"):
                 fields[field] = common.asked(count, written, common.number(value))
             elif field == "nodes":  # "2-4": the fewest that will do
                 fields[field] = common.asked(count, written, common.number(value.partition("-")[0]))
             elif field == "walltime_s":
-                fields[field] = common.asked(count, written, common.duration(value))
-            elif field == "memory_bytes":
-                fields[field] = common.asked(count, written, common.size(value))
+                fields.pop(field, None)
+                if value.lower() not in ("unlimited", "infinite"):
+                    fields[field] = common.asked(count, written, common.duration(value))
+            elif field in ("memory_bytes", "memory of cpu"):
+                fields["memory_bytes"] = common.asked(count, written, common.size(value))
+                fields["memory_of_slot"] = field == "memory of cpu"
             elif field == "whole":
                 fields[field] = True
             elif field:
                 fields[field] = sanitize(value)
             else:
                 ignored.append(written)
+    if "output" in fields:
+        fields.setdefault("error", fields["output"])  # without one both go to the same file
+    if "nodes" not in fields and fields.get("tasks") and fields.get("tasks_per_node"):
+        fields["nodes"] = -(-fields["tasks"] // fields["tasks_per_node"])
     return None if count is None else common.gathered(fields, ignored)

@@ -8,22 +8,24 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_NEEDS = "import sys; sys.exit(sys.version_info < (3, 9))"
-_FIND = """\
-umask 077
-exec </dev/null
-cd "${HOME:-/}" 2>/dev/null
+_NEEDS = "import sys; print(sys.implementation.cache_tag); sys.exit(sys.version_info < (3, 9))"
+_FIND_PYTHON = """\
 found=
 for python in "$GSHELL_PYTHON" python3 /usr/bin/python3 /usr/local/bin/python3 \\
     python3.13 python3.12 python3.11 python3.10 python3.9 /usr/libexec/platform-python; do
   command -v "$python" >/dev/null 2>&1 || continue
-  "$python" -I -S -c 'NEEDS' 2>/dev/null && { found=$python; break; }
+  tag=$("$python" -I -S -c 'NEEDS' 2>/dev/null) && { found=$python; break; }
 done
-if [ -z "$found" ]; then
+""".replace("NEEDS", _NEEDS)
+_FIND = """\
+umask 077
+exec </dev/null
+cd "${HOME:-/}" 2>/dev/null
+FINDif [ -z "$found" ]; then
   echo "gshell pilot: no python3 >= 3.9 on $(uname -n): export GSHELL_PYTHON=/path/to/python3" >&2
   exit 69
 fi
-""".replace("NEEDS", _NEEDS)
+""".replace("FIND", _FIND_PYTHON)
 _UNPACK = """\
 work=$(mktemp -d "${TMPDIR:-/tmp}/gshell-pilot.XXXXXX") || exit 70
 trap 'rm -rf "$work"' EXIT
@@ -32,6 +34,15 @@ unpack() {
 base64.decode(sys.stdin.buffer, sys.stdout.buffer)' > "$work/$1"
 }
 """
+
+
+# Beside the agent there is one with the bytecode of the Python that was found where it was staged.
+_COMPILED = 'compiled="${agent%.pyz}.$tag.pyz"\n[ ! -s "$compiled" ] || agent=$compiled\n'
+COMPILE = (
+    f'agent=$1\n{_FIND_PYTHON}compiled="${{agent%.pyz}}.$tag.pyz"\n'
+    '[ -z "$found" ] || [ -s "$compiled" ] || "$found" -I -S "$agent" compile "$compiled"\n'
+)
+"""Makes it: ``sh -c COMPILE sh AGENT.pyz``."""
 
 
 class Staged(NamedTuple):
@@ -58,8 +69,11 @@ def text(header: Sequence[str], what: Staged | Inline, words: Sequence[str]) -> 
     head = "\n".join(["#!/bin/sh", *header, "", _FIND])
     rest = shlex.join(words)
     if isinstance(what, Staged):
-        run = shlex.join([what.pyz, "pilot", "--invite", "@" + what.invite])
-        return f'{head}exec "$found" -I -S {run} {rest}\n'
+        invite = shlex.quote("@" + what.invite)
+        return (
+            f"{head}agent={shlex.quote(what.pyz)}\n{_COMPILED}"
+            f'exec "$found" -I -S "$agent" pilot --invite {invite} {rest}\n'
+        )
     parts = [head, _UNPACK]
     for name, data in (("agent.pyz", what.pyz), ("invite", what.invite.encode())):
         lines = "\n".join(textwrap.wrap(base64.b64encode(data).decode(), 76))

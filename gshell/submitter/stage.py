@@ -14,6 +14,7 @@ from gshell import __version__
 from gshell.agent.pack import pack
 from gshell.errors import StagingError
 from gshell.submitter.place import Place
+from gshell.submitter.script import COMPILE
 
 OUTPUT_DAYS = 7  # what pilots printed is kept so long, for who asks why one failed
 TAIL_BYTES = 2000
@@ -73,6 +74,7 @@ def put_pyz(place: Place) -> str:
     there, _, _ = place.run(["test", "-s", path])
     if there != 0:
         _checked(place, path, place.run(["sh", "-c", _PUT, "sh", place.home, name], packed()))
+        place.run(["sh", "-c", COMPILE, "sh", path])  # without it, it starts slower: no more
     return path
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gshell.client.conversation import Dialler
-from gshell.client.filetransfer import Get, Put, Source, Transfer
+from gshell.client.fileget import Get
+from gshell.client.fileput import Put
+from gshell.client.filetransfer import Source, Transfer
 from gshell.errors import AuthError, GshellError
 from gshell.net.place import Place, Trouble
 from relay.archive.depot import Boxes

@@ -138,14 +138,19 @@ def overhead(table: Table, rounds: int) -> None:
         bed.checked("fe", GSHELL, "site", "add", "here", "--lrms", "slurm", timeout=90)
         bare, ours, glide = [], [], []
         script = "rm -f started; sbatch -o /dev/null --wrap 'touch started' >/dev/null; until [ -e started ]; do sleep 0.01; done"
-        for _ in range(rounds):
+        for number in range(rounds):
+            # Slurm's controller starts batch jobs once a second: each gets the same moment of one.
+            moment = (number + 0.5) / rounds
+            at_moment(moment)
             begun = time.monotonic()
             bed.checked("fe", "sh", "-c", script)
             bare.append(time.monotonic() - begun)
+            at_moment(moment)
             begun = time.monotonic()
             bed.checked("fe", *run("--site", "here", "--", "true"), timeout=60)
             ours.append(time.monotonic() - begun)
             clear(bed)
+            at_moment(moment)
             begun = time.monotonic()
             bed.checked("fe", GSHELL, "agent", "start", "--site", "here", timeout=60)
             waiting(bed, "fe", 1)
@@ -157,6 +162,11 @@ def overhead(table: Table, rounds: int) -> None:
         table.add("slurm", "free machine: run --site, no agent", o)
         table.add("slurm", "glide-in agent, then the job", statistics.median(glide))
         table.add("slurm", "our part of the free-machine path", o - b, limit_s=0.5)
+
+
+def at_moment(fraction: float) -> None:
+    """Wait for that part of a second, a second from now at least, so that what was before is over."""
+    time.sleep(1 + (fraction - time.time()) % 1)
 
 
 def clear(bed: Bed) -> None:

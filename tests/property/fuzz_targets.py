@@ -25,7 +25,7 @@ from gshell.cli import commands, values
 from gshell.cli import plan as plans
 from gshell.client import background, forwardspec, render
 from gshell.client.conversation import Dialler
-from gshell.client.filetransfer import Get
+from gshell.client.fileget import Get
 from gshell.client.plan import Plan, Surroundings
 from gshell.client.run import Runner
 from gshell.errors import GshellError, RemoteProtocolError, UsageError

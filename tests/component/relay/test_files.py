@@ -8,7 +8,9 @@ import pytest
 
 from gshell.agent.agent import Agent, Facts
 from gshell.client.conversation import Dialler
-from gshell.client.filetransfer import Get, Listing, Put, Source
+from gshell.client.fileget import Get, Listing
+from gshell.client.fileput import Put
+from gshell.client.filetransfer import Source
 from gshell.client.staging import DEPOT, depot_request, new_key
 from gshell.errors import BrokerError
 from gshell.net import filewire
@@ -354,9 +356,9 @@ def test_a_file_whose_hash_is_wrong_is_never_seen(side):
 
 
 def test_an_endless_list_ends(side, monkeypatch):
-    from gshell.client import filetransfer
+    from gshell.client import fileget
 
-    monkeypatch.setattr(filetransfer, "MAX_LISTED", 1000)
+    monkeypatch.setattr(fileget, "MAX_LISTED", 1000)
     lying = side.make(Lying)
     row = ["d", "x", "d", 0, 0, 0]
     many = filewire.encode({"m": "entries", "n": 1, "entries": [row] * 200})

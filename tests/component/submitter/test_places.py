@@ -113,6 +113,22 @@ def test_the_agent_is_copied_once(here, fake):
     assert os.stat(first).st_ino == before.st_ino
 
 
+def test_with_the_agent_comes_one_compiled_there_which_the_pilots_script_takes(here, tmp_path):
+    staged = stage.put_pyz(here)
+    others = set(os.listdir(here.home)) - {os.path.basename(staged)}
+    tag = subprocess.run(
+        ["python3", "-c", "import sys; print(sys.implementation.cache_tag)"],
+        capture_output=True, text=True, timeout=30, check=True,
+    ).stdout.strip()  # fmt: skip
+    compiled = staged.replace(".pyz", f".{tag}.pyz")
+    assert os.path.basename(compiled) in others
+    with open(compiled, "w") as file:
+        file.write("print('compiled')\n")
+    os.chmod(compiled, 0o600)
+    text = script.text([], script.Staged(staged, "nowhere"), [])
+    assert run_script(text, tmp_path).stdout == "compiled\n"
+
+
 def test_a_job_that_was_submitted_before_a_crash_is_found_by_its_name(here, fake):
     worker.perform(SITE, core.Submit(new_pilot(), False), fake, here)
     (fake.folder / "down").touch()  # it would be refused now

@@ -182,3 +182,126 @@ def test_a_script_that_cannot_be_run_as_it_asks_is_refused(headers, error, monke
     monkeypatch.setattr(scripts, "read_headers", lambda text: headers)
     with pytest.raises(JdlError, match=error):
         scripts.describe("job.sh", "#!/bin/sh\n")
+
+
+GOOD = 'Executable = "/bin/echo"; # gr\u00fcn\nArguments = "\u00fc";\n'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GOOD.encode(),
+        GOOD.encode("utf-8-sig"),
+        GOOD.encode("utf-16"),
+        GOOD.encode("latin-1"),
+        GOOD.replace("\n", "\r\n").encode(),
+    ],
+)
+def test_a_description_is_read_whatever_editor_wrote_it(data, tmp_path):
+    (tmp_path / "x.jdl").write_bytes(data)
+    found = submit.describe(str(tmp_path / "x.jdl"), [], False)
+    assert [word.text for word in found.arguments] == ["\u00fc"]
+
+
+def test_a_submit_file_of_htcondor_is_told_from_a_description(tmp_path):
+    (tmp_path / "x.jdl").write_text("universe = vanilla\nexecutable = x\nqueue 4\n")
+    with pytest.raises(JdlError) as caught:
+        submit.describe(str(tmp_path / "x.jdl"), [], False)
+    assert caught.value.message == "x.jdl:1:19: expected ; before executable"
+    assert caught.value.hint == f"condor_submit {tmp_path}/x.jdl    (if it is HTCondor's)"
+
+
+def test_a_file_that_is_elsewhere_is_matched_and_not_sent():
+    expand = submit.expander("")
+    with pytest.raises(ValueError, match="only files from here are sent"):
+        expand("gsiftp://h/a")
+    found = job.read('Executable = "x"; InputSandbox = "gsiftp://h/a";', "f")
+    assert submit.plan_anywhere(found, "f")[0].files.inputs == ("gsiftp://h/a",)
+    with pytest.raises(JdlError, match=r"f:1:34: InputSandbox: gsiftp://h/a: only files"):
+        submit.plan(found, "f")
+
+
+def script(tmp_path, text, name="job.sh"):
+    (tmp_path / name).write_text(text)
+    return submit.describe(str(tmp_path / name), [], False)
+
+
+def test_a_script_gets_every_slot_and_all_the_memory_that_it_asks_for(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#SBATCH -n 4 -c 2 --mem-per-cpu=1G --exclusive\n")
+    assert (found.geometry.cpus, found.geometry.whole) == (8, True)
+    assert found.memory_bytes == 8 << 30
+    found = script(tmp_path, "#!/bin/sh\n#$ -pe smp 3\n#$ -l mem_free=2G\n")
+    assert (found.geometry.cpus, found.memory_bytes) == (3, 2 << 30)
+
+
+def test_one_file_for_both_streams_comes_back_once(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#PBS -j oe -o logs/x.log\n")
+    assert (found.stdout, found.stderr, found.outputs) == ("x.log", "x.log", ("x.log",))
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("OAR.%jobid%.out", "OAR.out"),
+        ("logs/%jobname%.%jobid%.out", "stdoutput.out"),
+        ("host:/home/me/logs/", "stdoutput"),
+        ("a.%A_%a.txt", "a.txt"),
+        (".hidden", ".hidden"),
+    ],
+)
+def test_a_stream_s_name_without_what_the_batch_system_fills_in(path, base, tmp_path):
+    assert script(tmp_path, f"#!/bin/sh\n#OAR -O {path}\n").stdout == base
+
+
+def test_header_lines_behind_the_first_command_are_told(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#SBATCH -n 2\necho a\n#SBATCH -n 8\n##SBATCH -n 9\n")
+    assert found.geometry.cpus == 2
+    shown = [one.shown(found.name) for one in found.findings]
+    assert "job.sh:4:1: warning: behind the first command, it does not count: #SBATCH -n 8" in shown
+    assert not any("-n 9" in one for one in shown)
+
+
+def test_what_a_script_asks_for_in_vain_is_a_warning(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#SBATCH --gres=gpu:1 --requeue -d afterok:3\n")
+    levels = {one.text: one.level for one in found.findings}
+    assert levels["changes nothing: --gres=gpu:1"] == "warning"
+    assert levels["changes nothing: --requeue"] == "note"
+    assert levels["changes nothing: -d afterok:3"] == "warning"
+
+
+def test_a_script_without_its_first_line_is_a_script_of_sh(tmp_path):
+    found = script(tmp_path, "# mine\n#PBS -l nodes=1:ppn=4\nmodule load x\n", "a job.pbs")
+    assert found.executable.text == "/bin/sh"
+    assert [word.text for word in found.arguments] == ["a job.pbs"]
+    assert found.geometry.cpus == 4
+
+
+def test_a_script_with_windows_line_ends_is_refused_with_what_mends_it(tmp_path):
+    (tmp_path / "job.sh").write_bytes(b"#!/bin/sh\r\n#SBATCH -n 2\r\n")
+    with pytest.raises(UsageError, match=r"job\.sh has the line ends of Windows") as caught:
+        submit.describe(str(tmp_path / "job.sh"), [], False)
+    assert caught.value.hint.startswith("sed -i 's/\\r$//' /")
+
+
+def test_a_script_in_an_old_encoding_is_read(tmp_path):
+    (tmp_path / "job.sh").write_bytes(b"#!/bin/sh\n# gr\xfcn\n#SBATCH -n 2\n")
+    assert submit.describe(str(tmp_path / "job.sh"), [], False).geometry.cpus == 2
+
+
+def test_a_dry_run_says_what_would_be_asked_and_what_is_not_here(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(submit.launch, "ticket_for", lambda parsed: pytest.fail("a relay is asked"))
+    path = tmp_path / "x.jdl"
+    path.write_text('Executable = "x.sh"; Arguments = "a b"; CpuNumber = 4; WallTime = 60;'
+                    'InputSandbox = {"x.sh", "gsiftp://h/y"}; Site = "s"; Memory = 1G;')  # fmt: skip
+    assert submit.submit(read(["submit", "--dry-run", str(path)])) == 1
+    said = capsys.readouterr()
+    assert said.out == "x: 4 slots, 60 s, 1024 MB, at s: ./x.sh a b\n"
+    assert said.err.splitlines()[-2:] == [
+        "x.jdl: InputSandbox: there is no file x.sh here",
+        "x.jdl: InputSandbox: gsiftp://h/y: only files from here are sent; fetch it first, or let "
+        "the job fetch it",
+    ]
+    path.write_text('Parameters = 2; Executable = "e"; Arguments = "_PARAM_";')
+    assert submit.submit(read(["submit", "--dry-run", "-q", str(path)])) == 0
+    assert submit.submit(read(["submit", "--dry-run", str(path)])) == 0
+    assert capsys.readouterr().out == "0: 1 slot: e 0\n1: 1 slot: e 1\n"

@@ -22,11 +22,15 @@ def said(text):
         ("a = 1;", "f:1:1: Executable is missing: what is to be run?"),
         ("Executable = 3;", "f:1:14: Executable must be a string, not 3"),
         ('Executable = "";', "f:1:14: Executable is empty"),
-        ('Executable = {"a"};', "f:1:14: Executable must be a string, not a list"),
+        ('Executable = {"a", "b"};', "f:1:14: Executable must be a string, not a list"),
         ('Executable = "x"; Type = "Task";', 'f:1:26: Type = "task": it is "Job", "Collection" or "DAG"'),
-        ('Executable = "x"; JobType = "Odd";', 'f:1:29: JobType = "odd": it is one of normal, '
+        ('Executable = "x"; JobType = "Paralel";', 'f:1:29: JobType = "paralel": it is one of normal, '
          "interactive, mpich, parallel, parametric, checkpointable, partitionable"),
-        ('Executable = "x"; CpuNumber = "4";', 'f:1:31: CpuNumber must be a whole number, not "4"'),
+        ('Executable = "x"; JobType = "openmpi";', 'f:1:29: JobType = "openmpi": write '
+         'JobType = "Parallel"; SubJobType = "openmpi"'),
+        ('Executable = "x"; CpuNumber = "4.5";', "f:1:31: CpuNumber must be a whole number, not 4.5"),
+        ('Executable = "x"; CpuNumber = "four";', 'f:1:31: CpuNumber must be a whole number, not '
+         '"four"'),
         ('Executable = "x"; CpuNumber = 0;', "f:1:31: CpuNumber = 0: it is 1 or more"),
         ('Executable = "x"; CpuNumber = 2; NodeNumber = 3;',
          "f:1:47: CpuNumber = 2 and NodeNumber = 3: they mean the same, say one"),
@@ -42,10 +46,6 @@ def said(text):
         ('Executable = "x"; Environment = {"A"};', 'f:1:33: Environment: \'A\' is not "NAME=value"'),
         ('Executable = "x"; Environment = {"1=2"};', 'f:1:33: Environment: \'1=2\' is not "NAME=value"'),
         ('Executable = "x"; Environment = {3};', "f:1:34: Environment must be strings, not 3"),
-        ('Executable = "x"; InputSandbox = "gsiftp://h/a";', "f:1:34: InputSandbox: gsiftp://h/a: only "
-         "files from here are sent; fetch it first, or let the job fetch it"),
-        ('Executable = "x"; InputSandbox = "https://h/a";', "f:1:34: InputSandbox: https://h/a: only "
-         "files from here are sent; fetch it first, or let the job fetch it"),
         ('Executable = "x"; InputSandbox = {"a/f", "b/f"};', "f:1:34: InputSandbox has two files with "
          "the name f"),
         ('Executable = "x"; InputSandbox = "dir/";', "f:1:34: InputSandbox: 'dir/' is no file: to bring "
@@ -59,9 +59,6 @@ def said(text):
         ('Executable = "x"; OutputSandbox = "a"; OutputSandboxDestURI = "b"; '
          'OutputSandboxBaseDestURI = "c";', "f:1:95: OutputSandboxDestURI and "
          "OutputSandboxBaseDestURI: say one of them"),
-        ('Executable = "x"; OutputSandbox = "a"; OutputSandboxBaseDestURI = "gsiftp://se/x";',
-         "f:1:67: OutputSandboxBaseDestURI: gsiftp://se/x: outputs come back to you; "
-         "`gshell fetch ID DIR` puts them anywhere"),
         ('Executable = "x"; StdOutput = "/tmp/o";', "f:1:31: StdOutput = '/tmp/o' is not in the job's "
          "directory"),
         ('Executable = "x"; StdInput = "/tmp/o";', "f:1:30: StdInput = '/tmp/o' is not in the job's "
@@ -107,7 +104,25 @@ def test_all_errors_are_told_at_once_in_their_order():
         ("PerformanceLoss = 5;", "warning: PerformanceLoss is of interactive jobs: what a batch job "
          "beside it may keep"),
         ("RetryCount = 99;", "warning: RetryCount is 10 at most"),
+        ("DefaultNodeRetryCount = 99;", "warning: DefaultNodeRetryCount is 10 at most"),
         ('WholeNodes = "true";', "warning: WholeNodes is true or false, without quotes"),
+        ('CpuNumber = "4";', "warning: CpuNumber is a number, without quotes"),
+        ('Arguments = {"a b"};', "warning: Arguments is one string; its parts are joined"),
+        ('StdOutput = {"o"};', "warning: StdOutput is a string, without braces"),
+        ('JobType = "Production";', 'warning: JobType = "production" is none of normal, interactive, '
+         "mpich, parallel, parametric, checkpointable, partitionable: run once, as a normal job"),
+        ('OutputSandbox = {"o", ""};', "note: OutputSandbox has an empty entry: it does not count"),
+        ('ExecutionEnvironment = "A=b";', "warning: ExecutionEnvironment changes nothing: write "
+         'Environment = {"NAME=value"}'),
+        ('InputSandbox = "gsiftp://h/a";', "warning: InputSandbox: gsiftp://h/a: only files from here "
+         "are sent; fetch it first, or let the job fetch it"),
+        ('InputSandbox = "LFN:/a/b";', "warning: InputSandbox: LFN:/a/b: only files from here are "
+         "sent; fetch it first, or let the job fetch it"),
+        ('InputSandboxBaseURI = "https://h/d"; InputSandbox = "a";', "warning: InputSandbox: "
+         "https://h/d/a: only files from here are sent; fetch it first, or let the job fetch it"),
+        ('OutputSandbox = "a"; OutputSandboxBaseDestURI = "gsiftp://se/x";', "warning: "
+         "OutputSandboxBaseDestURI: gsiftp://se/x: outputs stay with the job; `gshell fetch ID DIR` "
+         "puts them anywhere"),
         ('SubJobType = "openmpi";', 'warning: SubJobType counts for JobType = "Parallel" only'),
         ('JobType = "Parallel";', "warning: a Parallel job without SubJobType is taken as openmpi"),
         ("Rank = anyMatch(other.x, true);", "warning: anyMatch() asked the grid's own services: there "
@@ -119,6 +134,19 @@ def test_all_errors_are_told_at_once_in_their_order():
 def test_what_may_not_be_meant_is_said(text, found):
     shown = said('Executable = "x";' + text)
     assert found in [one.partition(": ")[2] for one in shown], shown
+
+
+def test_what_a_program_left_empty_asks_for_nothing():
+    found = job('Site = ""; BannedSites = ""; Tags = {""}; Environment = {"A=b", ""};'
+                'InputSandbox = {"a", ""}; CPUTime = "60"; JobType = {"Normal"};')  # fmt: skip
+    assert (found.sites, found.requirements, found.environment) == ((), "", (("A", "b"),))
+    assert (found.inputs, found.walltime_s) == (("a",), 60)
+
+
+def test_a_file_of_a_base_here_is_a_path_and_others_keep_theirs():
+    found = job('InputSandboxBaseURI = "file:///w"; InputSandbox = {"a:b.txt", "/c", "file:/d", '
+                '"gsiftp://h/e"};')  # fmt: skip
+    assert found.inputs == ("/w/a:b.txt", "/c", "/d", "gsiftp://h/e")
 
 
 def test_a_stream_that_is_nearly_in_the_sandbox_is_a_slip():
@@ -192,3 +220,12 @@ def test_perusal_looks_at_what_it_prints_unless_told():
     assert job("PerusalTimeInterval = 10;").perusal is None
     found = job('PerusalFileEnable = true; PerusalTimeInterval = 1; PerusalFiles = "a";').perusal
     assert (found.every_s, found.files) == (5, ("a",))
+
+
+@pytest.mark.parametrize("value", ["Normal", "'Normal'"])
+def test_a_text_without_its_quotes_is_told_once_how_it_is_written(value):
+    with pytest.raises(JdlError) as caught:
+        read(f'Executable = "x"; JobType = {value};', "f")
+    assert caught.value.message == (
+        'f:1:29: JobType = Normal is undefined: a text stands in double quotes, "..."'
+    )

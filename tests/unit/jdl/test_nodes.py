@@ -44,6 +44,90 @@ def test_in_dirac_s_dialect_the_parameters_are_a_count():
     assert (len(found), found[0], found[10]) == (11, "1 00", "21 10")
 
 
+def test_a_job_s_number_that_nobody_knows_yet_is_told():
+    text = 'Executable = "x"; StdOutput = "o_%j";'
+    found = read(text, "f", Options(dirac=True)).findings
+    assert [one.shown("f") for one in found] == [
+        "f:1:19: warning: %j stays as it is: use $GSHELL_JOB, or %n"
+    ]
+    assert read(text, "f").findings == ()
+
+
+DIRAC = 'Executable = "x"; Arguments = "%s %(SEED)s %(FILE)s"; '
+
+
+def test_in_dirac_s_dialect_a_factor_makes_a_progression():
+    text = ('Executable = "x"; Arguments = "%s"; Parameters = 4; ParameterStart = 1; '
+            "ParameterStep = 1; ParameterFactor = 2;")  # fmt: skip
+    assert arguments(nodes(text, dirac=True)) == ["1", "3", "7", "15"]
+
+
+def test_in_dirac_s_dialect_each_sequence_has_its_name():
+    text = (
+        DIRAC
+        + 'Parameters = 2; ParameterStart.SEED = 5; ParameterStep.SEED = 10; Parameters.FILE = {"a", "b"};'
+    )
+    assert arguments(nodes(text, dirac=True)) == ["0 5 a", "0 15 b"]
+    alone = 'Executable = "x"; Arguments = "%(F)s"; Parameters.F = {a, b, 3};'
+    assert arguments(nodes(alone, dirac=True)) == ["a", "b", "3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('Parameters = 2; Parameters.F = {"a"};', "f:1:32: Parameters.F has 1 values for 2 jobs"),
+        ("Parameters = 0;", "f:1:14: Parameters = 0: 1 to 10000 jobs"),
+        ("ParameterStart.A = 0;", "f:1:1: a Parametric job without Parameters"),
+        ("Parameters.F = {};", "f:1:16: Parameters.F is empty: no job at all"),
+        ("Parameters = 99; ParameterStart = 9; ParameterFactor = 9;", "ParameterFactor = 9: the values "
+         "grow too large"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_dirac_s_sequences_is_said(text, error):
+    with pytest.raises(JdlError) as caught:
+        read(f'{text}\nExecutable = "x";', "f", Options(dirac=True))
+    assert error in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('Arguments = "%s"; Parameters = 4; ParameterStart = 1; ParameterStep = 2;',
+         "1:50: no _PARAM_ in it, but %s or %n as DIRAC has them: "),
+        ("Arguments = _PARAM_; Parameters = 2; ParameterFactor = 3;",
+         "1:56: ParameterFactor counts in DIRAC's dialect: "),
+        ('Arguments = "_PARAM_"; Parameters = 2; Parameters.B = {"a", "b"};',
+         "1:58: Parameters.B counts in DIRAC's dialect: "),
+    ],
+)  # fmt: skip
+def test_dirac_s_words_where_nobody_asked_for_its_dialect_are_told(text, said):
+    text = text.replace("= _PARAM_", '= "_PARAM_"')
+    found = read('Executable = "x"; ' + text, "f").findings
+    shown = [one.shown("f") for one in found]
+    wanted = said.split(": ", 1)[1]
+    hint = "with --dirac, Parameters is how many jobs there are"
+    assert any(wanted in one and one.endswith(hint) and ":1:" in one for one in shown), shown
+
+
+def test_a_parametric_job_without_parameters_is_refused_beside_a_warning_too():
+    with pytest.raises(JdlError, match="a Parametric job without Parameters"):
+        nodes('JobType = "Parametric"; Executable = "x"; Executable = "y";')
+
+
+def test_what_is_said_of_all_nodes_is_no_node():
+    found = nodes('Type = "DAG"; Nodes = [node_type = "edg-jdl"; a = [Executable = "x"]; '
+                  'b = [node_type = "edg-jdl"; Description = [Executable = "y"]]; '
+                  "Dependencies = {a, b}];")  # fmt: skip
+    assert [(one.name, one.after) for one in found] == [("a", ()), ("b", ("a",))]
+
+
+def test_a_node_that_cannot_be_read_is_one_error_whoever_waits_for_it():
+    with pytest.raises(JdlError) as caught:
+        nodes('Type = "DAG"; Nodes = [a = [File = "no.jdl"]; b = [Executable = "x"]];'
+              "Dependencies = {{a, b}};")  # fmt: skip
+    assert caught.value.message == "f:1:36: cannot read no.jdl: No such file or directory"
+
+
 def test_the_parameter_is_filled_in_everywhere():
     text = ('Parameters = {2, 3}; Executable = "x_PARAM_"; Environment = {"V_PARAM_=_PARAM_"};'
             'StdOutput = "o._PARAM_"; CpuNumber = _PARAM_; Requirements = other.a == _PARAM_;')  # fmt: skip

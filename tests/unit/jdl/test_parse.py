@@ -43,7 +43,11 @@ def value(text):
         ("a = b ? 1;", "f.jdl:1:10: expected : for this ?"),
         ("a = b.1;", "f.jdl:1:7: expected a name after the dot but found 1"),
         ("a = b.;", "f.jdl:1:7: expected a name after the dot but found ;"),
-        ("a = 12abc;", "f.jdl:1:5: 12abc is neither a number nor a name"),
+        ("a = 12abc;", "f.jdl:1:5: 12abc is neither a number nor a name (a text stands in quotes)"),
+        ("a = file-01.txt;", "f.jdl:1:10: 01 is neither a number nor a name (a text stands in quotes)"),
+        ("a = gsiftp://h/x\n;", "f.jdl:1:11: expected ; but found : (a text stands in quotes)"),
+        ("Parameters.B 3;", "f.jdl:1:13: expected = after Parameters.B"),
+        ("Colour.B = 3;", "f.jdl:1:7: expected = after Colour"),
         ("a = 99999999999999999999;", "f.jdl:1:5: 99999999999999999999 is too large a number"),
         ("a = 9223372036854775808;", "f.jdl:1:5: 9223372036854775808 is too large a number"),
         ("a = /* x", "f.jdl:1:5: this comment has no end: */ is missing"),
@@ -133,3 +137,22 @@ def test_an_expression_ends_where_its_text_does():
 @pytest.mark.parametrize("text", ["!" * 25 + "a", "- -1", "- + -b", "!-(a + 1)"])
 def test_signs_in_a_row_are_written_without_brackets_of_ours(text):
     assert write(parse_expression(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeffExecutable = "x";',
+        'Executable\u00a0= "x";\u200b\u3000',
+        'Executable = "x";\r\n\t\r\n',
+        '[Executable = "x"];;\n; # the end',
+        '// a "quote\n# it\'s\n/* /* \' */ Executable = "x" // "\n',
+    ],
+)
+def test_what_is_no_text_of_it_does_not_count(text):
+    assert parse(text)[0].get("executable").value == "x"
+
+
+def test_no_comment_begins_within_a_string():
+    text = 'A = "a // b # c /* d */ \'e\' \\"f\\"";'
+    assert parse(text)[0].get("A").value == "a // b # c /* d */ 'e' \"f\""

@@ -203,3 +203,19 @@ def test_time_sharing_is_asked_for():
     assert (message["lane"], message["loss"]) == ("interactive", 10)
     message = one('Executable="x"; Interactive=true; MachineAccess="exclusive";').message
     assert (message["whole"], message["loss"]) == (True, 0)
+
+
+def test_variables_in_environment_are_filled_in_where_the_job_runs():
+    made = one(
+        r"""Executable = "/bin/sh"; Arguments = "-c 'echo \"$A|$B|$C\"'"; Prologue = "/bin/true";
+        Environment = {"A=${HOME}/x:$HOME", "B=a$NOTHING`b`\"c", "C='d e'"};"""
+    )
+    spec = made.message["spec"]
+    assert spec["extra_env"] == {"C": "d e"}
+    assert spec["job"]["prologue"][-1] == "/bin/true"
+    assert spec["job"]["prologue"][:4] == spec["argv"][:4]
+    out = subprocess.run(
+        spec["argv"], env={"HOME": "/h", **spec["extra_env"]}, stdout=subprocess.PIPE, text=True,
+        timeout=10, check=True,
+    ).stdout  # fmt: skip
+    assert out == '/h/x:/h|a`b`"c|d e\n'

@@ -279,15 +279,30 @@ def test_a_local_pilot_that_is_not_the_one_has_gone():
         ("slurm", "#SBATCH -N2 -n 8 --time=1-0 # c\n#SBATCH -p 'a b' --gres=gpu:1 --requeue\n\ntrue\n#SBATCH -n 1\n",
          {"nodes": 2, "tasks": 8, "walltime_s": 86400, "queue": "a b",
           "ignored": ("--gres=gpu:1", "--requeue")}),
+        ("slurm", "#SBATCH --ntasks=8 --tasks-per-node 4 --mem-per-cpu=2G -o log -t 1-02:00\n#SBATCH -t infinite\n",
+         {"tasks": 8, "tasks_per_node": 4, "nodes": 2, "memory_bytes": 2 * GIB, "memory_of_slot": True,
+          "output": "log", "error": "log", "walltime_s": None}),
         ("slurm", "#SBATCH -c4 --exclusive --mem 2G\n",
          {"cpus_per_task": 4, "whole": True, "memory_bytes": 2 * GIB}),
         ("oar", "#OAR -l {cluster='a'}/nodes=2/cpu=2/core=4,walltime=1:30\ntrue\n#OAR -t besteffort\n",
          {"nodes": 2, "tasks_per_node": 8, "walltime_s": 5400, "ignored": ("-t besteffort",)}),
+        ("oar", "#OAR -l core=3, walltime=2:00:00\n#OAR --array-param-file p.txt\n",
+         {"tasks": 3, "walltime_s": 7200, "array": "p.txt", "ignored": ()}),
         ("pbs", "#PBS -l select=2:ncpus=4:mem=8gb,walltime=30:00:00 -V\n#PBS -N x -j oe\n",
          {"nodes": 2, "tasks_per_node": 4, "memory_bytes": 8 * GIB, "walltime_s": 108000, "name": "x",
-          "ignored": ("-V", "-j oe")}),
+          "ignored": ("-V",)}),
+        ("pbs", "#PBS -l nodes=1:ppn=2+node07:ppn=4:big, pmem=1gb\n#PBS -V -j oe -o log\n",
+         {"nodes": 2, "tasks_per_node": 4, "memory_bytes": GIB, "memory_of_slot": True,
+          "output": "log", "error": "log", "ignored": ("-l nodes=...:node07", "-l nodes=...:big", "-V")}),
+        ("pbs", "#PBS -l select=ncpus=8:mpiprocs=2:ompthreads=4:mem=4gb,place=excl\n#PBS -j eo\n#PBS -e e\n",
+         {"nodes": 1, "tasks_per_node": 8, "memory_bytes": 4 * GIB, "memory_of_slot": False,
+          "whole": True, "output": "e", "ignored": ()}),
         ("sge", "#$ -cwd -V\n#$ -pe openmpi 4-8 -l h_rt=90,gpu=1\n",
          {"cwd": ".", "tasks": 4, "walltime_s": 90, "ignored": ("-V", "-l gpu=1")}),
+        ("sge", "#$ -l h_rt=:30:, h_vmem=2G,excl=TRUE\n#$ -j y -o out -pe smp 2\n",
+         {"walltime_s": 1800, "memory_bytes": 2 * GIB, "memory_of_slot": True, "whole": True,
+          "tasks": 2, "output": "out", "error": "out", "ignored": ()}),
+        ("lsf", '#BSUB -n 8 -R "span[hosts=1]"\n', {"tasks": 8, "nodes": 1, "ignored": ()}),
         ("lsf", '#BSUB -J "a[1-9]" -n 8 -R "span[ptile=4]" -W 1:30\n',
          {"name": "a", "array": "1-9", "tasks": 8, "tasks_per_node": 4, "nodes": 2, "walltime_s": 5400}),
     ],
@@ -295,6 +310,11 @@ def test_a_local_pilot_that_is_not_the_one_has_gone():
 def test_a_script_s_header_lines_are_read(name, script, fields):
     read = registry.plugin(name).headers("#!/bin/sh\n" + script)
     assert {field: getattr(read, field) for field in fields} == fields
+
+
+def test_a_job_of_several_parts_is_refused_whatever_its_last_part_asks_for():
+    with pytest.raises(LrmsError, match="line 3: hetjob: a job of several parts is not started"):
+        slurm.headers("#!/bin/sh\n#SBATCH -N 4\n#SBATCH hetjob\n#SBATCH -N 1\n")
 
 
 def test_a_header_line_that_is_wrong_is_named():
