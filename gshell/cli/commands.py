@@ -461,10 +461,9 @@ ADOPT = Command(
     examples=(
         ("gshell adopt slurm:4711", "prints the id of the job that stands for it"),
         ("gshell adopt -a oar:1234 --site beta", "and follow its output"),
-        ("gshell ranks 42", "its MPI ranks; gshell sh 42 --rank 3: a shell beside one"),
     ),
     about="An agent is put on each node of the running allocation, and one where it was submitted "
-    "from. They take no work of their own accord and leave with it. `gshell cancel` of the job "
+    "from: `gshell ranks JOB` shows its MPI ranks, `gshell sh JOB --rank 3` is a shell beside one. They take no work of their own accord and leave with it. `gshell cancel` of the job "
     "makes only these agents leave; with --cancel-job the batch job ends.",
     common=GLOBAL,
 )  # fmt: skip
