@@ -463,8 +463,9 @@ ADOPT = Command(
         ("gshell adopt -a oar:1234 --site beta", "and follow its output"),
     ),
     about="An agent is put on each node of the running allocation, and one where it was submitted "
-    "from: `gshell ranks JOB` shows its MPI ranks, `gshell sh JOB --rank 3` is a shell beside one. They take no work of their own accord and leave with it. `gshell cancel` of the job "
-    "makes only these agents leave; with --cancel-job the batch job ends.",
+    "from: `gshell ranks JOB` shows its MPI ranks, `gshell sh JOB --rank 3` is a shell "
+    "beside one. They take no work of their own accord and leave with it. `gshell cancel` of "
+    "the job makes only these agents leave; with --cancel-job the batch job ends.",
     common=GLOBAL,
 )  # fmt: skip
 SITE_SHOW = Command(
