@@ -153,12 +153,10 @@ def _mpi(options: dict[str, Any], here: Surroundings) -> dict[str, Any]:
     mpi: dict[str, Any] = {
         "layout": [],
         "flavour": options.get("flavour") or "auto",
-        "input": "0" if stdin is None else stdin,
+        "input": stdin if stdin is not None else "" if options.get("detach") else "0",
         "pty": options.get("pty") or "",
         "options": list(options.get("option") or ()),
     }
-    if options.get("detach"):
-        mpi["input"] = ""
     for hook in ("pre", "post"):
         if options.get(hook):
             mpi[hook] = _directory(options[hook], here.cwd)

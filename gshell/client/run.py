@@ -218,7 +218,8 @@ class Runner(Steering):
         """All members that have something to see; whether this one is among them."""
         if self._ranks is not None and self._ranks.beyond(joined.size):
             what, hint = joining.beyond(self._plan, joined.size)
-            self.fail(UsageError(what, hint=hint))
+            # Not now: what greeted is in the middle of it.
+            self._loop.soon(lambda: self.fail(UsageError(what, hint=hint)))
             return False
         wanted = joined.members(self._ranks)
         stays = seat.talk.index in wanted or not wanted
@@ -231,7 +232,7 @@ class Runner(Steering):
         if not stays:
             self.seats.remove(seat)
             seat.finished = True
-            seat.talk.close("detach")
+            self._loop.soon(lambda: seat.talk.close("detach"))
         return stays
 
     def _reach_joined(self, seat: Seat, joined: joining.Joined) -> None:

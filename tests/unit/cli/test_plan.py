@@ -56,7 +56,12 @@ def test_there_is_a_terminal_where_a_person_is(
         ("logs 1 2", "one word too many"),
         ("sh ls", "'ls'"),
         ("logs 1 --grep (", "not a regular expression"),
-        ("logs 1 --rank x", "not a rank"),
+        ("logs 1 --rank x", "no rank"),
+        ("mpi -n 2 -N 3 -- x", "some would have none"),
+        ("mpi -n 4 -i 4 -- x", "4 ranks, 0 to 3"),
+        ("run -n 2 --rank 2 -- x", "2 ranks, 0 to 1"),
+        ("sh --rank 1", "of a job's ID"),
+        ("mpi", "PROG is missing"),
         ("run --keep --no-archive -- x", "take one"),
     ],
 )
@@ -108,7 +113,7 @@ def test_what_is_kept_and_archived_is_said_to_the_agent() -> None:
 
 def test_lines_are_matched_as_bytes() -> None:
     assert made("logs 1 -i --grep Ä").grep.pattern == "Ä".encode()
-    assert made("logs 1 --rank 3").rank == 3
+    assert made("logs 1 --rank 3,1").rank == "1,3"
 
 
 def test_what_becomes_of_its_output_is_the_agent_s_to_know() -> None:
@@ -171,3 +176,22 @@ def test_x_needs_a_display_and_says_which_one_there_will_be():
 def test_forwarding_and_detach_exclude_each_other():
     with pytest.raises(UsageError, match="--detach ends it"):
         made("run --detach -D 1 true")
+
+
+def test_an_mpi_program_is_laid_out_before_it_is_opened() -> None:
+    plan = made("mpi -n 5 -N 2 --pty 1 --option -x --pre h.sh -- prog a")
+    assert plan.spec["mpi"] == {
+        "layout": [3, 2], "flavour": "auto", "input": "0", "pty": "1", "options": ["-x"],
+        "pre": "/proj/here/h.sh",
+    }  # fmt: skip
+    assert (plan.agents, plan.slots) == (2, (3, 2))
+    assert made("mpi -n 2 -i none -- x").spec["mpi"]["input"] == ""
+    assert made("mpi -n 2 -i all -- x").spec["mpi"]["input"] == "all"
+    assert made("mpi -n 2 --detach -- x").spec["mpi"]["input"] == ""
+    assert made("mpi -N 2 -- x").spec["mpi"]["layout"] == []  # to be asked for
+
+
+def test_a_shell_beside_a_rank_says_which() -> None:
+    plan = made("sh 42 --rank 3")
+    assert (plan.beside, plan.spec["beside_rank"], plan.spec["argv"]) == ("42", 3, ["sh"])
+    assert made("sh").beside == ""

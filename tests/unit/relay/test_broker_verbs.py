@@ -90,7 +90,7 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
     agent, job = bench.running(A, tags=["gpu"], cpus=4, memory_bytes=8)
     bench.say(agent, "watchers", job=job, index=0, attached=1, watchers=2)
     assert set(bench.job(job)) == {
-        "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "pty", "argv0",
+        "id", "name", "user", "state", "agents", "hosts", "size", "tasks", "layout", "pty", "argv0",
         "created_at", "started_at", "ended_at", "code", "signal", "error", "watchers", "attached",
         "archived", "archived_bytes", "pool", "site", "lane", "loss", "walltime", "after",
         "parent", "phase", "outputs", "attempt", "retries", "why", "eta",
