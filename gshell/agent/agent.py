@@ -19,6 +19,7 @@ from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.claims import Claims
 from gshell.agent.lanes import Lanes
+from gshell.agent.services import ADOPT
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool, segment_bytes
@@ -49,6 +50,8 @@ STOPPED = "the agent was stopped"  # why its steps are over
 KEEP_ENDED = 200  # ended sessions whose logs are kept for whoever asks
 KEEP_UNARCHIVED = 5000  # of these, those that the relay's archive has yet to fetch
 KEEP_ENDED_S = 3600.0
+ADOPTED = "adopted"  # tag of agents in an allocation that others started
+ADOPTED_WAIT_S = 120.0  # for the step that we were started for; then nobody wants us
 KEEP_WORKDIR_S = 86400.0  # of a job that has ended, or of one whose start never came
 
 log = logging.getLogger("gshell.agent")
@@ -121,6 +124,8 @@ class Agent:
         self._stopping = False
         self._killed: list[Session] = []  # ended, and not said: why, we shall know in a moment
         self._used_at = loop.clock()  # or the relay was there
+        self._adopted: Session | None = None  # the step with which we come and go
+        self._born_at = loop.clock()
         self.done: GshellError | None = None
         self.ended = False
         self.connected_once = False
@@ -128,6 +133,11 @@ class Agent:
     @property
     def archiving(self) -> bool:
         return self._uplink.archive != "off"
+
+    @property
+    def batch_job(self) -> tuple[str, str]:
+        allocated = self._facts.allocated
+        return str(allocated.get("lrms") or ""), str(allocated.get("lrms_id") or "")
 
     def start(self) -> None:
         self._uplink.start()
@@ -160,6 +170,8 @@ class Agent:
             spec = spec._replace(service=session.service, tasks=1, pty=None)
             if session.service == "files":
                 spec = self._for_files(session, spec)
+        elif spec.service == ADOPT and ADOPTED in self._facts.tags:
+            self._adopted = session
         elif spec.service:
             raise RemoteProtocolError("bad-spec", "a service that was not announced")
         weightless = bool(session.beside or session.service)
@@ -273,7 +285,7 @@ class Agent:
             self._say_ended(self._killed.pop(0))
 
     def _say_ended(self, session: Session) -> None:
-        stopped = self._stopping and session.code != 0
+        stopped = self._stopping and session.code != 0 and session is not self._adopted
         if stopped:  # not its program's fault
             session.error = session.error or STOPPED
         self._unacknowledged[f"{session.job}.{session.index}"] = session
@@ -439,6 +451,8 @@ class Agent:
             self._revoke(message)
         elif kind == "ended-ok":
             self._unacknowledged.pop(f"{message.get('job')}.{message.get('index')}", None)
+            if self._adopted is not None:
+                self._leave_if_over(self.loop.clock())
         elif kind == "archived":
             for session in self._of_job(message):
                 session.archived = True
@@ -703,10 +717,24 @@ class Agent:
 
     def _end_if_forgotten(self, now: float) -> None:
         """Nodes that nobody uses cost somebody: while the relay is there, it decides."""
+        if ADOPTED in self._facts.tags:
+            self._leave_if_over(now)
         if self._uplink.welcomed or not self.idle:
             self._used_at = now
         elif self._facts.idle_s is not None and now - self._used_at > self._facts.idle_s:
             log.warning("idle, and the relay is away: ended")
+            self.done = GshellError("stopped by request")
+
+    def _leave_if_over(self, now: float) -> None:
+        """In another's allocation: with the step that we came for we go."""
+        step = self._adopted
+        if step is None:
+            over = now - self._born_at > ADOPTED_WAIT_S
+        else:
+            told = f"{step.job}.{step.index}" not in self._unacknowledged
+            away = now - self._used_at > ADOPTED_WAIT_S  # the relay is
+            over = step.state == "ended" and (told or away)
+        if over and self.done is None:
             self.done = GshellError("stopped by request")
 
     def end_steps(self) -> None:

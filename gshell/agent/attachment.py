@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Any
 
-from gshell.agent import rankview
+from gshell.agent import beside, rankview
 from gshell.errors import RemoteProtocolError
 from gshell.model.rankset import RankSet
 from gshell.net.link import Link
@@ -96,6 +96,10 @@ class Attachment:
             "writer": session.primary is self
             or (self.ranks is not None and session.typists.types(self)),
         }
+        if beside.is_adopted(session):
+            message["adopted"] = True
+            if self.ranks is None:  # one member has all that there is to see
+                message["size"] = 1
         if spec is not None:
             message["pty"] = spec.pty is not None
             message["tasks"] = spec.tasks

@@ -31,7 +31,11 @@ NOT_FORWARDED = frozenset(
 
 
 def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str], str | None]:
-    """(environment, working directory) of a rank."""
+    """(environment, working directory) of a rank.
+
+    Raises:
+        SpawnFailed: the rank that it is to be beside is not here.
+    """
     here = spec.where == machine_id()
     if here:
         env = {name: value for name, value in spec.env.items() if name not in NOT_FORWARDED}
@@ -48,7 +52,9 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     env["GSHELL_JOB"] = session.job
     env["GSHELL_RANK"] = str(spec.first + rank)
     env["GSHELL_SIZE"] = str(spec.size)
-    if not spec.pty and not spec.service:
+    if spec.service == services.ADOPT:
+        env["GSHELL_MEMBER"] = str(session.index)
+    elif not spec.pty and not spec.service:
         mpistart.offer(env, on_path=spec.job is not None)
     cwd = spec.cwd
     workdir = session.workdir

@@ -237,6 +237,10 @@ class FarEnd:
             )
         )  # fmt: skip
 
+    @property
+    def batch_job(self) -> tuple[str, str]:
+        return "", ""
+
     def find(self, step: str) -> Session | None:
         return None
 

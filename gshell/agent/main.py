@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: python3 agent.pyz --ticket FILE | --invite gshell://HOST:PORT/PIN#TOKEN
        python3 agent.pyz --invite @FILE --node I [--restart R]
-       python3 agent.pyz pilot --help
+       python3 agent.pyz pilot --help    |    python3 agent.pyz adopter --help
        python3 agent.pyz glogin -r -p PORT:IP [-t] [-c] COMMAND...    (i2glogin's remote end)
        python3 agent.pyz mpi-start [OPTION]... PROGRAM [ARGUMENT]...
   --ticket FILE    the 0600 file that says who this agent is ("-": from stdin)
@@ -227,6 +227,10 @@ def main(argv: list[str]) -> int:
         from gshell.agent import pilot
 
         return pilot.main(argv[1:])
+    if argv[:1] == ["adopter"]:
+        from gshell.agent import adopter
+
+        return adopter.main(argv[1:])
     if argv[:1] == ["glogin"]:
         from gshell.agent import glogin
 

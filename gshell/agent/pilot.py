@@ -27,12 +27,12 @@ from gshell.net.loop import IN, Loop
 
 USAGE = """\
 usage: python3 agent.pyz pilot --invite @FILE [--site S] [--pilot P] [--lrms L] [--slots N]
-                               [--walltime S] [--idle S] [--tag WORD]
+                               [--walltime S] [--idle S] [--tag WORD,WORD]
 An agent on each node of the batch job that this runs in.
 """
 ASK_S = 10.0  # for when the batch job ends, of a batch system that may be busy
 GRACE_S = 25.0  # for agents to end what they run, once the job is told to end; then they are killed
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 
 log = logging.getLogger("gshell.agent.pilot")
@@ -159,8 +159,8 @@ def agent_words(settings: Settings, index: int, slots: int) -> list[str]:
         words += ["--head", settings.head]
     if settings.idle:
         words += ["--idle", str(settings.idle)]
-    if settings.tag:
-        words += ["--tag", settings.tag]
+    for tag in filter(None, settings.tag.split(",")):
+        words += ["--tag", tag]
     slots = settings.slots or slots or len(os.sched_getaffinity(0))
     return [*words, "--slots", str(slots)]
 
@@ -246,15 +246,15 @@ class _Pilot:
         relay = head.Head(loop, head.listen(names[0]), ticket.relays, token, len(names))
         ended: list[int] = []
         asked: list[int] = []
-        reads = _wake(loop)
-        for number in (*_ENDING, *_WARNINGS, signal.SIGCHLD):
+        reads = wake(loop)
+        for number in (*ENDING, *_WARNINGS, signal.SIGCHLD):
             signal.signal(number, lambda number, frame: None)
         mine = self._start([*services.again(), *agent_words(settings, 0, self.hosts[0][1])])
         others = settings._replace(
             head=f"{names[0]}:{relay.port}",
             hosts=",".join(f"{name}:{slots}" for name, slots in self.hosts),
         )
-        argv = [*services.again(), "pilot", *_as_words(others)]
+        argv = [*services.again(), "pilot", *as_words(others)]
         launchers = [
             self._start(list(command.argv), command.env)
             for command in self.plugin.on_nodes(self.allocation, names[1:], argv)
@@ -265,7 +265,7 @@ class _Pilot:
             for number in reads.recv(256):
                 if number in _WARNINGS and mine in live:
                     mine.send_signal(number)  # the other nodes' are the batch system's to warn
-                elif number in _ENDING:
+                elif number in ENDING:
                     asked.append(number)
                     for process in live:
                         process.send_signal(signal.SIGTERM)
@@ -296,7 +296,7 @@ def kill(processes: Sequence[Any]) -> None:
         process.kill()
 
 
-def _wake(loop: Loop) -> socket.socket:
+def wake(loop: Loop) -> socket.socket:
     reads, writes = socket.socketpair()
     for end in (reads, writes):
         end.setblocking(False)
@@ -304,7 +304,7 @@ def _wake(loop: Loop) -> socket.socket:
     return reads
 
 
-def _as_words(settings: Settings) -> list[str]:
+def as_words(settings: Settings) -> list[str]:
     """What `read` makes the same settings of."""
     words = []
     for name, value in settings._asdict().items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from gshell.agent import beside
 from gshell.agent.usage import Usage
 from gshell.model.rankset import RankSet
 from gshell.wire.constants import stderr_of, stdout_of
@@ -34,11 +35,14 @@ def answers(session: Session, wanted: str) -> list[dict[str, Any]]:
         return [{"t": "ranks", "ranks": [], "end": True}]
     chosen = RankSet.parse(wanted)
     usage = Usage()
-    rows = [
-        _row(session, rank, usage)
-        for rank in session.ranks[: spec.tasks]
-        if spec.first + rank.number in chosen
-    ]
+    if beside.is_adopted(session):
+        rows = [row for row in beside.scanned(session) if row["rank"] in chosen]
+    else:
+        rows = [
+            _row(session, rank, usage)
+            for rank in session.ranks[: spec.tasks]
+            if spec.first + rank.number in chosen
+        ]
     parts = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)] or [[]]
     return [
         {"t": "ranks", "host": os.uname().nodename, "ranks": part, "end": part is parts[-1]}

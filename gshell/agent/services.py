@@ -11,6 +11,7 @@ import sys
 from gshell import sitepath
 
 NAMES = ("files", "forward")
+ADOPT = "adopt"  # of a job's spec: it is a job like others, and seen
 GLOGIN = ("i2glogin", "glogin")
 
 
@@ -45,5 +46,9 @@ def main(words: list[str]) -> int:
         from gshell.agent import forward
 
         return forward.main(rest)
+    if name == ADOPT:
+        from gshell.agent import adopted
+
+        return adopted.main(rest)
     print(f"there is no service {name!r}", file=sys.stderr)  # noqa: T201  # read by who asked
     return 2

@@ -14,6 +14,7 @@ import termios
 import time
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
+from gshell.agent import beside
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.claims import Claims
@@ -74,6 +75,10 @@ class SessionOwner(Protocol):
 
     def admit(self, session: Session, spec: StepSpec) -> None:
         """Start it if there is room, else tell the client."""
+
+    @property
+    def batch_job(self) -> tuple[str, str]:
+        """Around us: batch system and id; empty where there is none."""
 
     def find(self, step: str) -> Session | None:
         """The session of "JOB" or "JOB.INDEX", while it is here."""
@@ -1054,6 +1059,8 @@ class Session:
 
     def pid(self, number: int | None = None) -> int:
         """Of that rank, by its number in the job, or its first that runs; 0: none does."""
+        if number is not None and beside.is_adopted(self):
+            return beside.pid(self, number)
         first = self.spec.first if self.spec is not None else 0
         pids = [
             rank.child.pid
@@ -1065,6 +1072,10 @@ class Session:
     def pids(self) -> list[int]:
         """Of its ranks that run."""
         return [rank.child.pid for rank in self.ranks if rank.child and not rank.exited]
+
+    def batch_job(self) -> tuple[str, str]:
+        """The batch job around us: whose system, and its number there; empty: none is known."""
+        return self._owner.batch_job
 
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gshell.agent.jobspec import JobPart
 from gshell.agent.mpispec import MpiPart
+from gshell.agent.services import ADOPT
 from gshell.errors import RemoteProtocolError
 from gshell.wire.constants import MAX_TASKS
 
@@ -72,7 +73,8 @@ class StepSpec(NamedTuple):
     def archivable(self) -> bool:
         """May the relay keep its output? What was typed and shown in a terminal is only kept if
         that was asked for."""
-        return self.archive and not self.service and (self.pty is None or self.keep)
+        own = self.service and self.service != ADOPT
+        return self.archive and not own and (self.pty is None or self.keep)
 
     def __repr__(self) -> str:
         return f"StepSpec({self.name}, ***)"  # arguments and environment are the user's

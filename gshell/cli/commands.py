@@ -210,7 +210,7 @@ WHY = Command(
 CANCEL = Command(
     "cancel",
     "end jobs: TERM, then KILL after 5 s; queued ones are removed",
-    (_SIGNAL,),
+    (_SIGNAL, Option("--cancel-job", help="of an adopted job: the batch job itself")),
     words="ID [ID...]",
     examples=(("gshell cancel 42", "end it"),),
     bare="signal",
@@ -460,6 +460,27 @@ SITE_ADD = Command(
     "there, with my rights: ssh keys, agent and ~/.ssh/config are those of this account.",
     common=GLOBAL,
 )
+ADOPT = Command(
+    "adopt",
+    "look after a batch job that gshell did not start",
+    (
+        Option("--site", "NAME", "it is this site's (else the one with that batch system)"),
+        Option("-a --attach", help="attach to it at once"),
+        Option("--slots", "N", "its agents take so many tasks of mine, too", values.whole_number),
+        Option("--timeout", "T", "give up if its agents are not there by then (60)",
+               values.parse_duration),
+    ),
+    words="SYSTEM:ID",
+    examples=(
+        ("gshell adopt slurm:4711", "prints the id of the job that stands for it"),
+        ("gshell adopt -a oar:1234 --site beta", "and follow its output"),
+    ),
+    about="An agent is put on each node of the running allocation, and one where it was submitted "
+    "from: `gshell ranks JOB` shows its MPI ranks, `gshell sh JOB --rank 3` is a shell "
+    "beside one. They take no work of their own accord and leave with it. `gshell cancel` of "
+    "the job makes only these agents leave; with --cancel-job the batch job ends.",
+    common=GLOBAL,
+)  # fmt: skip
 SITE_SHOW = Command(
     "site show",
     "all about one site",
@@ -530,7 +551,7 @@ COMMANDS = (
     RUN, MPI, SH, SUBMIT, MATCH, ATTACH, RANKS, JOBS, LOGS, TOP, EVENTS, WHY, PUT, GET, CP, FETCH,
     CANCEL, KILL,
     FORGET, SHARE, SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET,
-    AGENT_PILOT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
+    AGENT_PILOT, ADOPT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
     PILOT_CANCEL, RELAY, LOGIN, GLOGIN, MPI_START, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP,
     DOCTOR, DEMO, HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip

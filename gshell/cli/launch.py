@@ -79,6 +79,8 @@ def session(parsed: Parsed) -> int:
         plan = plan.laid_out(fit(plan.wish, items_of(ask(ticket, {"m": "agents"}), "agents")))
     if plan.beside and "." not in plan.beside:
         plan = plan._replace(beside=_step_of(ticket, plan.beside, plan.spec.get("beside_rank")))
+    if attaching and plan.rank:
+        _check_ranks(ticket, plan.job, plan.rank)
     return run_here(plan, ticket, descriptors)
 
 
@@ -88,6 +90,7 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
     Raises:
         GshellError: there is none.
     """
+    from gshell.cli import norank
     from gshell.net.relaylink import ask, items_of
 
     found = items_of(ask(ticket, {"m": "jobs", "ids": [job], "all": True}), "jobs")
@@ -95,6 +98,8 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
         raise GshellError(f"no job {job} of yours", hint="gshell jobs")
     if found[0].get("ended_at") is not None:
         raise GshellError(f"job {job} has ended", hint=f"gshell logs {job}")
+    if found[0].get("argv0") == norank.ADOPTED and rank is not None:
+        return f"{job}.{_member_with(ticket, job, rank)}"
     left = rank or 0
     layout = [tasks for tasks in found[0].get("layout") or [1] if isinstance(tasks, int)]
     for index, tasks in enumerate(layout):
@@ -103,6 +108,44 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
         left -= tasks
     raise UsageError(f"job {job} has {sum(layout)} ranks, and no rank {rank}",
                      hint=f"gshell ranks {job}")  # fmt: skip
+
+
+def _member_with(ticket: Ticket, job: str, rank: int) -> int:
+    """Of an adopted job, whose ranks are where others have put them.
+
+    Raises:
+        GshellError: none of them has it.
+    """
+    from gshell.client.conversation import Dialler
+    from gshell.client.ranksview import RanksView
+    from gshell.net.loop import Loop
+
+    loop = Loop()
+    view = RanksView(Dialler(loop, ticket), job)
+    try:
+        rows = view.ask()
+    finally:
+        view.close()
+        loop.close()
+    for row in rows:
+        if row.get("rank") == rank:
+            return int(row["member"])
+    there = ", ".join(str(row.get("rank")) for row in rows) or "none"
+    raise UsageError(f"job {job} has no rank {rank}; found were: {there}",
+                     hint=f"gshell ranks {job}")  # fmt: skip
+
+
+def _check_ranks(ticket: Ticket, job: str, wanted: str) -> None:
+    """
+    Raises:
+        GshellError: these ranks have no streams; says why.
+    """
+    from gshell.cli import norank
+    from gshell.net.relaylink import ask, items_of
+
+    for found in items_of(ask(ticket, {"m": "jobs", "ids": [job]}), "jobs"):
+        if wrong := norank.complaint(found, wanted):
+            raise wrong
 
 
 def _is_link(word: str) -> bool:
@@ -276,6 +319,8 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
         return None  # where that is has to be asked for first
     if plan.wish is not None and not plan.spec["mpi"]["layout"]:
         return None  # what there is has to be asked for first
+    if plan.verb in ("attach", "logs") and plan.rank:
+        return None  # whether there are such ranks has, too
     return plan
 
 

@@ -129,6 +129,13 @@ def run(parsed: Parsed) -> int:
 
         copy: int = getattr(files, name)(parsed)
         return copy
+    if name == "adopt" or (name == "cancel" and parsed["cancel_job"]):
+        from gshell import sitepath
+
+        sitepath.enable()  # asyncssh
+        from gshell.cli import adopt
+
+        return adopt.VERBS[name](parsed)
     if name == "ranks":
         from gshell.cli import ranks
 

@@ -64,7 +64,7 @@ def site_add(parsed: Parsed) -> int:
     described = described._replace(lrms=found)
     fields["lrms"] = found
     _check_queue(described.queue, queues, name)
-    _check_reachable(ticket, found, described.ssh)
+    check_reachable(ticket, found, described.ssh)
     fields["submitter"] = book.submitter_id()
     answer = ask(ticket, {"m": "site-put", "site": fields})
     known = book.read_sites(ticket.pin)
@@ -133,7 +133,7 @@ def _check_queue(queue: str, queues: list[Queue], name: str) -> None:
         )
 
 
-def _check_reachable(ticket: Ticket, lrms: str, ssh: str) -> None:
+def check_reachable(ticket: Ticket, lrms: str, ssh: str) -> None:
     """A private relay listens on a socket of this machine."""
     far = ssh or lrms != "local"
     if far and all(one.startswith("unix:") for one in ticket.relays):

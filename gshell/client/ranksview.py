@@ -67,7 +67,11 @@ class RanksView:
             self.error = LinkLost("the agent does not answer")
         if self.error is not None:
             raise self.error
-        rows = [{**row, "host": member.host} for member in self._members for row in member.rows]
+        rows = [
+            {**row, "host": member.host, "member": member.talk.index}
+            for member in self._members
+            for row in member.rows
+        ]
         return sorted(rows, key=lambda row: int(row.get("rank", 0)))
 
     @property
@@ -103,6 +107,8 @@ class RanksView:
             self._known = True
             joined = joining.read(welcome)
             wanted = RankSet.parse(self._wanted)
+            if welcome.get("adopted") is True:  # others know where its ranks are
+                wanted = RankSet.parse("all")
             if wanted.beyond(joined.size):
                 what = f"job {self._job} has {joined.size} ranks, and none {self._wanted}"
                 self.error = BrokerError(what, hint=f"gshell ranks {self._job}")

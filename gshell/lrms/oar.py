@@ -100,11 +100,11 @@ def status(ids: Sequence[str]) -> list[Command]:
 def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
     if not common.known(ids, ID):
         return common.completed(ids, {}, ID, doubt=False)
-    jobs = _jobs("oarstat", done[0])
+    jobs = jobs_of("oarstat", done[0])
     everyone = {}
     if len(done) > 1 and not done[1].code:
         try:
-            everyone = _jobs("oarstat", done[1])
+            everyone = jobs_of("oarstat", done[1])
         except LrmsError:
             pass  # it only adds
     found = {
@@ -115,7 +115,7 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
     return common.completed(ids, found, ID, doubt=len(found) < len(jobs))
 
 
-def _jobs(tool: str, done: Done) -> dict[str, dict[str, Any]]:
+def jobs_of(tool: str, done: Done) -> dict[str, dict[str, Any]]:
     """What -J prints: an object of objects, or nothing for none."""
     if done.code:
         raise common.failed(tool, done, BUSY, otherwise="busy")
@@ -143,7 +143,7 @@ def _status(one: str, job: Mapping[str, Any], position: int | None) -> Status:
         start,
         position if state is State.QUEUED else None,
         tuple(map(_word, hosts)) if isinstance(hosts, list) else (),
-        _exit(code) if state is State.ENDED and isinstance(code, int) else None,
+        exit_of(code) if state is State.ENDED and isinstance(code, int) else None,
     )
 
 
@@ -169,7 +169,7 @@ TOLD = {"FRAG_JOB_REQUEST": "deleted (FRAG_JOB_REQUEST)"}
 QUIET = {"", "SWITCH_INTO_TERMINATE_STATE", "SWITCH_INTO_ERROR_STATE", "SEND_KILL_JOB"}
 
 
-def _exit(raw: int) -> int:
+def exit_of(raw: int) -> int:
     """OAR keeps what wait() said."""
     return raw >> 8 if raw >> 8 else 128 + (raw & 127) if raw & 127 else 0
 
@@ -205,7 +205,7 @@ def find(prefix: str, user: str) -> Command:
 
 
 def found(done: Done) -> dict[str, str]:
-    jobs = _jobs("oarstat", done)
+    jobs = jobs_of("oarstat", done)
     return {
         one: _word(job.get("name")) for one, job in jobs.items() if re.fullmatch(ID, one, re.ASCII)
     }
@@ -219,7 +219,7 @@ def offered(done: Sequence[Done]) -> list[Queue]:
     """One queue: OAR's all share the same resources."""
     nodes: dict[str, list[bool]] = {}  # host -> for each of its resources: is it free?
     memory: list[int] = []
-    for resource in _jobs("oarnodes", done[0]).values():
+    for resource in jobs_of("oarnodes", done[0]).values():
         host = _word(resource.get("network_address"))
         if not host or resource.get("type", "default") != "default":
             continue
@@ -229,7 +229,7 @@ def offered(done: Sequence[Done]) -> list[Queue]:
             memory.append(resource["memnode"] * common.UNITS["m"])
     running = waiting = None
     if len(done) > 1 and not done[1].code:
-        states = [job.get("state") for job in _jobs("oarstat", done[1]).values()]
+        states = [job.get("state") for job in jobs_of("oarstat", done[1]).values()]
         running, waiting = states.count("Running"), states.count("Waiting")
     return [
         Queue(
@@ -273,7 +273,7 @@ def ends(allocation: Allocation) -> Command | None:
 
 def ended_at(done: Done, now: float) -> float | None:
     try:
-        jobs = list(_jobs("oarstat", done).values())
+        jobs = list(jobs_of("oarstat", done).values())
     except LrmsError:
         return None
     if not jobs:

@@ -142,8 +142,13 @@ def _rows(done: Done) -> list[tuple[bool, dict[str, str]]]:
 
 def _fields(block: str) -> Iterator[tuple[str, str]]:
     for field in re.finditer(r"<(\w+)(?: [^<>]*)?>([^<>]*)</\1>", block):
-        text = field[2].replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
-        yield field[1], sanitize(text.replace("&apos;", "'").replace("&amp;", "&"))
+        yield field[1], unescaped(field[2])
+
+
+def unescaped(text: str) -> str:
+    """What XML's text says."""
+    text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
+    return sanitize(text.replace("&apos;", "'").replace("&amp;", "&"))
 
 
 def _state(word: str) -> State:

@@ -59,6 +59,11 @@ class Inline(NamedTuple):
     invite: str
 
 
+def runner(pyz: str) -> str:
+    """A script that runs what is staged there with the words that it is given."""
+    return f'#!/bin/sh\n{_FIND}exec "$found" -I -S {shlex.quote(pyz)} "$@"\n'
+
+
 def text(header: Sequence[str], what: Staged | Inline, words: Sequence[str]) -> str:
     """The script. ``words``: what follows ``pilot --invite @FILE``."""
     head = "\n".join(["#!/bin/sh", *header, "", _FIND])

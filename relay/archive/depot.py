@@ -234,6 +234,10 @@ class Depot:
             )
         )  # fmt: skip
 
+    @property
+    def batch_job(self) -> tuple[str, str]:
+        return "", ""
+
     def find(self, step: str) -> Session | None:
         return None
 

@@ -80,6 +80,8 @@ def wanted(job: Job) -> Message:
 def agrees(b: Books, job: Job, agent: Agent) -> bool:
     """Do both sides' expressions, the memory and the sites agree?"""
     wants = job.wants
+    if agent.guest and all(member.pin != agent.id for member in job.members):
+        return False  # it is in an allocation that somebody else's program has
     if wants.site and agent.site not in wants.site:
         return False
     if wants.memory > agent.memory_bytes:

@@ -165,6 +165,11 @@ class Agent:
     """... at this time."""
 
     @property
+    def guest(self) -> bool:
+        """It is in somebody's allocation beside what runs there, and takes what names it only."""
+        return "adopted" in self.tags and "open" not in self.tags
+
+    @property
     def free(self) -> int:
         return self.slots - self.used
 
@@ -288,8 +293,8 @@ class Member:
         return out
 
 
-_TEXTS = ("ranks", "att", "cred", "pin", "agent_id", "host", "error", "lane", "unarchived", "staged",
-          "output")  # fmt: skip  # of these what is empty is not written down
+_TEXTS = ("ranks", "att", "cred", "pin", "agent_id", "host", "error", "lane", "unarchived",
+          "staged", "output")  # fmt: skip  # of these what is empty is not written down
 _NUMBERS = ("tasks", "archive", "started_at", "ended_at", "code", "signal", "archived")
 _MEMBER = frozenset(_TEXTS + _NUMBERS)
 _texts, _numbers = attrgetter(*_TEXTS), attrgetter(*_NUMBERS)
@@ -394,6 +399,15 @@ class Job:
     def weightless(self) -> bool:
         """It takes no slot."""
         return bool(self.beside or self.service)
+
+    @property
+    def deciding(self) -> list[Member]:
+        """Those by whose ends the job's end is told."""
+        return self.members[:1] if self.wants.lead else self.members
+
+    def in_vain(self, member: Member) -> bool:
+        """It was lost with what the first of us waited for: that is no loss."""
+        return self.wants.lead and member is not self.members[0] and member.error is not None
 
     @property
     def gathers(self) -> bool:

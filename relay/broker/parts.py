@@ -21,6 +21,10 @@ def over(b: Books, job: Job, index: int, error: str | None = None, at: float | N
     elif any(m.ended_at is None for m in job.members):
         retry.stop_others(b, job, index)
         b.keep(job)
+        if job.wants.lead and index == 0:
+            from relay.broker import lead  # it comes back to `over` for the others
+
+            lead.on_over(b, job)
     elif not retry.conclude(b, job) and not _keeps_files(b, job):
         finish(b, job)
 
@@ -35,11 +39,11 @@ def _keeps_files(b: Books, job: Job) -> bool:
 
 def finish(b: Books, job: Job) -> None:
     """The end, as its parts ended."""
-    clean = all(m.code == 0 and not m.signal and not m.error for m in job.members)
+    clean = all(m.code == 0 and not m.signal and not m.error for m in job.deciding)
     if job.canceled:
         b.finish(job, JobState.CANCELED)
     else:
-        why = next((m.error for m in job.members if m.error), None)
+        why = next((m.error for m in job.deciding if m.error), None)
         if why and retry.counts(b, job):
             why = retry.said(b, job, why)
         b.finish(job, JobState.COMPLETED if clean else JobState.FAILED, why)

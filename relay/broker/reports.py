@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from relay.broker import archiving, feed, holds, partings, parts, pilots, places, queue, retry
+from relay.broker import archiving, feed, holds, lead, partings, parts, pilots, places, queue, retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
@@ -157,6 +157,9 @@ def on_away(b: Books, agent: Agent) -> None:
         b.remove_agent(agent)
         return
     since = b.now
+    lead.on_away(b, agent)
+    if agent.id not in b.agents:
+        return
     if why := partings.over_why(b, agent):
         lose_agent(b, agent, why)
         return

@@ -241,13 +241,17 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     if isinstance(sandbox, str):
         b.refuse_verb(up.conn, re, "usage", sandbox)
         return
-    pin, pool = text(message, "agent"), text(message, "pool")
+    pins = _pins(message, size)
+    pool = text(message, "pool")
+    if pins is None:
+        b.refuse_verb(up.conn, re, "usage", "agents: as many ids as the job has members, please")
+        return
     if pool and not rights.in_pool(b, up.user, pool):
         _none(b, up.conn, re, f"there is no pool {pool[:80]} of yours", "gshell agents")
         return
     job = Job(
         b.new_id(), up.user, b.now,
-        [Member(tasks, pin=pin) for _ in range(size)],
+        [Member(tasks, pin=pin) for pin in pins],
         JobState.QUEUED, wants.name or text(spec, "name"), _argv0(spec), pool,
         bool(spec.get("pty")), wants=wants, spec=spec,
     )  # fmt: skip
@@ -260,6 +264,15 @@ def _submit(b: Books, up: ConnUp, re: Any, message: Message) -> None:
     b.keep(job)
     b.answer(up.conn, re, job=str(job.id))
     places.place_all(b, up.user)
+
+
+def _pins(message: Message, size: int) -> list[str] | None:
+    """The agent of each member: the same for all, or different ones; None: that makes no sense."""
+    named = message.get("agents")
+    if named is None:
+        return [text(message, "agent")] * size
+    good = isinstance(named, list) and len(set(map(str, named))) == size
+    return [str(one)[:80] for one in named] if good and len(named) == size else None
 
 
 def _argv0(spec: Message) -> str:

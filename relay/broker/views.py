@@ -9,9 +9,11 @@ from relay.broker.states import JobState
 
 def job_view(job: Job) -> Message:
     members = job.members
-    ran = [m for m in members if m.started_at is not None]
+    ran = [m for m in members if m.started_at is not None and not job.in_vain(m)]
     starts = [m.started_at for m in ran if m.started_at is not None]
-    worst = max(members, key=lambda m: (m.code or 0, m.signal or 0))  # srun's rule: the highest
+    worst = max(
+        job.deciding, key=lambda m: (m.code or 0, m.signal or 0)
+    )  # srun's rule: the highest
     return {
         "id": str(job.id),
         "name": job.name,
@@ -30,7 +32,7 @@ def job_view(job: Job) -> Message:
         "ended_at": job.ended_at,
         "code": worst.code if job.state.final else None,
         "signal": worst.signal if job.state.final else None,
-        "error": job.error or next((m.error for m in members if m.error), None),
+        "error": job.error or next((m.error for m in job.deciding if m.error), None),
         "watchers": sum(m.watchers for m in members),
         "attached": sum(m.attached for m in members),
         "archived": job.state.final and all(m.archived is not None for m in ran) and bool(ran),

@@ -63,6 +63,8 @@ class Wants:
     """Seconds that a co-allocation keeps what it has; 0: as ever."""
     deadline: float | None = None
     """Given up if it has not started by then."""
+    lead: bool = False
+    """The job is over when its first member is, and as that one was."""
     name: str = ""
     parent: int = 0
     """The collection or DAG it belongs to; 0: none."""
@@ -226,6 +228,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "shallow": _number(0, RETRIES, whole=True),
     "hold": _number(0, YEAR_S, whole=False),
     "deadline": _number(0, 1e11, whole=False),
+    "lead": _flag,
     "name": _text(NAME),
     "parent": job_id,
 }

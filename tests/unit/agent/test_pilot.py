@@ -31,7 +31,7 @@ def test_what_the_head_says_is_what_its_nodes_read():
         invite="@/x", site="alpha", pilot="p1", lrms="slurm", idle=600, head="n1:1234", hosts="n1:4,n2:2",
         lrms_id="77", ends_at="5000", restart=1,
     )  # fmt: skip
-    assert pilot.read(pilot._as_words(said)) == said
+    assert pilot.read(pilot.as_words(said)) == said
 
 
 def test_an_agent_is_told_its_node_and_its_slots():

@@ -1,0 +1,29 @@
+"""Ranks that others started, as far as an adopted job's session has to do with them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from gshell.agent import rankscan
+from gshell.agent.services import ADOPT
+
+if TYPE_CHECKING:
+    from gshell.agent.session import Session
+
+
+def is_adopted(session: Session) -> bool:
+    """Does it stand for a batch job that others began?"""
+    return getattr(session.spec, "service", "") == ADOPT  # the archive shows specs without one
+
+
+def scanned(session: Session) -> list[dict[str, Any]]:
+    """That job's ranks on this node: rows of an answer to `ranks` (gshell/mpi/MPI.md)."""
+    lrms, one = session.batch_job()
+    # Our keeper, and all below it: they are in the batch job, too.
+    return rankscan.scan(lrms, one, os.getppid()) if one else []
+
+
+def pid(session: Session, rank: int) -> int:
+    """Of that one of them, the youngest if there are several; 0: it is not here."""
+    return next((int(row["pid"]) for row in scanned(session) if row["rank"] == rank), 0)

@@ -1,0 +1,75 @@
+"""A batch job that runs, and that we did not start: what it is called, where it runs, which files
+its output is in, how it ended, and how a program is started on its nodes. As the plug-ins beside
+it: argv out, text in.
+
+`about` and `told` belong together as `Plugin.status` and `statuses` do; they ask after one job and
+tell more of it.
+"""
+
+from __future__ import annotations
+
+from gshell.errors import LrmsError
+from gshell.lrms import registry, running_oar, running_sge, running_slurm
+from gshell.lrms.base import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from gshell.lrms.base import Done
+    from gshell.lrms.running_base import BatchJob
+
+KNOWN: dict[str, ModuleType] = {
+    "slurm": running_slurm,
+    "oar": running_oar,
+    "sge": running_sge,
+}
+# What is known of the others is not enough: nothing of it was ever seen to work.
+INSTEAD = {
+    "pbs": "pbsdsh and tm_spawn begin in the job itself",
+    "lsf": "blaunch begins in the job itself",
+    "htcondor": "it lets one in by condor_ssh_to_job only",
+    "local": "there are no nodes but this one",
+}
+WHAT_TO_DO = "on each node of it: ssh NODE, then gshell agent start; or begin the job with gshell"
+
+
+def _of(lrms: str) -> ModuleType:
+    found = KNOWN.get(lrms)
+    if found is None:
+        if lrms not in registry.NAMES:
+            registry.plugin(lrms)  # says which there are
+        why = INSTEAD.get(lrms, "how that is done there is not known")
+        raise LrmsError("refused", f"no running job of {lrms} can be adopted: {why}", WHAT_TO_DO)
+    return found
+
+
+def about(lrms: str, one: str) -> list[Command]:
+    """To learn of this job; the first command is the answer.
+
+    Raises:
+        LrmsError: "refused": no job is called so there, or nothing can be adopted there.
+    """
+    found: list[Command] = _of(lrms).about(one)
+    return found
+
+
+def told(lrms: str, one: str, done: Sequence[Done]) -> BatchJob | None:
+    """None: there is no such job, or not any more.
+
+    Raises:
+        LrmsError: it could not be asked, or said what is no answer.
+    """
+    found: BatchJob | None = _of(lrms).told(one, done)
+    return found
+
+
+def into(
+    lrms: str, one: str, hosts: Sequence[str], argv: Sequence[str]
+) -> list[tuple[Command, ...]]:
+    """To start ``argv`` once on each of ``hosts``, from the submit host: commands that stay in the
+    foreground while their processes live. Of each, the ways to do it: a later one is for when the
+    ones before it fail at once."""
+    found: list[tuple[Command, ...]] = _of(lrms).into(one, hosts, argv)
+    return found

@@ -1,0 +1,244 @@
+"""Batch jobs that were begun with sbatch, oarsub and qsub, looked after by gshell, on the real systems."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from kit.labhome import Installed, Started
+from kit.procs import until
+
+pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
+
+PATIENCE_S = 60.0
+KINDS = ("slurm", "oar", "sge")
+SCRIPT = """#!/bin/sh
+echo begun on $(hostname)
+echo oops >&2
+while [ ! -e "$HOME/go-on" ]; do sleep 0.2; done
+mv out.txt out.old; echo "from $(cat out.old)" > out.txt
+sleep 1
+exit 3
+"""
+SUBMIT = {
+    "slurm": "sbatch --parsable -N2 -J myjob -o out.txt -e err.txt -t 5 job.sh",
+    "oar": "oarsub -n myjob -O out.txt -E err.txt -l nodes=2,walltime=0:05:00 ./job.sh",
+    "sge": "qsub -terse -N myjob -cwd -o out.txt -e err.txt -pe openmpi 4 job.sh",
+}
+FULL = {  # what waits behind it
+    "slurm": "sbatch --parsable -N1 --hold --wrap 'sleep 1'",
+    "oar": "oarsub --hold -l nodes=1 'sleep 1'",
+    "sge": "qsub -terse -h -b y sleep 1",
+}
+CANCEL = {"slurm": "scancel", "oar": "oardel", "sge": "qdel"}
+
+
+class There:
+    """gshell in alice's home on a cluster's front end, and what she does there without it."""
+
+    def __init__(self, cluster) -> None:
+        self.cluster, self.kind = cluster, cluster.kind
+        self.gshell = Installed(cluster)
+        self.gshell.start()
+
+    def sh(self, line, host="fe"):
+        done = self.cluster.run(host, "sh", "-c", f"cd; PWD=$HOME; export PWD; {line}")
+        return done.stdout + done.stderr
+
+    def submit(self, line=None, script=SCRIPT):
+        (self.cluster.home / "go-on").unlink(missing_ok=True)
+        for name in ("out.txt", "err.txt", "out.old"):
+            (self.cluster.home / name).unlink(missing_ok=True)
+        path = self.cluster.home / "job.sh"
+        path.write_text(script)
+        path.chmod(0o755)
+        return re.findall(r"\d+", self.sh(line or SUBMIT[self.kind]))[-1]
+
+    def adopt(self, one, *more):
+        """Once it runs; the job that stands for it."""
+
+        def adopted():
+            done = self.gshell.run("adopt", f"{self.kind}:{one}", *more, check=False)
+            assert done.returncode == 0 or "does not run yet" in done.stderr, done.stderr
+            return done if done.returncode == 0 else None
+
+        return until(adopted, "it to run", PATIENCE_S, self.gshell.logs).stdout.strip()
+
+    def go_on(self):
+        (self.cluster.home / "go-on").touch()
+
+    def job(self, job):
+        return next(j for j in self.gshell.json("jobs", "--all") if j["id"] == job)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def there(request):
+    found = There(request.getfixturevalue(request.param))
+    yield found
+    found.gshell.stop()
+
+
+def test_a_batch_job_is_followed_from_its_first_line_to_its_end_as_it_ended(there):
+    one = there.submit()
+    job = there.adopt(one)
+    shown = there.job(job)
+    assert (shown["name"], shown["state"]) == ("myjob", "ACTIVE")
+    assert shown["hosts"][0] == "fe"
+    assert len(shown["hosts"]) >= 3
+    agents = there.gshell.json("agents")
+    assert {(a["lrms_id"], "adopted" in a["tags"], a["free"]) for a in agents} == {(one, True, 0)}
+
+    again = there.gshell.run("adopt", f"{there.kind}:{one}", check=False)
+    assert f"{there.kind}:{one} is adopted already: it is job {job}" in again.stderr
+
+    following = Started(there.gshell, "attach", job)
+    try:
+        until(lambda: "begun on n" in following.printed, "its first line", PATIENCE_S,
+              there.gshell.logs)  # fmt: skip
+        there.go_on()  # its output file is another one from now on
+        assert following.wait(PATIENCE_S) == 3, following.said + there.gshell.logs()
+        printed, said = following.printed, following.said
+    finally:
+        following.end()
+    assert re.fullmatch(r"(begun on n\d\n)from \1", printed)
+    assert "oops" in said
+    ended = there.job(job)
+    assert (ended["state"], ended["code"], ended["error"]) == ("FAILED", 3, None)
+    until(lambda: not there.gshell.json("agents"), "its agents to leave", PATIENCE_S,
+          there.gshell.logs)  # fmt: skip
+    until(lambda: there.job(job)["archived"], "its output to be kept", PATIENCE_S)
+    assert there.gshell.run("logs", job, "-q").stdout == printed
+    left = there.sh("ls .cache/gshell gsh/cache 2>/dev/null | grep adopt | grep -v out$")
+    assert left == ""
+
+
+def test_canceling_it_leaves_the_batch_job_alone_unless_that_is_meant(there):
+    one = there.submit()
+    job = there.adopt(one)
+    there.gshell.run("cancel", job)
+    until(lambda: there.job(job)["state"] == "CANCELED", "it to be canceled", PATIENCE_S)
+    until(lambda: not there.gshell.json("agents"), "its agents to leave", PATIENCE_S,
+          there.gshell.logs)  # fmt: skip
+    second = there.adopt(one)  # it runs, as ever
+    assert second != job
+    there.gshell.run("cancel", "--cancel-job", second)
+    until(lambda: there.job(second)["state"] in ("FAILED", "CANCELED"), "its end", PATIENCE_S,
+          there.gshell.logs)  # fmt: skip
+    gone = there.gshell.run("adopt", f"{there.kind}:{one}", check=False)
+    assert re.search(rf"{one} is over|knows no job {one}", gone.stderr), gone.stderr
+
+
+def test_what_cannot_be_adopted_is_refused_in_a_line(there):
+    kind = there.kind
+    nobody = there.gshell.run("adopt", f"{kind}:999999", check=False)
+    assert (nobody.returncode, f"{kind} knows no job 999999" in nobody.stderr) == (125, True)
+    waits = there.submit(FULL[kind])
+    try:
+        early = there.gshell.run("adopt", f"{kind}:{waits}", check=False)
+        assert f"{kind}:{waits} does not run yet" in early.stderr
+    finally:
+        there.sh(f"{CANCEL[kind]} {waits}")
+    there.sh("ls")
+    assert there.gshell.json("agents") == []
+
+
+SLEEPER = """#include <mpi.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int rank;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    printf("rank %d is there\\n", rank);
+    fflush(stdout);
+    while (access("go-on", F_OK)) usleep(100000);
+    MPI_Finalize();
+}
+"""
+MPIRUN = {  # four ranks on two nodes, by Debian's Open MPI
+    "slurm": "mpirun --oversubscribe -np 4 -npernode 2 ./sleeper",
+    "oar": "mpirun --oversubscribe -np 4 -npernode 2 --mca plm_rsh_agent oarsh "
+    "-machinefile $OAR_NODEFILE ./sleeper",
+    "sge": "mpirun -np 4 ./sleeper",
+}
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "srun"])
+def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(there, launcher):
+    if launcher == "srun" and there.kind != "slurm":
+        pytest.skip("Slurm's own")
+    cc = shutil.which("mpicc.openmpi")
+    if cc is None:
+        pytest.skip("no Open MPI of Debian's (tests/site/lab/install.sh mpi)")
+    home = there.cluster.home
+    (home / "sleeper.c").write_text(SLEEPER)
+    subprocess.run([cc, "-o", home / "sleeper", home / "sleeper.c"], check=True, timeout=30)
+    line = MPIRUN[there.kind] if launcher == "mpirun" else "srun --mpi=pmix -n4 ./sleeper"
+    submit = SUBMIT[there.kind].replace("-N2", "-N2 -n4")
+    job = there.adopt(there.submit(submit, f"#!/bin/sh\nPATH=/usr/bin:$PATH\n{line}\n"))
+
+    def shell(rank, line):
+        argv = ["/usr/bin/python3", "/home/alice/gshell-src/gshell/front.py", "sh", job]
+        return there.cluster.run("fe", *argv, "--rank", str(rank), stdin=line,
+                                 env=there.gshell.env)  # fmt: skip
+
+    def ranks():
+        done = there.gshell.run("ranks", job, "--json", check=False)
+        rows = json.loads(done.stdout)["ranks"] if done.returncode == 0 else []
+        return [row for row in rows if row["argv0"] == "sleeper"]
+
+    rows = until(lambda: len(found := ranks()) == 4 and found, "four ranks", PATIENCE_S,
+                 lambda: there.sh("cat out.txt err.txt") + there.gshell.logs())  # fmt: skip
+    assert [row["rank"] for row in rows] == [0, 1, 2, 3]
+    assert len({row["host"] for row in rows}) >= 2
+    assert all(row["state"] in "RS" and row["rss_bytes"] > 1 << 20 for row in rows)
+    for row in rows[::3]:
+        done = shell(row["rank"], "echo ${OMPI_COMM_WORLD_RANK:-$SLURM_PROCID} $GSHELL_BESIDE_PID\n"
+                     "hostname; pwd; readlink /proc/$GSHELL_BESIDE_PID/exe\n")  # fmt: skip
+        assert done.stdout.split() == [
+            str(row["rank"]), str(row["pid"]), row["host"], "/home/alice", "/home/alice/sleeper",
+        ]  # fmt: skip
+    assert f"job {job} has no rank 7" in shell(7, "").stderr
+    refused = there.gshell.run("attach", job, "--rank", "1", check=False)
+    assert (refused.returncode, "gshell mpi -n N" in refused.stderr) == (125, True)
+    there.go_on()
+    until(lambda: there.job(job)["state"] == "COMPLETED", "its end", PATIENCE_S, there.gshell.logs)
+    out = there.gshell.run("logs", job, "-q").stdout
+    assert sorted(out.split("\n"))[1:] == [f"rank {n} is there" for n in range(4)]
+
+
+def test_an_output_file_that_only_its_node_sees_is_followed_there(there):
+    if there.kind != "slurm":
+        pytest.skip("the same on all of them")
+    script = "\n".join([*SCRIPT.splitlines()[:4], "exit 3", ""])
+    job = there.adopt(there.submit("sbatch --parsable -N2 -o /tmp/out.txt -t 5 job.sh", script))
+    following = Started(there.gshell, "attach", f"{job}.1")
+    try:
+        until(lambda: "begun on n" in following.printed, "its first line", PATIENCE_S,
+              there.gshell.logs)  # fmt: skip
+    finally:
+        following.end()
+    there.go_on()
+    until(lambda: there.job(job)["code"] == 3, "its end", PATIENCE_S, there.gshell.logs)
+
+
+def test_the_relay_may_be_started_anew_meanwhile(there):
+    if there.kind != "slurm":
+        pytest.skip("the same on all of them")
+    job = there.adopt(there.submit())
+    there.gshell.run("relay", "stop", "--state", "/home/alice/relay")
+    address = there.sh("hostname -I").split()[0]
+    there.gshell.run(
+        "relay", "start", "--listen", f"{address}:4433", "--state", "/home/alice/relay",
+        "--user", "alice",
+    )  # fmt: skip
+    there.go_on()
+    until(lambda: there.job(job)["state"] == "FAILED", "its end", PATIENCE_S, there.gshell.logs)
+    assert there.job(job)["code"] == 3
+    began = time.monotonic()
+    until(lambda: not there.gshell.json("agents"), "its agents to leave", PATIENCE_S,
+          there.gshell.logs)  # fmt: skip
+    assert time.monotonic() - began < 30
