@@ -19,7 +19,7 @@ from gshell.agent.workdir import remove_tree
 
 NAME = "mpi-start"
 FOLDER = "gshell/mpi"
-PLACE = Kind("mpistart", re.compile(r"bin\Z"), remove_tree)
+PLACE = Kind("mpistart", re.compile(r"bin\Z"), remove_tree, news=False)
 
 _place: SpoolPlace | None = None
 

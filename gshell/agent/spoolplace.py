@@ -37,6 +37,8 @@ class Kind(NamedTuple):
     """What ours in it are called."""
     remove: Callable[[int, str], Iterator[str]]
     """Removes one, given the place's descriptor and its name, step by step."""
+    news: bool = True
+    """Is it worth a word that one was left behind?"""
 
 
 def usual_quota(base: str) -> int:
@@ -170,7 +172,8 @@ def _remove_dead(base: str, name: str, kind: Kind) -> Iterator[str]:
         if _ours(directory, stat.S_ISDIR) and _ours(lock, stat.S_ISREG):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield from _removing(base, name, directory, kind)
-            log.info("removed the %s of a dead agent: %s/%s", kind.word, base, name)
+            level = logging.INFO if kind.news else logging.DEBUG
+            log.log(level, "removed the %s of a dead agent: %s/%s", kind.word, base, name)
     except OSError:  # somebody holds it
         pass
     finally:

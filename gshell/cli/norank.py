@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gshell.errors import GshellError
+from gshell.errors import GshellError, UsageError
 from gshell.model.rankset import RankSet
 
 ADOPTED = "adopt"
@@ -36,5 +36,11 @@ def complaint(job: dict[str, Any], wanted: str) -> GshellError | None:
             "one stream, so no rank has one of its own",
             hint="gshell mpi -n N -- PROGRAM    in its stead: each rank has its streams then",
         )
-    last = f"0 to {size - 1}" if size > 1 else "0 only"
-    return GshellError(f"job {name} has no ranks {wanted}: there are {last}", hint="gshell jobs")
+    if size == 1:
+        return UsageError(
+            f"job {name} has one rank, 0, and no rank {wanted}",
+            hint="gshell mpi -n N -- PROGRAM    has several",
+        )
+    return UsageError(
+        f"job {name} has ranks 0 to {size - 1}, and no rank {wanted}", hint=f"gshell ranks {name}"
+    )

@@ -532,11 +532,16 @@ class Runner(Steering):
         """Which ranks did, where there are several; the same words for many at once."""
         if sum(seat.ranks for seat in self.seats) < 2:
             return
+        import _signal  # type: ignore[import-not-found]
+
+        # Who ends by what its user sent has not failed; nor those of MPI that end with the first.
+        sent = {getattr(_signal, f"SIG{name}", None) for name in self._sent}
         found: dict[str, list[int]] = {}
         for seat in self.seats:
             where = f" on {seat.talk.agent_id}" if len(self.seats) > 1 else ""
             for rank, message in seat.exits.items():
-                ended = seat.starter and message.get("signal") in ENDED_BY  # with the first
+                signal = message.get("signal")
+                ended = signal in sent or (seat.starter and signal in ENDED_BY)
                 if rank < seat.ranks and message.get("code") and not ended:
                     found.setdefault(joining.how(message, where), []).append(seat.first + rank)
         for how, ranks in found.items():

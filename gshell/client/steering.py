@@ -32,6 +32,7 @@ class Steering:
     def __init__(self) -> None:
         self._ending: int | None = None  # the status, once the terminal is raw
         self._interrupts: list[float] = []
+        self._sent: set[str] = set()  # signals to the program, by name
 
     def detach(self) -> None:
         raise NotImplementedError
@@ -142,4 +143,5 @@ class Steering:
                 return
             if len(self._interrupts) >= 3:
                 name = "KILL"
+        self._sent.add(name)
         self._tell({"t": "signal", "sig": name})

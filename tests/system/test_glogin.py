@@ -135,7 +135,7 @@ def test_pipes_carry_bytes_both_ways(glogin: Glogin) -> None:
 def test_the_agents_one_file_is_enough_on_a_node(glogin: Glogin, tmp_path: Path) -> None:
     pyz = tmp_path / "agent.pyz"
     assert glogin.env.gshell("agent", "pack", str(pyz)).returncode == 0
-    oldest = os.environ.get("GSHELL_PYTHON39") or shutil.which("python3.9") or sys.executable
+    oldest = os.environ.get("GSHELL_PYTHON39") or sys.executable
     with glogin.user() as user:
         glogin.stage()
         glogin.job("-t", "-c", "tty && echo there", program=(oldest, "-I", "-S", str(pyz)))

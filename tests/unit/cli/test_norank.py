@@ -30,4 +30,6 @@ def test_what_is_there_can_be_attached_to():
 
 
 def test_ranks_that_there_are_not_are_told_from_those_that_there_are():
-    assert "has no ranks 4: there are 0 to 3" in complaint(job("lu", (2, 2)), "4").message
+    found = complaint(job("lu", (2, 2)), "4")
+    assert "has ranks 0 to 3, and no rank 4" in found.message
+    assert found.exit_code == 2
