@@ -235,6 +235,11 @@ def answers(path: str) -> bool:
     return True
 
 
+def starting_file() -> str:
+    """Has the numbers of background processes that were started, one a line, until one is up."""
+    return config.background_socket() + ".starting"
+
+
 def start_background(wait: bool) -> None:
     """Start it, detached; with ``wait``, until the private relay and its agent serve.
 
@@ -271,6 +276,8 @@ def start_background(wait: bool) -> None:
         os.close(writes)
         os.close(log)
         os.close(null)
+    with open(starting_file(), "a") as file:  # so that `stop` knows of it before it can say so
+        file.write(f"{pid}\n")
     if not wait:
         os.close(reads)
         return
@@ -366,6 +373,10 @@ def background_main(argv: list[str]) -> int:
             supervisor.stop()
         return error.exit_code
     config.write_private(config.background_socket() + ".pid", f"{os.getpid()}\n")
+    try:
+        os.unlink(starting_file())
+    except OSError:
+        pass
     return background.serve(ticket, listener, plan_of, supervisor, ready, idle_s)
 
 

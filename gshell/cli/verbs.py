@@ -177,6 +177,7 @@ def forget(parsed: Parsed) -> int:
 def stop(parsed: Parsed) -> int:
     """End the private relay, its agent and the background process."""
     path = config.background_socket() + ".pid"
+    _await_starting()
     try:
         with open(path) as file:
             pid = int(file.read())
@@ -210,6 +211,20 @@ def stop(parsed: Parsed) -> int:
     if not parsed["quiet"]:
         print("gshell: stopped")
     return 0
+
+
+def _await_starting() -> None:
+    """A background process that was started a moment ago is up, or gone, before it can be ended."""
+    end = time.monotonic() + launch.START_S
+    while time.monotonic() < end:
+        try:
+            with open(launch.starting_file()) as file:
+                pids = [int(line) for line in file if line.strip().isdigit()]
+        except OSError:
+            return
+        if not any(_is_ours(pid) for pid in pids):
+            return
+        time.sleep(0.02)  # another process's start: nothing tells us of it
 
 
 def _end(pid: int) -> None:
