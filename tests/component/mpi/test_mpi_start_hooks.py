@@ -114,11 +114,8 @@ def test_a_hook_hears_that_the_number_of_processes_is_decided(node):
     assert ran.err == ""
 
 
-def test_a_hook_may_start_another_mpi_start(node):
-    node.file(
-        "h",
-        'pre_run_hook() { I2G_MPI_PRE_RUN_HOOK= "$I2G_MPI_START" -t dummy echo first || return; }',
-    )
+def test_a_hook_may_start_another_mpi_start_which_does_not_remove_what_is_the_firsts(node):
+    node.file("h", 'pre_run_hook() { I2G_MPI_PRE_RUN_HOOK= "$I2G_MPI_START" -t dummy echo first $MPI_START_UNPACKED; }')
     ran = node.run("-t", "dummy", "-pre", "h", "echo", "second", MPI_START_UNPACKED="/not/this")
     assert ran == (0, "first\nsecond\n", "")
 
@@ -159,4 +156,4 @@ def test_thousands_of_hosts_are_not_slow(node):
             SLURM_JOB_NODELIST=hosts, SLURM_TASKS_PER_NODE="1(x4096)",
         )  # fmt: skip
         assert ran.lines == names
-        assert float(ran.err) < 2  # seconds; 0.3 here, and 5 where it grows with the square
+        assert float(ran.err) < 3  # seconds; 0.3 here, and 5 where it grows with the square
