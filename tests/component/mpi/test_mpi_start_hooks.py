@@ -115,7 +115,10 @@ def test_a_hook_hears_that_the_number_of_processes_is_decided(node):
 
 
 def test_a_hook_may_start_another_mpi_start_which_does_not_remove_what_is_the_firsts(node):
-    node.file("h", 'pre_run_hook() { I2G_MPI_PRE_RUN_HOOK= "$I2G_MPI_START" -t dummy echo first $MPI_START_UNPACKED; }')
+    node.file(
+        "h",
+        'pre_run_hook() { I2G_MPI_PRE_RUN_HOOK= "$I2G_MPI_START" -t dummy echo first $MPI_START_UNPACKED; }',
+    )
     ran = node.run("-t", "dummy", "-pre", "h", "echo", "second", MPI_START_UNPACKED="/not/this")
     assert ran == (0, "first\nsecond\n", "")
 
