@@ -89,7 +89,7 @@ _ms_distribute() {
 
 _ms_clean() {
     [ -n "$_ms_copied" ] || return 0
-    local _ms_name=$_ms_copied
+    local _ms_name=$_ms_copied PATH=${PATH:+$PATH:}/usr/bin:/bin # a hook may have left none with tar
     _ms_copied=
     [ "$MPI_START_DISABLE_CLEANUP" = yes ] && return 0
     debug_msg "fs not shared -> cleanup binary"

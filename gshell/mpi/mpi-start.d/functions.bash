@@ -107,19 +107,25 @@ mpi_start_quote() {
 # mpi_start_mktemp [-d]: makes a file (a directory) that only we can read, and sets MPI_START_TEMP_FILE
 # to its path. All are in one directory of our own: one process to make it, one to remove it.
 mpi_start_mktemp() {
-    local tries=0
-    while [ -z "$_ms_place" ]; do
-        MPI_START_TEMP_FILE=${TMPDIR:-/tmp}
-        MPI_START_TEMP_FILE=${MPI_START_TEMP_FILE%/}/mpi-start.$$.$RANDOM$RANDOM
-        if mkdir -m 700 -- "$MPI_START_TEMP_FILE" 2>/dev/null; then
-            _ms_place=$MPI_START_TEMP_FILE
-        elif [ $((tries += 1)) -ge 20 ]; then
-            error_msg "cannot make a temporary directory in ${TMPDIR:-/tmp}"
-            return 1
-        fi
-    done
+    [ -n "$_ms_place" ] || _ms_make_place || return 1
     MPI_START_TEMP_FILE=$_ms_place/tmp.$((_ms_counter += 1))
-    if [ "$1" = -d ]; then mkdir -- "$MPI_START_TEMP_FILE"; else : >"$MPI_START_TEMP_FILE"; fi
+    if [ "${1-}" = -d ]; then mkdir -- "$MPI_START_TEMP_FILE"; else : >"$MPI_START_TEMP_FILE"; fi
+}
+
+_ms_make_place() {
+    local folder tries
+    # A job may have got the TMPDIR of where it was submitted.
+    for folder in "${TMPDIR:-/tmp}" /tmp "$PWD"; do
+        for ((tries = 0; tries < 20; tries++)); do
+            [ -d "$folder" ] && [ -w "$folder" ] || break
+            _ms_place=${folder%/}/mpi-start.$$.$RANDOM$RANDOM
+            mkdir -m 700 -- "$_ms_place" 2>/dev/null && return 0
+        done
+        _ms_place=
+        warn_msg "cannot make a temporary directory in $folder"
+    done
+    error_msg "there is no place for temporary files: set TMPDIR to one"
+    return 1
 }
 
 # mpi_start_export_variable VAR [VALUE]: the application has it on every host.
@@ -160,16 +166,17 @@ mpi_start_prepend() {
 # mpi_start_set_hosts HOST SLOTS [HOST SLOTS]...: makes the three files and the counts of them. A host
 # that comes again has the slots of both, and its first place.
 mpi_start_set_hosts() {
-    local host slots least=
+    local host slots least= i
     local -A of=()
-    local -a order=()
-    while [ $# -ge 2 ]; do
-        host=$1 slots=$2
-        shift 2
-        if ! [[ $slots =~ ^[0-9]{1,9}$ ]] || [ -z "$host" ]; then
-            error_msg "'$slots' is no number of slots of host '$host'"
-            return 1
-        fi
+    local -a order=() machines=() given=("$@") # "shift" would take its time with thousands
+    for ((i = 1; i < ${#given[@]}; i += 2)); do
+        host=${given[i - 1]} slots=${given[i]}
+        case ${host:+$slots} in
+            '' | *[!0-9]* | ??????????*)
+                error_msg "'$slots' is no number of slots of host '$host'"
+                return 1
+                ;;
+        esac
         slots=$((10#$slots))
         [ "$slots" -gt 0 ] || continue
         [ -n "${of[$host]}" ] || order+=("$host")
@@ -186,17 +193,19 @@ mpi_start_set_hosts() {
     mpi_start_mktemp
     MPI_START_HOST_SLOTS_FILE=$MPI_START_TEMP_FILE
     MPI_START_NHOSTS=${#order[@]} MPI_START_NSLOTS=0
+    given=()
     for host in "${order[@]}"; do
         slots=${of[$host]}
         MPI_START_NSLOTS=$((MPI_START_NSLOTS + slots))
-        [ -n "$least" ] && [ "$least" -le "$slots" ] || least=$slots
+        [ "${least:-$slots}" -lt "$slots" ] || least=$slots
+        given+=("$host $slots")
+        for ((; slots > 0; slots--)); do machines+=("$host"); done
     done
     MPI_START_NSLOTS_PER_HOST=$least
-    for host in "${order[@]}"; do
-        for ((slots = of[$host]; slots > 0; slots--)); do echo "$host"; done
-    done >"$MPI_START_MACHINEFILE"
+    # Each in one go: a write for each line is what takes time.
+    printf '%s\n' "${machines[@]}" >"$MPI_START_MACHINEFILE"
     printf '%s\n' "${order[@]}" >"$MPI_START_HOSTFILE"
-    for host in "${order[@]}"; do echo "$host ${of[$host]}"; done >"$MPI_START_HOST_SLOTS_FILE"
+    printf '%s\n' "${given[@]}" >"$MPI_START_HOST_SLOTS_FILE"
 }
 
 # mpi_start_set_machines FILE: the same from a file with a line for each slot.

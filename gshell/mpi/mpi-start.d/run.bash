@@ -3,7 +3,6 @@
 
 _ms_child=  # the process that runs the application
 _ms_done=   # mpi_start() has come back: what is left is our own end
-_ms_stage=  # what runs that is not ours: "pre-run hook FILE"
 
 # ------------------------------------------------------------------------------- the MPI's own place
 
@@ -71,6 +70,7 @@ mpi_start_source_mpi() {
 # site's options for it. No launcher: says so, and it is the end; unless srun may be the launcher.
 mpi_start_launcher() {
     local name one
+    local -a words=()
     MPIEXEC=
     for name in MPIEXEC MPIRUN; do
         one=MPI_${_ms_flavour}_$name
@@ -79,6 +79,9 @@ mpi_start_launcher() {
             one=MPI_${_ms_flavour}_${name}_PARAMS
             MPI_GLOBAL_PARAMS=${!one}
             command -v "$MPIEXEC" >/dev/null && break
+            mpi_start_words words "$MPIEXEC" # with options
+            [ ${#words[@]} -gt 1 ] && command -v "${words[0]}" >/dev/null && break
+            words=()
             error_msg "MPI_${_ms_flavour}_$name is $MPIEXEC, which cannot be executed on $HOSTNAME"
             exit 1
         fi
@@ -105,76 +108,7 @@ mpi_start_launcher() {
     fi
     MPI_MPIEXEC=$MPIEXEC MPI_MPIRUN=$MPIEXEC
     export MPI_MPIEXEC MPI_MPIRUN
-    case $MPIEXEC in *\ * | *\'* | *\"*) mpi_start_quote MPIEXEC "$MPIEXEC" ;; esac
-}
-
-# --------------------------------------------------------------------------------------------- the hooks
-
-# _ms_hook WHEN FILE: calls WHEN_run_hook of a file. No such file, or no such function in it: nothing.
-_ms_hook() {
-    local _ms_when=$1 _ms_file=$2 _ms_code _ms_call=$1_run_hook
-    case $_ms_file in */*) ;; *) _ms_file=./$_ms_file ;; esac
-    if ! [ -f "$_ms_file" ] || ! [ -r "$_ms_file" ]; then
-        debug_msg "there is no hook $_ms_file"
-        return 0
-    fi
-    unset -f pre_run_hook post_run_hook
-    _ms_stage="$_ms_when-run hook $_ms_file"
-    . "$_ms_file"
-    if ! declare -F "$_ms_call" >/dev/null; then
-        debug_msg "$_ms_file has no $_ms_call"
-        _ms_stage=
-        return 0
-    fi
-    debug_msg "call $_ms_call of $_ms_file"
-    "$_ms_call"
-    _ms_code=$?
-    _ms_stage=
-    # It may have made itself at home; the rest of us, and the next hook, should not notice.
-    set +eu +o pipefail
-    IFS=$' \t\n'
-    if [ "$_ms_code" != 0 ]; then error_msg "the $_ms_when-run hook of $_ms_file failed (status $_ms_code)"; fi
-    return "$_ms_code"
-}
-
-# _ms_hooks WHEN: all of them, in their order; the status of the first that fails.
-_ms_hooks() {
-    local _ms_when=$1 _ms_code=0 _ms_file _ms_user _ms_dashes _ms_name=${1^^}-RUN
-    debug_msg "mpi_start_${_ms_when}_run_hook"
-    if mpi_start_verbose; then
-        _ms_dashes=------------------------------------------------
-        echo "-<START $_ms_name HOOK>$_ms_dashes"
-    fi
-    _ms_sorted hook
-    debug_msg "mpi_start_${_ms_when}_run_hook_generic"
-    for _ms_file in "${_ms_list[@]}"; do
-        [ "$_ms_code" = 0 ] && { _ms_hook "$_ms_when" "$_ms_file" || _ms_code=$?; }
-    done
-    [ "$_ms_when" = pre ] && _ms_detect_shared
-    if [ "$_ms_code" = 0 ] && _ms_find mpi-start.hooks.local; then
-        _ms_hook "$_ms_when" "$_ms_found" || _ms_code=$?
-    fi
-    _ms_user=I2G_MPI_${_ms_when^^}_RUN_HOOK
-    if [ "$_ms_code" = 0 ] && [ -n "${!_ms_user}" ]; then
-        _ms_hook "$_ms_when" "${!_ms_user}" || _ms_code=$?
-    fi
-    if mpi_start_verbose; then echo "-<STOP  $_ms_name HOOK>$_ms_dashes"; fi
-    return "$_ms_code"
-}
-
-# Sets _ms_list to the plug-ins of a kind by name, whatever folder they are in.
-_ms_sorted() {
-    local one i
-    local -a sorted=()
-    _ms_list "$1"
-    for one in "${_ms_list[@]}"; do
-        for ((i = ${#sorted[@]}; i > 0; i--)); do
-            [[ ${sorted[i - 1]##*/} > ${one##*/} ]] || break
-            sorted[i]=${sorted[i - 1]}
-        done
-        sorted[i]=$one
-    done
-    _ms_list=("${sorted[@]}")
+    if [ ${#words[@]} = 0 ]; then mpi_start_quote MPIEXEC "$MPIEXEC"; fi
 }
 
 # --------------------------------------------------------------------------------------- the application
@@ -211,7 +145,9 @@ generic_mpi_start() {
     local _ms_code=0 _ms_after=0
     info_msg "call backend MPI implementation"
     [ -n "$X509_USER_PROXY" ] && _ms_export_names+=(X509_USER_PROXY)
-    _ms_hooks pre || return
+    _ms_hooks pre # not in a condition: bash would not end at an error of a hook with set -e
+    _ms_code=$?
+    [ "$_ms_code" = 0 ] || return "$_ms_code"
     _ms_application || return
     if ! _ms_distribute; then
         _ms_clean
@@ -223,7 +159,8 @@ generic_mpi_start() {
     mpi_exec
     _ms_code=$?
     _ms_banner FINISHED
-    _ms_hooks post || _ms_after=$?
+    _ms_hooks post
+    _ms_after=$?
     _ms_clean
     [ "$_ms_after" = 0 ] || _ms_code=$_ms_after
     return "$_ms_code"
@@ -272,8 +209,9 @@ mpi_start_run() {
         error_msg "cannot write to $one"
         return 1
     done
-    _ms_early= # what came before we know our child
-    for one in HUP INT TERM USR1 USR2; do trap "_ms_pass_on $one" "$one"; done
+    _ms_came=  # the signals that came
+    _ms_early= # those of them that came before we know our child
+    for one in HUP INT TERM USR1 USR2; do builtin trap "_ms_pass_on $one" "$one"; done
     [ -e /proc/self/fd/0 ] || exec </dev/null
     # Here and not below: -x may set PATH, and that is the application's.
     one=${before[0]:-$1}
@@ -287,7 +225,7 @@ mpi_start_run() {
             ;;
     esac
     (
-        trap - HUP INT QUIT TERM USR1 USR2
+        builtin trap - HUP INT QUIT TERM USR1 USR2
         set -- "${before[@]}" "$@"
         name=$1
         shift
@@ -302,7 +240,7 @@ mpi_start_run() {
     if [ -n "$timed" ]; then time _ms_wait; else _ms_wait; fi
     code=$_ms_status
     _ms_child=
-    trap - HUP INT TERM USR1 USR2
+    _ms_hooks_traps
     return "$code"
 }
 
@@ -321,7 +259,7 @@ _ms_wait() {
 }
 
 _ms_pass_on() {
-    _ms_signalled=1
+    _ms_signalled=1 _ms_came+=" $1"
     # From a terminal it went to all of us.
     if [ "$1" = INT ] && { [ -t 0 ] || [ -t 2 ]; }; then return 0; fi
     if [ -n "$_ms_child" ]; then kill -s "$1" "$_ms_child" 2>/dev/null; else _ms_early+=" $1"; fi
@@ -330,13 +268,17 @@ _ms_pass_on() {
 
 # At the end, whatever it is.
 _ms_leave() {
-    local code=$?
+    local code=$? ended
+    _ms_as_before
+    PATH=${PATH:+$PATH:}/usr/bin:/bin # a hook may have left none with rm
     if [ -n "$_ms_stage" ] && [ -z "$_ms_done" ]; then
-        if [ "$code" = 0 ]; then warn_msg "the $_ms_stage ended mpi-start (exit 0)"; else
+        if [ "$code" = 0 ]; then warn_msg "the $_ms_stage ended mpi-start (exit 0), or a signal did"; else
             error_msg "the $_ms_stage ended mpi-start (exit $code)"
         fi
         _ms_stage=
     fi
+    _ms_hooks_end "$code"
+    ended=$?
     _ms_clean
     if [ -n "$_ms_place" ]; then
         if [ "$I2G_MPI_START_KEEP_FILES" = 1 ]; then
@@ -346,7 +288,9 @@ _ms_leave() {
         fi
     fi
     # Unpacked for this one run: see gshell/agent/mpistart.py.
-    if [ -n "$MPI_START_UNPACKED" ] && [ "$MPI_START_UNPACKED" = "$_ms_home" ]; then rm -rf -- "$_ms_home"; fi
+    if [ -n "$_ms_unpacked" ] && [ "$_ms_unpacked" = "$_ms_home" ]; then rm -rf -- "$_ms_home"; fi
+    [ "$ended" = "$code" ] || exit "$ended"
+    return 0
 }
 
 # ------------------------------------------------------------------------------------- for MPI plug-ins
