@@ -200,4 +200,5 @@ def _address(name: str) -> str:
 
 
 def _start(argv: list[str], env: Mapping[str, str] | None = None) -> Any:
-    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+    own = running.alone(os.environ)
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**own, **(env or {})})

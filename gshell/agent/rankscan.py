@@ -18,6 +18,7 @@ JOBS = {  # batch system -> the variables that have its job's id
     "oar": ("OAR_JOB_ID", "OAR_JOBID"),
     "sge": ("JOB_ID",),
 }
+TASK = "SGE_TASK_ID"
 CGROUPS = {  # ... and what its job's cgroups are called
     "slurm": r"/job_{}(?:/|$)",
     "oar": r"/oar(?:\.slice)?/.*_{}(?:/|$)|/oar/[\w.-]+_{}(?:/|$)",
@@ -111,7 +112,12 @@ def _pids(proc: str) -> list[str]:
 
 
 def _variables(data: bytes) -> dict[str, str]:
-    wanted = {*VARIABLES, "SLURM_STEP_ID", *(name for names in JOBS.values() for name in names)}
+    wanted = {
+        *VARIABLES,
+        TASK,
+        "SLURM_STEP_ID",
+        *(name for names in JOBS.values() for name in names),
+    }
     found = {}
     for item in data.split(b"\0"):
         name, _, value = item.partition(b"=")
@@ -122,15 +128,20 @@ def _variables(data: bytes) -> dict[str, str]:
 
 
 def _belongs(lrms: str, one: str, env: dict[str, str], base: str) -> bool:
+    number, _, task = one.partition("." if lrms == "sge" else "+")
     named = [env[name] for name in JOBS.get(lrms, ()) if name in env]
     if named:
-        return one in named
+        tasks = lrms == "sge" and task  # of an array; Slurm's have numbers of their own
+        return number in named and (not tasks or env.get(TASK) == task)
     pattern = CGROUPS.get(lrms)
     if pattern is None:
         return False
     try:
         with open(f"{base}/cgroup", encoding="utf-8", errors="replace") as file:
-            return re.search(pattern.replace("{}", one), file.read(), re.MULTILINE) is not None
+            return (
+                re.search(pattern.replace("{}", re.escape(number)), file.read(), re.MULTILINE)
+                is not None
+            )
     except OSError:
         return False
 

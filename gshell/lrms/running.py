@@ -14,7 +14,7 @@ from gshell.lrms.base import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
     from gshell.lrms.base import Done
@@ -73,3 +73,22 @@ def into(
     ones before it fail at once."""
     found: list[tuple[Command, ...]] = _of(lrms).into(one, hosts, argv)
     return found
+
+
+def cancel(lrms: str, one: str) -> Command:
+    """To end this job."""
+    module = _of(lrms)
+    module.about(one)  # refuses what is no id
+    found: Command = module.cancel(one)
+    return found
+
+
+def alone(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment for those commands, where we may be in a batch job ourselves, whose sizes
+    and limits would be taken for ours."""
+    foreign = ("SLURM_", "SBATCH_", "SRUN_", "OAR_", "PMI", "OMPI_", "PE_", "SGE_TASK_")
+    return {
+        name: value
+        for name, value in env.items()
+        if name in ("SLURM_CONF", "OAR_SSH_CONFIG") or not name.startswith(foreign)
+    }
