@@ -3,7 +3,6 @@
 gshell is copied into alice's home, which all hosts of the cluster share; the nodes have nothing but python3.
 """
 
-import concurrent.futures
 import os
 import pathlib
 import re
@@ -15,6 +14,7 @@ import pytest
 
 from kit.labhome import Hosts, Installed, Started
 from kit.procs import until
+from kit.stories import Stories
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
 
@@ -31,49 +31,11 @@ def installed(cluster):
 KINDS = ("slurm", "oar", "sge")
 
 
-class Stories:
-    """What is to be seen on each system is done on all of them at once: they mostly wait."""
-
-    def __init__(self, clusters, absent) -> None:
-        self._absent = absent
-        self._pool = concurrent.futures.ThreadPoolExecutor(len(KINDS))
-        self.places = {kind: self._pool.submit(installed, one) for kind, one in clusters.items()}
-        self._told: dict = {}
-
-    def place(self, kind: str) -> Installed:
-        if kind in self._absent:
-            pytest.skip(self._absent[kind])
-        return self.places[kind].result(PATIENCE_S)
-
-    def tell(self, story, kind: str) -> None:
-        """How it went there."""
-        if story not in self._told:
-            self._told[story] = {
-                each: self._pool.submit(lambda each=each: story(self.place(each)))
-                for each in self.places
-            }
-        self.place(kind)
-        self._told[story][kind].result(3 * PATIENCE_S)
-
-    def close(self) -> None:
-        for ended in [
-            self._pool.submit(lambda one=one: one.result().stop()) for one in self.places.values()
-        ]:
-            ended.exception(PATIENCE_S)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
 @pytest.fixture(scope="module")
 def stories(request):
-    clusters, absent = {}, {}
-    for kind in KINDS:
-        try:
-            clusters[kind] = request.getfixturevalue(kind)
-        except pytest.skip.Exception as why:
-            absent[kind] = str(why)
-    told = Stories(clusters, absent)
+    told = Stories(request, KINDS, installed)
     yield told
-    told.close()
+    told.close(lambda place: place.stop())
 
 
 @pytest.fixture
@@ -298,3 +260,31 @@ def test_a_site_behind_ssh_whose_nodes_only_dial_out(on_sites, more):
     on_sites.run("site", "remove", "beta", "--force")
     until(lambda: not on_sites.json("pilots"), "their end", PATIENCE_S, on_sites.logs)
     on_sites.cluster.run("a-fe", "sh", "-c", "! ls .cache/gshell | grep invite")
+
+
+def test_a_job_that_was_begun_with_sbatch_behind_ssh_is_adopted_from_here(on_sites):
+    """Nothing of ours is on the front end but what is staged there; the nodes only dial out."""
+    there = on_sites.cluster
+    on_sites.run("site", "add", "gamma", "--ssh", "alice@a-fe", "--inline")
+    script = "echo begun on $(hostname); while [ ! -e go-on ]; do sleep 0.2; done; exit 3"
+    submit = f"cd; sbatch --parsable -N2 -t 5 -o 'out-%N.txt' --wrap '{script}'"
+    one = there.run("a-fe", "sh", "-c", submit).stdout.strip()
+    running = lambda: there.run("a-fe", "squeue", "-h", "-t", "R", "-j", one).stdout
+    until(running, "it to run", PATIENCE_S, on_sites.logs)
+    inline = on_sites.run("adopt", f"slurm:{one}", check=False)
+    assert "site gamma is one where nothing can be staged (--inline)" in inline.stderr
+    on_sites.run("site", "remove", "gamma", "--force")
+    on_sites.run("site", "add", "beta", "--ssh", "alice@a-fe")
+    job = on_sites.run("adopt", f"slurm:{one}").stdout.strip()
+    hosts = next(j for j in on_sites.json("jobs") if j["id"] == job)["hosts"]
+    assert sorted(hosts) == ["a-fe", "a-n1", "a-n2"]
+    following = Started(on_sites, "attach", job)
+    try:
+        until(lambda: "begun on a-n" in following.printed, "its first line", PATIENCE_S,
+              on_sites.logs)  # fmt: skip
+        there.run("a-fe", "touch", "go-on")
+        assert following.wait(PATIENCE_S) == 3, following.said + on_sites.logs()
+    finally:
+        following.end()
+    until(lambda: not on_sites.json("agents"), "its agents to leave", PATIENCE_S, on_sites.logs)
+    on_sites.run("site", "remove", "beta", "--force")
