@@ -70,7 +70,7 @@ def adopt(parsed: Parsed) -> int:
 
 
 def _name(parsed: Parsed) -> tuple[str, str]:
-    hint = "gshell adopt slurm:4711"
+    hint = "gshell adopt slurm:4711    one task of an array:  slurm:7_3, sge:7.3"
     if len(parsed.words) != 1:
         raise UsageError("adopt what? A batch system and a job's id, please", hint=hint)
     lrms, colon, one = parsed.words[0].partition(":")

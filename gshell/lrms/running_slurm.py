@@ -100,26 +100,17 @@ def into(one: str, hosts: Sequence[str], argv: Sequence[str]) -> list[tuple[Comm
     count = str(len(hosts))
     leader, _, component = one.partition("+")
     which = ["--het-group", component] if component else []
+    words = [
+        *("--overlap", "--mpi=none", "--cpu-bind=none"),
+        *("--mem=0", "--input=none", "--wait=0", "--kill-on-bad-exit=0"),
+        *("--nodelist", ",".join(hosts), "--nodes", count, "--ntasks", count),
+        *("--ntasks-per-node", "1", "--job-name", "gshell-adopt"),
+        *argv,
+    ]
+    srun = ("srun", "--jobid", leader, *which)
+    # Older ones do not share a job's GPUs between steps: one that wants them waits for ever.
     return [
-        (
-            Command(
-                [
-                    *(
-                        "srun",
-                        "--jobid",
-                        leader,
-                        *which,
-                        "--overlap",
-                        "--mpi=none",
-                        "--cpu-bind=none",
-                    ),
-                    *("--mem=0", "--input=none", "--wait=0", "--kill-on-bad-exit=0"),
-                    *("--nodelist", ",".join(hosts), "--nodes", count, "--ntasks", count),
-                    *("--ntasks-per-node", "1", "--job-name", "gshell-adopt"),
-                    *argv,
-                ]
-            ),
-        )
+        (Command([*srun, "--immediate=4", *words]), Command([*srun, "--gres=none", *words])),
     ]
 
 

@@ -324,6 +324,7 @@ def test_two_that_adopt_it_at_the_same_moment_make_one_job_of_it(on_slurm):
     until(lambda: not there.gshell.json("jobs"), "its end", PATIENCE_S, there.gshell.logs)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_agents_come_leaves_nothing_behind(on_slurm):
     there = on_slurm
     one = there.submit()
@@ -343,6 +344,7 @@ def test_ctrl_c_while_the_agents_come_leaves_nothing_behind(on_slurm):
     there.sh(f"scancel {one}")
 
 
+@pytest.mark.slow
 def test_a_component_of_a_heterogeneous_job_and_bobs_job(on_slurm):
     there = on_slurm
     bobs = there.cluster.run("fe", "sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 60",
