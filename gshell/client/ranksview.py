@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gshell.client import joining
 from gshell.client.conversation import Conversation, Dialler
-from gshell.errors import BrokerError, GshellError, LinkLost
+from gshell.errors import BrokerError, GshellError, LinkLost, UsageError
 from gshell.wire import peer as wire
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ class RanksView:
         ]
         if not rows and self._wanted != "all":
             what = f"job {self._job} has no ranks {self._wanted}"
-            raise BrokerError(what, hint=f"gshell ranks {self._job}")
+            raise UsageError(what, hint=f"gshell ranks {self._job}")
         return sorted(rows, key=lambda row: int(row.get("rank", 0)))
 
     @property
