@@ -177,7 +177,7 @@ def refused(there):
 
 ARRAY = {
     "slurm": "sbatch --parsable --array=1-2 -o out-%A_%a.txt -t 5 job.sh",
-    "sge": "qsub -terse -t 1-2 -cwd -o 'out-$TASK_ID.txt' -j y job.sh",
+    "sge": "qsub -terse -t 1-2 -pe openmpi 2 -cwd -o 'out-$TASK_ID.txt' -j y job.sh",
 }
 
 
@@ -331,12 +331,12 @@ def test_ctrl_c_while_the_agents_come_leaves_nothing_behind(on_slurm):
     until(lambda: there.sh(f"squeue -h -t R -j {one}"), "it to run", PATIENCE_S)
     adopting = Started(there.gshell, "adopt", f"slurm:{one}")
     try:
-        until(lambda: there.sh("pgrep -f 'adopter --invite'"), "the adopter", PATIENCE_S)
-        adopting.interrupt()
+        until(lambda: there.sh("pgrep -f 'adopte[r] --invite'"), "the adopter", PATIENCE_S)
+        there.sh("pkill -INT -f 'front[.]py adopt'")
         assert adopting.wait(PATIENCE_S) == 130, adopting.said
     finally:
         adopting.end()
-    until(lambda: not there.sh("pgrep -f 'adopter --invite|srun.*gshell-adopt'").strip(),
+    until(lambda: not there.sh("pgrep -f 'adopte[r] --invite|gshell-adop[t]'").strip(),
           "the adopter's end", PATIENCE_S, there.gshell.logs)  # fmt: skip
     until(lambda: not there.agents_on_nodes(), "the agents' end", PATIENCE_S,
           lambda: str(there.agents_on_nodes()) + there.gshell.logs())  # fmt: skip
