@@ -145,11 +145,14 @@ def main(words: list[str]) -> int:
         for fd, path in zip((1, 2), told.files)
     ]
     watch = _Watch(told)
+    agent = os.getppid()
     while True:
         grown = [one.look() for one in followers]
         code = watch.code(time.monotonic(), bool(stop))
         if code is None and stop:
             code = 128 + stop[0] if told.asks else 0  # how the others end means nothing
+        if code is None and os.getppid() != agent:
+            return LOST  # the batch system killed it and its keeper, and did not find us
         if code is not None:
             break
         if not any(grown):
