@@ -30,7 +30,7 @@ usage: python3 agent.pyz adopter --invite @FILE --lrms NAME --lrms-id ID --hosts
                                  --script FILE [--site S] [--tag WORD,WORD] [--slots N]
 An agent here, and one on each node of a batch job that runs.
 """
-AT_ONCE_S = 8.0  # a launcher that fails so soon has started nothing: there may be another way
+AT_ONCE_S = 5.0  # a launcher that fails so soon has started nothing: there may be another way
 GRACE_S = 10.0
 HERE = "."
 """Among the hosts' names, for this one: it is none of the batch job's."""

@@ -135,10 +135,28 @@ def _path(given: str, letter: str, folder: str, one: str, name: str, home: str) 
 
 
 def _accounted(done: Done) -> int | None:
-    """The exit status of its last record, which is the job's own: those of its tasks on the nodes
-    are written before. A signal's is as a shell says it."""
-    found = re.findall(r"^exit_status +(\d{1,4})", done.out, re.MULTILINE)
-    return int(found[-1]) if found and not done.code else None
+    """The exit status of its own record: those of its tasks on the nodes (qrsh -inherit, Open MPI's
+    daemons), which look the same, come before it or after it, but began later. A signal's is as
+    a shell says it."""
+    best: tuple[tuple[str, int, str, str], int] | None = None
+    for record in re.split(r"^={10,}$", "" if done.code else done.out, flags=re.MULTILINE):
+        code = re.search(r"^exit_status +(\d{1,4})", record, re.MULTILINE)
+        if code:
+            began = _when(record)
+            if best is None or began <= best[0]:  # of the same second, the last: it ended last
+                best = began, int(code[1])
+    return best[1] if best else None
+
+
+MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+def _when(record: str) -> tuple[str, int, str, str]:
+    """When it began, to be compared."""
+    found = re.search(r"^start_time +\w+ (\w{3}) +(\d+) ([\d:]{8}) (\d{4})", record, re.MULTILINE)
+    if not found:
+        return "", 0, "", ""
+    return found[4], MONTHS.find(found[1]), found[2].zfill(2), found[3]
 
 
 def into(one: str, hosts: Sequence[str], argv: Sequence[str]) -> list[tuple[Command, ...]]:

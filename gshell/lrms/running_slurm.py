@@ -110,7 +110,7 @@ def into(one: str, hosts: Sequence[str], argv: Sequence[str]) -> list[tuple[Comm
     srun = ("srun", "--jobid", leader, *which)
     # Older ones do not share a job's GPUs between steps: one that wants them waits for ever.
     return [
-        (Command([*srun, "--immediate=4", *words]), Command([*srun, "--gres=none", *words])),
+        (Command([*srun, "--immediate=3", *words]), Command([*srun, "--gres=none", *words])),
     ]
 
 

@@ -207,10 +207,22 @@ def test_what_a_batch_job_around_us_was_given_is_nothing_for_another_one():
     assert running.alone(env) == {"HOME": "/", "SLURM_CONF": "/etc/x"}
 
 
+def test_what_grid_engine_writes_of_the_jobs_tasks_on_nodes_is_not_how_it_ended():
+    def record(host, second, code):
+        return (
+            f"{'=' * 62}\nhostname     {host}\n"
+            f"start_time   Sun Nov 22 12:52:{second} 2026\nexit_status  {code}\n"
+        )
+
+    before, own, after = record("n1", 27, 0), record("n2", 25, 3), record("n3", 26, 137)
+    for text in (before + own + after, own + before, after + own):
+        assert told("sge", GONE, QSTAT, text, one="2").code == 3
+
+
 def test_slurm_starts_one_task_on_each_node_beside_what_runs_there():
     [[command, without_gpus]] = running.into("slurm", "42", ["n1", "n2"], ["sh", "x y"])
     words = list(command.argv)
-    assert words[:5] == ["srun", "--jobid", "42", "--immediate=4", "--overlap"]
+    assert words[:5] == ["srun", "--jobid", "42", "--immediate=3", "--overlap"]
     assert without_gpus.argv[3] == "--gres=none"
     assert words[5:] == list(without_gpus.argv[5:])
     assert words[-2:] == ["sh", "x y"]
