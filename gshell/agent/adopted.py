@@ -26,6 +26,7 @@ ANSWER_S = 30.0
 FORGOTTEN_S = 30.0  # Grid Engine writes how a job ended some 15 s after it has gone from its lists
 LAST_S = 1.0  # files of a shared file system get their last bytes a moment after the job's end
 PIECE_BYTES = 1 << 16
+LOOK_BYTES = 1 << 24  # then others have their turn: a job may print faster than we hand on
 LOST = 255  # how it ended will never be known
 
 
@@ -55,20 +56,23 @@ class Follower:
         self._write = write
         self._fd = -1
         self._at = 0
-        self._ended_in_line = True
+        self._is = (0, 0)  # device and inode
 
     def look(self) -> bool:
         """Hand on what is new; was there any?"""
         if self._fd < 0 and not self._open():
             return False
         found = self._drain()
+        if self._fd < 0:
+            return found
         try:
             there = os.stat(self._path)
         except OSError:
             return found  # moved away, and nothing in its place yet: there may be more in it
         mine = os.fstat(self._fd)
         if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
-            found = self._drain() or found  # what came between reading and being moved
+            if self._drain():  # what came between reading and being moved
+                return True
             self.close()
             found = (self._open() and self._drain()) or found
         elif mine.st_size < self._at:
@@ -81,12 +85,14 @@ class Follower:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return False
-        self._at = 0
+        there = os.fstat(self._fd)
+        if self._is != (there.st_dev, there.st_ino):
+            self._is, self._at = (there.st_dev, there.st_ino), 0
         return True
 
     def _drain(self) -> bool:
         found = False
-        while True:
+        for _ in range(LOOK_BYTES // PIECE_BYTES):
             try:
                 data = os.pread(self._fd, PIECE_BYTES, self._at)
             except OSError:  # ESTALE: its server has it no more
@@ -97,6 +103,7 @@ class Follower:
             self._at += len(data)
             self._write(data)
             found = True
+        return found
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -138,19 +145,24 @@ def main(words: list[str]) -> int:
         for fd, path in zip((1, 2), told.files)
     ]
     watch = _Watch(told)
+    agent = os.getppid()
     while True:
-        for one in followers:
-            one.look()
+        grown = [one.look() for one in followers]
         code = watch.code(time.monotonic(), bool(stop))
         if code is None and stop:
             code = 128 + stop[0] if told.asks else 0  # how the others end means nothing
+        if code is None and os.getppid() != agent:
+            return LOST  # the batch system killed it and its keeper, and did not find us
         if code is not None:
             break
-        time.sleep(LOOK_S)
+        if not any(grown):
+            time.sleep(LOOK_S)
     until = time.monotonic() + LAST_S
-    while followers and time.monotonic() < until and not (stop and not watch.over):
+    while followers and not (stop and not watch.over):
         grown = [one.look() for one in followers]
         if not any(grown):
+            if time.monotonic() >= until:
+                break
             time.sleep(LOOK_S / 2)
     return code
 

@@ -110,6 +110,7 @@ class _Adopter:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.hosts = [host for host in settings.hosts.split(",") if host]
+        self.given_up = False
 
     def run(self) -> int:
         settings = self.settings
@@ -142,6 +143,7 @@ class _Adopter:
         def woken(mask: int) -> None:
             for number in reads.recv(256):
                 if number in pilot.ENDING:
+                    self.given_up = True
                     mine.send_signal(signal.SIGTERM)
                     loop.later(GRACE_S, mine.kill)
             for each in launchers:
@@ -172,8 +174,8 @@ class _Adopter:
 
     def _end(self, launchers: Sequence[_Launcher]) -> None:
         """The agents on the nodes end by themselves, with their steps: their launchers after
-        them."""
-        until = time.monotonic() + GRACE_S
+        them. Without a step they would stay for a while."""
+        until = time.monotonic() + (0.0 if self.given_up else GRACE_S)
         for each in launchers:
             process = each.process
             if process is None:
@@ -200,4 +202,5 @@ def _address(name: str) -> str:
 
 
 def _start(argv: list[str], env: Mapping[str, str] | None = None) -> Any:
-    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+    own = running.alone(os.environ)
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**own, **(env or {})})

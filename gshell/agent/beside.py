@@ -1,4 +1,4 @@
-"""Ranks that others started, as far as an adopted job's session has to do with them."""
+"""Ranks that others started: those of an adopted batch job, and those of an mpirun of ours."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ def is_adopted(session: Session) -> bool:
 
 
 def scanned(session: Session) -> list[dict[str, Any]]:
-    """That job's ranks on this node: rows of an answer to `ranks` (gshell/mpi/MPI.md)."""
+    """The ranks on this node that its program has and we did not start, as rows of an answer to
+    `ranks` (gshell/mpi/MPI.md)."""
+    if not is_adopted(session):
+        return rankscan.below(session.pids()) if _may_launch(session) else []
     lrms, one = session.batch_job()
     # Our keeper, and all below it: they are in the batch job, too.
     return rankscan.scan(lrms, one, os.getppid()) if one else []
+
+
+def _may_launch(session: Session) -> bool:
+    """It is one program, which may have started others."""
+    spec = session.spec
+    return spec is not None and spec.size == 1 and spec.mpi is None and not spec.service
 
 
 def pid(session: Session, rank: int) -> int:

@@ -1,5 +1,6 @@
-"""MPI ranks among processes that we did not start: those of the user in one batch job that have a
-launcher's rank in their environment. Looked for in /proc when somebody asks, never otherwise.
+"""MPI ranks among processes that we did not start: those of the user in one batch job, or below one
+of our steps, that have a launcher's rank in their environment. Looked for in /proc when somebody
+asks, never otherwise.
 
 A rank's children have its environment, too: the rank is the topmost of them. What a launcher runs
 on each node (orted, hydra_pmi_proxy) may itself have been given a number by srun: it is none.
@@ -9,15 +10,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 # In this order: who has the first is an MPI program's, the last is any task of srun's.
-VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
+SRUN = "SLURM_PROCID"
+VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", SRUN)
 JOBS = {  # batch system -> the variables that have its job's id
     "slurm": ("SLURM_JOB_ID", "SLURM_JOBID"),
     "oar": ("OAR_JOB_ID", "OAR_JOBID"),
     "sge": ("JOB_ID",),
 }
+TASK = "SGE_TASK_ID"
 CGROUPS = {  # ... and what its job's cgroups are called
     "slurm": r"/job_{}(?:/|$)",
     "oar": r"/oar(?:\.slice)?/.*_{}(?:/|$)|/oar/[\w.-]+_{}(?:/|$)",
@@ -51,15 +57,30 @@ class Found(NamedTuple):
 def scan(lrms: str, one: str, spared: int = 0, proc: str = "/proc") -> list[dict[str, Any]]:
     """The rows of an answer to `ranks` (gshell/mpi/MPI.md), by rank, then the youngest first.
     ``spared``: the process whose descendants are ours, not the job's."""
-    there = {each.pid: each for each in _processes(lrms, one, proc)}
-    ours = _descendants(spared, proc) if spared else set()
-    able = [p for p in there.values() if p.pid not in ours and p.name not in LAUNCHERS]
-    variable = next((v for v in VARIABLES if any(v in p.ranks for p in able)), "")
-    if not variable:
+    there = _processes(lambda env, base: _belongs(lrms, one, env, base), proc)
+    ours = _descendants((spared,), proc) if spared else set()
+    return _rows([process for process in there if process.pid not in ours], VARIABLES)
+
+
+def below(tops: Iterable[int], proc: str = "/proc") -> list[dict[str, Any]]:
+    """Such rows for what was started by these processes of ours, mpirun and the like. Variables
+    that we have ourselves are everybody's here and mean nothing; srun's tasks are not below it."""
+    able = tuple(v for v in VARIABLES if v not in os.environ and v != SRUN)
+    if not able:
         return []
+    tree = _descendants(tuple(tops), proc)
+    there = _processes(lambda env, base: int(base.rpartition("/")[2]) in tree, proc)
+    return _rows(there, able)
+
+
+def _rows(found: list[Found], variables: tuple[str, ...]) -> list[dict[str, Any]]:
+    there = {each.pid: each for each in found}
+    able = [each for each in found if each.name not in LAUNCHERS]
+    variable = next((v for v in variables if any(v in p.ranks for p in able)), "")
     rows = []
-    able = [p for p in able if variable in p.ranks]
     for each in able:
+        if variable not in each.ranks:
+            continue
         above = there.get(each.parent)
         number = each.ranks[variable]
         same = above is not None and above.ranks.get(variable) == number
@@ -77,7 +98,8 @@ def _row(number: int, each: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _processes(lrms: str, one: str, proc: str) -> list[Found]:
+def _processes(wanted: Callable[[dict[str, str], str], bool], proc: str) -> list[Found]:
+    """``wanted``: by the environment, and the directory in /proc."""
     found: list[Found] = []
     mine = os.getuid()
     for name in _pids(proc)[:PROCESSES]:
@@ -93,9 +115,9 @@ def _processes(lrms: str, one: str, proc: str) -> list[Found]:
             continue
         env = _variables(data)
         ranks = {v: int(env[v]) for v in VARIABLES if env.get(v, "").isdigit()}
-        if "SLURM_PROCID" in ranks and not env.get("SLURM_STEP_ID", "").isdigit():
-            del ranks["SLURM_PROCID"]  # the batch script's own
-        if not ranks or not _belongs(lrms, one, env, base):
+        if SRUN in ranks and not env.get("SLURM_STEP_ID", "").isdigit():
+            del ranks[SRUN]  # the batch script's own
+        if not ranks or not wanted(env, base):
             continue
         each = _stat(int(name), base, ranks)
         if each is not None:
@@ -111,7 +133,12 @@ def _pids(proc: str) -> list[str]:
 
 
 def _variables(data: bytes) -> dict[str, str]:
-    wanted = {*VARIABLES, "SLURM_STEP_ID", *(name for names in JOBS.values() for name in names)}
+    wanted = {
+        *VARIABLES,
+        TASK,
+        "SLURM_STEP_ID",
+        *(name for names in JOBS.values() for name in names),
+    }
     found = {}
     for item in data.split(b"\0"):
         name, _, value = item.partition(b"=")
@@ -122,15 +149,20 @@ def _variables(data: bytes) -> dict[str, str]:
 
 
 def _belongs(lrms: str, one: str, env: dict[str, str], base: str) -> bool:
+    number, _, task = one.partition("." if lrms == "sge" else "+")
     named = [env[name] for name in JOBS.get(lrms, ()) if name in env]
     if named:
-        return one in named
+        tasks = lrms == "sge" and task  # of an array; Slurm's have numbers of their own
+        return number in named and (not tasks or env.get(TASK) == task)
     pattern = CGROUPS.get(lrms)
     if pattern is None:
         return False
     try:
         with open(f"{base}/cgroup", encoding="utf-8", errors="replace") as file:
-            return re.search(pattern.replace("{}", one), file.read(), re.MULTILINE) is not None
+            return (
+                re.search(pattern.replace("{}", re.escape(number)), file.read(), re.MULTILINE)
+                is not None
+            )
     except OSError:
         return False
 
@@ -148,7 +180,8 @@ def _stat(pid: int, base: str, ranks: dict[str, int]) -> Found | None:
         return None
 
 
-def _descendants(top: int, proc: str) -> set[int]:
+def _descendants(tops: tuple[int, ...], proc: str) -> set[int]:
+    """They themselves, too."""
     above: dict[int, list[int]] = {}
     for name in _pids(proc):
         try:
@@ -158,7 +191,7 @@ def _descendants(top: int, proc: str) -> set[int]:
             continue
         above.setdefault(parent, []).append(int(name))
     found: set[int] = set()
-    waiting = [top]
+    waiting = list(tops)
     while waiting:
         pid = waiting.pop()
         if pid not in found:

@@ -35,8 +35,9 @@ def answers(session: Session, wanted: str) -> list[dict[str, Any]]:
         return [{"t": "ranks", "ranks": [], "end": True}]
     chosen = RankSet.parse(wanted)
     usage = Usage()
-    if beside.is_adopted(session):
-        rows = [row for row in beside.scanned(session) if row["rank"] in chosen]
+    foreign = beside.scanned(session)
+    if foreign or beside.is_adopted(session):
+        rows = [row for row in foreign if row["rank"] in chosen]
     else:
         rows = [
             _row(session, rank, usage)

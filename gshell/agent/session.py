@@ -1059,8 +1059,10 @@ class Session:
 
     def pid(self, number: int | None = None) -> int:
         """Of that rank, by its number in the job, or its first that runs; 0: none does."""
-        if number is not None and beside.is_adopted(self):
-            return beside.pid(self, number)
+        if number is not None:
+            foreign = beside.pid(self, number)
+            if foreign or beside.is_adopted(self):
+                return foreign
         first = self.spec.first if self.spec is not None else 0
         pids = [
             rank.child.pid

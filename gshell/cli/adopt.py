@@ -23,6 +23,7 @@ from gshell.net.relaylink import ask, items_of
 
 COMING_S = 60.0  # for the agents to come
 LOOK_S = 0.2
+SHOWN = 5  # of an array's tasks
 CHECK_S = 1.5  # between looks at what the adopter says
 STARTED_S = 20.0
 HOURS = 24 * 14  # an invite's life: batch jobs that last longer are rare, and enrolled once
@@ -39,12 +40,12 @@ def adopt(parsed: Parsed) -> int:
     lrms, one = _name(parsed)
     ticket = launch.ticket_for(parsed)
     site = _site(ticket, lrms, parsed["site"])
-    _refuse_twice(ticket, lrms, one, site)
     from gshell.submitter import worker
 
     place = worker.open_place(site)
     try:
         job = _running(lrms, one, place, site)
+        _refuse_twice(ticket, lrms, job.id, site)
         adoption = _Adoption(parsed, ticket, site, lrms, job, place)
         job_id = adoption.run()
     finally:
@@ -69,7 +70,7 @@ def adopt(parsed: Parsed) -> int:
 
 
 def _name(parsed: Parsed) -> tuple[str, str]:
-    hint = "gshell adopt slurm:4711"
+    hint = "gshell adopt slurm:4711    one task of an array:  slurm:7_3, sge:7.3"
     if len(parsed.words) != 1:
         raise UsageError("adopt what? A batch system and a job's id, please", hint=hint)
     lrms, colon, one = parsed.words[0].partition(":")
@@ -104,23 +105,35 @@ def _site(ticket: Ticket, lrms: str, named: str | None) -> Any:
             f"site {site.name} is the batch system of {host}, and this is {book.host()}",
             hint=f"on {host}:  gshell adopt {lrms}:ID --site {site.name}",
         )
+    if site.inline:
+        raise GshellError(
+            f"site {site.name} is one where nothing can be staged (--inline), and a job that runs "
+            "already has no room in its script for an agent",
+            hint=running.WHAT_TO_DO,
+        )
     return site
 
 
-def _refuse_twice(ticket: Ticket, lrms: str, one: str, site: Any) -> None:
+def _refuse_twice(ticket: Ticket, lrms: str, one: str, site: Any) -> set[str]:
+    """Whose agents are there for this batch job already, if no job of ours is.
+
+    Raises:
+        GshellError: one is.
+    """
     there = {
-        str(agent.get("id"))
+        str(agent.get("id")): agent.get("state") != "away"
         for agent in items_of(ask(ticket, {"m": "agents"}), "agents")
         if agent.get("lrms_id") == one
         and _SYSTEM + lrms in (agent.get("tags") or ())
         and agent.get("site") == site.name
     }
     for job in items_of(ask(ticket, {"m": "jobs", "all": False}), "jobs"):
-        if there.intersection(job.get("agents") or ()) and job.get("argv0") == "adopt":
+        if there.keys() & set(job.get("agents") or ()) and job.get("argv0") == "adopt":
             raise GshellError(
                 f"{lrms}:{one} is adopted already: it is job {job.get('id')}",
                 hint=f"gshell attach {job.get('id')}",
             )
+    return {name.rpartition(".")[0] for name, near in there.items() if near}
 
 
 _SYSTEM = "lrms-"  # a tag of the agents: which batch system's id theirs is
@@ -153,6 +166,13 @@ def _running(lrms: str, one: str, place: Any, site: Any) -> BatchJob:
         )
     if job.user and job.user != place.user:
         raise GshellError(f"{lrms}:{one} is {job.user}'s, not {place.user}'s: it stays alone")
+    if job.several:
+        names = [f"{lrms}:{each}" for each in job.several[:SHOWN]]
+        more = f" and {len(job.several) - SHOWN} more" if len(job.several) > SHOWN else ""
+        raise UsageError(
+            f"{lrms}:{one} is several jobs: {', '.join(names)}{more}",
+            hint=f"one of them:  gshell adopt {names[0]}",
+        )
     if job.state in (State.ENDED, State.ENDING):
         how = "" if job.code is None else f", exit status {job.code}"
         raise GshellError(f"{lrms}:{one} is over: {job.word}{how}", hint="its output files have it")
@@ -173,7 +193,8 @@ class _Adoption:
     ) -> None:
         self.parsed, self.ticket, self.site = parsed, ticket, site
         self.lrms, self.job, self.place = lrms, job, place
-        self.name = f"{lrms}{job.id}-{secrets.token_hex(2)}"
+        number = job.id.translate({ord(sign): "-" for sign in "_+."})
+        self.name = f"{lrms}{number}-{secrets.token_hex(2)}"
         base = f"{place.home}/adopt-{self.name}"
         self.log, self.invite, self.script = base + ".out", base + ".invite", base + ".sh"
         self.pid = ""
@@ -185,6 +206,7 @@ class _Adoption:
         self._start()
         try:
             agents = self._await_agents()
+            self._await_rivals()
             job_id = self._submit(agents)
         except BaseException:
             undo = f"kill {self.pid} 2>/dev/null; rm -f {shlex.quote(self.invite)}"
@@ -244,6 +266,23 @@ class _Adoption:
                     raise GshellError(self._why_missing(missing), hint=f"less {self.log}")
             time.sleep(LOOK_S)
 
+    def _await_rivals(self) -> None:
+        """Two that adopt one job at the same moment see each other here: the lesser name goes on,
+        when the other has gone.
+
+        Raises:
+            GshellError: the other one does it.
+        """
+        until = time.monotonic() + STARTED_S
+        while True:
+            others = _refuse_twice(self.ticket, self.lrms, self.job.id, self.site) - {self.name}
+            if not others or (self.name < min(others) and time.monotonic() > until):
+                return  # left by one that was killed: they leave by themselves
+            if min(others) < self.name:
+                what = f"{self.lrms}:{self.job.id} is being adopted by another gshell adopt"
+                raise GshellError(what, hint="gshell jobs")
+            time.sleep(LOOK_S)
+
     def _said(self) -> list[str]:
         code, out, _ = self.place.run(["tail", "-c", "2000", self.log])
         lines = out.decode("utf-8", "replace").splitlines() if not code else []
@@ -297,7 +336,6 @@ class _Adoption:
 
 def cancel(parsed: Parsed) -> int:
     """``cancel --cancel-job``: the batch job that an adopted job stands for."""
-    from gshell import plugins
     from gshell.submitter import worker
     from gshell.submitter.place import run
 
@@ -316,7 +354,7 @@ def cancel(parsed: Parsed) -> int:
         site = _site(ticket, lrms, None if name == "here" else name)
         place = worker.open_place(site)
         try:
-            done = run(place, plugins.lrms(lrms).cancel([str(first.get("lrms_id"))]))
+            done = run(place, running.cancel(lrms, str(first.get("lrms_id"))))
         finally:
             place.close()
         if done.code:

@@ -474,6 +474,7 @@ ADOPT = Command(
     examples=(
         ("gshell adopt slurm:4711", "prints the id of the job that stands for it"),
         ("gshell adopt -a oar:1234 --site beta", "and follow its output"),
+        ("gshell adopt slurm:7_3", "one task of an array (sge:7.3)"),
     ),
     about="An agent is put on each node of the running allocation, and one where it was submitted "
     "from: `gshell ranks JOB` shows its MPI ranks, `gshell sh JOB --rank 3` is a shell "

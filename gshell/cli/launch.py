@@ -102,6 +102,8 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
         return f"{job}.{_member_with(ticket, job, rank)}"
     left = rank or 0
     layout = [tasks for tasks in found[0].get("layout") or [1] if isinstance(tasks, int)]
+    if left and sum(layout) == 1:  # it may have started ranks itself, as mpirun does
+        return f"{job}.{_member_with(ticket, job, left)}"
     for index, tasks in enumerate(layout):
         if left < tasks:
             return f"{job}.{index}"
@@ -111,7 +113,7 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
 
 
 def _member_with(ticket: Ticket, job: str, rank: int) -> int:
-    """Of an adopted job, whose ranks are where others have put them.
+    """Of a job whose ranks are where others have put them.
 
     Raises:
         GshellError: none of them has it.

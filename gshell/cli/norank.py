@@ -34,7 +34,8 @@ def complaint(job: dict[str, Any], wanted: str) -> GshellError | None:
         return GshellError(
             f"job {name} is {program}: it starts its ranks itself and mixes what they print into "
             "one stream, so no rank has one of its own",
-            hint="gshell mpi -n N -- PROGRAM    in its stead: each rank has its streams then",
+            hint=f"gshell sh {name} --rank {wanted}    gshell ranks {name}    and to begin it "
+            "anew, with ranks that have streams:  gshell mpi -n N -- PROGRAM",
         )
     if size == 1:
         return UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gshell.client import joining
 from gshell.client.conversation import Conversation, Dialler
-from gshell.errors import BrokerError, GshellError, LinkLost
+from gshell.errors import BrokerError, GshellError, LinkLost, UsageError
 from gshell.wire import peer as wire
 
 TYPE_CHECKING = False
@@ -72,6 +72,9 @@ class RanksView:
             for member in self._members
             for row in member.rows
         ]
+        if not rows and self._wanted != "all":
+            what = f"job {self._job} has no ranks {self._wanted}"
+            raise UsageError(what, hint=f"gshell ranks {self._job}")
         return sorted(rows, key=lambda row: int(row.get("rank", 0)))
 
     @property
@@ -109,7 +112,7 @@ class RanksView:
             wanted = RankSet.parse(self._wanted)
             if welcome.get("adopted") is True:  # others know where its ranks are
                 wanted = RankSet.parse("all")
-            if wanted.beyond(joined.size):
+            if joined.size > 1 and wanted.beyond(joined.size):
                 what = f"job {self._job} has {joined.size} ranks, and none {self._wanted}"
                 self.error = BrokerError(what, hint=f"gshell ranks {self._job}")
                 return

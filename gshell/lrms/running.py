@@ -14,7 +14,7 @@ from gshell.lrms.base import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
     from gshell.lrms.base import Done
@@ -26,13 +26,26 @@ KNOWN: dict[str, ModuleType] = {
     "sge": running_sge,
 }
 # What is known of the others is not enough: nothing of it was ever seen to work.
-INSTEAD = {
-    "pbs": "pbsdsh and tm_spawn begin in the job itself",
-    "lsf": "blaunch begins in the job itself",
-    "htcondor": "it lets one in by condor_ssh_to_job only",
-    "local": "there are no nodes but this one",
+ANEW = "or begin it with gshell:  gshell run --site NAME -- PROGRAM"
+INSTEAD = {  # (why, what to do)
+    "pbs": (
+        "what starts programs on its nodes, pbsdsh, does so from inside the job only",
+        f"qstat -n ID names its nodes; on each:  ssh NODE gshell agent start    {ANEW}",
+    ),
+    "lsf": (
+        "what starts programs on its nodes, blaunch, does so from inside the job only",
+        f"bjobs -w ID names its nodes; on each:  ssh NODE gshell agent start    {ANEW}",
+    ),
+    "htcondor": (
+        "the way into its jobs, condor_ssh_to_job, is for a shell only",
+        f"condor_ssh_to_job ID, and there:  gshell agent start    {ANEW}",
+    ),
+    "local": (
+        "it has no nodes but this host, which needs no batch system's leave",
+        "gshell run -- PROGRAM",
+    ),
 }
-WHAT_TO_DO = "on each node of it: ssh NODE, then gshell agent start; or begin the job with gshell"
+WHAT_TO_DO = f"on each of its nodes:  ssh NODE gshell agent start    {ANEW}"
 
 
 def _of(lrms: str) -> ModuleType:
@@ -40,8 +53,8 @@ def _of(lrms: str) -> ModuleType:
     if found is None:
         if lrms not in registry.NAMES:
             registry.plugin(lrms)  # says which there are
-        why = INSTEAD.get(lrms, "how that is done there is not known")
-        raise LrmsError("refused", f"no running job of {lrms} can be adopted: {why}", WHAT_TO_DO)
+        why, hint = INSTEAD.get(lrms, ("how that is done there is not known", WHAT_TO_DO))
+        raise LrmsError("refused", f"no running job of {lrms} can be adopted: {why}", hint)
     return found
 
 
@@ -73,3 +86,22 @@ def into(
     ones before it fail at once."""
     found: list[tuple[Command, ...]] = _of(lrms).into(one, hosts, argv)
     return found
+
+
+def cancel(lrms: str, one: str) -> Command:
+    """To end this job."""
+    module = _of(lrms)
+    module.about(one)  # refuses what is no id
+    found: Command = module.cancel(one)
+    return found
+
+
+def alone(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment for those commands, where we may be in a batch job ourselves, whose sizes
+    and limits would be taken for ours."""
+    foreign = ("SLURM_", "SBATCH_", "SRUN_", "OAR_", "PMI", "OMPI_", "PE_", "SGE_TASK_")
+    return {
+        name: value
+        for name, value in env.items()
+        if name in ("SLURM_CONF", "OAR_SSH_CONFIG") or not name.startswith(foreign)
+    }

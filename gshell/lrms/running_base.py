@@ -14,6 +14,7 @@ class BatchJob(Record):
     """Somebody's; what is not told is empty or None."""
 
     id: str
+    """Of this one alone, and what it is asked after by."""
     state: State
     user: str = ""
     name: str = ""
@@ -25,6 +26,8 @@ class BatchJob(Record):
     """Absolute paths of what it prints: stdout's, then stderr's if that is another."""
     code: int | None = None
     """How it ended, or is just ending; above 128 a signal's."""
+    several: tuple[str, ...] = ()
+    """What was asked after is these: an array's tasks, a job's unlike components."""
 
 
 def outputs(*paths: str) -> tuple[str, ...]:

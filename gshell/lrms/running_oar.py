@@ -63,3 +63,7 @@ def into(one: str, hosts: Sequence[str], argv: Sequence[str]) -> list[tuple[Comm
         (Command(command.argv, env={"OAR_JOB_ID": one}),)
         for command in common.by_ssh(hosts, argv, ("oarsh", "-n"))
     ]
+
+
+def cancel(one: str) -> Command:
+    return oar.cancel([one])

@@ -23,19 +23,30 @@ if TYPE_CHECKING:
     from gshell.lrms.base import Done
 
 
+ID = sge.ID + r"(?:\.\d{1,9})?"  # 7; task 3 of an array, 7.3
+
+
 def about(one: str) -> list[Command]:
-    if not common.known([one], sge.ID):
+    if not common.known([one], ID):
         what = f"{sanitize(one)!r} is no job of Grid Engine's: its number, please"
         raise LrmsError("refused", what)
+    number, _, task = one.partition(".")
     return [
-        Command(["qstat", "-xml", "-j", one]),
+        Command(["qstat", "-xml", "-j", number]),
         Command(["qstat", "-xml", "-g", "t", "-u", "*"], env=sge.UTC),
-        Command(["qacct", "-j", one]),
+        Command(["qacct", "-j", number, *(["-t", task] if task else [])]),
     ]
 
 
 def told(one: str, done: Sequence[Done]) -> BatchJob | None:
     answer = done[0]
+    number, _, task = one.partition(".")
+    rows = sge.jobs_listed(done[1]) if "<JB_job_number>" in answer.out and len(done) > 1 else []
+    mine = [row for _, row in rows if row.get("JB_job_number") == number]
+    tasks = [row["tasks"] for row in mine if row.get("tasks")]
+    if task and not any(_among(task, each) for each in tasks):  # others of the array may run yet
+        code = _accounted(done[2]) if len(done) > 2 else None
+        return None if code is None else BatchJob(one, State.ENDED, word="ended", code=code)
     if "<JB_job_number>" not in answer.out:
         code = _accounted(done[2]) if len(done) > 2 else None
         if code is not None:
@@ -45,7 +56,8 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
         if answer.code:
             raise common.failed("qstat", answer, sge.BUSY, otherwise="busy")
         raise common.broken("qstat", answer.out)
-    status = sge.statuses([one], done[1:2])[one]
+    listed = [_alone(done[1], number, task)] if task else done[1:2]
+    status = sge.statuses([number], listed)[number]
     state = State.STARTING if status.state is State.ENDED else status.state  # between two answers
     name, home = _field(answer.out, "JB_job_name"), _variable(answer.out, "O_HOME")
     folder = _field(answer.out, "JB_cwd") or home
@@ -62,7 +74,31 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
         status.reason or state.value,
         status.hosts,
         outputs(*paths[: 1 if merged else 2]),
+        several=() if task else tuple(dict.fromkeys(f"{number}.{each}" for each in tasks)),
     )
+
+
+def _among(task: str, text: str) -> bool:
+    """Is it in ``1-9:2,12``?"""
+    for item in text.split(","):
+        found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?(?::(\d{1,9}))?", item)
+        if found:
+            first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+            if first <= int(task) <= last and not (int(task) - first) % max(1, step):
+                return True
+    return False
+
+
+def _alone(listed: Done, number: str, task: str) -> Done:
+    """That list without the array's other tasks."""
+
+    def kept(found: re.Match[str]) -> str:
+        fields = dict(sge.fields_of(found[0]))
+        other = fields.get("JB_job_number") == number and not _among(task, fields.get("tasks", ""))
+        return "" if other else found[0]
+
+    out = re.sub(r"<job_list .*?</job_list>", kept, listed.out, flags=re.DOTALL)
+    return listed._replace(out=out)
 
 
 def _field(text: str, key: str) -> str:
@@ -88,7 +124,9 @@ def _listed(text: str, kind: str) -> str:
 
 def _path(given: str, letter: str, folder: str, one: str, name: str, home: str) -> str:
     """A directory is told from a file by looking: both, then, and the first is the likelier."""
-    for variable, value in (("JOB_ID", one), ("JOB_NAME", name), ("HOME", home)):
+    number, _, task = one.partition(".")
+    values = (("JOB_ID", number), ("JOB_NAME", name), ("HOME", home), ("TASK_ID", task))
+    for variable, value in values:
         given = given.replace("$" + variable, value)
     usual = f"{name}.{letter}{one}"
     if not given:
@@ -97,16 +135,39 @@ def _path(given: str, letter: str, folder: str, one: str, name: str, home: str) 
 
 
 def _accounted(done: Done) -> int | None:
-    """The exit status of its last record, which is the job's own: those of its tasks on the nodes
-    are written before. A signal's is as a shell says it."""
-    found = re.findall(r"^exit_status +(\d{1,4})", done.out, re.MULTILINE)
-    return int(found[-1]) if found and not done.code else None
+    """The exit status of its own record: those of its tasks on the nodes (qrsh -inherit, Open MPI's
+    daemons), which look the same, come before it or after it, but began later. A signal's is as
+    a shell says it."""
+    best: tuple[tuple[str, int, str, str], int] | None = None
+    for record in re.split(r"^={10,}$", "" if done.code else done.out, flags=re.MULTILINE):
+        code = re.search(r"^exit_status +(\d{1,4})", record, re.MULTILINE)
+        if code:
+            began = _when(record)
+            if best is None or began <= best[0]:  # of the same second, the last: it ended last
+                best = began, int(code[1])
+    return best[1] if best else None
+
+
+MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+def _when(record: str) -> tuple[str, int, str, str]:
+    """When it began, to be compared."""
+    found = re.search(r"^start_time +\w+ (\w{3}) +(\d+) ([\d:]{8}) (\d{4})", record, re.MULTILINE)
+    if not found:
+        return "", 0, "", ""
+    return found[4], MONTHS.find(found[1]), found[2].zfill(2), found[3]
 
 
 def into(one: str, hosts: Sequence[str], argv: Sequence[str]) -> list[tuple[Command, ...]]:
-    env = {"JOB_ID": one, "SGE_TASK_ID": "undefined"}
+    number, _, task = one.partition(".")
+    env = {"JOB_ID": number, "SGE_TASK_ID": task or "undefined"}
     tasks = common.by_ssh(hosts, argv, ("qrsh", "-inherit", "-nostdin"))
     return [
         (Command(task.argv, env=env), by_hand)
         for task, by_hand in zip(tasks, common.by_ssh(hosts, argv))
     ]
+
+
+def cancel(one: str) -> Command:
+    return Command(["qdel", one])

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from gshell.lrms.base import Done
 
 
+ID = slurm.ID + r"(?:_\d{1,9}|\+\d{1,4})?"  # 7; task 3 of an array, 7_3; a component, 7+1
+
+
 def about(one: str) -> list[Command]:
-    if not common.known([one], slurm.ID):
+    if not common.known([one], ID):
         raise LrmsError("refused", f"{sanitize(one)!r} is no job of Slurm's: its number, please")
     return [Command(["scontrol", "-o", "show", "job", one], env=slurm.EPOCH)]
 
@@ -29,9 +32,13 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
         return None
     if answer.code:
         raise common.failed("scontrol", answer, slurm.BUSY, otherwise="busy")
-    line = next((text for text in answer.out.splitlines() if text.startswith("JobId=")), "")
-    if not line:
+    lines = [text for text in answer.out.splitlines() if text.startswith("JobId=")]
+    if not lines:
         raise common.broken("scontrol", answer.out)
+    # An array's last task has the array's own number, so all of them are told; by their own
+    # numbers that of each is the one that was asked for.
+    line = next((text for text in lines if _value(text, "JobId") == one), lines[0])
+    several = [_part(text) for text in lines if len(lines) > 1 or "-" in _part(text)]
     # Names and paths may have blanks in them: a value ends where the next known word begins.
     word = _value(line, "JobState")
     state = slurm.STATES.get(word, State.UNKNOWN)
@@ -46,12 +53,16 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
     user = _value(line, "UserId").partition("(")[0]
     name = _value(line, "JobName")
     folder = _value(line, "WorkDir")
-    values = {"j": one, "J": one, "A": one, "u": user, "x": name, "N": first, "n": "0", "%": "%"}
+    number, array, task = (_value(line, key) for key in ("JobId", "ArrayJobId", "ArrayTaskId"))
+    values = {"j": number, "J": number, "A": array or number, "u": user, "x": name, "N": first,
+              "n": "0", "%": "%"}  # fmt: skip
+    if task.isdigit():
+        values["a"] = task
     paths = [
         under(folder, filled(_value(line, key), values.get)) for key in ("StdOut", "StdErr")
     ]  # newer ones have filled in some of it, not all
     return BatchJob(
-        one,
+        number if array else _part(line),
         state,
         user,
         name,
@@ -59,7 +70,16 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
         tuple(hosts) if state is not State.QUEUED else (),
         outputs(*paths),
         _exit(_value(line, "ExitCode")) if state in (State.ENDED, State.ENDING) else None,
+        tuple(several),
     )
+
+
+def _part(line: str) -> str:
+    """What this one is called by people, and by us: of a heterogeneous job there are no others."""
+    for key, sign, index in (("ArrayJobId", "_", "ArrayTaskId"), ("HetJobId", "+", "HetJobOffset")):
+        if whole := _value(line, key):
+            return f"{whole}{sign}{_value(line, index)}"
+    return _value(line, "JobId")
 
 
 def _value(line: str, key: str) -> str:
@@ -78,16 +98,21 @@ def _exit(text: str) -> int | None:
 
 def into(one: str, hosts: Sequence[str], argv: Sequence[str]) -> list[tuple[Command, ...]]:
     count = str(len(hosts))
-    return [
-        (
-            Command(
-                [
-                    *("srun", "--jobid", one, "--overlap", "--mpi=none", "--cpu-bind=none"),
-                    *("--mem=0", "--input=none", "--wait=0", "--kill-on-bad-exit=0"),
-                    *("--nodelist", ",".join(hosts), "--nodes", count, "--ntasks", count),
-                    *("--ntasks-per-node", "1", "--job-name", "gshell-adopt"),
-                    *argv,
-                ]
-            ),
-        )
+    leader, _, component = one.partition("+")
+    which = ["--het-group", component] if component else []
+    words = [
+        *("--overlap", "--mpi=none", "--cpu-bind=none"),
+        *("--mem=0", "--input=none", "--wait=0", "--kill-on-bad-exit=0"),
+        *("--nodelist", ",".join(hosts), "--nodes", count, "--ntasks", count),
+        *("--ntasks-per-node", "1", "--job-name", "gshell-adopt"),
+        *argv,
     ]
+    srun = ("srun", "--jobid", leader, *which)
+    # Older ones do not share a job's GPUs between steps: one that wants them waits for ever.
+    return [
+        (Command([*srun, "--immediate=3", *words]), Command([*srun, "--gres=none", *words])),
+    ]
+
+
+def cancel(one: str) -> Command:
+    return slurm.cancel([one.partition("+")[0]])  # components end together

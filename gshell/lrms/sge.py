@@ -112,7 +112,7 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
     mine = set(common.known(ids, ID))
     if not mine:
         return common.completed(ids, {}, ID, doubt=False)
-    rows = _rows(done[0])
+    rows = jobs_listed(done[0])
     reasons = _reasons(done[1].out) if len(done) > 1 else {}
     found: dict[str, Status] = {}
     ahead = 0
@@ -127,12 +127,12 @@ def statuses(ids: Sequence[str], done: Sequence[Done]) -> dict[str, Status]:
     return common.completed(ids, found, ID, doubt="</job_info>" not in done[0].out[-40:])
 
 
-def _rows(done: Done) -> list[tuple[bool, dict[str, str]]]:
+def jobs_listed(done: Done) -> list[tuple[bool, dict[str, str]]]:
     """(does it wait?, field -> text) of each job that is listed, in the order of the list."""
     if done.code:
         raise common.failed("qstat", done, BUSY, otherwise="busy")
     rows = [
-        (block[1] == "pending", dict(_fields(block[2])))
+        (block[1] == "pending", dict(fields_of(block[2])))
         for block in re.finditer(r'<job_list state="(\w+)">(.*?)</job_list>', done.out, re.DOTALL)
     ]
     if not rows and "</job_info>" not in done.out:
@@ -140,7 +140,7 @@ def _rows(done: Done) -> list[tuple[bool, dict[str, str]]]:
     return rows
 
 
-def _fields(block: str) -> Iterator[tuple[str, str]]:
+def fields_of(block: str) -> Iterator[tuple[str, str]]:
     for field in re.finditer(r"<(\w+)(?: [^<>]*)?>([^<>]*)</\1>", block):
         yield field[1], unescaped(field[2])
 
@@ -224,7 +224,7 @@ def find(prefix: str, user: str) -> Command:
 
 
 def found(done: Done) -> dict[str, str]:
-    rows = (job for _, job in _rows(done))
+    rows = (job for _, job in jobs_listed(done))
     return {
         job["JB_job_number"]: job.get("JB_name", "")
         for job in rows
@@ -249,7 +249,7 @@ def offered(done: Sequence[Done]) -> list[Queue]:
             _add(queues, sanitize(entry[1]), entry[2], memory)
     rows = []
     if len(done) > 1 and not done[1].code:
-        rows = _rows(done[1])
+        rows = jobs_listed(done[1])
     for called, queue in queues.items():
         queues[called] = queue._replace(
             default=called == "all.q" or len(queues) == 1,

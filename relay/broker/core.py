@@ -15,6 +15,7 @@ from relay.broker import (
     fairshare,
     feed,
     joins,
+    lead,
     peers,
     places,
     queue,
@@ -290,3 +291,4 @@ class Broker:
                 places.hold_until(b, job, b.settings.start_s)
             if job.canceled:
                 verbs.kill_later(b, job)
+            lead.on_restored(b, job)

@@ -8,6 +8,7 @@ from relay.broker.model import Agent, Job
 
 WITH_IT = "ended with the first"
 PATIENCE_S = 2.0  # for the last word of who was killed
+RETURN_S = 15.0  # for agents to come back to a relay that was started anew
 
 
 def on_over(b: Books, job: Job) -> None:
@@ -19,6 +20,13 @@ def on_over(b: Books, job: Job) -> None:
         verbs.end_members(b, job)
         b.at(b.now + b.settings.kill_after_s + PATIENCE_S, lambda: _over(b, job, everyone=True))
     _over(b, job, everyone=False)
+
+
+def on_restored(b: Books, job: Job) -> None:
+    """Told by the journal alone: its others may have ended, may be away for ever, or may never
+    have heard that the first is over."""
+    if job.wants.lead and job.members[0].ended_at is not None:
+        b.at(b.now + RETURN_S, lambda: None if job.state.final else on_over(b, job))
 
 
 def on_away(b: Books, agent: Agent) -> None:

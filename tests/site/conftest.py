@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kit.labhome import Hosts, Installed
+
 LAB = pathlib.Path(__file__).parent / "lab"
 ROOT = pathlib.Path(os.environ.get("LRMS_ROOT", "/srv/lrms"))
 OURS = "gt"  # NAME of a cluster: gt-KIND-PID of the pytest it is for
@@ -20,6 +22,7 @@ NEEDS = {  # a program, and the Debian package that has it
     "oar": {"oar-server": "oar-server", "oarsub": "oar-user", "sshd": "openssh-server"},
     "sge": {"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec",
             "qsub": "gridengine-client"},
+    "sites": {"sshd": "openssh-server", "nft": "nftables"},
 }  # fmt: skip
 
 
@@ -130,3 +133,29 @@ def sge() -> Iterator[Cluster]:
     """Four nodes of two slots; parallel environments openmpi, smp."""
     with brought_up("sge", "-f", "-n", "4") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def two_sites() -> Iterator[Installed]:
+    """Two sites with a Slurm of two nodes each behind the front ends a-fe and b-fe, reached by ssh;
+    their nodes may dial the relay and nothing else. gshell is on two hosts: the relay's, and
+    "home", where alice sits. It knows no site yet: tests add them, and remove them."""
+    for kind in ("slurm", "sites"):
+        if why := absent(kind):
+            pytest.skip(why)
+    sweep()
+    name = f"{OURS}-sites-{os.getpid()}"
+    home = ROOT / name / "home"
+    try:
+        up = lab("sites-up.sh", "-N", name, "-f", "-A", "slurm", "-B", "slurm", "-p", "relay")
+        assert up.returncode == 0, f"the sites did not come up:\n{up.stdout}{up.stderr}"
+        hosts = Hosts(name)
+        relay = Installed(hosts, "relay", home / "relay" / "alice")
+        me = Installed(hosts, "home", home / "home" / "alice")
+        relay.start()
+        me.run("login", relay.invite())
+        yield me
+        me.stop()
+        relay.stop()
+    finally:
+        lab("sites-down.sh", name)

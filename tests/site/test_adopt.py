@@ -10,6 +10,7 @@ import pytest
 
 from kit.labhome import Installed, Started
 from kit.procs import until
+from kit.stories import Stories
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
 
@@ -55,7 +56,8 @@ class There:
         path = self.cluster.home / "job.sh"
         path.write_text(script)
         path.chmod(0o755)
-        return re.findall(r"\d+", self.sh(line or SUBMIT[self.kind]))[-1]
+        said = re.findall(r"\d+", self.sh(line or SUBMIT[self.kind]))
+        return said[0 if self.kind == "sge" else -1]
 
     def adopt(self, one, *more):
         """Once it runs; the job that stands for it."""
@@ -67,6 +69,13 @@ class There:
 
         return until(adopted, "it to run", PATIENCE_S, self.gshell.logs).stdout.strip()
 
+    def agents_on_nodes(self):
+        """Processes of an adoption, where only the batch job was."""
+        hosts = {f"n{i}" for i in range(1, 5)}
+        found = {host: self.sh("pgrep -af 'agent.pyz|adopt-'", host) for host in sorted(hosts)}
+        return {host: lines for host, lines in found.items()
+                if [line for line in lines.splitlines() if "pgrep" not in line]}  # fmt: skip
+
     def go_on(self):
         (self.cluster.home / "go-on").touch()
 
@@ -74,14 +83,24 @@ class There:
         return next(j for j in self.gshell.json("jobs", "--all") if j["id"] == job)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def there(request):
-    found = There(request.getfixturevalue(request.param))
-    yield found
-    found.gshell.stop()
+@pytest.fixture(scope="module")
+def stories(request):
+    told = Stories(request, KINDS, There)
+    yield told
+    told.close(lambda there: there.gshell.stop())
 
 
-def test_a_batch_job_is_followed_from_its_first_line_to_its_end_as_it_ended(there):
+@pytest.fixture
+def on_slurm(stories):
+    return stories.place("slurm")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_job_is_followed_from_its_first_line_to_its_end_as_it_ended(stories, kind):
+    stories.tell(followed, kind)
+
+
+def followed(there):
     one = there.submit()
     job = there.adopt(one)
     shown = there.job(job)
@@ -115,7 +134,12 @@ def test_a_batch_job_is_followed_from_its_first_line_to_its_end_as_it_ended(ther
     assert left == ""
 
 
-def test_canceling_it_leaves_the_batch_job_alone_unless_that_is_meant(there):
+@pytest.mark.parametrize("kind", KINDS)
+def test_canceling_it_leaves_the_batch_job_alone_unless_that_is_meant(stories, kind):
+    stories.tell(canceled, kind)
+
+
+def canceled(there):
     one = there.submit()
     job = there.adopt(one)
     there.gshell.run("cancel", job)
@@ -127,11 +151,18 @@ def test_canceling_it_leaves_the_batch_job_alone_unless_that_is_meant(there):
     there.gshell.run("cancel", "--cancel-job", second)
     until(lambda: there.job(second)["state"] in ("FAILED", "CANCELED"), "its end", PATIENCE_S,
           there.gshell.logs)  # fmt: skip
+    until(lambda: not there.agents_on_nodes(), "no process of ours on the nodes", PATIENCE_S,
+          lambda: str(there.agents_on_nodes()) + there.gshell.logs())  # fmt: skip
     gone = there.gshell.run("adopt", f"{there.kind}:{one}", check=False)
     assert re.search(rf"{one} is over|knows no job {one}", gone.stderr), gone.stderr
 
 
-def test_what_cannot_be_adopted_is_refused_in_a_line(there):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_adopted_is_refused_in_a_line(stories, kind):
+    stories.tell(refused, kind)
+
+
+def refused(there):
     kind = there.kind
     nobody = there.gshell.run("adopt", f"{kind}:999999", check=False)
     assert (nobody.returncode, f"{kind} knows no job 999999" in nobody.stderr) == (125, True)
@@ -141,8 +172,35 @@ def test_what_cannot_be_adopted_is_refused_in_a_line(there):
         assert f"{kind}:{waits} does not run yet" in early.stderr
     finally:
         there.sh(f"{CANCEL[kind]} {waits}")
-    there.sh("ls")
     assert there.gshell.json("agents") == []
+
+
+ARRAY = {
+    "slurm": "sbatch --parsable --array=1-2 -o out-%A_%a.txt -t 5 job.sh",
+    "sge": "qsub -terse -t 1-2 -pe openmpi 2 -cwd -o 'out-$TASK_ID.txt' -j y job.sh",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ARRAY))
+def test_one_task_of_an_array_is_adopted_by_its_name(stories, kind):
+    stories.tell(a_task, kind)
+
+
+def a_task(there):
+    if there.kind not in ARRAY:
+        return  # its tasks are jobs, with numbers of their own
+    sign = {"slurm": "_", "sge": "."}[there.kind]
+    script = "\n".join([*SCRIPT.splitlines()[:4], "exit 3", ""])
+    array = there.submit(ARRAY[there.kind], script)
+    job = there.adopt(f"{array}{sign}2")
+    whole = there.gshell.run("adopt", f"{there.kind}:{array}", check=False)
+    assert f"{there.kind}:{array} is several jobs: " in whole.stderr
+    assert f"{there.kind}:{array}{sign}1" in whole.stderr
+    again = there.gshell.run("adopt", f"{there.kind}:{array}{sign}2", check=False)
+    assert f"is adopted already: it is job {job}" in again.stderr
+    there.go_on()
+    until(lambda: there.job(job)["code"] == 3, "its end", PATIENCE_S, there.gshell.logs)
+    assert there.gshell.run("logs", job, "-q").stdout.startswith("begun on n")
 
 
 SLEEPER = """#include <mpi.h>
@@ -166,10 +224,16 @@ MPIRUN = {  # four ranks on two nodes, by Debian's Open MPI
 }
 
 
-@pytest.mark.parametrize("launcher", ["mpirun", "srun"])
-def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(there, launcher):
-    if launcher == "srun" and there.kind != "slurm":
-        pytest.skip("Slurm's own")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(stories, kind):
+    stories.tell(shells_beside_ranks, kind)
+
+
+def test_the_ranks_of_srun_are_found_too(on_slurm):
+    shells_beside_ranks(on_slurm, "srun")
+
+
+def shells_beside_ranks(there, launcher="mpirun"):
     cc = shutil.which("mpicc.openmpi")
     if cc is None:
         pytest.skip("no Open MPI of Debian's (tests/site/lab/install.sh mpi)")
@@ -210,9 +274,8 @@ def test_the_ranks_of_mpirun_are_found_on_their_nodes_with_a_shell_beside_each(t
     assert sorted(out.split("\n"))[1:] == [f"rank {n} is there" for n in range(4)]
 
 
-def test_an_output_file_that_only_its_node_sees_is_followed_there(there):
-    if there.kind != "slurm":
-        pytest.skip("the same on all of them")
+def test_an_output_file_that_only_its_node_sees_is_followed_there(on_slurm):
+    there = on_slurm
     script = "\n".join([*SCRIPT.splitlines()[:4], "exit 3", ""])
     job = there.adopt(there.submit("sbatch --parsable -N2 -o /tmp/out.txt -t 5 job.sh", script))
     following = Started(there.gshell, "attach", f"{job}.1")
@@ -225,9 +288,8 @@ def test_an_output_file_that_only_its_node_sees_is_followed_there(there):
     until(lambda: there.job(job)["code"] == 3, "its end", PATIENCE_S, there.gshell.logs)
 
 
-def test_the_relay_may_be_started_anew_meanwhile(there):
-    if there.kind != "slurm":
-        pytest.skip("the same on all of them")
+def test_the_relay_may_be_started_anew_meanwhile(on_slurm):
+    there = on_slurm
     job = there.adopt(there.submit())
     there.gshell.run("relay", "stop", "--state", "/home/alice/relay")
     address = there.sh("hostname -I").split()[0]
@@ -242,3 +304,60 @@ def test_the_relay_may_be_started_anew_meanwhile(there):
     until(lambda: not there.gshell.json("agents"), "its agents to leave", PATIENCE_S,
           there.gshell.logs)  # fmt: skip
     assert time.monotonic() - began < 30
+
+
+def test_two_that_adopt_it_at_the_same_moment_make_one_job_of_it(on_slurm):
+    there = on_slurm
+    one = there.submit()
+    until(lambda: there.sh(f"squeue -h -t R -j {one}"), "it to run", PATIENCE_S)
+    both = [Started(there.gshell, "adopt", f"slurm:{one}") for _ in range(2)]
+    try:
+        codes = sorted(each.wait(PATIENCE_S) for each in both)
+        said = "".join(each.said for each in both)
+    finally:
+        for each in both:
+            each.end()
+    assert codes == [0, 125], said
+    assert re.search(r"is being adopted by another|is adopted already", said), said
+    assert len(there.gshell.json("jobs")) == 1
+    there.gshell.run("cancel", "--cancel-job", there.gshell.json("jobs")[0]["id"])
+    until(lambda: not there.gshell.json("jobs"), "its end", PATIENCE_S, there.gshell.logs)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_agents_come_leaves_nothing_behind(on_slurm):
+    there = on_slurm
+    one = there.submit()
+    until(lambda: there.sh(f"squeue -h -t R -j {one}"), "it to run", PATIENCE_S)
+    adopting = Started(there.gshell, "adopt", f"slurm:{one}")
+    try:
+        until(lambda: there.sh("pgrep -f 'adopte[r] --invite'"), "the adopter", PATIENCE_S)
+        there.sh("pkill -INT -f 'front[.]py adopt'")
+        assert adopting.wait(PATIENCE_S) == 130, adopting.said
+    finally:
+        adopting.end()
+    until(lambda: not there.sh("pgrep -f 'adopte[r] --invite|gshell-adop[t]'").strip(),
+          "the adopter's end", PATIENCE_S, there.gshell.logs)  # fmt: skip
+    until(lambda: not there.agents_on_nodes(), "the agents' end", PATIENCE_S,
+          lambda: str(there.agents_on_nodes()) + there.gshell.logs())  # fmt: skip
+    assert there.gshell.json("jobs") == []
+    there.sh(f"scancel {one}")
+
+
+@pytest.mark.slow
+def test_a_component_of_a_heterogeneous_job_and_bobs_job(on_slurm):
+    there = on_slurm
+    bobs = there.cluster.run("fe", "sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 60",
+                             user="bob").stdout.strip()  # fmt: skip
+    script = "\n".join([*SCRIPT.splitlines()[:4], "exit 3", ""])
+    one = there.submit("sbatch --parsable -o out.txt -N1 -n1 -t 5 : -N1 -n1 -t 5 job.sh", script)
+    job = there.adopt(f"{one}+1")
+    assert [len(there.job(job)["hosts"]), there.job(job)["state"]] == [2, "ACTIVE"]
+    whole = there.gshell.run("adopt", f"slurm:{one}", check=False)
+    assert f"slurm:{one} is several jobs: slurm:{one}+0, slurm:{one}+1" in whole.stderr
+    foreign = there.gshell.run("adopt", f"slurm:{bobs}", check=False)
+    assert f"slurm:{bobs} is bob's, not alice's" in foreign.stderr
+    there.cluster.run("fe", "scancel", bobs, user="bob")
+    there.gshell.run("cancel", "--cancel-job", job)
+    until(lambda: not there.gshell.json("agents"), "its agents to leave", PATIENCE_S,
+          there.gshell.logs)  # fmt: skip

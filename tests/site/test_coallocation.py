@@ -5,13 +5,11 @@ people's batch jobs have the nodes.
 """
 
 import contextlib
-import os
-import pathlib
 import subprocess
 
 import pytest
 
-from kit.labhome import LAB, Hosts, Installed, Started
+from kit.labhome import LAB, Started
 from kit.procs import until
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
@@ -23,35 +21,13 @@ TWO_TIMES_FOUR = ("-N", "2", "-n", "4", "--site", "a,b")
 
 
 @pytest.fixture(scope="module")
-def lab():
-    if os.geteuid():
-        pytest.skip("needs root: virtual hosts are namespaces")
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
-    name = f"gt-sites2-{os.getpid()}"
-
-    def script(script, *words):
-        return subprocess.run([LAB / script, *words], env={**os.environ, "PATH": path}, capture_output=True, text=True,
-                              timeout=55, stdin=subprocess.DEVNULL)  # fmt: skip
-
-    home = pathlib.Path(os.environ.get("LRMS_ROOT", "/srv/lrms")) / name / "home"
-    try:
-        up = script("sites-up.sh", "-N", name, "-f", "-A", "slurm", "-B", "slurm", "-p", "relay")
-        if up.returncode and "no " in up.stderr and "apt-get" in up.stderr:
-            pytest.skip(up.stderr.strip())
-        assert up.returncode == 0, up.stdout + up.stderr
-        cluster = Hosts(name)
-        relay = Installed(cluster, "relay", home / "relay" / "alice")
-        me = Installed(cluster, "home", home / "home" / "alice")
-        relay.start()
-        me.run("login", relay.invite())
-        for site in "ab":
-            me.run("site", "add", site, "--ssh", f"alice@{site}-fe", "-t", "10", "--slots", "4",
-                   "--max-agents", "1")  # fmt: skip
-        yield me
-        me.stop()
-        relay.stop()
-    finally:
-        script("sites-down.sh", name)
+def lab(two_sites):
+    for site in "ab":
+        two_sites.run("site", "add", site, "--ssh", f"alice@{site}-fe", "-t", "10", "--slots", "4",
+                  "--max-agents", "1")  # fmt: skip
+    yield two_sites
+    for site in "ab":
+        two_sites.run("site", "remove", site, "--force")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import gshell
+from kit.stories import Stories
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(150)]
 
@@ -91,9 +92,20 @@ SUBMIT = {
 }
 
 
-@pytest.mark.parametrize("kind", ["sge", "slurm", "oar"])
-def test_the_tutorials_script_runs_unchanged_on_two_nodes(kind, request):
-    cluster = request.getfixturevalue(kind)
+@pytest.fixture(scope="module")
+def stories(request):
+    told = Stories(request, sorted(SUBMIT), lambda cluster: cluster)
+    yield told
+    told.close(lambda cluster: None)
+
+
+@pytest.mark.parametrize("kind", sorted(SUBMIT))
+def test_the_tutorials_script_runs_unchanged_on_two_nodes(stories, kind):
+    stories.tell(tutorial, kind)
+
+
+def tutorial(cluster):
+    kind = cluster.kind
     if not shutil.which("mpiexec", path="/usr/bin"):
         pytest.skip("no MPI that all users can run")
     home = cluster.home / "mpi"

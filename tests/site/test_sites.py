@@ -3,22 +3,17 @@
 gshell is copied into alice's home, which all hosts of the cluster share; the nodes have nothing but python3.
 """
 
-import concurrent.futures
-import os
-import pathlib
 import re
-import shutil
-import subprocess
 import time
 
 import pytest
 
-from kit.labhome import Hosts, Installed, Started
+from kit.labhome import Installed, Started
 from kit.procs import until
+from kit.stories import Stories
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(280)]
 
-LAB = pathlib.Path(__file__).parent / "lab"
 PATIENCE_S = 60.0
 
 
@@ -31,49 +26,11 @@ def installed(cluster):
 KINDS = ("slurm", "oar", "sge")
 
 
-class Stories:
-    """What is to be seen on each system is done on all of them at once: they mostly wait."""
-
-    def __init__(self, clusters, absent) -> None:
-        self._absent = absent
-        self._pool = concurrent.futures.ThreadPoolExecutor(len(KINDS))
-        self.places = {kind: self._pool.submit(installed, one) for kind, one in clusters.items()}
-        self._told: dict = {}
-
-    def place(self, kind: str) -> Installed:
-        if kind in self._absent:
-            pytest.skip(self._absent[kind])
-        return self.places[kind].result(PATIENCE_S)
-
-    def tell(self, story, kind: str) -> None:
-        """How it went there."""
-        if story not in self._told:
-            self._told[story] = {
-                each: self._pool.submit(lambda each=each: story(self.place(each)))
-                for each in self.places
-            }
-        self.place(kind)
-        self._told[story][kind].result(3 * PATIENCE_S)
-
-    def close(self) -> None:
-        for ended in [
-            self._pool.submit(lambda one=one: one.result().stop()) for one in self.places.values()
-        ]:
-            ended.exception(PATIENCE_S)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
 @pytest.fixture(scope="module")
 def stories(request):
-    clusters, absent = {}, {}
-    for kind in KINDS:
-        try:
-            clusters[kind] = request.getfixturevalue(kind)
-        except pytest.skip.Exception as why:
-            absent[kind] = str(why)
-    told = Stories(clusters, absent)
+    told = Stories(request, KINDS, installed)
     yield told
-    told.close()
+    told.close(lambda place: place.stop())
 
 
 @pytest.fixture
@@ -251,50 +208,41 @@ def test_nodes_without_a_way_out_go_through_the_head(on_slurm):
             cluster.run(host, "nft", "delete table ip t", user="root")
 
 
-@pytest.fixture(scope="module")
-def on_sites():
-    """Slurm behind an ssh front end; its nodes may dial the relay and nothing else. gshell is on two hosts: the
-    relay's, and the one where alice sits."""
-    name = f"gt-sites-{os.getpid()}"
-    if os.geteuid():
-        pytest.skip("needs root: virtual hosts are namespaces")
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
-    missing = [
-        tool
-        for tool in ("sshd", "slurmctld", "nft", "unshare")
-        if not shutil.which(tool, path=path)
-    ]
-    if missing:
-        pytest.skip(f"not installed: {' '.join(missing)} (tests/site/lab/install.sh)")
-    env = {**os.environ, "PATH": path}
-
-    def lab(script, *words):
-        return subprocess.run([LAB / script, *words], env=env, capture_output=True, text=True, timeout=55,
-                              stdin=subprocess.DEVNULL)  # fmt: skip
-
-    home = pathlib.Path(os.environ.get("LRMS_ROOT", "/srv/lrms")) / name / "home"
-    try:
-        up = lab("sites-up.sh", "-N", name, "-f", "-A", "slurm", "-p", "relay")
-        assert up.returncode == 0, up.stdout + up.stderr
-        cluster = Hosts(name)
-        relay = Installed(cluster, "relay", home / "relay" / "alice")
-        me = Installed(cluster, "home", home / "home" / "alice")
-        relay.start()
-        me.run("login", relay.invite())
-        yield me
-        me.stop()
-        relay.stop()
-    finally:
-        lab("sites-down.sh", name)
-
-
 @pytest.mark.parametrize("more", [[], ["--inline"]])
-def test_a_site_behind_ssh_whose_nodes_only_dial_out(on_sites, more):
-    said = on_sites.run("site", "add", "beta", "--ssh", "alice@a-fe", "-t", "10", *more).stdout
+def test_a_site_behind_ssh_whose_nodes_only_dial_out(two_sites, more):
+    said = two_sites.run("site", "add", "beta", "--ssh", "alice@a-fe", "-t", "10", *more).stdout
     assert "slurm alice@a-fe" in said
     assert ("inside the batch script" in said) == bool(more)
-    job = on_sites.run("run", "--site", "beta", "--", "hostname")
+    job = two_sites.run("run", "--site", "beta", "--", "hostname")
     assert job.stdout.strip() in ("a-n1", "a-n2")
-    on_sites.run("site", "remove", "beta", "--force")
-    until(lambda: not on_sites.json("pilots"), "their end", PATIENCE_S, on_sites.logs)
-    on_sites.cluster.run("a-fe", "sh", "-c", "! ls .cache/gshell | grep invite")
+    two_sites.run("site", "remove", "beta", "--force")
+    until(lambda: not two_sites.json("pilots"), "their end", PATIENCE_S, two_sites.logs)
+    two_sites.cluster.run("a-fe", "sh", "-c", "! ls .cache/gshell | grep invite")
+
+
+def test_a_job_that_was_begun_with_sbatch_behind_ssh_is_adopted_from_here(two_sites):
+    """Nothing of ours is on the front end but what is staged there; the nodes only dial out."""
+    there = two_sites.cluster
+    two_sites.run("site", "add", "gamma", "--ssh", "alice@a-fe", "--inline")
+    script = "echo begun on $(hostname); while [ ! -e go-on ]; do sleep 0.2; done; exit 3"
+    submit = f"cd; sbatch --parsable -N2 -t 5 -o 'out-%N.txt' --wrap '{script}'"
+    one = there.run("a-fe", "sh", "-c", submit).stdout.strip()
+    running = lambda: there.run("a-fe", "squeue", "-h", "-t", "R", "-j", one).stdout
+    until(running, "it to run", PATIENCE_S, two_sites.logs)
+    inline = two_sites.run("adopt", f"slurm:{one}", check=False)
+    assert "site gamma is one where nothing can be staged (--inline)" in inline.stderr
+    two_sites.run("site", "remove", "gamma", "--force")
+    two_sites.run("site", "add", "beta", "--ssh", "alice@a-fe")
+    job = two_sites.run("adopt", f"slurm:{one}").stdout.strip()
+    hosts = next(j for j in two_sites.json("jobs") if j["id"] == job)["hosts"]
+    assert sorted(hosts) == ["a-fe", "a-n1", "a-n2"]
+    following = Started(two_sites, "attach", job)
+    try:
+        until(lambda: "begun on a-n" in following.printed, "its first line", PATIENCE_S,
+              two_sites.logs)  # fmt: skip
+        there.run("a-fe", "touch", "go-on")
+        assert following.wait(PATIENCE_S) == 3, following.said + two_sites.logs()
+    finally:
+        following.end()
+    until(lambda: not two_sites.json("agents"), "its agents to leave", PATIENCE_S, two_sites.logs)
+    two_sites.run("site", "remove", "beta", "--force")

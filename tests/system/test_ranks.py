@@ -142,6 +142,37 @@ def test_a_shell_beside_a_rank_has_its_place_and_knows_its_process(
     assert (done.returncode, b"no rank 5" in done.stderr) == (2, True)
 
 
+# What mpirun does: ranks that have their number in the environment, and children of theirs.
+LAUNCHER = (
+    'for n in 0 1 2; do OMPI_COMM_WORLD_RANK=$n sh -c "cd /usr; MINE=$n sleep 60; :" & done; wait'
+)
+
+
+def test_the_ranks_of_a_launcher_that_was_simply_run_are_found_too(
+    env: Env, started: list[str]
+) -> None:
+    job = detached(env, started, "run", "--", "sh", "-c", LAUNCHER)
+
+    def rows(*words: str) -> list[dict[str, object]]:
+        found = json.loads(env.gshell("ranks", job, "--json", *words).stdout)["ranks"]
+        return [row for row in found if row.get("foreign")]
+
+    until(lambda: len(rows()) == 3)
+    assert [(row["rank"], row["argv0"], row["out"]) for row in rows()] == [
+        (n, "sh", None) for n in range(3)
+    ]
+    assert [row["rank"] for row in rows("--rank", "2")] == [2]
+    for rank in (0, 2):
+        pid = rows("--rank", str(rank))[0]["pid"]
+        ask = b"echo $GSHELL_BESIDE_RANK $GSHELL_BESIDE_PID $PWD $OMPI_COMM_WORLD_RANK\n"
+        done = env.gshell("sh", job, "--rank", str(rank), input=ask)
+        assert done.stdout.decode().split() == [str(rank), str(pid), "/usr", str(rank)]
+    done = env.gshell("sh", job, "--rank", "3")
+    assert (done.returncode, b"has no rank 3; found were: 0, 1, 2" in done.stderr) == (2, True)
+    none = env.gshell("ranks", job, "--rank", "7")
+    assert (none.returncode, b"has no ranks 7" in none.stderr) == (2, True)
+
+
 def test_more_ranks_than_slots_need_to_be_meant(env: Env, background: bool) -> None:
     slots = sum(agent["slots"] for agent in env.agents())
     argv = ("mpi", "-n", str(slots + 2))

@@ -67,6 +67,40 @@ def test_a_file_larger_than_a_piece_comes_whole(out):
     assert Read(out).look() == data
 
 
+def test_a_huge_file_is_handed_on_in_small_pieces_with_a_turn_for_others_between(out):
+    with open(out, "wb") as file:
+        file.truncate(2 * adopted.LOOK_BYTES + 5)
+    sizes = []
+    follower = adopted.Follower(str(out), lambda data: sizes.append(len(data)))
+    looks = 0
+    while follower.look():
+        looks += 1
+        assert sum(sizes) <= looks * adopted.LOOK_BYTES
+    assert sum(sizes) == 2 * adopted.LOOK_BYTES + 5
+    assert max(sizes) <= adopted.PIECE_BYTES
+
+
+def test_a_file_that_its_server_had_lost_for_a_moment_goes_on_where_it_was(out, monkeypatch):
+    read = Read(out)
+    out.write_bytes(b"one\n")
+    read.look()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", lambda *words: os.stat(str(out) + "/stale"))
+        assert read.look() == b"one\n"
+    with open(out, "ab") as file:
+        file.write(b"two\n")
+    assert read.look() == b"one\ntwo\n"
+
+
+def test_a_name_that_is_no_file_is_no_end_of_it(out):
+    out.mkdir()
+    read = Read(out)
+    assert read.look() == b""
+    out.rmdir()
+    out.write_bytes(b"\x00\xff\x1b[2J")
+    assert read.look() == b"\x00\xff\x1b[2J"  # whoever shows it makes it safe
+
+
 @pytest.fixture
 def asked(monkeypatch, capfd):
     """What the batch system answers, one after the other; the last one for ever."""

@@ -108,3 +108,30 @@ def test_processes_that_are_gone_or_say_nonsense_do_no_harm(proc, tmp_path):
     (tmp_path / "13").mkdir()
     assert ranks(proc) == []
     assert rankscan.scan("slurm", "42", 0, str(tmp_path / "nowhere")) == []
+
+
+def test_of_an_array_only_the_tasks_own_processes_are_its_ranks(proc):
+    for pid, task in ((11, 3), (12, 4)):
+        proc(pid, 1, JOB_ID=42, SGE_TASK_ID=task, OMPI_COMM_WORLD_RANK=0)
+    assert ranks(proc, "sge", "42.3") == [(0, 11)]
+    assert ranks(proc, "sge", "42") == [(0, 12), (0, 11)]
+
+
+def test_a_component_has_its_leaders_number(proc):
+    proc(11, 1, SLURM_JOB_ID=42, PMIX_RANK=1)
+    assert ranks(proc, "slurm", "42+1") == [(1, 11)]
+
+
+def test_below_a_program_of_ours_are_its_ranks_and_no_others(proc, monkeypatch):
+    proc(10, 1, "mpirun")
+    proc(11, 10, OMPI_COMM_WORLD_RANK=0)
+    proc(12, 10, OMPI_COMM_WORLD_RANK=1)
+    proc(13, 12, OMPI_COMM_WORLD_RANK=1)  # a child of a rank
+    proc(20, 1, OMPI_COMM_WORLD_RANK=2)
+
+    def found():
+        return [(row["rank"], row["pid"]) for row in rankscan.below([10], proc.path)]
+
+    assert found() == [(0, 11), (1, 12)]
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")  # we are ranks of something ourselves
+    assert found() == []

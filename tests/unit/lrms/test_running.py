@@ -1,6 +1,8 @@
 """Batch jobs that others started: what is told of them, as Slurm 22.05, OAR 2.5 and Son of Grid Engine 8.1.9
 said it."""
 
+import re
+
 import pytest
 
 from gshell.errors import LrmsError
@@ -100,6 +102,34 @@ def test_slurm_tells_how_it_ended(state, exit, code):
     assert told("slurm", text, one="1").code == code
 
 
+def task(number, index, state="RUNNING"):
+    text = SLURM.replace("JobId=1 ", f"JobId={number} ArrayJobId=7 ArrayTaskId={index} ")
+    return text.replace("RUNNING", state).replace("err-%4j", "o-%A_%a-%N-%j")
+
+
+def test_a_task_of_slurms_array_is_one_job_and_the_array_is_several():
+    array = task(7, "3-9%2", "PENDING") + task(9, 2) + task(8, 1)
+    assert told("slurm", array, one="7").several == ("7_3-9%2", "7_2", "7_1")
+    job = told("slurm", task(9, 2), one="7_2")
+    assert (job.id, job.state, job.several) == ("9", State.RUNNING, ())
+    assert job.outputs[1] == "/home/alice/o-7_2-n2-9.txt"
+    last = told("slurm", task(9, 2) + task(7, 3), one="7")  # it has the array's number
+    assert (last.id, last.outputs[1]) == ("7", "/home/alice/o-7_3-n2-7.txt")
+
+
+def test_a_component_of_slurms_heterogeneous_job_is_started_in_by_its_leader():
+    def component(number, offset):
+        het = f"JobId={number} HetJobId=7 HetJobOffset={offset} "
+        return SLURM.replace("JobId=1 ", het)
+
+    assert told("slurm", component(7, 0) + component(8, 1), one="7").several == ("7+0", "7+1")
+    for name in ("8", "7+1"):
+        assert told("slurm", component(8, 1), one=name).id == "7+1"
+    [[command, _]] = running.into("slurm", "7+1", ["n2"], ["true"])
+    assert command.argv[:5] == ["srun", "--jobid", "7", "--het-group", "1"]
+    assert running.cancel("slurm", "7+1").argv[-1] == "7"
+
+
 def test_slurms_two_streams_in_one_file_are_one_file():
     text = SLURM.replace("err-%4j.txt", "out 1.txt")
     assert told("slurm", text, one="1").outputs == ("/home/alice/out 1.txt",)
@@ -147,10 +177,54 @@ def test_grid_engines_ended_job_is_in_the_accounting_some_time_later():
     assert told("sge", GONE, QSTAT, QACCT, one="2").code == 3
 
 
+def test_a_task_of_grid_engines_array_is_one_job_and_the_array_is_several():
+    def row(tasks, host, state="r", kind="running"):
+        return (
+            f'<job_list state="{kind}"><JB_job_number>2</JB_job_number><state>{state}</state>'
+            f"<queue_name>{host}</queue_name><tasks>{tasks}</tasks></job_list>"
+        )
+
+    listed = (
+        f"<job_info>{row(1, 'all.q@n1')}{row(3, 'all.q@n2')}"
+        f"{row('5-9:2', '', 'qw', 'pending')}</job_info>"
+    )
+    assert told("sge", SGE, listed, "", one="2").several == ("2.1", "2.3", "2.5-9:2")
+    job = told("sge", SGE, listed, "", one="2.3")
+    assert (job.id, job.state, job.hosts, job.several) == ("2.3", State.RUNNING, ("n2",), ())
+    assert job.outputs == ("/home/alice/run/myjob.o2.3", "/home/alice/run/myjob.e2.3")
+    assert told("sge", SGE, listed, "", one="2.7").state is State.QUEUED
+    assert told("sge", SGE, listed, "", one="2.8") is None
+    others = listed.replace(row(3, "all.q@n2"), "")  # they go on when it has ended
+    assert told("sge", SGE, others, QACCT, one="2.3").code == 3
+    assert list(running.about("sge", "2.3")[2].argv) == ["qacct", "-j", "2", "-t", "3"]
+    [[inside, _]] = running.into("sge", "2.3", ["n2"], ["true"])
+    assert inside.env == {"JOB_ID": "2", "SGE_TASK_ID": "3"}
+    assert list(running.cancel("sge", "2.3").argv) == ["qdel", "2.3"]
+
+
+def test_what_a_batch_job_around_us_was_given_is_nothing_for_another_one():
+    env = {"HOME": "/", "SLURM_MEM_PER_CPU": "9", "SLURM_CONF": "/etc/x", "OAR_JOB_ID": "4"}
+    assert running.alone(env) == {"HOME": "/", "SLURM_CONF": "/etc/x"}
+
+
+def test_what_grid_engine_writes_of_the_jobs_tasks_on_nodes_is_not_how_it_ended():
+    def record(host, second, code):
+        return (
+            f"{'=' * 62}\nhostname     {host}\n"
+            f"start_time   Sun Nov 22 12:52:{second} 2026\nexit_status  {code}\n"
+        )
+
+    before, own, after = record("n1", 27, 0), record("n2", 25, 3), record("n3", 26, 137)
+    for text in (before + own + after, own + before, after + own):
+        assert told("sge", GONE, QSTAT, text, one="2").code == 3
+
+
 def test_slurm_starts_one_task_on_each_node_beside_what_runs_there():
-    [[command]] = running.into("slurm", "42", ["n1", "n2"], ["sh", "x y"])
+    [[command, without_gpus]] = running.into("slurm", "42", ["n1", "n2"], ["sh", "x y"])
     words = list(command.argv)
-    assert words[:4] == ["srun", "--jobid", "42", "--overlap"]
+    assert words[:5] == ["srun", "--jobid", "42", "--immediate=3", "--overlap"]
+    assert without_gpus.argv[3] == "--gres=none"
+    assert words[5:] == list(without_gpus.argv[5:])
     assert words[-2:] == ["sh", "x y"]
     at = words.index("--nodelist")
     assert words[at : at + 6] == ["--nodelist", "n1,n2", "--nodes", "2", "--ntasks", "2"]
@@ -170,7 +244,7 @@ def test_oar_and_grid_engine_start_one_on_each_by_their_own_shells():
 def test_where_it_cannot_be_done_that_is_said_with_what_can(lrms):
     with pytest.raises(LrmsError, match=f"no running job of {lrms} can be adopted: ") as info:
         running.about(lrms, "42")
-    assert "gshell agent start" in info.value.hint
+    assert re.search("gshell agent start|gshell run", info.value.hint)
 
 
 def test_a_batch_system_that_there_is_not_is_named_with_those_that_there_are():
@@ -179,7 +253,9 @@ def test_a_batch_system_that_there_is_not_is_named_with_those_that_there_are():
 
 
 @pytest.mark.parametrize("lrms", ["slurm", "oar", "sge"])
-@pytest.mark.parametrize("one", ["", "-1", "4;reboot", "../x", "4\n5", "x" * 99])
+@pytest.mark.parametrize(
+    "one", ["", "-1", "4;reboot", "../x", "4\n5", "x" * 99, "4_", "4+x", "4.", "4.-1"]
+)
 def test_what_can_be_no_id_gets_into_no_command(lrms, one):
     with pytest.raises(LrmsError, match="its number, please"):
         running.about(lrms, one)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.broker import BrokerBench
+from kit.broker import BrokerBench, session
 
 
 @pytest.fixture
@@ -76,6 +76,19 @@ def test_who_says_nothing_at_the_end_is_killed_and_then_given_up(bench):
     assert 9 in [m["sig"] for m in bench.got(conns[1], "signal")]
     bench.after(3)
     assert shown(bench, job)["state"] == "COMPLETED"
+
+
+def test_a_relay_that_is_started_anew_after_the_first_ones_end_still_ends_the_others(bench):
+    job, conns = adopted(bench, 3)
+    ended(bench, conns[0], job, 0, 3)
+    bench.restart()  # before anybody else has answered
+    there = bench.agent("a.1", **ADOPTED, sessions=[session(job, 1)])
+    bench.after(16)
+    assert 15 in [m["sig"] for m in bench.got(there, "signal")]  # it may never have heard
+    assert shown(bench, job)["state"] == "ACTIVE"
+    bench.after(8)  # the third one is away for ever, this one says nothing
+    found = shown(bench, job)
+    assert (found["state"], found["code"]) == ("FAILED", 3)
 
 
 def test_a_job_whose_first_member_is_lost_has_failed(bench):
