@@ -19,10 +19,13 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from typing import Callable, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol
 
 from gshell.agent.spoolplace import Kind, SpoolPlace
 from gshell.net.loop import IN, Loop, Timer
+
+if TYPE_CHECKING:
+    from gshell.agent.mpitopology import Topology
 
 SAY_S = 20.0  # from connecting to having said who it is
 PACKET_BYTES = 1 << 17
@@ -30,7 +33,7 @@ SENT_BYTES = 1 << 15  # of a daemon's output in one packet
 BACKLOG = 512  # a node's ranks come all at once
 MOST_WAITING = 4096
 LONGEST_PATH = 100  # of a socket: the kernel has room for 108
-NAMES = re.compile(r"(socket|rankexec\.pyc?)\Z")
+NAMES = re.compile(r"(socket|rankexec\.pyc?|topology-\d+\.xml)\Z")
 
 log = logging.getLogger("gshell.agent")
 
@@ -138,6 +141,8 @@ class Claims:
         self.path = ""
         self.helper: list[str] = []
         """The start of an argv: of `rankexec.py`, which follows "rank" or "rsh"."""
+        self.topology: Topology | None = None
+        """Once an MPICH program has run here."""
 
     def open(self, owner: Owner) -> str:
         """A key for this job's ranks.
@@ -163,6 +168,8 @@ class Claims:
 
     def close(self) -> None:
         """The agent ends."""
+        if self.topology is not None:
+            self.topology.close()
         self._doors.clear()
         for sock, timer in list(self._asking.values()):
             self._forget(sock, timer)
@@ -172,6 +179,17 @@ class Claims:
             self._socket.close()
             self._socket = None
         self._place.remove()
+
+    def keep(self, name: str, data: bytes) -> str:
+        """A file for ranks to read, as long as the agent lives; ``name`` is one of NAMES.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = os.path.join(self._place.path(), name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
 
     def leftovers(self) -> Iterator[str]:
         """Remove what dead agents left, a file with each step."""

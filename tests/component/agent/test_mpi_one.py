@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from gshell.agent import mpifind
 from gshell.agent.agent import Agent, Facts
+from gshell.agent.mpitopology import KEY
 from gshell.agent.session import Session
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
@@ -54,9 +56,10 @@ class Node:
 
     def start(self, argv: list[str], ranks: int, **more: Any) -> None:
         mpi = {"layout": [ranks], "flavour": "mpich", **more.pop("mpi", {})}
+        job = more.pop("job", "5")
         spec = {"argv": argv, "extra_env": PATH, "tasks": ranks, "first": 0, "size": ranks,
                 "mpi": mpi, **more}  # fmt: skip
-        message = {"job": "5", "index": 0, "size": 1, "user": "alice", "attempt": 1}
+        message = {"job": job, "index": 0, "size": 1, "user": "alice", "attempt": 1}
         self.agent.on_control({"m": "start", **message, "spec": spec})
 
     def program(self, script: str, ranks: int, **more: Any) -> None:
@@ -171,6 +174,32 @@ def test_mpich_runs_without_its_own_process_manager(node: Node, hello: str) -> N
     node.start([hello], 4)
     assert node.end()["code"] == 0
     assert [node.out(rank) for rank in range(4)] == [f"rank {r} of 4: 6\n" for r in range(4)]
+
+
+def test_the_second_job_s_ranks_are_told_of_the_machine_by_a_file(node: Node, hello: str) -> None:
+    if not mpifind.hydra_of("auto", [hello], PATH, "/"):
+        pytest.skip("no hydra beside that MPICH")
+    node.start([hello], 1)
+    assert KEY not in _space(node)
+    assert node.end()["code"] == 0
+    topology = node.agent.claims.topology
+    assert node.loop.run_until(lambda: topology._asking is None, PATIENCE_S)
+    node.start([hello], 2, job="6")
+    assert Path(_space(node, "6.0")[KEY]).read_text().startswith("<?xml")
+    assert node.loop.run_until(lambda: len(node.said("ended")) == 2, PATIENCE_S)
+    assert node.said("ended")[1]["code"] == 0
+
+
+def test_who_says_by_variables_what_the_machine_is_is_not_told(node: Node, hello: str) -> None:
+    node.start([hello], 1, extra_env={**PATH, "HWLOC_XMLFILE": "/nonexistent"})
+    assert node.end()["code"] == 0
+    assert node.agent.claims.topology is None
+
+
+def _space(node: Node, step: str = "5.0") -> dict[str, str]:
+    way: Any = node.agent._sessions[step].mpi.way
+    space: dict[str, str] = way._server._space
+    return space
 
 
 def test_a_spawn_is_refused_and_the_starter_says_so(node: Node) -> None:
