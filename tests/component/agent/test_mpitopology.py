@@ -12,7 +12,7 @@ from gshell.agent.claims import Claims
 from gshell.agent.mpitopology import KEY, Topology
 from gshell.net.loop import Loop
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0  # less than a hydra has
 XML = '<?xml version="1.0"?>\n<topology version="2.0"></topology>'
 
 
