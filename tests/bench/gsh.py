@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,12 +36,30 @@ INVITE = re.compile(r"(?:login|--invite)[ =]+(\S+)")  # as `relay start` shows h
 
 
 def find_command(given: str | None = None) -> list[str]:
-    """gshell's argv: as given; else the launcher here or on PATH, or the module."""
+    """gshell's argv: as given; else the launcher here or on PATH; empty: see `installed`."""
     if given:
         return shlex.split(given)
     beside = Path(sys.executable).parent / "gshell"
     found = str(beside) if beside.exists() else shutil.which("gshell")
-    return [found] if found else [sys.executable, "-m", "gshell"]
+    return [found] if found else []
+
+
+def installed(prefix: Path) -> list[str]:
+    """The argv of this checkout's launcher, as an editable installation below ``prefix`` has it:
+    users start that, not the module with all of ``site``."""
+    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = prefix / "lib" / python / "site-packages"
+    packages.mkdir(parents=True)
+    for found in Path(sysconfig.get_path("purelib")).iterdir():
+        if "gshell" not in found.name:
+            (packages / found.name).symlink_to(found)
+    (packages / "_editable_gshell.pth").write_text(f"{repository()}\n")
+    (prefix / "bin").mkdir()
+    (prefix / "bin" / python).symlink_to(os.path.realpath(sys.executable))
+    launcher = prefix / "bin" / "gshell"
+    shutil.copy(repository() / "gshell" / "data" / "launcher.sh", launcher)
+    launcher.chmod(0o755)
+    return [str(launcher)]
 
 
 @dataclass(frozen=True)
