@@ -91,6 +91,7 @@ class Installation:
         self._env = {name: value for name, value in env.items() if not name.startswith("GSHELL_")}
         self._invite = ""
         self._agents = 0
+        self._started = False
         self._homes: list[Path] = []
 
     # -- clients -----------------------------------------------------------------------------
@@ -109,6 +110,7 @@ class Installation:
         self._invite = found.group(1).strip("'\"") if found else words[-1]
         self.add_agents(1, SLOTS)
         self.client = self.new_client("client")
+        self._started = True
 
     def new_client(self, name: str, relay_port: int | None = None) -> Client:
         """A client of its own that has logged in; through ``relay_port`` (a proxy's) if given."""
@@ -172,6 +174,9 @@ class Installation:
 
     def stop(self) -> None:
         """End clients' background processes, agents and relay, as far as they go when asked."""
+        if self._started:
+            with contextlib.suppress(Failed):
+                self._stop_agents()
         calls: list[tuple[dict[str, str], tuple[str, ...]]] = [
             (self._home_env(home), ("stop",)) for home in self._homes
         ]
@@ -182,6 +187,12 @@ class Installation:
                     [*self.command, *argv], env=env, capture_output=True, timeout=STOP_DEADLINE_S,
                     stdin=subprocess.DEVNULL,
                 )  # fmt: skip
+
+    def _stop_agents(self) -> None:
+        """They outlive the relay otherwise, and wait for it."""
+        homes = [self.directory / f"agent{number + 1}" for number in range(self._agents)]
+        self._gshell(self.client.env, "agent", "stop", *self.agent_ids())
+        self._await(lambda: not any(map(self._pids_of, homes)), "all agents ended")
 
     # -- helpers -------------------------------------------------------------------------------
 
