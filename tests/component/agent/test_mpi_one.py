@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -67,7 +68,10 @@ class Node:
 
     @property
     def session(self) -> Session:
-        session: Session = self.agent._sessions["5.0"]
+        return self.of("5.0")
+
+    def of(self, step: str) -> Session:
+        session: Session = self.agent._sessions[step]
         return session
 
     def said(self, kind: str) -> list[dict[str, Any]]:
@@ -80,8 +84,8 @@ class Node:
         assert done
         return self.said("ended")[0]
 
-    def out(self, rank: int, stream_of: Any = stdout_of) -> str:
-        log = self.session.ranks[rank].logs[stream_of(rank)]
+    def out(self, rank: int, stream_of: Any = stdout_of, step: str = "5.0") -> str:
+        log = self.of(step).ranks[rank].logs[stream_of(rank)]
         cursor = log.cursor(log.start, False)
         text = b""
         while len(text) < log.end - log.start:
@@ -89,8 +93,8 @@ class Node:
         cursor.close()
         return text.decode()
 
-    def starter(self) -> str:
-        return self.out(len(self.session.ranks) - 1, stderr_of)
+    def starter(self, step: str = "5.0") -> str:
+        return self.out(len(self.of(step).ranks) - 1, stderr_of, step)
 
 
 @pytest.fixture
@@ -194,6 +198,33 @@ def test_who_says_by_variables_what_the_machine_is_is_not_told(node: Node, hello
     node.start([hello], 1, extra_env={**PATH, "HWLOC_XMLFILE": "/nonexistent"})
     assert node.end()["code"] == 0
     assert node.agent.claims.topology is None
+
+
+MPIRUN = """#!/bin/sh
+[ "$1" = --version ] && { echo 'mpirun (Open MPI) 4.1.4'; exit 0; }
+echo "$GSHELL_RANK_EXEC" >&2
+PMIX_RANK=0 sh -c "exec $GSHELL_RANK_EXEC echo it is"
+"""
+
+
+def test_after_the_first_job_with_a_launcher_ranks_start_without_an_interpreter(
+    node: Node, tmp_path: Path
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "mpirun.openmpi").write_text(MPIRUN)
+    (tmp_path / "mpirun.openmpi").chmod(0o755)
+    more: dict[str, Any] = {"mpi": {"flavour": "openmpi"}}
+    more["extra_env"] = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    node.start(["true"], 1, **more)
+    assert node.end()["code"] == 0
+    assert "rankexec.py" in node.starter()
+    build = node.agent.claims.build
+    assert node.loop.run_until(lambda: not build.busy, PATIENCE_S)
+    node.start(["true"], 1, job="6", **more)
+    assert node.loop.run_until(lambda: len(node.said("ended")) == 2, PATIENCE_S)
+    assert node.starter("6.0").endswith("/rankexec rank\n")
+    assert node.out(0, step="6.0") == node.out(0) == "it is\n"
 
 
 def _space(node: Node, step: str = "5.0") -> dict[str, str]:
