@@ -19,10 +19,14 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from typing import Callable, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol
 
 from gshell.agent.spoolplace import Kind, SpoolPlace
 from gshell.net.loop import IN, Loop, Timer
+
+if TYPE_CHECKING:
+    from gshell.agent.mpitopology import Topology
+    from gshell.agent.rankbuild import Build
 
 SAY_S = 20.0  # from connecting to having said who it is
 PACKET_BYTES = 1 << 17
@@ -30,7 +34,7 @@ SENT_BYTES = 1 << 15  # of a daemon's output in one packet
 BACKLOG = 512  # a node's ranks come all at once
 MOST_WAITING = 4096
 LONGEST_PATH = 100  # of a socket: the kernel has room for 108
-NAMES = re.compile(r"(socket|rankexec\.pyc?)\Z")
+NAMES = re.compile(r"(socket|rankexec(\.pyc?|\.c|\.new)?|topology-\d+\.xml)\Z")
 
 log = logging.getLogger("gshell.agent")
 
@@ -138,6 +142,12 @@ class Claims:
         self.path = ""
         self.helper: list[str] = []
         """The start of an argv: of `rankexec.py`, which follows "rank" or "rsh"."""
+        self.compiled = ""
+        """The same program of C, for ranks without a terminal; empty: there is none (yet)."""
+        self.build: Build | None = None
+        """Once a launcher's program has run here."""
+        self.topology: Topology | None = None
+        """Once an MPICH program has run here."""
 
     def open(self, owner: Owner) -> str:
         """A key for this job's ranks.
@@ -155,14 +165,19 @@ class Claims:
         """Who still has it gets no answer."""
         self._doors.pop(key, None)
 
-    def environment(self, key: str) -> dict[str, str]:
-        """What a launcher's daemon needs to have, for ranks and remote shells to find us."""
-        words = [*self.helper, "rank"]
+    def environment(self, key: str, terminals: bool = False) -> dict[str, str]:
+        """What a launcher's daemon needs to have, for ranks and remote shells to find us;
+        ``terminals``: some ranks get one."""
+        compiled = self.compiled and not terminals and os.path.exists(self.compiled)
+        words = [*([self.compiled] if compiled else self.helper), "rank"]
         return {"GSHELL_RANKS": self.path, "GSHELL_RANKS_KEY": key,
                 "GSHELL_RANK_EXEC": shlex.join(words)}  # fmt: skip
 
     def close(self) -> None:
         """The agent ends."""
+        for beside in (self.topology, self.build):
+            if beside is not None:
+                beside.close()
         self._doors.clear()
         for sock, timer in list(self._asking.values()):
             self._forget(sock, timer)
@@ -172,6 +187,17 @@ class Claims:
             self._socket.close()
             self._socket = None
         self._place.remove()
+
+    def keep(self, name: str, data: bytes) -> str:
+        """A file for ranks to read, as long as the agent lives; ``name`` is one of NAMES.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = os.path.join(self._place.path(), name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
 
     def leftovers(self) -> Iterator[str]:
         """Remove what dead agents left, a file with each step."""

@@ -59,6 +59,18 @@ def needs_launcher(
     return not _direct(_wanted(named, argv, env, cwd)[0], options)
 
 
+def hydra_of(named: str, argv: list[str], env: dict[str, str], cwd: str) -> str:
+    """The process manager that came with the program's MPICH; "": none is beside its library."""
+    wanted, folders = _wanted(named, argv, env, cwd)
+    for folder in folders if wanted in flavour.MPICH_FAMILY else ():
+        prefix = os.path.dirname(os.path.realpath(folder))
+        for place in (prefix, os.path.dirname(prefix)):  # lib; lib/x86_64-linux-gnu
+            file = os.path.join(place, "bin", "mpiexec.hydra")
+            if os.access(file, os.X_OK):
+                return file
+    return ""
+
+
 def look(named: str, argv: list[str], env: dict[str, str], cwd: str, options: bool) -> Found:
     """``named``: the flavour its user named, "auto" if none; ``options``: there are words for a
     launcher.

@@ -159,8 +159,10 @@ class MpiJob:
             self.session.fail(CANNOT, str(plan["error"]), None)
             return
         self.hosts = [str(host) for host in hosts]
-        pmi = plan.get("way") == "pmi"
-        self.way = PmiWay(self, str(plan.get("key"))) if pmi else self._planner.launch
+        if plan.get("way") == "pmi":
+            self.way = PmiWay(self, str(plan.get("key")), *self._planner.hydra())
+        else:
+            self.way = self._planner.launch
         self.way.start(plan)
 
     def started(self) -> None:

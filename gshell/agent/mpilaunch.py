@@ -94,7 +94,7 @@ class LaunchWay:
     def _environment(self, daemon: int) -> dict[str, str]:
         """What the launcher's daemon at a member needs, beside that member's own."""
         env = {str(name): str(value) for name, value in self._plan.get("env", [])}
-        own = self._claims.environment(self._key)
+        own = self._claims.environment(self._key, terminals=bool(self._job.part.pty))
         env["GSHELL_RANK_EXEC"] = own["GSHELL_RANK_EXEC"]
         doors = [(own["GSHELL_RANKS"], own["GSHELL_RANKS_KEY"])]
         plan = zip(self._plan.get("doors", []), self._plan.get("daemons", []))
@@ -279,6 +279,13 @@ class LaunchWay:
         self._shells.clear()
         for daemon in list(self._daemons.values()):
             daemon.end(signals.SIGKILL)
+        if (
+            self._begun and self._claims.build is None
+        ):  # now: it takes no time from ranks that start
+            from gshell.agent.rankbuild import Build
+
+            self._claims.build = Build(self._session.loop, self._claims)
+            self._claims.build.begin()
 
 
 class Daemon:

@@ -44,6 +44,14 @@ class Planner:
                 pass  # that is said if it is needed
         return said
 
+    def hydra(self) -> tuple[str, str]:
+        """(the process manager of the program's MPICH, the LD_LIBRARY_PATH it may need); where it
+        has nothing to tell ranks: empty."""
+        flavour, argv, env, cwd = self._asked()
+        if any(name.startswith("HWLOC_") for name in env):
+            return "", ""  # the user tells them
+        return mpifind.hydra_of(flavour, argv, env, cwd), env.get("LD_LIBRARY_PATH") or ""
+
     @property
     def _argv(self) -> list[str]:
         return self._job.spec.argv

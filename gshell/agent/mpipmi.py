@@ -9,6 +9,7 @@ import functools
 import socket
 from typing import TYPE_CHECKING, Any
 
+from gshell.agent.mpitopology import Topology
 from gshell.mpi import pmi
 from gshell.net.loop import IN, OUT
 
@@ -35,14 +36,17 @@ class PmiWay:
 
     over = True  # no launcher, so nothing beside the ranks
 
-    def __init__(self, job: MpiJob, key: str) -> None:
+    def __init__(self, job: MpiJob, key: str, hydra: str = "", libraries: str = "") -> None:
         """``key``: the head drew it; MPICH names its shared memory by the key-value space, and
-        one that was killed leaves that behind."""
+        one that was killed leaves that behind. ``hydra`` knows this machine's topology."""
         self._job = job
         self._loop = job.session.loop
         word = "".join(filter(str.isalnum, key))[:32]
         name = f"kvs_{job.session.job}_{job.session.attempt}_{word}"
-        self._server = pmi.Server(name, job.part.layout, job.index)
+        self._hydra = hydra, libraries
+        self._topology = _topology_of(job) if hydra else None
+        facts = self._topology.facts(hydra) if self._topology is not None else None
+        self._server = pmi.Server(name, job.part.layout, job.index, facts)
         self._lines: dict[int, _Line] = {}  # by the rank's number here
         self._inside: dict[int, dict[str, str]] = {}  # at the head: who waits in the barrier, puts
         self._absent: dict[str, Any] | None = None  # of a rank here that has never come
@@ -228,3 +232,12 @@ class PmiWay:
     def close(self) -> None:
         for rank in list(self._lines):
             self._close(rank)
+        if self._topology is not None:  # now: it takes no time from ranks that start
+            self._topology.find(*self._hydra)
+
+
+def _topology_of(job: MpiJob) -> Topology | None:
+    claims = job.session.claims
+    if claims is not None and claims.topology is None:
+        claims.topology = Topology(job.session.loop, claims)
+    return claims.topology if claims is not None else None

@@ -27,7 +27,7 @@ def members() -> Iterator[tuple[str, bytes]]:
         folder = os.path.join(top, package)
         if os.path.isdir(folder):
             for name in sorted(os.listdir(folder)):
-                if name.endswith(".py"):
+                if name.endswith((".py", ".c")):
                     yield f"gshell/{package}/{name}", _read(os.path.join(folder, name))
     yield from _mpi_start(os.path.join(top, "mpi"))
     yield "__main__.py", _MAIN.encode()

@@ -40,7 +40,8 @@ def ask(words: list[bytes]) -> tuple[_socket.socket | None, list[bytes], list[in
         try:
             sock.connect(path)
             sock.send(b"\0".join([words[0], key, *words[1:]]))
-            data, control, _, _ = sock.recvmsg(PACKET, _socket.CMSG_SPACE(12))
+            room = _socket.CMSG_SPACE(12)
+            data, control, _, _ = sock.recvmsg(PACKET, room, _socket.MSG_CMSG_CLOEXEC)
         except OSError:  # it has ended; or is stuck
             data = b""
         if data:

@@ -18,7 +18,7 @@ case $gshell_bin in /* | '') ;; *) gshell_bin=$(CDPATH='' cd -- "$gshell_bin" &&
 # path. Only one of our own counts: under sudo the HOME may be somebody else's.
 gshell_compiled() {
     gshell_front=
-    case ${2-} in run | sh | attach | logs) ;; *) return ;; esac
+    case ${2-} in run | mpi | sh | attach | logs) ;; *) return ;; esac
     [ -r /proc/sys/kernel/hostname ] && IFS= read -r gshell_host </proc/sys/kernel/hostname || return
     if [ -n "${GSHELL_HOME-}" ]; then
         gshell_cache=$GSHELL_HOME/cache

@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,12 +36,30 @@ INVITE = re.compile(r"(?:login|--invite)[ =]+(\S+)")  # as `relay start` shows h
 
 
 def find_command(given: str | None = None) -> list[str]:
-    """gshell's argv: as given; else the launcher here or on PATH, or the module."""
+    """gshell's argv: as given; else the launcher here or on PATH; empty: see `installed`."""
     if given:
         return shlex.split(given)
     beside = Path(sys.executable).parent / "gshell"
     found = str(beside) if beside.exists() else shutil.which("gshell")
-    return [found] if found else [sys.executable, "-m", "gshell"]
+    return [found] if found else []
+
+
+def installed(prefix: Path) -> list[str]:
+    """The argv of this checkout's launcher, as an editable installation below ``prefix`` has it:
+    users start that, not the module with all of ``site``."""
+    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = prefix / "lib" / python / "site-packages"
+    packages.mkdir(parents=True)
+    for found in Path(sysconfig.get_path("purelib")).iterdir():
+        if "gshell" not in found.name:
+            (packages / found.name).symlink_to(found)
+    (packages / "_editable_gshell.pth").write_text(f"{repository()}\n")
+    (prefix / "bin").mkdir()
+    (prefix / "bin" / python).symlink_to(os.path.realpath(sys.executable))
+    launcher = prefix / "bin" / "gshell"
+    shutil.copy(repository() / "gshell" / "data" / "launcher.sh", launcher)
+    launcher.chmod(0o755)
+    return [str(launcher)]
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,7 @@ class Installation:
         self._env = {name: value for name, value in env.items() if not name.startswith("GSHELL_")}
         self._invite = ""
         self._agents = 0
+        self._started = False
         self._homes: list[Path] = []
 
     # -- clients -----------------------------------------------------------------------------
@@ -90,6 +110,7 @@ class Installation:
         self._invite = found.group(1).strip("'\"") if found else words[-1]
         self.add_agents(1, SLOTS)
         self.client = self.new_client("client")
+        self._started = True
 
     def new_client(self, name: str, relay_port: int | None = None) -> Client:
         """A client of its own that has logged in; through ``relay_port`` (a proxy's) if given."""
@@ -153,6 +174,9 @@ class Installation:
 
     def stop(self) -> None:
         """End clients' background processes, agents and relay, as far as they go when asked."""
+        if self._started:
+            with contextlib.suppress(Failed):
+                self._stop_agents()
         calls: list[tuple[dict[str, str], tuple[str, ...]]] = [
             (self._home_env(home), ("stop",)) for home in self._homes
         ]
@@ -163,6 +187,12 @@ class Installation:
                     [*self.command, *argv], env=env, capture_output=True, timeout=STOP_DEADLINE_S,
                     stdin=subprocess.DEVNULL,
                 )  # fmt: skip
+
+    def _stop_agents(self) -> None:
+        """They outlive the relay otherwise, and wait for it."""
+        homes = [self.directory / f"agent{number + 1}" for number in range(self._agents)]
+        self._gshell(self.client.env, "agent", "stop", *self.agent_ids())
+        self._await(lambda: not any(map(self._pids_of, homes)), "all agents ended")
 
     # -- helpers -------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.gsh import Client, Installation, prove
+from bench.gsh import Client, Installation, installed, prove
 from bench.measure import Failed, Missing
 from bench.processes import memory_of
 from kit.delayproxy import DelayProxy
@@ -139,6 +139,7 @@ class Lab:
             raise Failed(str(exc)) from None
 
     def _start_gshell(self) -> Installation:
+        self.command = self.command or installed(self.directory / "installed")
         if shutil.which(self.command[0]) is None:
             raise Failed(f"gshell: no {self.command[0]}")
         installation = Installation(self.command, self.directory / "g", self.env)

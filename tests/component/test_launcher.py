@@ -165,7 +165,7 @@ def compiled(prefix, tmp_path):
     return put
 
 
-@pytest.mark.parametrize("verb", ["run", "sh", "attach", "logs"])
+@pytest.mark.parametrize("verb", ["run", "mpi", "sh", "attach", "logs"])
 def test_the_compiled_front_is_taken_and_told_how_python_is_started(
     prefix, tmp_path, compiled, verb
 ):

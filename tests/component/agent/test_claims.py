@@ -1,15 +1,19 @@
 """Ranks that a launcher starts ask for their streams: real processes, a real socket, no MPI."""
 
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from gshell.agent.claimed import Claimed, Ends, make_ends
 from gshell.agent.claims import Claims, Offer, RemoteShell, Request
+from gshell.agent.rankbuild import Build
 from gshell.net.loop import Loop
 
 WAIT_S = 20.0
@@ -54,9 +58,11 @@ class Job:
     """Does the launcher make its ranks leaders of sessions?"""
 
     def start(self, *words: str, rank: str = "0", **more: str) -> "subprocess.Popen[bytes]":
-        env = {**os.environ, **self.claims.environment(self.key), "PMIX_RANK": rank, **more}
+        ours = self.claims.environment(self.key, terminals=self.pty is not None)
+        env = {**os.environ, **ours, "PMIX_RANK": rank, **more}
+        start = shlex.split(ours["GSHELL_RANK_EXEC"])[:-1]
         process = subprocess.Popen(
-            [*self.claims.helper, *words], env=env, stdin=subprocess.PIPE,
+            [*(start if words[0] == "rank" else self.claims.helper), *words], env=env, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=self.leads,
         )  # fmt: skip
         self.started.append(process)
@@ -97,10 +103,30 @@ class Job:
         return child.exit.code, child.exit.signal
 
 
-@pytest.fixture
-def job(tmp_path: object) -> Iterator[Job]:
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The twin in C, as an agent compiles it; empty: no compiler."""
+    loop = Loop()
+    claims = Claims(loop, str(tmp_path_factory.mktemp("build")))
+    build = claims.build = Build(loop, claims)
+    build.begin()
+    assert loop.run_until(lambda: not build.busy, WAIT_S)
+    kept = tmp_path_factory.mktemp("compiled") / "rankexec"
+    if claims.compiled:
+        shutil.copy(claims.compiled, kept)
+    claims.close()
+    loop.close()
+    return str(kept) if kept.exists() else ""
+
+
+@pytest.fixture(params=["interpreted", "compiled"])
+def job(tmp_path: object, request: pytest.FixtureRequest) -> Iterator[Job]:
     loop = Loop()
     claims = Claims(loop, str(tmp_path))
+    if request.param == "compiled":
+        claims.compiled = request.getfixturevalue("compiled")
+        if not claims.compiled:
+            pytest.skip("no C compiler")
     one = Job(loop, claims)
     yield one
     for process in one.started:
@@ -164,6 +190,48 @@ def test_the_first_agent_that_knows_the_rank_gives_it_its_streams(job: Job) -> N
 def test_a_rank_goes_where_the_agent_says(job: Job, tmp_path: object) -> None:
     job.cwd = str(tmp_path)
     assert job.output(job.claimed("pwd")) == str(tmp_path).encode() + b"\n"
+
+
+def test_a_script_without_an_interpreter_s_name_is_given_to_a_shell(
+    job: Job, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    script = tmp_path_factory.mktemp("script") / "unnamed"
+    script.write_text("echo $1\n")
+    script.chmod(0o755)
+    child = job.claimed("unnamed", "a b", PATH=f"/nonexistent:{script.parent}:/usr/bin:/bin")
+    assert job.output(child) == b"a b\n"
+
+
+def test_a_rank_has_no_descriptors_but_its_three(job: Job) -> None:
+    child = job.claimed("sh", "-c", "ls /proc/$$/fd; exit")
+    assert job.output(child).split() == [b"0", b"1", b"2"]
+
+
+def test_the_twin_of_c_is_of_use_only_while_it_is_there_and_without_terminals(job: Job) -> None:
+    python = shlex.join([*job.claims.helper, "rank"])
+    if job.claims.compiled:
+        assert job.claims.environment(job.key)["GSHELL_RANK_EXEC"] != python
+    assert job.claims.environment(job.key, terminals=True)["GSHELL_RANK_EXEC"] == python
+    job.claims.compiled = "/nonexistent"
+    assert job.claims.environment(job.key)["GSHELL_RANK_EXEC"] == python
+
+
+@pytest.mark.parametrize("path", ["/nonexistent", "broken"])
+def test_without_a_compiler_that_works_ranks_start_as_before(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cc").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "broken" / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / path}:/usr/bin:/bin" if path == "broken" else path)
+    loop = Loop()
+    claims = Claims(loop, str(tmp_path))
+    build = claims.build = Build(loop, claims)
+    build.begin()
+    assert loop.run_until(lambda: not build.busy, WAIT_S)
+    assert claims.compiled == ""
+    claims.close()
+    loop.close()
 
 
 @pytest.mark.parametrize(("name", "code"), [("no-such-program", 127), ("/", 126)])

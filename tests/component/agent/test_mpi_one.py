@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from gshell.agent import mpifind
 from gshell.agent.agent import Agent, Facts
+from gshell.agent.mpitopology import KEY
 from gshell.agent.session import Session
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
@@ -54,9 +57,10 @@ class Node:
 
     def start(self, argv: list[str], ranks: int, **more: Any) -> None:
         mpi = {"layout": [ranks], "flavour": "mpich", **more.pop("mpi", {})}
+        job = more.pop("job", "5")
         spec = {"argv": argv, "extra_env": PATH, "tasks": ranks, "first": 0, "size": ranks,
                 "mpi": mpi, **more}  # fmt: skip
-        message = {"job": "5", "index": 0, "size": 1, "user": "alice", "attempt": 1}
+        message = {"job": job, "index": 0, "size": 1, "user": "alice", "attempt": 1}
         self.agent.on_control({"m": "start", **message, "spec": spec})
 
     def program(self, script: str, ranks: int, **more: Any) -> None:
@@ -64,7 +68,10 @@ class Node:
 
     @property
     def session(self) -> Session:
-        session: Session = self.agent._sessions["5.0"]
+        return self.of("5.0")
+
+    def of(self, step: str) -> Session:
+        session: Session = self.agent._sessions[step]
         return session
 
     def said(self, kind: str) -> list[dict[str, Any]]:
@@ -77,8 +84,8 @@ class Node:
         assert done
         return self.said("ended")[0]
 
-    def out(self, rank: int, stream_of: Any = stdout_of) -> str:
-        log = self.session.ranks[rank].logs[stream_of(rank)]
+    def out(self, rank: int, stream_of: Any = stdout_of, step: str = "5.0") -> str:
+        log = self.of(step).ranks[rank].logs[stream_of(rank)]
         cursor = log.cursor(log.start, False)
         text = b""
         while len(text) < log.end - log.start:
@@ -86,8 +93,8 @@ class Node:
         cursor.close()
         return text.decode()
 
-    def starter(self) -> str:
-        return self.out(len(self.session.ranks) - 1, stderr_of)
+    def starter(self, step: str = "5.0") -> str:
+        return self.out(len(self.of(step).ranks) - 1, stderr_of, step)
 
 
 @pytest.fixture
@@ -171,6 +178,59 @@ def test_mpich_runs_without_its_own_process_manager(node: Node, hello: str) -> N
     node.start([hello], 4)
     assert node.end()["code"] == 0
     assert [node.out(rank) for rank in range(4)] == [f"rank {r} of 4: 6\n" for r in range(4)]
+
+
+def test_the_second_job_s_ranks_are_told_of_the_machine_by_a_file(node: Node, hello: str) -> None:
+    if not mpifind.hydra_of("auto", [hello], PATH, "/"):
+        pytest.skip("no hydra beside that MPICH")
+    node.start([hello], 1)
+    assert KEY not in _space(node)
+    assert node.end()["code"] == 0
+    topology = node.agent.claims.topology
+    assert node.loop.run_until(lambda: topology._asking is None, PATIENCE_S)
+    node.start([hello], 2, job="6")
+    assert Path(_space(node, "6.0")[KEY]).read_text().startswith("<?xml")
+    assert node.loop.run_until(lambda: len(node.said("ended")) == 2, PATIENCE_S)
+    assert node.said("ended")[1]["code"] == 0
+
+
+def test_who_says_by_variables_what_the_machine_is_is_not_told(node: Node, hello: str) -> None:
+    node.start([hello], 1, extra_env={**PATH, "HWLOC_XMLFILE": "/nonexistent"})
+    assert node.end()["code"] == 0
+    assert node.agent.claims.topology is None
+
+
+MPIRUN = """#!/bin/sh
+[ "$1" = --version ] && { echo 'mpirun (Open MPI) 4.1.4'; exit 0; }
+echo "$GSHELL_RANK_EXEC" >&2
+PMIX_RANK=0 sh -c "exec $GSHELL_RANK_EXEC echo it is"
+"""
+
+
+def test_after_the_first_job_with_a_launcher_ranks_start_without_an_interpreter(
+    node: Node, tmp_path: Path
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "mpirun.openmpi").write_text(MPIRUN)
+    (tmp_path / "mpirun.openmpi").chmod(0o755)
+    more: dict[str, Any] = {"mpi": {"flavour": "openmpi"}}
+    more["extra_env"] = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    node.start(["true"], 1, **more)
+    assert node.end()["code"] == 0
+    assert "rankexec.py" in node.starter()
+    build = node.agent.claims.build
+    assert node.loop.run_until(lambda: not build.busy, PATIENCE_S)
+    node.start(["true"], 1, job="6", **more)
+    assert node.loop.run_until(lambda: len(node.said("ended")) == 2, PATIENCE_S)
+    assert node.starter("6.0").endswith("/rankexec rank\n")
+    assert node.out(0, step="6.0") == node.out(0) == "it is\n"
+
+
+def _space(node: Node, step: str = "5.0") -> dict[str, str]:
+    way: Any = node.agent._sessions[step].mpi.way
+    space: dict[str, str] = way._server._space
+    return space
 
 
 def test_a_spawn_is_refused_and_the_starter_says_so(node: Node) -> None:
