@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gshell.client import joining
 from gshell.errors import GshellError, UsageError
 from gshell.model.rankset import RankSet
 
@@ -36,11 +37,4 @@ def complaint(job: dict[str, Any], wanted: str) -> GshellError | None:
             "one stream, so no rank has one of its own",
             hint="gshell mpi -n N -- PROGRAM    in its stead: each rank has its streams then",
         )
-    if size == 1:
-        return UsageError(
-            f"job {name} has one rank, 0, and no rank {wanted}",
-            hint="gshell mpi -n N -- PROGRAM    has several",
-        )
-    return UsageError(
-        f"job {name} has ranks 0 to {size - 1}, and no rank {wanted}", hint=f"gshell ranks {name}"
-    )
+    return UsageError(joining.lacks(name, wanted, size), hint=f"gshell ranks {name}")

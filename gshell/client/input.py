@@ -5,7 +5,7 @@ Read is only what fits the windows: the kernel's buffer is the only queue before
 
 from __future__ import annotations
 
-from gshell.client.escape import EscapeKeys
+from gshell.client.escape import EscapeKeys, EscapeLines
 from gshell.client.seats import Seat
 from gshell.client.stdio import Source
 from gshell.net.loop import Loop
@@ -33,6 +33,8 @@ class Input:
         self._loop = loop
         self._source: Source | None = Source(loop, fd)
         self._keys = keys
+        self.lines: EscapeLines | None = None
+        """Escapes while the terminal hands on lines; who has them can leave, whoever reads."""
         self._raw = raw
         self._on_command = command
         self._targets: list[tuple[Seat, int, SendBuffer]] = []
@@ -58,7 +60,7 @@ class Input:
     def stopped(self, seat: Seat, stream: int) -> None:
         """That one reads no more; when nobody does, neither do we."""
         self._targets = [target for target in self._targets if target[:2] != (seat, stream)]
-        if self._targets:
+        if self._targets or self.lines is not None:
             self.flow()
         else:
             self.close()
@@ -71,7 +73,7 @@ class Input:
     def start(self) -> None:
         """Begin to read."""
         source = self._source
-        if source is not None and not self.started and self._targets:
+        if source is not None and not self.started and (self._targets or self.lines is not None):
             self.started = True
             source.start(self._typed, self._source_ended)
             if self._paused:
@@ -106,10 +108,11 @@ class Input:
         return all(buffer.end - buffer.start < INPUT_WINDOW for _, _, buffer in self._targets)
 
     def _typed(self, data: bytes) -> None:
-        if self._keys is None or not self._raw():
+        keys = self._keys if self._raw() else self.lines
+        if keys is None:
             self._send(data)
             return
-        for action, typed in self._keys.feed(data, self._loop.clock()):
+        for action, typed in keys.feed(data, self._loop.clock()):
             if action == "data":
                 self._send(typed)
             elif not self._on_command(action):

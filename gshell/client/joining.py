@@ -121,10 +121,15 @@ def how(message: dict[str, Any], where: str) -> str:
     return f"{where}: signal {signal}" if signal else f"{where}: exit {message.get('code')}"
 
 
+def lacks(job: str, ranks: str, size: int) -> str:
+    """Of a job with so many ranks, who wants others hears this."""
+    there = f"ranks 0 to {size - 1}" if size > 1 else "1 rank"
+    return f"job {job} has {there}, and no {named(ranks)}"
+
+
 def beyond(plan: Plan, size: int) -> tuple[str, str]:
     """(what is wrong with the ranks that were asked for, what to type)"""
-    last = f"ranks 0 to {size - 1}" if size > 1 else "1 rank"
-    what = f"job {plan.job} has {last}, and no {named(plan.rank)}"
+    what = lacks(plan.job, plan.rank, size)
     if size > 1:
         return what, f"gshell ranks {plan.job}"
     # Whatever a program starts by itself has no streams of its own.

@@ -6,10 +6,12 @@ its own and in the background process; who owns the terminal is behind ``Port``.
 
 from __future__ import annotations
 
+import os
+
 from gshell.client import joining
 from gshell.client.asking import Asking
 from gshell.client.conversation import Conversation, Dialler
-from gshell.client.escape import EscapeKeys, detach_key
+from gshell.client.escape import EscapeKeys, EscapeLines, detach_key
 from gshell.client.input import Input
 from gshell.client.opening import STDIN, Opening
 from gshell.client.outlet import Outlet
@@ -73,6 +75,9 @@ class Runner(Steering):
         self._input = Input(
             self._loop, descriptors[0], keys, lambda: self.screen.raw, self._command
         )
+        self._in_is_tty = descriptors[0] >= 0 and os.isatty(descriptors[0])
+        if not plan.pty:
+            self._escape_by_lines()
         self._asking = self.asks(self, dialler, plan, self.screen)
         self._looked = False  # at what there is, for it did not fit
         self._ranks: RankSet | None = None
@@ -85,6 +90,7 @@ class Runner(Steering):
         self._patience: Timer | None = None
         self._forwards: Any = None
         self._timed_out = False
+        self._whys: set[object] = set()  # said already
         self._opening = Opening(dialler, self, plan, port)
         self.seats = [
             self._opening.seat(index, warm if index == 0 else None) for index in range(plan.agents)
@@ -134,6 +140,12 @@ class Runner(Steering):
                 if seat.first + number in wanted:
                     self._input.to(seat, stdin_of(number))
 
+    def _escape_by_lines(self) -> None:
+        """The program has no terminal; the user, who may have one, has to be able to leave."""
+        plan = self._plan
+        if self._in_is_tty and plan.escape and plan.verb != "logs" and not plan.detach:
+            self._input.lines = EscapeLines(plan.escape)
+
     def _set_writer(self, on: bool) -> None:
         """Whether it is us who types."""
         self._writer = self._input.on = self._showing.writer = on
@@ -180,6 +192,7 @@ class Runner(Steering):
         pty = joined.pty and (not self._plan.rank or len(self.seats) == 1)
         if self._plan.verb == "attach" and not pty and self._plan.pty:
             self._plan = self._showing.plan = self._plan._replace(pty=False)
+            self._escape_by_lines()
         plan = self._plan
         self._showing.shows = pty and self.screen.out_is_tty
         self._showing.sized(joined.size)
@@ -206,7 +219,8 @@ class Runner(Steering):
             self._loop.soon(lambda: self._check(seat))
             return
         self._reach_joined(seat, joined)
-        if self._writer and not pty and all(other.tasks for other in self.seats):
+        steers = self._writer or (self._input.lines is not None and not joined.ended)
+        if steers and not pty and all(other.tasks for other in self.seats):
             self._input.start()
         if pty and self._writer and plan.pty:
             self._redraw()
@@ -252,12 +266,17 @@ class Runner(Steering):
         plan = self._plan
         key_name = detach_key(plan.escape, plan.inside_ssh)
         key = f" | {key_name} detaches" if key_name and plan.pty else ""
+        if self._input.lines is not None:
+            key = f" | {detach_key(plan.escape)} Enter detaches, Ctrl-C "
+            key += f"interrupts {'it' if not plan.rank else joining.named(plan.rank)}"
         which = f" {joining.named(plan.rank)}" if plan.rank else ""
         doing = joining.role(plan, self._writer)
         if seat.ended:
             doing, key = ", has ended", ""
         elif plan.rank and not joined.reads:
             doing = ", looking on"
+        if not self._writer and self._input.lines is not None:
+            key = " | Ctrl-C leaves" * (not seat.ended)
         self.screen.say(f"[job {seat.talk.job} {joined.name}{which}{doing}{key}]")
         if plan.rank and joined.reads == "" and not seat.ended and plan.rights == "rw":
             self.screen.say(joining.unread(plan.rank))
@@ -300,7 +319,7 @@ class Runner(Steering):
             self._showing.modes(bytes.fromhex(str(message.get("prelude", ""))))
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
-        elif kind == "ranks" and self.screen.raw:
+        elif kind == "ranks" and (self.screen.raw or self._input.lines is not None):
             from gshell.client.ranksview import ranks_table
 
             host = str(message.get("host", ""))
@@ -475,7 +494,8 @@ class Runner(Steering):
             seat.talk.close("detach")
         self.screen.leave()
         if not self._plan.quiet and (self.screen.err_is_tty or self.screen.raw):
-            again = "the link" if self._plan.share else f"`gshell attach {job}`"
+            rank = f" --rank {self._plan.rank}" * bool(self._plan.rank)
+            again = "the link" if self._plan.share else f"`gshell attach {job}{rank}`"
             self.screen.say(f"[detached from {job}; it goes on. {again} returns]")
         self._finish(0)
 
@@ -509,9 +529,10 @@ class Runner(Steering):
     def _seat_done(self, seat: Seat) -> None:
         seat.finished = True
         seat.talk.close("done")
-        for message in seat.exits.values():
-            if message.get("error"):
-                self.screen.say(f"gshell: {message['error']}")
+        for why in dict.fromkeys(message.get("error") for message in seat.exits.values()):
+            if why and why not in self._whys:  # once, of however many ranks
+                self._whys.add(why)
+                self.screen.say(f"gshell: {why}")
         if all(other.finished for other in self.seats):
             self._showing.flush()
             exits = [message for s in self.seats for message in s.exits.values()]
@@ -542,6 +563,7 @@ class Runner(Steering):
             for rank, message in seat.exits.items():
                 signal = message.get("signal")
                 ended = signal in sent or (seat.starter and signal in ENDED_BY)
+                ended = ended or bool(message.get("error"))  # that was said
                 if rank < seat.ranks and message.get("code") and not ended:
                     found.setdefault(joining.how(message, where), []).append(seat.first + rank)
         for how, ranks in found.items():
@@ -550,7 +572,8 @@ class Runner(Steering):
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""
         if not self._plan.quiet and self.screen.err_is_tty:
-            self.screen.say(f"[job {self.seats[0].talk.job} ended with status {code}]")
+            rank = f" {joining.named(self._plan.rank)}" * bool(self._plan.rank)
+            self.screen.say(f"[job {self.seats[0].talk.job}{rank} ended with status {code}]")
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""
