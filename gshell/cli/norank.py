@@ -37,4 +37,5 @@ def complaint(job: dict[str, Any], wanted: str) -> GshellError | None:
             "one stream, so no rank has one of its own",
             hint="gshell mpi -n N -- PROGRAM    in its stead: each rank has its streams then",
         )
-    return UsageError(joining.lacks(name, wanted, size), hint=f"gshell ranks {name}")
+    what, hint = joining.beyond(name, wanted, size)
+    return UsageError(what, hint=hint)

@@ -26,6 +26,11 @@ def ranks(parsed: Parsed) -> int:
     Raises:
         GshellError: there is no such job, or nobody answers.
     """
+    if parsed.words[0].startswith("gshell://"):
+        raise UsageError(
+            "gshell ranks is for jobs of your own",
+            hint="gshell attach LINK    and there, in a line of its own:  ~#",
+        )
     if len(parsed.words) != 1 or not parsed.words[0].isdigit():
         raise UsageError("gshell ranks takes one job id", hint="gshell jobs")
     loop = Loop()

@@ -93,18 +93,17 @@ class EscapeLines:
     def __init__(self, char: str | None = "~") -> None:
         self._char = char.encode() if char is not None else b"\n"  # no line begins so
         self._line_start = True
-        self._last_read = -1e9
 
-    def feed(self, data: bytes, now: float) -> list[Action]:
-        """What one read at ``now`` gave: such a terminal gives a line at most."""
+    def feed(self, data: bytes, more: bool = False) -> list[Action]:
+        """What one read gave: such a terminal gives a line at most. ``more``: there is another one
+        already, so that it was pasted, and the rest would go to the local shell."""
         begins, self._line_start = self._line_start, data.endswith(b"\n")
-        pasted, self._last_read = now - self._last_read <= BURST_GAP_S, now
         if not begins or data[:1] != self._char or self._char == b"\n":
             return _data(bytearray(data))
         if data[1:2] == self._char:
             return [("data", data[1:])]
         command = _COMMANDS.get(data[1]) if len(data) == 3 and self._line_start else None
-        if command is None or command in ("suspend", "redraw") or pasted:
+        if command is None or command in ("suspend", "redraw") or more:
             return [("data", data)]
         return [(command, b"")]
 

@@ -41,12 +41,15 @@ class Input:
         self.started = False
         self._paused = False
         self._ended = False
+        self._read = b""  # and to be given to others than those it was read for
         self.on = False
         """Are we the one who types? Else nothing is sent."""
 
     def to(self, seat: Seat, stream: int) -> None:
         """What is typed goes there, too."""
         buffer = SendBuffer()
+        buffer.append(self._read)
+        buffer.closed = self._ended
         seat.talk.peer.add_send(stream, buffer, INPUT_WINDOW)
         self._targets.append((seat, stream, buffer))
 
@@ -56,6 +59,14 @@ class Input:
             if seat is old:
                 new.talk.peer.add_send(stream, buffer, INPUT_WINDOW)
                 self._targets[at] = (new, stream, buffer)
+
+    def anew(self) -> None:
+        """All seats are replaced, of which none took anything: `to` says whose it is now."""
+        self._read = b""
+        for _, _, buffer in self._targets[:1]:
+            while len(self._read) < buffer.end:
+                self._read += buffer.read(len(self._read), buffer.end)
+        self._targets = []
 
     def stopped(self, seat: Seat, stream: int) -> None:
         """That one reads no more; when nobody does, neither do we."""
@@ -108,11 +119,13 @@ class Input:
         return all(buffer.end - buffer.start < INPUT_WINDOW for _, _, buffer in self._targets)
 
     def _typed(self, data: bytes) -> None:
-        keys = self._keys if self._raw() else self.lines
-        if keys is None:
-            self._send(data)
-            return
-        for action, typed in keys.feed(data, self._loop.clock()):
+        if self._keys is not None and self._raw():
+            actions = self._keys.feed(data, self._loop.clock())
+        elif self.lines is not None:
+            actions = self.lines.feed(data, self._source is not None and self._source.waiting)
+        else:
+            actions = [("data", data)]
+        for action, typed in actions:
             if action == "data":
                 self._send(typed)
             elif not self._on_command(action):

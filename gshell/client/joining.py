@@ -127,11 +127,11 @@ def lacks(job: str, ranks: str, size: int) -> str:
     return f"job {job} has {there}, and no {named(ranks)}"
 
 
-def beyond(plan: Plan, size: int) -> tuple[str, str]:
+def beyond(job: str, ranks: str, size: int) -> tuple[str, str]:
     """(what is wrong with the ranks that were asked for, what to type)"""
-    what = lacks(plan.job, plan.rank, size)
+    what = lacks(job, ranks, size)
     if size > 1:
-        return what, f"gshell ranks {plan.job}"
+        return what, f"gshell ranks {job}"
     # Whatever a program starts by itself has no streams of its own.
     what += ": what an mpirun of its own starts is not known as ranks"
     return what, "gshell mpi -n N -- PROG    gives each rank its own streams"

@@ -17,7 +17,7 @@ from gshell.client.opening import STDIN, Opening
 from gshell.client.outlet import Outlet
 from gshell.client.plan import Plan, Port
 from gshell.client.screen import Screen
-from gshell.client.seats import Seat, within
+from gshell.client.seats import Nobody, Seat, within
 from gshell.client.showing import Showing
 from gshell.client.steering import Steering
 from gshell.errors import GshellError, LinkLost, UsageError
@@ -231,7 +231,7 @@ class Runner(Steering):
     def _join_others(self, seat: Seat, joined: joining.Joined) -> bool:
         """All members that have something to see; whether this one is among them."""
         if self._ranks is not None and self._ranks.beyond(joined.size):
-            what, hint = joining.beyond(self._plan, joined.size)
+            what, hint = joining.beyond(self._plan.job, self._plan.rank, joined.size)
             # Not now: what greeted is in the middle of it.
             self._loop.soon(lambda: self.fail(UsageError(what, hint=hint)))
             return False
@@ -246,6 +246,7 @@ class Runner(Steering):
         if not stays:
             self.seats.remove(seat)
             seat.finished = True
+            seat.talk.hand_over(Nobody())  # more of what it says may be here already
             self._loop.soon(lambda: seat.talk.close("detach"))
         return stays
 
@@ -267,8 +268,9 @@ class Runner(Steering):
         key_name = detach_key(plan.escape, plan.inside_ssh)
         key = f" | {key_name} detaches" if key_name and plan.pty else ""
         if self._input.lines is not None:
-            key = f" | {detach_key(plan.escape)} Enter detaches, Ctrl-C "
-            key += f"interrupts {'it' if not plan.rank else joining.named(plan.rank)}"
+            whom = "it" if not plan.rank else joining.named(plan.rank)
+            key = f" | {detach_key(plan.escape)} Enter detaches"
+            key += f", Ctrl-C interrupts {whom}" * (not plan.share)
         which = f" {joining.named(plan.rank)}" if plan.rank else ""
         doing = joining.role(plan, self._writer)
         if seat.ended:
@@ -405,10 +407,10 @@ class Runner(Steering):
             seat.talk.close()
         self._plan = self._showing.plan = self._plan.laid_out(found)
         self._opening = Opening(self._dialler, self, self._plan, self._port)
-        before = self.seats
         self._showing.sized(sum(found.ranks))
         self.seats = [self._opening.seat(index, None) for index in range(self._plan.agents)]
-        self._input.move(before[0], self.seats[0])
+        self._input.anew()
+        self._reach(self._plan.spec["mpi"]["input"])
         for seat in self.seats:
             seat.talk.dial()
 

@@ -240,10 +240,12 @@ def test_what_goes_in_comes_out_in_order_less_the_commands(reads):
     assert len(whole) - len(sent) <= 2 * commands + whole.count(b"~~")
 
 
-def lines(*reads, char="~", apart_s=SLOWLY):
+def lines(*reads, char="~", pasted=False):
     """(bytes sent on, commands) of lines from a terminal that gives whole ones."""
-    escapes = escape.EscapeLines(char)
-    found = [each for at, read in enumerate(reads) for each in escapes.feed(read, at * apart_s)]
+    escapes, last = escape.EscapeLines(char), len(reads) - 1
+    found = [
+        each for at, read in enumerate(reads) for each in escapes.feed(read, pasted and at < last)
+    ]
     return b"".join(data for what, data in found if what == "data"), [
         what for what, _ in found if what != "data"
     ]
@@ -271,7 +273,7 @@ def test_what_does_not_begin_a_line_is_no_command_where_lines_are_read():
 
 
 def test_a_pasted_line_does_not_detach_and_leave_the_rest_to_the_shell():
-    assert lines(b"text\n", b"~.\n", b"rm x\n", apart_s=0.001) == (b"text\n~.\nrm x\n", [])
+    assert lines(b"text\n", b"~.\n", b"rm x\n", pasted=True) == (b"text\n~.\nrm x\n", [])
 
 
 def test_no_line_is_a_command_where_the_user_wants_none():
