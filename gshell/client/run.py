@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
 SAY_WAITING_AFTER_S = 1.0
 PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
-ENDED_BY = (9, 15)  # the signals by which the others are ended when a rank of MPI's dies
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
@@ -548,28 +547,11 @@ class Runner(Steering):
             if self._plan.verb == "attach" and self.seats[0].ended:
                 self._say_ended(code)
             if code and self._plan.verb != "logs" and not self._plan.quiet:
-                self._say_failed()
+                from gshell.client import outcome
+
+                for words in outcome.complaints(self.seats, self._sent):
+                    self.screen.say(f"gshell: {words}")
             self._end(code)
-
-    def _say_failed(self) -> None:
-        """Which ranks did, where there are several; the same words for many at once."""
-        if sum(seat.ranks for seat in self.seats) < 2:
-            return
-        import _signal  # type: ignore[import-not-found]
-
-        # Who ends by what its user sent has not failed; nor those of MPI that end with the first.
-        sent = {getattr(_signal, f"SIG{name}", None) for name in self._sent}
-        found: dict[str, list[int]] = {}
-        for seat in self.seats:
-            where = f" on {seat.talk.agent_id}" if len(self.seats) > 1 else ""
-            for rank, message in seat.exits.items():
-                signal = message.get("signal")
-                ended = signal in sent or (seat.starter and signal in ENDED_BY)
-                ended = ended or bool(message.get("error"))  # that was said
-                if rank < seat.ranks and message.get("code") and not ended:
-                    found.setdefault(joining.how(message, where), []).append(seat.first + rank)
-        for how, ranks in found.items():
-            self.screen.say(f"gshell: {joining.all_of(ranks)}{how}")
 
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""
