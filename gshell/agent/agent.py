@@ -590,6 +590,7 @@ class Agent:
                 session.workdir = self.workdirs.path(beside, int(part or 0))
             self._add(att, session)
             probe.add_recv(stdin_of(0), INPUT_WINDOW)
+            probe.early_input = INPUT_WINDOW
         else:
             found = self._of_job(expect)
             if not found or expect.get("op") == "resume":  # resumed, but we do not have it any more

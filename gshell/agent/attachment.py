@@ -81,6 +81,8 @@ class Attachment:
         peer.link_up(self._welcome(), inherit=probe)
         for event in peer.adopt(greeting):
             self._handle(event)
+        if peer.failed is not None and self.link is link:
+            raise peer.failed
         if self.session.primary is self:
             self.session.reader_changed()
         self.pump()
@@ -123,6 +125,8 @@ class Attachment:
         for chunk in chunks:
             for event in receive(chunk):
                 self._handle(event)
+            if self.peer.failed is not None and self.link is link:
+                raise self.peer.failed
         if self.link is link:
             self.pump()
             self.session.resume_reading()  # after: what was sent makes room
@@ -194,6 +198,7 @@ class Attachment:
         for rank_number in typed:
             if self.peer.receiving(stdin_of(rank_number)) is None:
                 self.peer.add_recv(stdin_of(rank_number), INPUT_WINDOW)
+        self.peer.early_input = 0
         if not from_start:
             self._say_modes()
             for rank in session.ranks:

@@ -25,6 +25,7 @@ HEAD = 0  # the member that plans, and where barriers meet
 KILL_AFTER_S = 2.0  # a rank that ignores TERM when another one has died
 LAUNCHER_KILL_AFTER_S = 5.0  # more, for what ends by itself when its ranks have
 CANNOT = 125
+NO_PROGRAM = (126, 127)  # as a shell says it
 MAX_WHY = 400  # characters of another member's words
 OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
 
@@ -156,7 +157,8 @@ class MpiJob:
         if self.way is not None or self._code is not None or not isinstance(hosts, list):
             return
         if plan.get("error"):
-            self.session.fail(CANNOT, str(plan["error"]), None)
+            code = plan.get("code")
+            self.session.fail(code if code in NO_PROGRAM else CANNOT, str(plan["error"]), None)
             return
         self.hosts = [str(host) for host in hosts]
         if plan.get("way") == "pmi":

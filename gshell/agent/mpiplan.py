@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from gshell.agent import environment, mpifind
 from gshell.agent.mpilaunch import Daemon, LaunchWay
-from gshell.agent.spawn import SpawnSpec, spawn
+from gshell.agent.spawn import SpawnSpec, find, spawn
 from gshell.errors import SpawnFailed
 from gshell.mpi import plan as plans
 from gshell.mpi.flavour import MPICH
@@ -34,7 +34,7 @@ class Planner:
     def here(self) -> dict[str, Any]:
         """Of us, for the head."""
         job = self._job
-        said: dict[str, Any] = {"host": job.host}
+        said: dict[str, Any] = {"host": job.host, **self._lacking()}
         if mpifind.needs_launcher(*self._asked(), bool(job.part.options)):
             said["machine"] = _machine(job.host)
             said["cpus"] = len(os.sched_getaffinity(0))
@@ -60,6 +60,22 @@ class Planner:
         job = self._job
         env, cwd = environment.of_rank(job.spec, job.session, 0)
         return job.part.flavour, self._argv, env, cwd or "/"
+
+    def _lacking(self) -> dict[str, Any]:
+        """Why the program cannot be executed here: said once, before any launcher is started, which
+        would say it for every rank and more."""
+        _, argv, env, cwd = self._asked()
+        name, path = argv[0], env.get("PATH")
+        if self._job.part.pre or not os.path.isdir(cwd):
+            return {}  # a hook may yet make it; of the directory others speak
+        if "/" not in name and not all(each[:1] == "/" for each in (path or "/").split(":")):
+            return {}  # it depends on where one looks from
+        file = os.path.join(cwd, name) if "/" in name else name
+        try:
+            find(file, path)
+        except SpawnFailed as error:
+            return {"lacks": name + error.message[len(file) :], "code": error.exit_code}
+        return {}
 
     def ask(self, file: str, then: Callable[[], None]) -> None:
         """What this launcher is; ``then`` may be called at once."""
@@ -90,6 +106,12 @@ class Planner:
         job = self._job
         hosts = [str(here.get("host") or f"member {i}")[:255] for i, here in enumerate(heres)]
         body: dict[str, Any] = {"t": "plan", "hosts": hosts}
+        lacking = [i for i, here in enumerate(heres) if here.get("lacks")]
+        if lacking:
+            first = heres[lacking[0]]
+            where = ", ".join(dict.fromkeys(hosts[i] for i in lacking))[:MAX_WORD]
+            error = f"{str(first['lacks'])[:MAX_WORD]} (on {where})"
+            return {**body, "way": "", "error": error, "code": first.get("code")}
         flavour, argv, env, cwd = self._asked()
         found = mpifind.look(flavour, argv, env, cwd, bool(job.part.options))
         body["flavour"] = found.flavour

@@ -91,6 +91,7 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
         GshellError: there is none.
     """
     from gshell.cli import norank
+    from gshell.client import joining
     from gshell.net.relaylink import ask, items_of
 
     found = items_of(ask(ticket, {"m": "jobs", "ids": [job], "all": True}), "jobs")
@@ -108,8 +109,8 @@ def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
         if left < tasks:
             return f"{job}.{index}"
         left -= tasks
-    raise UsageError(f"job {job} has {sum(layout)} ranks, and no rank {rank}",
-                     hint=f"gshell ranks {job}")  # fmt: skip
+    what = joining.lacks(job, str(rank), sum(layout))
+    raise UsageError(what, hint=f"gshell ranks {job}")
 
 
 def _member_with(ticket: Ticket, job: str, rank: int) -> int:
@@ -295,7 +296,7 @@ def start_background(wait: bool) -> None:
             if said.endswith(b"\n"):
                 break
         if sys.stderr.isatty():
-            sys.stderr.write("\x1b[K")
+            sys.stderr.write("\r\x1b[K")
     text = said.decode(errors="replace").strip()
     if text != "ready":
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gshell.client import joining
 from gshell.errors import GshellError, UsageError
 from gshell.model.rankset import RankSet
 
@@ -37,11 +38,5 @@ def complaint(job: dict[str, Any], wanted: str) -> GshellError | None:
             hint=f"gshell sh {name} --rank {wanted}    gshell ranks {name}    and to begin it "
             "anew, with ranks that have streams:  gshell mpi -n N -- PROGRAM",
         )
-    if size == 1:
-        return UsageError(
-            f"job {name} has one rank, 0, and no rank {wanted}",
-            hint="gshell mpi -n N -- PROGRAM    has several",
-        )
-    return UsageError(
-        f"job {name} has ranks 0 to {size - 1}, and no rank {wanted}", hint=f"gshell ranks {name}"
-    )
+    what, hint = joining.beyond(name, wanted, size)
+    return UsageError(what, hint=hint)

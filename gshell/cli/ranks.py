@@ -26,8 +26,13 @@ def ranks(parsed: Parsed) -> int:
     Raises:
         GshellError: there is no such job, or nobody answers.
     """
+    if parsed.words[0].startswith("gshell://"):
+        raise UsageError(
+            "ranks is for jobs of your own",
+            hint="gshell attach LINK    and there, in a line of its own:  ~#",
+        )
     if len(parsed.words) != 1 or not parsed.words[0].isdigit():
-        raise UsageError("gshell ranks takes one job id", hint="gshell jobs")
+        raise UsageError("ranks takes one job id", hint="gshell jobs")
     loop = Loop()
     ticket = launch.ticket_for(parsed, start=False)
     view = RanksView(Dialler(loop, ticket), parsed.words[0], parsed["rank"] or "all")

@@ -59,8 +59,9 @@ def _rank(text: str) -> int:
 
 
 def _flavour(text: str) -> str:
-    if not (text.isascii() and text.isalnum() and len(text) <= 32):
-        raise ValueError(f"{text!r} is no MPI: auto, mpich, openmpi, intel, mvapich2, generic")
+    known = ("auto", "mpich", "openmpi", "intel", "mvapich2", "generic")
+    if text.lower() not in known:
+        raise ValueError(f"{text!r} is no MPI that is known: {', '.join(known)}")
     return text.lower()
 
 
@@ -277,6 +278,7 @@ MPI = Command(
         _NO_ARCHIVE,
         _ON_FULL,
         _QUOTA,
+        _ESCAPE,
         *_WANTS,
         *_FORWARDS,
     ),
@@ -289,7 +291,8 @@ MPI = Command(
         ("gshell mpi -n 4 --pty all --detach -- ./dbg", "then: gshell attach JOB --rank 2"),
     ),
     about="The exit status is the highest of its ranks. `gshell ranks JOB` shows them, `gshell "
-    "attach JOB --rank 2` joins one, `gshell sh JOB --rank 2` is a shell beside it.",
+    "attach JOB --rank 2` joins one, `gshell sh JOB --rank 2` is a shell beside it. The line ~. "
+    "typed while it runs leaves it running, ~# shows its ranks, ~? what else there is.",
     common=GLOBAL,
 )
 SH = Command(
@@ -339,6 +342,8 @@ ATTACH = Command(
         ("gshell attach 42 --rank 3", "that rank's output; its terminal or stdin, if it has one"),
         ("gshell attach 'gshell://H:P/PIN#share.T'", "a colleague's, no login needed"),
     ),
+    about="~. leaves, at the beginning of a line; where the program has no terminal, in a line of "
+    "its own. Ctrl-C is the program's, unless you only look on.",
     common=GLOBAL,
 )
 FWD = Command(

@@ -233,6 +233,8 @@ class Conversation:
                     raise
             if link.closed:
                 return
+            if self.peer.failed is not None:
+                raise self.peer.failed
         self._owner.on_flow(self)
         self.pump()
 

@@ -55,8 +55,8 @@ def shown(char: str) -> str:
     return char if char.isprintable() else "^" + chr(ord(char) ^ 0x40)
 
 
-def help_text(char: str | None = "~") -> str:
-    """The answer to ``~?``, lines ended by newlines."""
+def help_text(char: str | None = "~", by_lines: bool = False) -> str:
+    """The answer to ``~?``, lines ended by newlines. ``by_lines``: to `EscapeLines`."""
     if char is None:
         return "no escape keys in this session (-e none)\n"
     key = shown(char)
@@ -70,6 +70,9 @@ def help_text(char: str | None = "~") -> str:
         (f"{key}?", "this list"),
         (key * 2, f"send {key}"),
     )
+    if by_lines:
+        kept = [f"  {left:<5} {right}" for left, right in rows if left[-1] not in "Zr"]
+        return "\n".join(["escapes, a line each:", *kept]) + "\n"
     lines = [f"  {left:<5} {right}" for left, right in rows]
     lines.insert(0, f"escape keys, at the beginning of a line ({key} is then held back):")
     lines.append("anywhere, three times within a second:\n  ^]    detach")
@@ -81,6 +84,28 @@ def detach_key(char: str | None = "~", inside_ssh: bool = False) -> str:
     if char is None:
         return ""
     return "Ctrl-] three times" if inside_ssh and char == "~" else f"{shown(char)}."
+
+
+class EscapeLines:
+    """The same where the terminal hands on whole lines, and the program has none: ``~.`` alone in
+    a line. Invariant: every line goes on as it is, less the commands and one ``~`` of ``~~``."""
+
+    def __init__(self, char: str | None = "~") -> None:
+        self._char = char.encode() if char is not None else b"\n"  # no line begins so
+        self._line_start = True
+
+    def feed(self, data: bytes, more: bool = False) -> list[Action]:
+        """What one read gave: such a terminal gives a line at most. ``more``: there is another one
+        already, so that it was pasted, and the rest would go to the local shell."""
+        begins, self._line_start = self._line_start, data.endswith(b"\n")
+        if not begins or data[:1] != self._char or self._char == b"\n":
+            return _data(bytearray(data))
+        if data[1:2] == self._char:
+            return [("data", data[1:])]
+        command = _COMMANDS.get(data[1]) if len(data) == 3 and self._line_start else None
+        if command is None or command in ("suspend", "redraw") or more:
+            return [("data", data)]
+        return [(command, b"")]
 
 
 class EscapeKeys:

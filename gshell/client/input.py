@@ -5,7 +5,7 @@ Read is only what fits the windows: the kernel's buffer is the only queue before
 
 from __future__ import annotations
 
-from gshell.client.escape import EscapeKeys
+from gshell.client.escape import EscapeKeys, EscapeLines
 from gshell.client.seats import Seat
 from gshell.client.stdio import Source
 from gshell.net.loop import Loop
@@ -33,18 +33,23 @@ class Input:
         self._loop = loop
         self._source: Source | None = Source(loop, fd)
         self._keys = keys
+        self.lines: EscapeLines | None = None
+        """Escapes while the terminal hands on lines; who has them can leave, whoever reads."""
         self._raw = raw
         self._on_command = command
         self._targets: list[tuple[Seat, int, SendBuffer]] = []
         self.started = False
         self._paused = False
         self._ended = False
+        self._read = b""  # and to be given to others than those it was read for
         self.on = False
         """Are we the one who types? Else nothing is sent."""
 
     def to(self, seat: Seat, stream: int) -> None:
         """What is typed goes there, too."""
         buffer = SendBuffer()
+        buffer.append(self._read)
+        buffer.closed = self._ended
         seat.talk.peer.add_send(stream, buffer, INPUT_WINDOW)
         self._targets.append((seat, stream, buffer))
 
@@ -55,10 +60,18 @@ class Input:
                 new.talk.peer.add_send(stream, buffer, INPUT_WINDOW)
                 self._targets[at] = (new, stream, buffer)
 
+    def anew(self) -> None:
+        """All seats are replaced, of which none took anything: `to` says whose it is now."""
+        self._read = b""
+        for _, _, buffer in self._targets[:1]:
+            while len(self._read) < buffer.end:
+                self._read += buffer.read(len(self._read), buffer.end)
+        self._targets = []
+
     def stopped(self, seat: Seat, stream: int) -> None:
         """That one reads no more; when nobody does, neither do we."""
         self._targets = [target for target in self._targets if target[:2] != (seat, stream)]
-        if self._targets:
+        if self._targets or self.lines is not None:
             self.flow()
         else:
             self.close()
@@ -71,7 +84,7 @@ class Input:
     def start(self) -> None:
         """Begin to read."""
         source = self._source
-        if source is not None and not self.started and self._targets:
+        if source is not None and not self.started and (self._targets or self.lines is not None):
             self.started = True
             source.start(self._typed, self._source_ended)
             if self._paused:
@@ -106,10 +119,13 @@ class Input:
         return all(buffer.end - buffer.start < INPUT_WINDOW for _, _, buffer in self._targets)
 
     def _typed(self, data: bytes) -> None:
-        if self._keys is None or not self._raw():
-            self._send(data)
-            return
-        for action, typed in self._keys.feed(data, self._loop.clock()):
+        if self._keys is not None and self._raw():
+            actions = self._keys.feed(data, self._loop.clock())
+        elif self.lines is not None:
+            actions = self.lines.feed(data, self._source is not None and self._source.waiting)
+        else:
+            actions = [("data", data)]
+        for action, typed in actions:
             if action == "data":
                 self._send(typed)
             elif not self._on_command(action):

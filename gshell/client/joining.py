@@ -121,12 +121,17 @@ def how(message: dict[str, Any], where: str) -> str:
     return f"{where}: signal {signal}" if signal else f"{where}: exit {message.get('code')}"
 
 
-def beyond(plan: Plan, size: int) -> tuple[str, str]:
+def lacks(job: str, ranks: str, size: int) -> str:
+    """Of a job with so many ranks, who wants others hears this."""
+    there = f"ranks 0 to {size - 1}" if size > 1 else "1 rank"
+    return f"job {job} has {there}, and no {named(ranks)}"
+
+
+def beyond(job: str, ranks: str, size: int) -> tuple[str, str]:
     """(what is wrong with the ranks that were asked for, what to type)"""
-    last = f"ranks 0 to {size - 1}" if size > 1 else "1 rank"
-    what = f"job {plan.job} has {last}, and no {named(plan.rank)}"
+    what = lacks(job, ranks, size)
     if size > 1:
-        return what, f"gshell ranks {plan.job}"
+        return what, f"gshell ranks {job}"
     # Whatever a program starts by itself has no streams of its own.
     what += ": what an mpirun of its own starts is not known as ranks"
     return what, "gshell mpi -n N -- PROG    gives each rank its own streams"

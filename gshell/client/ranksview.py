@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gshell.client import joining
 from gshell.client.conversation import Conversation, Dialler
-from gshell.errors import BrokerError, GshellError, LinkLost, UsageError
+from gshell.errors import AuthError, BrokerError, GshellError, LinkLost, UsageError
 from gshell.wire import peer as wire
 
 TYPE_CHECKING = False
@@ -113,8 +113,8 @@ class RanksView:
             if welcome.get("adopted") is True:  # others know where its ranks are
                 wanted = RankSet.parse("all")
             if joined.size > 1 and wanted.beyond(joined.size):
-                what = f"job {self._job} has {joined.size} ranks, and none {self._wanted}"
-                self.error = BrokerError(what, hint=f"gshell ranks {self._job}")
+                what = joining.lacks(self._job, self._wanted, joined.size)
+                self.error = UsageError(what, hint=f"gshell ranks {self._job}")
                 return
             for index in joined.members(wanted):
                 if index:
@@ -151,8 +151,7 @@ class RanksView:
             self._loop.later(AGAIN_S, talk.dial)
             return
         if code == "foreign":
-            talk.trusts = "*"  # a pool's: the relay says which agent it is
-            talk.dial()
+            self._ask_whose(talk)
             return
 
         def told(answer: dict[str, Any]) -> None:
@@ -165,6 +164,24 @@ class RanksView:
                 self.error = BrokerError(why or f"the relay refused: {code}", hint="gshell jobs")
 
         self._with_relay().request({"m": "whynot", "att": talk.att}, told)
+
+    def _ask_whose(self, talk: Conversation) -> None:
+        """The agent is somebody else's: as it should be only if the relay says that the job runs in
+        a pool, or is theirs."""
+
+        def told(answer: dict[str, Any]) -> None:
+            job = (answer.get("jobs") or [{}])[0]
+            me = self._dialler.ticket.user
+            if job.get("pool"):
+                talk.trusts = "*"
+            elif job.get("user", me) != me:
+                talk.trusts = str(job["user"])
+            else:
+                self.error = AuthError(f"job {self._job} is yours, and that agent is not")
+                return
+            talk.dial()
+
+        self._with_relay().request({"m": "jobs", "ids": [self._job], "all": True}, told)
 
     def _with_relay(self) -> Any:
         if self._relay is None:
@@ -188,16 +205,21 @@ def ranks_table(rows: list[dict[str, Any]], width: int | None = None, color: boo
     def stdin(row: Mapping[str, Any]) -> str:
         return "pty" if row.get("pty") else "pipe" if row.get("input") else "-"
 
-    def memory(row: Mapping[str, Any]) -> str:
-        return bytes_text(_number(row.get("rss_bytes")), 1024)
+    def while_it_runs(
+        key: str, shown: Callable[[object], str]
+    ) -> Callable[[Mapping[str, Any]], str]:
+        return lambda row: "-" if row.get("state") == "ended" else shown(row.get(key))
+
+    def memory(value: object) -> str:
+        return bytes_text(_number(value), 1024)
 
     columns = [
         Column("RANK", 0, lambda row: str(row.get("rank")), right=True),
         Column("STATE", 1, _state),
         Column("NODE", 3, text("host"), shrinks=True),
         Column("PID", 2, text("pid"), right=True),
-        Column("CPU", 5, lambda row: _seconds(row.get("cpu_s")), right=True),
-        Column("MEMORY", 6, memory, right=True),
+        Column("CPU", 5, while_it_runs("cpu_s", _seconds), right=True),
+        Column("MEMORY", 6, while_it_runs("rss_bytes", memory), right=True),
         Column("STDIN", 7, stdin),
         Column("LAST LINE", 4, text("line"), shrinks=True),
     ]

@@ -21,6 +21,7 @@ NAME_AT_LEAST = 8  # columns that a name is not cut below
 _COLORS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _IDLE_S = 7.0  # use is reported every 5 s: less is no idleness
 _RATE_S = 2.0  # of a shorter past nothing is concluded
+_RATE_PART, _RATE_SOON_S = 0.02, 60.0  # nor of less than so much, so soon
 _WAITING = ("NEW", "QUEUED", "HELD", "STAGE_IN")
 
 
@@ -387,6 +388,8 @@ def progress_text(job: Mapping[str, Any], now: float) -> str:
     started = stamp(job, "started_at")
     if started is None or at is None or not 0 < done < of or at - started < _RATE_S:
         return text
+    if done / of < _RATE_PART and at - started < _RATE_SOON_S:
+        return text  # to start took the most of it
     left = (of - done) * (at - started) / done - (now - at)
     return f"{text}, {duration_text(left)} left" if left >= 0 else text
 

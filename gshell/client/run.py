@@ -6,16 +6,18 @@ its own and in the background process; who owns the terminal is behind ``Port``.
 
 from __future__ import annotations
 
+import os
+
 from gshell.client import joining
 from gshell.client.asking import Asking
 from gshell.client.conversation import Conversation, Dialler
-from gshell.client.escape import EscapeKeys, detach_key
+from gshell.client.escape import EscapeKeys, EscapeLines, detach_key
 from gshell.client.input import Input
 from gshell.client.opening import STDIN, Opening
 from gshell.client.outlet import Outlet
 from gshell.client.plan import Plan, Port
 from gshell.client.screen import Screen
-from gshell.client.seats import Seat, within
+from gshell.client.seats import Nobody, Seat, within
 from gshell.client.showing import Showing
 from gshell.client.steering import Steering
 from gshell.errors import GshellError, LinkLost, UsageError
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
 SAY_WAITING_AFTER_S = 1.0
 PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
-ENDED_BY = (9, 15)  # the signals by which the others are ended when a rank of MPI's dies
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
@@ -73,6 +74,9 @@ class Runner(Steering):
         self._input = Input(
             self._loop, descriptors[0], keys, lambda: self.screen.raw, self._command
         )
+        self._in_is_tty = descriptors[0] >= 0 and os.isatty(descriptors[0])
+        if not plan.pty:
+            self._escape_by_lines()
         self._asking = self.asks(self, dialler, plan, self.screen)
         self._looked = False  # at what there is, for it did not fit
         self._ranks: RankSet | None = None
@@ -85,6 +89,7 @@ class Runner(Steering):
         self._patience: Timer | None = None
         self._forwards: Any = None
         self._timed_out = False
+        self._whys: set[object] = set()  # said already
         self._opening = Opening(dialler, self, plan, port)
         self.seats = [
             self._opening.seat(index, warm if index == 0 else None) for index in range(plan.agents)
@@ -134,6 +139,12 @@ class Runner(Steering):
                 if seat.first + number in wanted:
                     self._input.to(seat, stdin_of(number))
 
+    def _escape_by_lines(self) -> None:
+        """The program has no terminal; the user, who may have one, has to be able to leave."""
+        plan = self._plan
+        if self._in_is_tty and plan.escape and plan.verb != "logs" and not plan.detach:
+            self._input.lines = EscapeLines(plan.escape)
+
     def _set_writer(self, on: bool) -> None:
         """Whether it is us who types."""
         self._writer = self._input.on = self._showing.writer = on
@@ -180,6 +191,7 @@ class Runner(Steering):
         pty = joined.pty and (not self._plan.rank or len(self.seats) == 1)
         if self._plan.verb == "attach" and not pty and self._plan.pty:
             self._plan = self._showing.plan = self._plan._replace(pty=False)
+            self._escape_by_lines()
         plan = self._plan
         self._showing.shows = pty and self.screen.out_is_tty
         self._showing.sized(joined.size)
@@ -206,7 +218,8 @@ class Runner(Steering):
             self._loop.soon(lambda: self._check(seat))
             return
         self._reach_joined(seat, joined)
-        if self._writer and not pty and all(other.tasks for other in self.seats):
+        steers = self._writer or (self._input.lines is not None and not joined.ended)
+        if steers and not pty and all(other.tasks for other in self.seats):
             self._input.start()
         if pty and self._writer and plan.pty:
             self._redraw()
@@ -217,7 +230,7 @@ class Runner(Steering):
     def _join_others(self, seat: Seat, joined: joining.Joined) -> bool:
         """All members that have something to see; whether this one is among them."""
         if self._ranks is not None and self._ranks.beyond(joined.size):
-            what, hint = joining.beyond(self._plan, joined.size)
+            what, hint = joining.beyond(self._plan.job, self._plan.rank, joined.size)
             # Not now: what greeted is in the middle of it.
             self._loop.soon(lambda: self.fail(UsageError(what, hint=hint)))
             return False
@@ -232,6 +245,7 @@ class Runner(Steering):
         if not stays:
             self.seats.remove(seat)
             seat.finished = True
+            seat.talk.hand_over(Nobody())  # more of what it says may be here already
             self._loop.soon(lambda: seat.talk.close("detach"))
         return stays
 
@@ -252,12 +266,18 @@ class Runner(Steering):
         plan = self._plan
         key_name = detach_key(plan.escape, plan.inside_ssh)
         key = f" | {key_name} detaches" if key_name and plan.pty else ""
+        if self._input.lines is not None:
+            whom = "it" if not plan.rank else joining.named(plan.rank)
+            key = f" | {detach_key(plan.escape)} Enter detaches"
+            key += f", Ctrl-C interrupts {whom}" * (not plan.share)
         which = f" {joining.named(plan.rank)}" if plan.rank else ""
         doing = joining.role(plan, self._writer)
         if seat.ended:
             doing, key = ", has ended", ""
         elif plan.rank and not joined.reads:
             doing = ", looking on"
+        if not self._writer and self._input.lines is not None:
+            key = " | Ctrl-C leaves" * (not seat.ended)
         self.screen.say(f"[job {seat.talk.job} {joined.name}{which}{doing}{key}]")
         if plan.rank and joined.reads == "" and not seat.ended and plan.rights == "rw":
             self.screen.say(joining.unread(plan.rank))
@@ -300,7 +320,7 @@ class Runner(Steering):
             self._showing.modes(bytes.fromhex(str(message.get("prelude", ""))))
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
-        elif kind == "ranks" and self.screen.raw:
+        elif kind == "ranks" and (self.screen.raw or self._input.lines is not None):
             from gshell.client.ranksview import ranks_table
 
             host = str(message.get("host", ""))
@@ -386,10 +406,10 @@ class Runner(Steering):
             seat.talk.close()
         self._plan = self._showing.plan = self._plan.laid_out(found)
         self._opening = Opening(self._dialler, self, self._plan, self._port)
-        before = self.seats
         self._showing.sized(sum(found.ranks))
         self.seats = [self._opening.seat(index, None) for index in range(self._plan.agents)]
-        self._input.move(before[0], self.seats[0])
+        self._input.anew()
+        self._reach(self._plan.spec["mpi"]["input"])
         for seat in self.seats:
             seat.talk.dial()
 
@@ -475,7 +495,8 @@ class Runner(Steering):
             seat.talk.close("detach")
         self.screen.leave()
         if not self._plan.quiet and (self.screen.err_is_tty or self.screen.raw):
-            again = "the link" if self._plan.share else f"`gshell attach {job}`"
+            rank = f" --rank {self._plan.rank}" * bool(self._plan.rank)
+            again = "the link" if self._plan.share else f"`gshell attach {job}{rank}`"
             self.screen.say(f"[detached from {job}; it goes on. {again} returns]")
         self._finish(0)
 
@@ -509,9 +530,10 @@ class Runner(Steering):
     def _seat_done(self, seat: Seat) -> None:
         seat.finished = True
         seat.talk.close("done")
-        for message in seat.exits.values():
-            if message.get("error"):
-                self.screen.say(f"gshell: {message['error']}")
+        for why in dict.fromkeys(message.get("error") for message in seat.exits.values()):
+            if why and why not in self._whys:  # once, of however many ranks
+                self._whys.add(why)
+                self.screen.say(f"gshell: {why}")
         if all(other.finished for other in self.seats):
             self._showing.flush()
             exits = [message for s in self.seats for message in s.exits.values()]
@@ -525,32 +547,17 @@ class Runner(Steering):
             if self._plan.verb == "attach" and self.seats[0].ended:
                 self._say_ended(code)
             if code and self._plan.verb != "logs" and not self._plan.quiet:
-                self._say_failed()
+                from gshell.client import outcome
+
+                for words in outcome.complaints(self.seats, self._sent):
+                    self.screen.say(f"gshell: {words}")
             self._end(code)
-
-    def _say_failed(self) -> None:
-        """Which ranks did, where there are several; the same words for many at once."""
-        if sum(seat.ranks for seat in self.seats) < 2:
-            return
-        import _signal  # type: ignore[import-not-found]
-
-        # Who ends by what its user sent has not failed; nor those of MPI that end with the first.
-        sent = {getattr(_signal, f"SIG{name}", None) for name in self._sent}
-        found: dict[str, list[int]] = {}
-        for seat in self.seats:
-            where = f" on {seat.talk.agent_id}" if len(self.seats) > 1 else ""
-            for rank, message in seat.exits.items():
-                signal = message.get("signal")
-                ended = signal in sent or (seat.starter and signal in ENDED_BY)
-                if rank < seat.ranks and message.get("code") and not ended:
-                    found.setdefault(joining.how(message, where), []).append(seat.first + rank)
-        for how, ranks in found.items():
-            self.screen.say(f"gshell: {joining.all_of(ranks)}{how}")
 
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""
         if not self._plan.quiet and self.screen.err_is_tty:
-            self.screen.say(f"[job {self.seats[0].talk.job} ended with status {code}]")
+            rank = f" {joining.named(self._plan.rank)}" * bool(self._plan.rank)
+            self.screen.say(f"[job {self.seats[0].talk.job}{rank} ended with status {code}]")
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""

@@ -9,12 +9,33 @@ TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Any
 
+    from gshell.errors import GshellError
+    from gshell.wire.peer import Event
+
 
 def within(value: object, least: int, most: int) -> int:
     """A number that an agent said. Raises ValueError: it cannot be that."""
     if not isinstance(value, int) or not least <= value <= most:
         raise ValueError(value)
     return value
+
+
+class Nobody:
+    """Whose conversation is only yet to be ended: a `Talker` that listens to nothing."""
+
+    def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None: ...
+
+    def on_event(self, talk: Conversation, event: Event) -> None: ...
+
+    def on_flow(self, talk: Conversation) -> None: ...
+
+    def on_lost(self, talk: Conversation, error: GshellError) -> None: ...
+
+    def on_queued(self, talk: Conversation) -> None: ...
+
+    def on_refused(self, talk: Conversation, code: str) -> None: ...
+
+    def on_failed(self, talk: Conversation, error: GshellError) -> None: ...
 
 
 class Seat:

@@ -159,6 +159,15 @@ class Source:
         """The end was reached, or `close` called."""
         return self._ended
 
+    @property
+    def waiting(self) -> bool:
+        """Is there more to read at this moment?"""
+        if self._way is None or self._way.slow:
+            return False
+        now = select.poll()
+        now.register(self._way.fd, select.POLLIN)
+        return bool(now.poll(0))
+
     def pause(self) -> None:
         """Read nothing more, from now on. What was read already has been handed on.
 

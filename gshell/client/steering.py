@@ -45,12 +45,15 @@ class Steering:
 
     def _command(self, action: str) -> bool:
         """An escape; whether the user is still there."""
-        if action == "detach":
+        if not any(seat.talk.joined for seat in self.seats):
+            self.screen.say("[nothing has started yet: Ctrl-C gives it up]")
+        elif action == "detach":
             self.detach()
         elif action == "suspend":
             self._suspend()
         elif action == "help":
-            self.screen.say(help_text(self._plan.escape).rstrip("\n"))
+            by_lines = self._input.lines is not None
+            self.screen.say(help_text(self._plan.escape, by_lines).rstrip("\n"))
         elif action == "redraw":
             self._redraw()
         elif action == "status":

@@ -92,7 +92,7 @@ def plan(members: list[Member], program: list[str], settings: Settings) -> Plan:
 def _no_launcher(flavour: str) -> str:
     if flavour in ("", GENERIC):
         return "no MPI is found: neither mpirun nor mpiexec is on PATH"
-    return f"the program is linked with {flavour}, of which there is no mpirun on PATH"
+    return f"the program is to run with {flavour}, of which there is no mpirun on PATH"
 
 
 def _daemons(members: list[Member]) -> list[int]:

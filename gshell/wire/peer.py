@@ -16,8 +16,10 @@ from gshell.wire.constants import (
     MAX_FRAME_BYTES,
     MAX_JSON_BYTES,
     MAX_STREAMS,
+    MAX_TASKS,
     SESSION_CONTROL,
     VERSION,
+    stdin_of,
 )
 from gshell.wire.errors import RemoteProtocolError
 from gshell.wire.streams import MAX_OFFSET, Missing, RecvStream, SendBuffer, SendStream, Source
@@ -121,6 +123,9 @@ class Peer:
         self._failed: RemoteProtocolError | None = None  # this link is dead
         self._too_soon: set[int] = set()  # stopped before we have opened them
         self._late: list[Event] = []  # of these, for the next ``receive``
+        self.early_input = 0
+        """Window of stdins that their first byte opens, for it may be read in one piece with the
+        message that says which there are. 0: there are no others than those that are open."""
         self._control_in = bytearray()  # the beginning of a control message
         self._turn = 0
         self.greeted = False  # the other side's HELLO/WELCOME arrived on this link
@@ -253,6 +258,11 @@ class Peer:
             self.greeted = False
 
     @property
+    def failed(self) -> RemoteProtocolError | None:
+        """Why this link is dead; to wait for its next byte would be to wait for a heartbeat."""
+        return self._failed
+
+    @property
     def idle(self) -> bool:
         """Nothing to send now."""
         if self._urgent or self._granting or self._pong is not None:
@@ -324,7 +334,7 @@ class Peer:
         """Events in ``chunk``.
 
         What was right before the first wrong byte counts: if that made events they are returned,
-        and the next call raises.
+        and ``failed`` is what is to be raised after them, as the next call does.
 
         Raises:
             RemoteProtocolError: end this link; the session and its positions are unharmed.
@@ -402,6 +412,8 @@ class Peer:
     def _on_data(self, frame: frames.Data, events: list[Event]) -> None:
         id, offset, data, fin = frame
         stream = self._recv.get(id)
+        if stream is None and self.early_input and id % 4 == 2 and id <= stdin_of(MAX_TASKS - 1):
+            stream = self.add_recv(id, self.early_input)
         if stream is None:
             raise RemoteProtocolError("no-stream", f"DATA {id}")
         before = stream.have

@@ -182,3 +182,52 @@ def test_more_ranks_than_slots_need_to_be_meant(env: Env, background: bool) -> N
     assert b"--oversubscribe" in done.stderr
     done = env.gshell(*argv, "--oversubscribe", *tail, background=background)
     assert sorted(map(int, done.stdout.split())) == list(range(slots + 2)), done.stderr
+
+
+def test_who_runs_a_program_without_a_terminal_can_leave_it_and_come_back(
+    env: Env, started: list[str], background: bool
+) -> None:
+    argv = ("mpi", "-n", "2", "--flavour", "mpich", "--", "sh", "-c", ASK)
+    with Pty(env.argv(*argv), env.client_env(background)) as pty:
+        pty.wait_for("I am 0")
+        pty.line("hello")
+        pty.wait_for("0 got hello")
+        pty.line("~#")
+        pty.wait_for("LAST LINE")
+        pty.line("~.")
+        found = re.search(rb"detached from (\d+); it goes on", pty.wait_for("returns]"))
+        assert found
+        started.append(found[1].decode())
+        assert pty.wait() == 0
+    with Pty(env.argv("attach", started[0]), env.client_env(background)) as pty:
+        pty.wait_for("~. Enter detaches, Ctrl-C interrupts it")
+        pty.line("there")
+        pty.wait_for("0 got there")
+        pty.line("~.")
+        assert pty.wait() == 0
+    assert b"~" not in env.gshell("logs", started[0]).stdout
+
+
+def test_who_looks_at_a_rank_leaves_by_the_same_line(env: Env, started: list[str]) -> None:
+    job = detached(env, started, "mpi", "-n", "2", "--flavour", "mpich", "--", "sleep", "60")
+    with Pty(env.argv("attach", job, "--rank", "1"), env.client_env()) as pty:
+        pty.wait_for("Ctrl-C leaves")
+        pty.line("~.")
+        pty.wait_for(f"gshell attach {job} --rank 1")
+        assert pty.wait() == 0
+
+
+def test_a_tilde_in_a_pipe_is_no_escape(env: Env, background: bool) -> None:
+    done = env.gshell("run", "--", "cat", input=b"~.\n~~\n", background=background)
+    assert done.stdout == b"~.\n~~\n"
+
+
+@pytest.mark.parametrize("flavour", ["auto", "mpich"])
+def test_a_program_that_is_not_there_is_said_once(env: Env, flavour: str) -> None:
+    done = env.gshell("mpi", "-n", "3", "--flavour", flavour, "--", "./nope")
+    said = done.stderr.decode().splitlines()
+    assert [line.partition(" (on ")[0] for line in said] == [
+        "gshell: ./nope: No such file or directory"
+    ]
+    assert (done.returncode, done.stdout) == (127, b"")
+    assert env.gshell("mpi", "-n", "2", "--", "/etc/passwd").returncode == 126

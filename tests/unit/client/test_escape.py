@@ -238,3 +238,44 @@ def test_what_goes_in_comes_out_in_order_less_the_commands(reads):
     left = iter(whole)
     assert all(byte in left for byte in sent)  # a subsequence: nothing invented, nothing reordered
     assert len(whole) - len(sent) <= 2 * commands + whole.count(b"~~")
+
+
+def lines(*reads, char="~", pasted=False):
+    """(bytes sent on, commands) of lines from a terminal that gives whole ones."""
+    escapes, last = escape.EscapeLines(char), len(reads) - 1
+    found = [
+        each for at, read in enumerate(reads) for each in escapes.feed(read, pasted and at < last)
+    ]
+    return b"".join(data for what, data in found if what == "data"), [
+        what for what, _ in found if what != "data"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [(b"~.\n", "detach"), (b"~#\n", "ranks"), (b"~?\n", "help"), (b"~K\n", "kill")],
+)
+def test_a_line_of_its_own_is_a_command_where_lines_are_read(line, command):
+    assert lines(b"text\n", line) == (b"text\n", [command])
+
+
+@pytest.mark.parametrize("line", [b"~\n", b"~.x\n", b"~.", b"~x\n", b" ~.\n", b"~\x1a\n", b"~r\n"])
+def test_any_other_line_goes_on_as_it_is(line):
+    assert lines(line) == (line, [])
+
+
+def test_two_of_them_are_one_where_lines_are_read():
+    assert lines(b"~~.\n") == (b"~.\n", [])
+
+
+def test_what_does_not_begin_a_line_is_no_command_where_lines_are_read():
+    assert lines(b"Ctrl-D here", b"~.\n") == (b"Ctrl-D here~.\n", [])
+
+
+def test_a_pasted_line_does_not_detach_and_leave_the_rest_to_the_shell():
+    assert lines(b"text\n", b"~.\n", b"rm x\n", pasted=True) == (b"text\n~.\nrm x\n", [])
+
+
+def test_no_line_is_a_command_where_the_user_wants_none():
+    assert lines(b"~.\n", b"\n.\n", char=None) == (b"~.\n\n.\n", [])
+    assert lines(b"~.\n", b"^.\n", char="^") == (b"~.\n", ["detach"])

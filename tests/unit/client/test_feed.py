@@ -260,6 +260,7 @@ def test_how_far_a_job_is_stands_in_both_tables(mirror):
         ({"done": 5, "of": 10, "at": NOW}, "5/10, 0:00:50 left"),
         ({"done": "x", "of": 7}, "-"),
         ({"done": 1, "of": 7}, "1/7"),
+        ({"done": 1, "of": 250, "at": NOW}, "1/250"),  # 50 s, mostly of starting
         (None, "-"),
         ("1/2", "-"),
     ],

@@ -127,5 +127,5 @@ def test_a_launcher_that_is_not_known_is_used_on_one_node_only() -> None:
 
 def test_a_launcher_that_is_missing_is_named_with_what_wants_it() -> None:
     error = made(members(2), settings(None)).error
-    assert "linked with openmpi" in error
+    assert "run with openmpi" in error
     assert "mpirun" in error

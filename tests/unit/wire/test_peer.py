@@ -480,3 +480,24 @@ def test_half_a_window_used_up_is_granted_at_once(linked: tuple[Party, Party]) -
     client.receive(wire(agent))
     assert client.sending(STDIN).limit == 150  # type: ignore[union-attr]
     assert client.receiving(STDIN) is None
+
+
+def test_input_for_a_rank_may_come_in_one_piece_with_what_starts_it(
+    linked: tuple[Party, Party],
+) -> None:
+    _, agent = linked
+    data = b"".join(
+        map(frames.encode, (frames.Data(10, 0, b"typed", False), frames.Data(11, 0, b"", False)))
+    )
+    agent.early_input = 1 << 20
+    (event,) = agent.receive(data)
+    assert event == StreamData(10, 0, b"typed")
+    # What is wrong behind it is known now: nobody has to wait for another byte to hear of it.
+    assert agent.failed is not None
+    assert agent.failed.code == "no-stream"
+
+
+def test_input_for_ranks_that_cannot_be_opens_nothing(linked: tuple[Party, Party]) -> None:
+    _, agent = linked
+    agent.early_input = 1 << 20
+    assert bad(agent, frames.Data(2 + 4 * 4096, 0, b"typed", False)) == "no-stream"
