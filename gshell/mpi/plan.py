@@ -105,6 +105,13 @@ def _in_order(daemons: list[int]) -> bool:
     return daemons == sorted(daemons)
 
 
+def names(members: list[Member]) -> list[str]:
+    """The hosts of the members, as launchers and hooks know them."""
+    daemons = _daemons(members)
+    found = _names(members, daemons)
+    return [found[daemon] for daemon in daemons]
+
+
 def _names(members: list[Member], daemons: list[int]) -> list[str]:
     """Hosts' own names, which launchers may print; others where two machines have the same."""
     hosts = [member.host for index, member in enumerate(members) if daemons[index] == index]

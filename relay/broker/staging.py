@@ -189,7 +189,9 @@ def on_all_over(b: Books, job: Job) -> bool:
     job.go(JobState.STAGE_OUT)
     for index, member in enumerate(job.members):
         agent = b.agents.get(member.agent_id)
-        if member.started_at is None or agent is None:
+        if index and (job.spec or {}).get("crew"):
+            _no_output(member, "")  # its program ran at the first one
+        elif member.started_at is None or agent is None:
             _no_output(member, member.error or "it did not run")
         else:
             _order(b, job, index, member)

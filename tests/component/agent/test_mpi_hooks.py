@@ -1,0 +1,127 @@
+"""mpi-start's hooks around an MPI program that an agent starts itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.mpinode import PATIENCE_S, MpiNode, Uplink
+
+
+class Job:
+    """One of two ranks in a directory with a hook file."""
+
+    def __init__(self, node: MpiNode, folder: Path) -> None:
+        self.node = node
+        self.folder = folder
+        self.env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "MPI_START_SHARED_FS": "1"}
+
+    def run(self, hook: str, *argv: str, **mpi: Any) -> dict[str, Any]:
+        self.start(hook, *argv, **mpi)
+        return self.node.end()
+
+    def start(self, hook: str, *argv: str, **mpi: Any) -> None:
+        (self.folder / "h.sh").write_text(hook)
+        part = {"layout": [2], "flavour": "mpich", "pre": "h.sh", "post": "h.sh", **mpi}
+        self.node.start({"argv": list(argv), "extra_env": self.env, "tasks": 2, "first": 0,
+                         "size": 2, "cwd": str(self.folder), "mpi": part})  # fmt: skip
+
+    def left(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+    monkeypatch.setattr("gshell.agent.agent.Uplink", Uplink)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    node = MpiNode(tmp_path)
+    yield Job(node, folder)
+    node.agent.end_steps()
+    assert node.loop.run_until(lambda: node.agent.idle, PATIENCE_S)
+    node.agent.shut_down()
+    node.loop.close()
+
+
+def test_what_a_hook_does_to_the_environment_and_the_program_is_there_for_the_ranks(
+    job: Job,
+) -> None:
+    hook = """
+pre_run_hook() {
+    echo "built for $MPI_START_NP on $MPI_START_NHOSTS by $MPI_MPICC" >&2
+    kept="a shell's own"
+    export MARK="two words"
+    unset GONE
+    I2G_MPI_APPLICATION_ARGS="-c 'echo \\"$1\\" \\$PMI_RANK \\$MARK \\${GONE-none} \\${MPI_START_NP-no} changed'"
+}
+post_run_hook() { echo "after, $kept, $MARK"; }
+"""
+    job.env["GONE"] = "still here"
+    ended = job.run(hook, "sh", "-c", "echo not this")
+    node = job.node
+    assert [node.out(0), node.out(1)] == [
+        " 0 two words none no changed\n", " 1 two words none no changed\n",
+    ]  # fmt: skip
+    assert "built for 2 on 1 by mpicc\n" in node.err(2)
+    assert node.out(2) == "after, a shell's own, two words\n"
+    assert (ended["code"], ended["error"]) == (0, None)
+
+
+@pytest.mark.parametrize("how", ["return 7", "exit 7"])
+def test_a_hook_that_fails_before_the_ranks_leaves_them_out_and_its_status_is_the_jobs(
+    job: Job, how: str
+) -> None:
+    ended = job.run(
+        f"pre_run_hook() {{ {how}; }}\npost_run_hook() {{ touch after; }}", "touch", "ran"
+    )
+    assert ended["code"] == 7
+    assert ended["error"] == f"a hook on {os.uname().nodename} ended it with status 7"
+    assert job.left() == ["h.sh"]
+    (line,) = [line for line in job.node.err(2).splitlines() if "[ERROR" in line]
+    assert "hook" in line and "7" in line  # noqa: PT018
+
+
+def test_a_hook_that_ends_it_well_leaves_the_ranks_out_and_the_job_has_ended_well(job: Job) -> None:
+    ended = job.run("pre_run_hook() { exit 0; }", "touch", "ran")
+    assert (ended["code"], job.left()) == (0, ["h.sh"])
+    assert "ended mpi-start (exit 0)" in job.node.err(2)
+
+
+def test_a_hook_that_fails_after_the_ranks_replaces_their_status(job: Job) -> None:
+    ended = job.run("post_run_hook() { return 9; }", "true")
+    assert ended["code"] == 9
+    assert ended["error"] == f"a post-run hook on {os.uname().nodename} failed (status 9)"
+
+
+def test_hooks_after_ranks_that_failed_run_all_the_same(job: Job) -> None:
+    ended = job.run("post_run_hook() { echo after; }", "sh", "-c", "exit 3")
+    assert (ended["code"], job.node.out(2)) == (3, "after\n")
+
+
+def test_a_file_of_hooks_that_is_not_there_is_named_with_its_place(job: Job) -> None:
+    ended = job.run("", "touch", "ran", pre="nowhere.sh")
+    assert (ended["code"], job.left()) == (125, ["h.sh"])
+    assert f"there is no nowhere.sh in {job.folder} (--pre)" in job.node.err(2)
+
+
+def test_a_sites_hooks_run_for_every_mpi_job(job: Job) -> None:
+    site = job.folder / ".mpi-start"
+    site.mkdir()
+    (site / "mpi-start.hooks.local").write_text("pre_run_hook() { export SITE=here; }")
+    job.run("", "sh", "-c", "echo $SITE", pre="", post="")
+    assert job.node.out(1) == "here\n"
+
+
+def test_a_hook_that_runs_is_ended_with_its_job(job: Job) -> None:
+    job.start("pre_run_hook() { echo up; sleep 600; }", "touch", "ran")
+    node = job.node
+    assert node.loop.run_until(lambda: "up" in node.out(2), PATIENCE_S)
+    assert node.session.phase == "prologue"
+    node.session.cancel()
+    assert node.end()["code"] == 128 + signal.SIGTERM
+    assert job.left() == ["h.sh"]

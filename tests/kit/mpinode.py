@@ -1,0 +1,66 @@
+"""An agent whose relay is a list: MPI jobs of one node."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any
+
+from gshell.agent.agent import Agent, Facts
+from gshell.agent.session import Session
+from gshell.net.loop import Loop
+from gshell.wire.constants import stderr_of, stdout_of
+
+PATIENCE_S = 20.0
+
+
+class Uplink:
+    archive = "off"
+    welcomed = True
+
+    def __init__(self, *_: Any) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.said.append(message)
+
+    def close(self) -> None: ...
+
+
+class MpiNode:
+    """An agent, and what its relay hears."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = Loop()
+        ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
+        self.agent: Any = Agent(self.loop, ticket, Facts(8, []), "1", str(folder), boot="b7")
+
+    def start(self, spec: dict[str, Any]) -> None:
+        message = {"job": "5", "index": 0, "size": 1, "user": "alice", "attempt": 1}
+        self.agent.on_control({"m": "start", **message, "spec": spec})
+
+    @property
+    def session(self) -> Session:
+        session: Session = self.agent._sessions["5.0"]
+        return session
+
+    def said(self, kind: str) -> list[dict[str, Any]]:
+        return [m for m in self.agent._uplink.said if m["m"] == kind]
+
+    def end(self) -> dict[str, Any]:
+        done = self.loop.run_until(lambda: bool(self.said("ended")), PATIENCE_S)
+        print([(self.out(r.number), self.err(r.number)) for r in self.session.ranks])
+        assert done
+        return self.said("ended")[0]
+
+    def out(self, rank: int, stream_of: Any = stdout_of) -> str:
+        log = self.session.ranks[rank].logs[stream_of(rank)]
+        cursor = log.cursor(log.start, False)
+        text = b""
+        while len(text) < log.end - log.start:
+            text += bytes(cursor.read(log.start + len(text), 1 << 16))
+        cursor.close()
+        return text.decode()
+
+    def err(self, rank: int) -> str:
+        return self.out(rank, stderr_of)
