@@ -58,10 +58,15 @@ def _rank(text: str) -> int:
     return int(text)
 
 
+FLAVOURS = {name: name for name in ("auto", "mpich", "openmpi", "intel", "mvapich2", "generic")}
+FLAVOURS["mpich2"] = "mpich"
+
+
 def _flavour(text: str) -> str:
-    if not (text.isascii() and text.isalnum() and len(text) <= 32):
+    name = FLAVOURS.get(text.lower())
+    if name is None:
         raise ValueError(f"{text!r} is no MPI: auto, mpich, openmpi, intel, mvapich2, generic")
-    return text.lower()
+    return name
 
 
 def _since(text: str) -> float | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ class Uplink:
 
     def __init__(self, *_: Any) -> None:
         self.said: list[dict[str, Any]] = []
+        self.carry: Callable[[dict[str, Any]], None] = lambda message: None
 
     def say(self, message: dict[str, Any]) -> None:
         self.said.append(message)
+        self.carry(message)
 
     def close(self) -> None: ...
 
@@ -30,18 +33,20 @@ class Uplink:
 class MpiNode:
     """An agent, and what its relay hears."""
 
-    def __init__(self, folder: Path) -> None:
-        self.loop = Loop()
+    def __init__(self, folder: Path, loop: Loop | None = None) -> None:
+        self.loop = loop or Loop()
+        self.index = 0
         ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
         self.agent: Any = Agent(self.loop, ticket, Facts(8, []), "1", str(folder), boot="b7")
 
-    def start(self, spec: dict[str, Any]) -> None:
-        message = {"job": "5", "index": 0, "size": 1, "user": "alice", "attempt": 1}
+    def start(self, spec: dict[str, Any], index: int = 0, size: int = 1) -> None:
+        self.index = index
+        message = {"job": "5", "index": index, "size": size, "user": "alice", "attempt": 1}
         self.agent.on_control({"m": "start", **message, "spec": spec})
 
     @property
     def session(self) -> Session:
-        session: Session = self.agent._sessions["5.0"]
+        session: Session = self.agent._sessions[f"5.{self.index}"]
         return session
 
     def said(self, kind: str) -> list[dict[str, Any]]:
