@@ -69,3 +69,35 @@ class MpiNode:
 
     def err(self, rank: int) -> str:
         return self.out(rank, stderr_of)
+
+
+class Pair:
+    """Two agents that know each other through a relay that loses nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes = [MpiNode(folder / "a")]
+        self.nodes.append(MpiNode(folder / "b", self.nodes[0].loop))
+        self.loop = self.nodes[0].loop
+        for node in self.nodes:
+            node.agent._uplink.carry = self.carry
+
+    def carry(self, message: dict[str, Any]) -> None:
+        if message["m"] == "peer":
+            more = {"index": message["to"], "from": message["index"]}
+            said = {key: value for key, value in message.items() if key != "to"}
+            self.loop.soon(lambda: self.nodes[message["to"]].agent.on_control({**said, **more}))
+
+    def start(self, spec: dict[str, Any]) -> None:
+        spec = {"extra_env": {"PATH": "/usr/bin:/bin"}, **spec}
+        layout = spec["mpi"]["layout"] if "mpi" in spec else ()
+        for index, node in enumerate(self.nodes):
+            own = {}
+            if layout:
+                own = {"tasks": layout[index], "first": sum(layout[:index]), "size": sum(layout)}
+            node.start({**spec, **own}, index, len(self.nodes))
+
+    def end(self) -> list[int]:
+        done = self.loop.run_until(lambda: all(n.said("ended") for n in self.nodes), PATIENCE_S)
+        print([(n.out(0), n.err(0)) for n in self.nodes])
+        assert done
+        return [node.said("ended")[0]["code"] for node in self.nodes]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kit.mpinode import PATIENCE_S, MpiNode, Uplink
+from kit.mpinode import PATIENCE_S, MpiNode, Pair, Uplink
 
 
 class Job:
@@ -125,3 +125,60 @@ def test_a_hook_that_runs_is_ended_with_its_job(job: Job) -> None:
     node.session.cancel()
     assert node.end()["code"] == 128 + signal.SIGTERM
     assert job.left() == ["h.sh"]
+
+
+# ------------------------------------------------------------------------------------ two members
+
+HOOK = """
+pre_run_hook() {
+    export FOUND=$($GSHELL_PEERS gshell-1 'echo over there')
+    cat $MPI_START_MACHINEFILE | wc -l
+}
+post_run_hook() { ls marks; $GSHELL_PEERS gshell-1 'echo still there'; }
+"""
+
+
+def start(pair: Pair, folder: Path, hook: str, script: str) -> None:
+    (folder / "h.sh").write_text(hook)
+    part = {"layout": [2, 1], "flavour": "mpich", "pre": "h.sh", "post": "h.sh"}
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "MPI_START_SHARED_FS": "1"}
+    pair.start({"argv": ["sh", "-c", script], "cwd": str(folder), "mpi": part, "extra_env": env})
+
+
+def test_hooks_reach_all_members_before_the_ranks_and_when_all_have_ended(
+    pair: Pair, tmp_path: Path
+) -> None:
+    (tmp_path / "marks").mkdir()
+    slow = "echo $FOUND; [ $PMI_RANK != 2 ] || sleep 0.3; touch marks/$PMI_RANK"
+    start(pair, tmp_path, HOOK, slow)
+    assert pair.end() == [0, 0]
+    first, second = pair.nodes
+    assert first.out(2) == "3\n0\n1\n2\nstill there\n"
+    assert (first.out(0), second.out(0)) == ("over there\n", "over there\n")
+
+
+def test_a_hook_that_fails_ends_all_members_with_its_status(pair: Pair, tmp_path: Path) -> None:
+    start(pair, tmp_path, "pre_run_hook() { return 7; }", "touch ran")
+    assert pair.end() == [7, 7]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_rank_that_dies_elsewhere_does_not_leave_the_post_run_hooks_out(
+    pair: Pair, tmp_path: Path
+) -> None:
+    start(pair, tmp_path, "post_run_hook() { echo after; }", "[ $PMI_RANK != 2 ] || kill -9 $$")
+    assert max(pair.end()) == 137
+    assert pair.nodes[0].out(2) == "after\n"
+
+
+def test_a_member_whose_head_is_gone_is_let_go_when_it_is_canceled(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gshell.agent.mpijob.LET_GO_S", 0.1)
+    start(pair, tmp_path, "pre_run_hook() { echo up; sleep 600; }", "touch ran")
+    first, second = pair.nodes
+    assert pair.loop.run_until(lambda: second.session.phase == "prologue", PATIENCE_S)
+    first.agent._uplink.carry = lambda message: None
+    second.session.cancel()
+    assert pair.loop.run_until(lambda: bool(second.said("ended")), PATIENCE_S)
+    assert second.said("ended")[0]["code"] == 143
