@@ -354,7 +354,9 @@ class MpiJob:
 
     def check_over(self) -> None:
         """The starter ends when all else has."""
-        launcher = self.starter.child is not None or not (self.way is None or self.way.over)
+        starter = self.starter
+        launcher = starter.child is not None and not starter.exited
+        launcher = launcher or not (self.way is None or self.way.over)
         if not launcher and all(rank.exited for rank in self.ranks):
             self.starter.exited = True
             if self.hooked and not self._told_done and not self.prepares:

@@ -255,7 +255,15 @@ class Link:
                 elif mask & select.POLLOUT and self.waiting:
                     self.send()
                 if fd != 0 and mask & ~select.POLLOUT:
-                    return self.sock.recv(PACKET)
+                    return self.receive()
+
+    def receive(self) -> bytes:
+        for _ in range(2):
+            try:
+                return self.sock.recv(PACKET)
+            except OSError:  # it closed and had not read all of ours: what it said is there still
+                pass
+        return b""
 
     def read(self) -> None:
         self.poll.unregister(0)  # until this is said

@@ -57,9 +57,10 @@ back() {
 
 def on_both(env: NodesEnv, script: str, data: str = "") -> list[str]:
     found = []
-    for agent in ("node0", "node1"):
-        words = ("run", "--agent", agent, "--", "sh", "-c", script)
+    for agent in env.agents():
+        words = ("run", "--agent", str(agent["id"]), "--", "sh", "-c", script)
         done = env.gshell(*words, input=data.encode(), timeout_s=WAIT_S)
+        assert done.returncode == 0, done
         found.append((done.stdout + done.stderr).decode())
     return found
 

@@ -127,6 +127,37 @@ def test_a_hook_that_runs_is_ended_with_its_job(job: Job) -> None:
     assert job.left() == ["h.sh"]
 
 
+LAUNCHER = """#!/bin/bash
+case $1 in --version) echo "mpirun (Open MPI) 4.1.4"; exit 0 ;; esac
+while [ "$1" != /bin/sh ]; do shift; done
+for rank in 0 1; do OMPI_COMM_WORLD_RANK=$rank "$@" & done
+wait
+echo launched
+"""
+
+
+def test_hooks_run_around_a_launcher_and_may_find_the_place_of_its_mpi(job: Job) -> None:
+    place = job.folder / "mpi/bin"
+    place.mkdir(parents=True)
+    (place / "mpirun.openmpi").write_text(LAUNCHER)
+    (place / "mpirun.openmpi").chmod(0o755)
+    hook = """
+pre_run_hook() { export PATH=$PWD/mpi/bin:$PATH MARK=set; }
+post_run_hook() { echo after; return 6; }"""
+    ended = job.run(hook, "sh", "-c", "echo $MARK $GSHELL_RANK", flavour="openmpi", options=["-q"])
+    assert [job.node.out(rank) for rank in range(3)] == ["set 0\n", "set 1\n", "launched\nafter\n"]
+    assert ended["code"] == 6
+
+
+def test_an_mpi_that_is_not_there_is_named_with_the_host_and_what_to_do(job: Job) -> None:
+    job.env["PATH"] = str(job.folder)
+    ended = job.run("", "/bin/true", flavour="openmpi", pre="", post="")
+    host = os.uname().nodename
+    assert ended["code"] == 125
+    assert ended["error"].startswith(f"no mpirun of openmpi on PATH at {host} ")
+    assert "--env PATH=" in ended["error"]
+
+
 # ------------------------------------------------------------------------------------ two members
 
 HOOK = """
