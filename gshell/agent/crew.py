@@ -37,7 +37,7 @@ class Crew:
     """A session's part of it. Invariant: a member that is not the head has no program of its own,
     and ends when the head says so."""
 
-    prepares = False
+    busy = prepares = False
     why = ""
 
     def __init__(self, session: Session, spec: StepSpec, slots: tuple[int, ...]) -> None:
@@ -51,8 +51,7 @@ class Crew:
         self._here: dict[int, dict[str, Any]] = {}  # at the head
         self._started = False
         self._key = ""
-        self.busy = False
-        """At the head: the program has ended, and the others do not know."""
+        self._told = False
 
     @property
     def starter(self) -> Rank:
@@ -113,7 +112,6 @@ class Crew:
         try:
             self._key = session.claims.open(self)
         except OSError as error:
-            self._tell_others({"t": "over"})
             session.fail(CANNOT, f"{self.host}: no socket for mpi-start: {error.strerror}", None)
             return
         if len(set(names)) > 1:
@@ -122,8 +120,6 @@ class Crew:
             more["GSHELL_PEERS"] = shlex.join((*session.claims.helper, "rsh"))
         self._tell_others({"t": "begun"})
         session.start_rank(self.starter, self.spec, more_env=more)
-        if self.starter.child is None:  # that is said
-            self._tell_others({"t": "over"})
         session.say_started()
 
     # -- of the door
@@ -138,7 +134,13 @@ class Crew:
 
     def rank_exited(self, rank: Rank) -> None:
         """The head's program."""
-        self._tell_others({"t": "over"})
+        self._tell_over()
+
+    def _tell_over(self) -> None:
+        """The others have nothing more to wait for."""
+        if self.index == HEAD and not self._told:
+            self._told = True
+            self._tell_others({"t": "over"})
 
     def holds(self, rank: Rank) -> bool:
         return False
@@ -161,6 +163,7 @@ class Crew:
             self.session.fail(128 + signals.SIGTERM, "canceled", signals.SIGTERM)
 
     def close(self) -> None:
+        self._tell_over()
         if self._key and self.session.claims is not None:
             self.session.claims.shut(self._key)
         self.shell.close()

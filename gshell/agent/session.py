@@ -701,7 +701,8 @@ class Session:
             self._loop.remove(pidfd)
         rank.exited = True
         rank.code, rank.signal, rank.core = status.code, status.signal, status.core_dumped
-        if self.mpi is not None:
+        scripting = self._wrapped is not None and self._wrapped.scripting
+        if self.mpi is not None and not scripting:
             self.mpi.rank_exited(rank)
         for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):

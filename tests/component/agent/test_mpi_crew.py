@@ -63,3 +63,19 @@ def test_what_runs_on_the_other_node_ends_with_the_job(pair: Pair, tmp_path: Pat
 def test_a_program_that_cannot_be_started_ends_the_others(pair: Pair) -> None:
     start(pair, "", argv=["/nowhere/at/all"])
     assert pair.end() == [127, 0]
+
+
+def test_a_batch_job_has_its_files_and_scripts_at_the_first_member_only(pair: Pair) -> None:
+    part = {"workdir": True, "stdout": "out", "prologue": ["sh", "-c", "echo before >>trace"],
+            "epilogue": ["sh", "-c", "echo behind >>trace"]}  # fmt: skip
+    start(pair, "echo program >>trace; $GSHELL_PEERS gshell-1 pwd", job=part)
+    assert pair.end() == [0, 0]
+    first, second = (Path(node.session.workdir or "") for node in pair.nodes)
+    assert (first / "out").read_text() == f"{second}\n"
+    assert (first / "trace").read_text() == "before\nprogram\nbehind\n"
+    assert not list(second.iterdir())
+
+
+def test_a_script_that_fails_before_the_program_lets_the_other_members_go(pair: Pair) -> None:
+    start(pair, "touch ran", job={"workdir": True, "prologue": ["sh", "-c", "exit 9"]})
+    assert pair.end() == [9, 0]
