@@ -268,7 +268,7 @@ MPI = Command(
         Option("-i --input", "RANKS", "who reads stdin: none, all, or 0-3,7 (else rank 0)", _ranks),
         Option("--pty", "RANKS", "who has a terminal of its own: attach --rank N", _ranks),
         Option("--oversubscribe", help="more ranks than slots: take what slots there are"),
-        Option("--pre", "FILE", "hooks to run before it, as mpi-start's"),
+        Option("--pre", "FILE", "hooks to run before it on its first node, as mpi-start's"),
         Option("--post", "FILE", "hooks to run after it"),
         Option("--option", "WORD", "one more word for the launcher", repeat=True),
         JOB_NAME,
