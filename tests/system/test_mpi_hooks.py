@@ -55,6 +55,11 @@ back() {
 """
 
 
+def prefix() -> str:
+    """Of an Open MPI: the first mpiexec on PATH may be another MPI's."""
+    return str(Path(ompikit.compilers()[0]).parents[1])
+
+
 def on_both(env: NodesEnv, script: str, data: str = "") -> list[str]:
     found = []
     for agent in env.agents():
@@ -71,7 +76,8 @@ def test_what_a_hook_builds_is_brought_to_the_other_nodes_by_the_agents(env: Nod
     on_both(env, f"cat >{work}/h.sh", HOOK)
     done = env.gshell(
         "mpi", "-n", "4", "-N", "2", "-l", "--cwd", str(work), "--pre", "h.sh", "--post", "h.sh",
-        "--env", "I2G_MPI_FILE_DIST=agents", "--env", "I2G_MPI_TYPE=openmpi", "--", "./where",
+        "--env", "I2G_MPI_FILE_DIST=agents", "--env", "I2G_MPI_TYPE=openmpi", "--env", f"MPI_OPENMPI_PATH={prefix()}",
+        "--", "./where",
         timeout_s=WAIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode() + env.logs()
@@ -89,12 +95,12 @@ def test_a_parallel_description_runs_on_all_its_agents_with_its_hooks_and_files(
 ) -> None:
     (tmp_path / "where.c").write_text(WHERE)
     (tmp_path / "h.sh").write_text(HOOK)
-    (tmp_path / "job.jdl").write_text("""
+    (tmp_path / "job.jdl").write_text(f"""
         JobType = "Parallel"; SubJobType = "openmpi"; CpuNumber = 3; HostNumber = 2;
-        Executable = "where"; InputSandbox = {"where.c", "h.sh"}; StdOutput = "out";
-        StdError = "err"; OutputSandbox = {"out", "err"};
-        Environment = {"I2G_MPI_PRE_RUN_HOOK=h.sh", "I2G_MPI_POST_RUN_HOOK=h.sh",
-                       "I2G_MPI_START_VERBOSE=1"};""")
+        Executable = "where"; InputSandbox = {{"where.c", "h.sh"}}; StdOutput = "out";
+        StdError = "err"; OutputSandbox = {{"out", "err"}};
+        Environment = {{"MPI_OPENMPI_PATH={prefix()}", "I2G_MPI_PRE_RUN_HOOK=h.sh", "I2G_MPI_POST_RUN_HOOK=h.sh",
+                       "I2G_MPI_START_VERBOSE=1"}};""")
     done = env.gshell("submit", "-q", "--wait", "job.jdl", cwd=tmp_path, timeout_s=WAIT_S)
     assert done.stdout, done.stderr.decode() + env.logs()
     ident = done.stdout.decode().split()[-1]

@@ -258,3 +258,4 @@ def test_of_a_program_that_uses_several_members_the_outputs_are_the_firsts(bench
     assert [order["index"] for order in bench.got(archive, "stage-out")] == [0]
     bench.staged(archive, job, "stage-out")
     assert bench.job(job)["state"] == "COMPLETED"
+    assert len(bench.job(job)["outputs"]) == 1
