@@ -179,7 +179,7 @@ class Agent:
             self._refuse(session, "draining" if self.draining else "busy")
             return
         self._live[session] = None
-        if spec.mpi is not None:
+        if spec.mpi is not None or spec.crew:
             session.claims = self.claims
             session.peers = self._peers.of(session.job, session.index, session.attempt)
         session.start(spec)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable, NamedTuple, Protocol
 
 from gshell.agent.spoolplace import Kind, SpoolPlace
-from gshell.net.loop import IN, Loop, Timer
+from gshell.net.loop import IN, OUT, Loop, Timer
 
 if TYPE_CHECKING:
     from gshell.agent.mpitopology import Topology
@@ -78,28 +78,39 @@ class Owner(Protocol):
 
 
 class RemoteShell:
-    """One run of the remote shell: where the daemon that it is for is heard. Invariant: after
-    ``on_gone`` was called, or `exited` was, it is closed."""
+    """One run of the remote shell: where the command that it is for is heard. Invariant: after
+    ``on_gone`` was called, or all of `exited` was taken, it is closed."""
 
     def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self._loop = loop
         self._sock = sock
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes] = []  # packets that it has no room for
+        self._paused = False
+        self._over = False
+        self._mask = IN
         self.on_input: Callable[[bytes], None] = lambda data: None
         """What it was fed; empty: the end."""
         self.on_gone: Callable[[], None] = lambda: None
         """Who asked is there no more: the launcher wants it ended."""
+        self.on_sent: Callable[[int], None] = lambda count: None
+        """So many bytes of output have been taken."""
 
     def listen(self) -> None:
-        self._loop.add(self._sock.fileno(), IN, self._heard)
+        self._loop.add(self._sock.fileno(), IN, self._ready)
+
+    def pause(self, paused: bool) -> None:
+        """What it is fed is not heard for a while: the other side is behind."""
+        if paused != self._paused:
+            self._paused = paused
+            self._look()
 
     def output(self, fd: int, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):
             self._send(b"%d" % fd + data[start : start + SENT_BYTES])
 
     def exited(self, code: int) -> None:
+        self._over = True
         self._send(b"x%d" % code)
-        self.close()
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:
@@ -107,16 +118,39 @@ class RemoteShell:
             self._sock.close()
 
     def _send(self, packet: bytes) -> None:
-        if self._sock.fileno() < 0:
-            return
-        try:
-            self._sock.send(packet)
-        except BlockingIOError:
-            log.warning("a launcher does not read what its daemon says: some of that is lost")
-        except OSError:
-            pass  # its end is heard
+        self._waiting.append(packet)
+        if len(self._waiting) == 1:
+            self._flush()
 
-    def _heard(self, mask: int) -> None:
+    def _flush(self) -> None:
+        while self._waiting and self._sock.fileno() >= 0:
+            try:
+                self._sock.send(self._waiting[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                pass  # its end is heard
+            packet = self._waiting.pop(0)
+            if not self._over:
+                self.on_sent(len(packet) - 1)
+        if self._over and not self._waiting:
+            self.close()
+        self._look()
+
+    def _look(self) -> None:
+        if self._sock.fileno() >= 0:
+            mask = (0 if self._paused else IN) | (OUT if self._waiting else 0)
+            if mask != self._mask:
+                self._mask = mask
+                self._loop.modify(self._sock.fileno(), mask)
+
+    def _ready(self, mask: int) -> None:
+        if self._waiting and mask & OUT:
+            self._flush()
+        if mask & IN and self._sock.fileno() >= 0:
+            self._heard()
+
+    def _heard(self) -> None:
         try:
             packet = self._sock.recv(PACKET_BYTES)
         except BlockingIOError:

@@ -45,6 +45,11 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
             if name in OF_THE_TERMINAL or name.startswith("LC_"):
                 env[name] = value
     env.update(spec.extra_env)
+    for name, changed in session.changes.items():
+        if changed is None:
+            env.pop(name, None)
+        else:
+            env[name] = changed
     if spec.pty and not env.get("TERM"):
         env["TERM"] = "xterm-256color"
     elif not spec.pty and not here:

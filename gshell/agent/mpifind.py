@@ -104,6 +104,12 @@ def _wanted(named: str, argv: list[str], env: dict[str, str], cwd: str) -> tuple
     return (kind, folders) if named == "auto" or named == kind else (named, [])
 
 
+def linked_with(argv: list[str], env: dict[str, str], cwd: str) -> str:
+    """The MPI of this program; "" if it has none, or there is no such program yet."""
+    kind = _wanted("auto", argv, env, cwd)[0]
+    return "" if kind == NONE else kind
+
+
 NONE = "none"  # it uses no MPI that we could see
 
 

@@ -10,9 +10,13 @@ import os
 import signal as signals
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gshell.agent import hooks
+from gshell.agent.hooks import Handed, Hooks
 from gshell.agent.mpifind import NotAsked
 from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
+from gshell.agent.mpishell import KINDS, MemberShell
+from gshell.errors import SpawnFailed
 
 if TYPE_CHECKING:
     from gshell.agent.mpispec import MpiPart
@@ -27,6 +31,7 @@ LAUNCHER_KILL_AFTER_S = 5.0  # more, for what ends by itself when its ranks have
 CANNOT = 125
 NO_PROGRAM = (126, 127)  # as a shell says it
 MAX_WHY = 400  # characters of another member's words
+LET_GO_S = 12.0  # after a cancel: the head's hooks, that a member waits for, have long been killed
 OURS = (signals.SIGTERM, signals.SIGKILL)  # what we end ranks with
 
 ENDING = {signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGQUIT}
@@ -78,6 +83,16 @@ class MpiJob:
         """Of all members, once planned."""
         self.way: Way | None = None
         self._planner = Planner(self)
+        self.shell = MemberShell(self, self._planner.launch.of_daemon)
+        """The way to programs on the other members' nodes."""
+        self._hooks: Hooks | None = None  # at the head
+        self.hooked = False
+        """There are hooks, so that members stay until the last of those has ended."""
+        self.prepares = False
+        """They run, and the ranks do not yet."""
+        self._made: dict[str, Any] = {}  # what the hooks made of the job
+        self._done: dict[int, int] = {}  # at the head, with hooks: member -> its ranks' status
+        self._told_done = False
         self._here: dict[int, dict[str, Any]] = {}  # at the head: index -> of those who are here
         self._running = False
         self.why = ""
@@ -131,6 +146,12 @@ class MpiJob:
             self._on_plan(body)
         elif kind == "abort":
             self._on_abort(body)
+        elif kind in KINDS:
+            self.shell.on_peer(index, body)
+        elif kind == "hooks" and index == HEAD:
+            self._on_hooks(bool(body.get("run")))
+        elif kind == "done" and self.index == HEAD:
+            self._on_done(index, body)
         elif self.way is not None:
             self.way.on_peer(index, body)
 
@@ -144,19 +165,115 @@ class MpiJob:
     def _make_plan(self) -> None:
         if self.session.state != "running" or self._code is not None:
             return  # meanwhile
+        if self._hooks is None and self._planner.hooks_wanted():
+            self._run_hooks()
+            return
         try:
             plan = self._planner.plan([self._here[each] for each in range(len(self._here))])
         except NotAsked as launcher:
             self._planner.ask(launcher.file, self._make_plan)
             return
+        if self._hooks is not None:
+            plan["hooks"] = self._made
         self.tell_others(plan)
         self._on_plan(plan)
+
+    # -- hooks
+
+    def _run_hooks(self) -> None:
+        """At the head, when all members are there; the plan comes after those before the ranks."""
+        for index in range(len(self.part.layout)):
+            self.tell(index, {"t": "hooks", "run": True})
+        self._hooks = Hooks(self, self._on_handed, self._on_hooks_ended)
+        try:
+            self._planner.start_hooks(self._hooks, [self._here[i] for i in range(len(self._here))])
+        except OSError as error:
+            self._give_up(CANNOT, f"{self.host}: no hooks can run: {error.strerror or error}")
+        except SpawnFailed as error:
+            self._give_up(error.exit_code, f"on {self.host}: {error.message}")
+
+    def _on_hooks(self, run: bool) -> None:
+        self.hooked = self.prepares = run
+        if run:
+            self.session.say_phase()  # that may last
+        else:
+            self.check_over()
+            self.session.finish()
+
+    def _on_handed(self, handed: Handed) -> None:
+        """The hooks before the ranks have ended well."""
+        assert self._hooks is not None
+        changed = hooks.changes(self._hooks.before, handed.env)
+        same = os.path.realpath(handed.cwd) == os.path.realpath(self._hooks.cwd)
+        self._made = {"env": changed, "argv": handed.argv, "cwd": "" if same else handed.cwd}
+        self._apply(self._made)  # the plan is made with it
+        self._make_plan()
+
+    def _apply(self, made: dict[str, Any]) -> None:
+        env, argv, cwd = made.get("env"), made.get("argv"), made.get("cwd")
+        if isinstance(env, dict):
+            self.session.changes = {
+                str(name): None if value is None else str(value) for name, value in env.items()
+            }
+        if isinstance(argv, list) and argv:
+            self.spec = self.spec._replace(argv=[str(word) for word in argv])
+        if isinstance(cwd, str) and cwd:
+            self.spec = self.spec._replace(cwd=cwd)
+        self.session.spec = self.spec
+
+    def _on_hooks_ended(self, code: int) -> None:
+        """All of them, or those before the ranks with a reason to start none."""
+        if self.prepares:
+            if self.told_to_end and not code:
+                code = 128 + self.told_to_end
+            why = "canceled" if self.session.canceled else ""
+            why = why or (f"a hook on {self.host} ended it with status {code}" if code else "")
+            self._give_up(code, why)
+        elif code > self.starter.code:
+            self.starter.code, self.starter.signal = code, None
+            self.why = self.why or f"a post-run hook on {self.host} failed (status {code})"
+        for index in reversed(range(len(self.part.layout))):
+            self.tell(index, {"t": "hooks", "run": False})
+
+    def _give_up(self, code: int, why: str) -> None:
+        """No ranks are started."""
+        self.prepares = False
+        if code == CANNOT:
+            self.say(why)
+        body = {"t": "abort", "rank": -1, "code": code, "signal": None, "why": why}
+        self.tell_others(body)
+        self._on_abort(body)
+        if self._hooks is None or not self._hooks.runs:
+            for index in reversed(range(len(self.part.layout))):
+                self.tell(index, {"t": "hooks", "run": False})
+
+    def _on_done(self, index: int, body: dict[str, Any]) -> None:
+        """The ranks of a member have ended."""
+        code = body.get("code")
+        self._done[index] = code if isinstance(code, int) and 0 <= code < 256 else 1
+        if self._hooks is not None and len(self._done) == len(self.part.layout):
+            self._hooks.finish(max(self._done.values()))
+
+    @property
+    def busy(self) -> bool:
+        """Is there more to come when all ranks have ended?"""
+        return self.hooked
+
+    def holds(self, rank: Rank) -> bool:
+        """Is this one's output to go on?"""
+        return self.hooked and rank is self.starter
 
     def _on_plan(self, plan: dict[str, Any]) -> None:
         hosts = plan.get("hosts")
         if self.way is not None or self._code is not None or not isinstance(hosts, list):
             return
+        self.prepares = False
+        if isinstance(plan.get("hooks"), dict) and self.index != HEAD:
+            self._apply(plan["hooks"])
         if plan.get("error"):
+            self.hooked = False
+            if self._hooks is not None:
+                self._hooks.drop()
             code = plan.get("code")
             self.session.fail(code if code in NO_PROGRAM else CANNOT, str(plan["error"]), None)
             return
@@ -210,7 +327,7 @@ class MpiJob:
         self.why = self.why or str(body.get("why", ""))[:MAX_WHY]
         self._signal = signal if isinstance(signal, int) and 0 < signal < 128 else None
         self.starter.signal = self._signal
-        self._end(code if isinstance(code, int) and 0 < code < 256 else 1)
+        self._end(code if isinstance(code, int) and 0 <= code < 256 else 1)
 
     def say(self, words: str) -> None:
         """The starter's, on its stderr."""
@@ -241,9 +358,15 @@ class MpiJob:
 
     def check_over(self) -> None:
         """The starter ends when all else has."""
-        launcher = self.starter.child is not None or not (self.way is None or self.way.over)
+        starter = self.starter
+        launcher = starter.child is not None and not starter.exited
+        launcher = launcher or not (self.way is None or self.way.over)
         if not launcher and all(rank.exited for rank in self.ranks):
             self.starter.exited = True
+            if self.hooked and not self._told_done and not self.prepares:
+                self._told_done = True
+                code = max(rank.code for rank in self.session.ranks)
+                self.tell(HEAD, {"t": "done", "code": code})
 
     def listens(self, rank: Rank, number: int) -> bool:
         """Does this rank's process get a signal that the user sends to the job?"""
@@ -252,6 +375,8 @@ class MpiJob:
     def signalled(self, number: int) -> None:
         """Its user sends this to all ranks: those that end by it have not died."""
         self._signalled.add(number)
+        if self._hooks is not None:
+            self._hooks.signal(number)
 
     @property
     def told_to_end(self) -> int:
@@ -261,15 +386,31 @@ class MpiJob:
         return max(self._signalled & ENDING, default=0)
 
     def cancel(self) -> None:
-        if not self._running and self.starter.child is None:
+        if self._hooks is not None and self._hooks.runs:
+            self._hooks.signal(signals.SIGTERM)
+        elif self.hooked:
+            self.session.clock_later(LET_GO_S, self._let_go)  # the head's hooks end it, if it lives
+        elif not self._running and self.starter.child is None:
             self.session.fail(128 + signals.SIGTERM, "canceled", signals.SIGTERM)
+
+    def _let_go(self) -> None:
+        if self.hooked and self.session.state == "running":
+            self.hooked = self.prepares = False
+            self._end(128 + signals.SIGTERM)
+            self.session.finish()
 
     def close(self) -> None:
         """All has ended."""
         if self._killing is not None:
             self._killing.cancel()
+        if self._hooks is not None:
+            self._hooks.drop()
+            self._hooks.kill()
         if self.way is not None:
             self.way.close()
+        if self.hooked or self._hooks is not None:
+            self._planner.launch.close()
+        self.shell.close()
 
 
 def how(rank: Rank, before: str) -> str:

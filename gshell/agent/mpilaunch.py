@@ -6,31 +6,26 @@ A rank's death by a signal is named here, where it is seen; all else the launche
 
 from __future__ import annotations
 
-import base64
 import functools
 import logging
 import os
 import signal as signals
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from gshell.agent import environment, ranks
 from gshell.agent.claimed import Claimed, Ends, make_ends
 from gshell.agent.claims import Offer, RemoteShell, Request
-from gshell.agent.spawn import USUAL_SIZE, Child, SpawnSpec, spawn
+from gshell.agent.spawn import USUAL_SIZE, SpawnSpec, spawn
 from gshell.errors import SpawnFailed
 from gshell.model.vt import ModeTracker
-from gshell.net.loop import IN, Loop
 
 if TYPE_CHECKING:
     from gshell.agent.mpijob import MpiJob
     from gshell.agent.ranks import Rank
 
 HEAD = 0
-READ_BYTES = 1 << 15
-DAEMON_PIPE_BYTES = 1 << 16
 CANNOT = 125
 # A launcher ends its ranks when it gets these; ranks that got them too would die another death.
-REAP_POLL_S = 0.05  # only on kernels without pidfds
 FOR_ALL = (signals.SIGKILL, signals.SIGSTOP, signals.SIGCONT)
 FOR_THE_LAUNCHER = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGQUIT)
 
@@ -47,9 +42,6 @@ class LaunchWay:
         self._key = ""
         self._asked: set[int] = set()  # ranks, by their number here, that have been given streams
         self._begun = False
-        self._shells: dict[int, tuple[int, RemoteShell]] = {}  # at the head: id -> member, who asks
-        self._count = 0
-        self._daemons: dict[int, Daemon] = {}
         assert job.session.claims is not None
         self._claims = job.session.claims
         self.over = False
@@ -71,9 +63,19 @@ class LaunchWay:
         """Our remote shell's first words, once there is a door."""
         return (*self._claims.helper, "rsh")
 
+    def reaching(self) -> dict[str, str]:
+        """What that needs to have, where it runs at the head."""
+        own = self._claims.environment(self._key)
+        return {name: own[name] for name in ("GSHELL_RANKS", "GSHELL_RANKS_KEY")}
+
+    def of_daemon(self) -> dict[str, str]:
+        """In addition to the member's own: what a launcher's daemon needs here, once planned."""
+        return self._environment(self._job.index) if self._plan else {}
+
     def start(self, plan: dict[str, Any]) -> None:
         self._plan = plan
         job = self._job
+        job.shell.names = [str(name) for name in plan.get("names", [])]
         try:
             self.door()
         except OSError as error:
@@ -157,76 +159,16 @@ class LaunchWay:
             self._begun = True
             self._job.started()
 
-    # -- the remote shell, at the head
-
     def remote(self, host: str, command: str, shell: RemoteShell) -> bool:
-        names = self._plan["names"]
-        member = names.index(host) if host in names else -1
-        if member < 0 or self.over:
-            return False
-        self._count += 1
-        number = self._count
-        self._shells[number] = member, shell
-        tell = functools.partial(self._job.tell, member)
-
-        def feed(data: bytes) -> None:
-            tell(_data(number, 0, data))
-
-        def gone() -> None:
-            if self._shells.pop(number, None) is not None:
-                tell({"t": "signal", "id": number, "sig": int(signals.SIGTERM)})
-
-        shell.on_input, shell.on_gone = feed, gone
-        words = command.replace(
-            " --daemonize ", " "
-        )  # it is to stay, so that it ends with the step
-        tell({"t": "exec", "id": number, "argv": ["/bin/sh", "-c", words]})
-        return True
+        """See `claims.Owner`."""
+        over = self.over and not self._job.hooked
+        return not over and self._job.shell.remote(host, command, shell)
 
     # -- the others
 
     def on_peer(self, index: int, body: dict[str, Any]) -> None:
-        kind, number = body.get("t"), body.get("id")
-        if kind == "over" and index == HEAD:
+        if body.get("t") == "over" and index == HEAD:
             self._on_over()
-        if not isinstance(number, int):
-            return
-        if kind == "exec" and index == HEAD:
-            self._execute(number, body)
-        elif kind == "signal" and index == HEAD and number in self._daemons:
-            self._daemons[number].end()
-        elif kind == "exec-data":
-            data = base64.b64decode(str(body.get("data", "")))
-            if index == HEAD and number in self._daemons and body.get("fd") == 0:
-                self._daemons[number].feed(data)
-            elif number in self._shells and self._shells[number][0] == index:
-                self._shells[number][1].output(2 if body.get("fd") == 2 else 1, data)
-        elif kind == "exec-exit" and number in self._shells:
-            code = body.get("code")
-            self._shells.pop(number)[1].exited(code if isinstance(code, int) else 255)
-
-    def _execute(self, number: int, body: dict[str, Any]) -> None:
-        job = self._job
-        argv = [str(word) for word in body["argv"]]
-        env, cwd = environment.of_rank(job.spec, self._session, 0)
-        env.update(self._environment(job.index))
-        try:
-            child = spawn(
-                SpawnSpec(argv, env, cwd, None, job.spec.umask, "pipe", DAEMON_PIPE_BYTES)
-            )
-        except SpawnFailed as error:
-            job.tell(HEAD, _data(number, 2, f"gshell: {job.host}: {error.message}\n".encode()))
-            job.tell(HEAD, {"t": "exec-exit", "id": number, "code": error.exit_code})
-            return
-
-        def said(fd: int, data: bytes) -> None:
-            job.tell(HEAD, _data(number, fd, data))
-
-        def ended(code: int) -> None:
-            self._daemons.pop(number, None)
-            job.tell(HEAD, {"t": "exec-exit", "id": number, "code": code})
-
-        self._daemons[number] = Daemon(self._session.loop, child, said, ended)
 
     # -- ends
 
@@ -268,98 +210,13 @@ class LaunchWay:
         starter = self._job.starter.child
         if starter is not None:
             starter.signal(signals.SIGKILL)
-        for daemon in list(self._daemons.values()):
-            daemon.end(signals.SIGKILL)
+        self._job.shell.kill()
 
     def close(self) -> None:
         self.over = True
         self._claims.shut(self._key)
-        for _, shell in self._shells.values():
-            shell.close()
-        self._shells.clear()
-        for daemon in list(self._daemons.values()):
-            daemon.end(signals.SIGKILL)
-        if (
-            self._begun and self._claims.build is None
-        ):  # now: it takes no time from ranks that start
-            from gshell.agent.rankbuild import Build
+        if self._begun and self._claims.build is None:
+            from gshell.agent.rankbuild import Build  # now: it takes no time from ranks that start
 
             self._claims.build = Build(self._session.loop, self._claims)
             self._claims.build.begin()
-
-
-class Daemon:
-    """A launcher's daemon on this node, our child: its streams go to the head. Invariant: reaped
-    and closed before ``ended`` is called."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        child: Child,
-        said: Callable[[int, bytes], None],
-        ended: Callable[[int], None],
-    ) -> None:
-        self._loop = loop
-        self._child = child
-        self._said = said
-        self._ended = ended
-        for number, fd in ((1, child.stdout), (2, child.stderr)):
-            loop.add(fd, IN, functools.partial(self._on_output, number, fd))
-        if child.pidfd >= 0:
-            loop.add(child.pidfd, IN, lambda mask: self._on_exit())
-        else:
-            loop.later(REAP_POLL_S, self._poll)
-
-    def feed(self, data: bytes) -> None:
-        """For its stdin, which launchers leave empty; ``b""``: the end."""
-        try:
-            if not data:
-                self._child.close_stdin()
-            elif self._child.stdin >= 0:
-                os.write(self._child.stdin, data)
-        except OSError:  # it does not read
-            self._child.close_stdin()
-
-    def end(self, number: int = signals.SIGTERM) -> None:
-        self._child.signal(number)
-
-    def _on_output(self, number: int, fd: int, mask: int) -> None:
-        self._read(number, fd)
-
-    def _read(self, number: int, fd: int) -> bool:
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if data:
-            self._said(number, data)
-        else:
-            self._loop.remove(fd)
-        return bool(data)
-
-    def _poll(self) -> None:
-        self._on_exit()
-        if self._child.exit is None:
-            self._loop.later(REAP_POLL_S, self._poll)
-
-    def _on_exit(self) -> None:
-        child = self._child
-        pidfd = child.pidfd
-        status = child.reap()
-        if status is None:
-            return
-        for number, fd in ((1, child.stdout), (2, child.stderr)):
-            while self._read(number, fd):
-                pass
-            self._loop.remove(fd)
-        if pidfd >= 0:
-            self._loop.remove(pidfd)
-        child.close()
-        self._ended(status.code)
-
-
-def _data(number: int, fd: int, data: bytes) -> dict[str, Any]:
-    text = base64.b64encode(data).decode()
-    return {"t": "exec-data", "id": number, "fd": fd, "data": text, "end": not data}

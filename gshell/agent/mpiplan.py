@@ -5,16 +5,18 @@ and the machine that gshell/mpi/plan.py knows nothing of.
 from __future__ import annotations
 
 import os
+import shlex
 import signal as signals
 from typing import TYPE_CHECKING, Any, Callable
 
-from gshell.agent import environment, mpifind
-from gshell.agent.mpilaunch import Daemon, LaunchWay
+from gshell.agent import environment, hooks, mpifind
+from gshell.agent.daemon import Daemon
+from gshell.agent.hosts import member_of, of_hosts
+from gshell.agent.mpilaunch import LaunchWay
 from gshell.agent.spawn import SpawnSpec, find, spawn
 from gshell.errors import SpawnFailed
 from gshell.mpi import plan as plans
 from gshell.mpi.flavour import MPICH
-from gshell.net.machine import machine_id
 
 if TYPE_CHECKING:
     from gshell.agent.mpijob import MpiJob
@@ -35,9 +37,10 @@ class Planner:
         """Of us, for the head."""
         job = self._job
         said: dict[str, Any] = {"host": job.host, **self._lacking()}
-        if mpifind.needs_launcher(*self._asked(), bool(job.part.options)):
-            said["machine"] = _machine(job.host)
-            said["cpus"] = len(os.sched_getaffinity(0))
+        flavour, argv, env, cwd = self._asked()
+        launched = mpifind.needs_launcher(flavour, argv, env, cwd, bool(job.part.options))
+        if launched or self.hooks_wanted(env):  # which may make a program that needs one
+            said.update(member_of(job.host))
             try:
                 said["door"] = self.launch.door()
             except OSError:
@@ -66,7 +69,7 @@ class Planner:
         would say it for every rank and more."""
         _, argv, env, cwd = self._asked()
         name, path = argv[0], env.get("PATH")
-        if self._job.part.pre or not os.path.isdir(cwd):
+        if self.hooks_wanted(env) or not os.path.isdir(cwd):
             return {}  # a hook may yet make it; of the directory others speak
         if "/" not in name and not all(each[:1] == "/" for each in (path or "/").split(":")):
             return {}  # it depends on where one looks from
@@ -76,6 +79,45 @@ class Planner:
         except SpawnFailed as error:
             return {"lacks": name + error.message[len(file) :], "code": error.exit_code}
         return {}
+
+    def hooks_wanted(self, env: dict[str, str] | None = None) -> bool:
+        """Are there any for this job, as seen from here?"""
+        part = self._job.part
+        return hooks.wanted((part.pre, part.post), self._asked()[2] if env is None else env)
+
+    def start_hooks(self, runner: hooks.Hooks, heres: list[dict[str, Any]]) -> None:
+        """Have those before the ranks run, with the way to all members.
+
+        Raises:
+            SpawnFailed, OSError: they cannot.
+        """
+        job = self._job
+        flavour, argv, env, cwd = self._asked()
+        for option, file in (("--pre", job.part.pre), ("--post", job.part.post)):
+            if file and not os.path.isfile(os.path.join(cwd, file)):
+                where = "" if file.startswith("/") else f" in {cwd}"
+                text = f"there is no {file}{where} ({option}): it must be on the job's first node"
+                raise OSError(0, text)
+        names = plans.names(self._members(heres))
+        job.shell.names = names
+        self.launch.door()
+        more = self.launch.reaching()
+        if len(set(names)) > 1:
+            more["GSHELL_PEERS"] = shlex.join(self.launch.shell())
+        known = flavour if flavour != "auto" else mpifind.linked_with(argv, env, cwd)
+        if known and not env.get("I2G_MPI_TYPE"):
+            more["I2G_MPI_TYPE"] = known
+        runner.start(env, cwd, of_hosts(names, job.part.layout), more)
+
+    def _members(self, heres: list[dict[str, Any]]) -> list[plans.Member]:
+        job = self._job
+        return [
+            plans.Member(
+                str(here.get("host") or f"member {i}")[:255], job.part.layout[i],
+                str(here.get("machine") or f"member {i}")[:MAX_WORD], _whole(here.get("cpus")),
+            )
+            for i, here in enumerate(heres)
+        ]  # fmt: skip
 
     def ask(self, file: str, then: Callable[[], None]) -> None:
         """What this launcher is; ``then`` may be called at once."""
@@ -117,13 +159,7 @@ class Planner:
         body["flavour"] = found.flavour
         if found.launcher is None and found.flavour == MPICH:
             return {**body, "way": "pmi", "key": os.urandom(8).hex()}
-        members = [
-            plans.Member(
-                hosts[i], job.part.layout[i],
-                str(here.get("machine") or f"member {i}")[:MAX_WORD], _whole(here.get("cpus")),
-            )
-            for i, here in enumerate(heres)
-        ]  # fmt: skip
+        members = self._members(heres)
         settings = plans.Settings(
             found.flavour, found.launcher, found.path, self.launch.shell(), os.getuid() == 0,
             job.part.options,
@@ -136,16 +172,6 @@ class Planner:
             "names": list(made.names), "daemons": list(made.daemons),
             "doors": [_door(here.get("door")) for here in heres],
         }  # fmt: skip
-
-
-def _machine(host: str) -> str:
-    """Equal where processes share memory and a name."""
-    try:
-        net = os.stat("/proc/self/ns/net").st_ino
-        ipc = os.stat("/proc/self/ns/mnt").st_ino
-    except OSError:
-        net = ipc = 0
-    return f"{machine_id()}:{host}:{net}:{ipc}"
 
 
 def _whole(value: object) -> int:

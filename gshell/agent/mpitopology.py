@@ -12,7 +12,7 @@ import signal as signals
 import sys
 from typing import TYPE_CHECKING
 
-from gshell.agent.mpilaunch import Daemon
+from gshell.agent.daemon import Daemon
 from gshell.agent.spawn import SpawnSpec, spawn
 from gshell.errors import SpawnFailed
 

@@ -10,7 +10,7 @@ import pkgutil  # the agent may be in a zip file
 import signal as signals
 from typing import TYPE_CHECKING
 
-from gshell.agent.mpilaunch import Daemon
+from gshell.agent.daemon import Daemon
 from gshell.agent.spawn import SpawnSpec, spawn
 from gshell.errors import SpawnFailed
 

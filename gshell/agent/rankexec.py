@@ -224,9 +224,7 @@ def rsh(argv: list[bytes]) -> int:
     if sock is None:
         posix.write(2, b"gshell: no agent of this job answers for host " + host + b"\n")
         return 255
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    poll.register(0, select.POLLIN)
+    link = Link(sock)
     packet = b"\0".join(answer)
     while packet:
         kind, data = packet[:1], packet[1:]
@@ -234,19 +232,61 @@ def rsh(argv: list[bytes]) -> int:
             return int(data)
         if kind in (b"1", b"2"):
             write_all(int(kind), data)
-        packet = next_packet(sock, poll)
+        packet = link.next()
     return 255
 
 
-def next_packet(sock: _socket.socket, poll: select.poll) -> bytes:
-    while True:
-        for fd, _ in poll.poll():
-            if fd == sock.fileno():
-                return sock.recv(PACKET)
+class Link:
+    """The agent's end, and our stdin, which is read when the agent has room for it: who waits there
+    and hears nothing might wait for ever."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self.poll = select.poll()
+        self.poll.register(sock.fileno(), select.POLLIN)
+        self.poll.register(0, select.POLLIN)
+        self.waiting = b""
+
+    def next(self) -> bytes:
+        """The next packet of the agent's; empty: it is gone."""
+        while True:
+            for fd, mask in self.poll.poll():
+                if fd == 0:
+                    self.read()
+                elif mask & select.POLLOUT and self.waiting:
+                    self.send()
+                if fd != 0 and mask & ~select.POLLOUT:
+                    return self.receive()
+
+    def receive(self) -> bytes:
+        for _ in range(2):
+            try:
+                return self.sock.recv(PACKET)
+            except OSError:  # it closed and had not read all of ours: what it said is there still
+                pass
+        return b""
+
+    def read(self) -> None:
+        self.poll.unregister(0)  # until this is said
+        try:
             data = posix.read(0, 1 << 15)
-            if not data:
-                poll.unregister(0)
-            sock.send(b"0" + data)
+        except OSError:
+            data = b""
+        self.waiting = b"0" + data
+        self.send()
+
+    def send(self) -> None:
+        try:
+            self.sock.send(self.waiting, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self.poll.modify(self.sock.fileno(), select.POLLIN | select.POLLOUT)
+            return
+        except OSError:  # that is heard
+            return
+        more, self.waiting = len(self.waiting) > 1, b""
+        self.poll.modify(self.sock.fileno(), select.POLLIN)
+        if more:
+            self.poll.register(0, select.POLLIN)
 
 
 def write_all(fd: int, data: bytes) -> None:

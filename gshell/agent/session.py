@@ -42,6 +42,7 @@ from gshell.wire.constants import (
 )
 
 if TYPE_CHECKING:
+    from gshell.agent.crew import Crew
     from gshell.agent.mpijob import MpiJob
 
 READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
@@ -152,8 +153,10 @@ class Session:
         """Its program was started; without, it surely never ran."""
         self.canceled = False
         self._wrapped: Wrapped | None = None
-        self.mpi: MpiJob | None = None
+        self.mpi: MpiJob | Crew | None = None
         """Who starts its ranks, if they are an MPI program's."""
+        self.changes: dict[str, str | None] = {}
+        """What hooks made of the environment of its ranks."""
         self.claims: Claims | None = None
         """Where ranks that a launcher starts ask for their streams."""
         self.peers: Peers | None = None
@@ -197,7 +200,13 @@ class Session:
             from gshell.agent.mpijob import MpiJob  # most agents never run any
 
             self.mpi = MpiJob(self, spec, spec.mpi)
-        for number in range(spec.tasks + (self.mpi is not None)):
+        elif spec.crew:
+            from gshell.agent.crew import Crew, without_program
+
+            if self.index:
+                self.spec = spec = spec._replace(job=without_program(spec.job))
+            self.mpi = Crew(self, spec, spec.crew)
+        for number in range(spec.tasks + spec.starter):
             rank = Rank(number)
             self.ranks.append(rank)
             streams = (stdout_of(number),) if spec.pty else (stdout_of(number), stderr_of(number))
@@ -243,6 +252,11 @@ class Session:
         for rank in self.ranks:
             self._give_early_input(rank)
         self.finish()
+
+    def say_begun(self) -> None:
+        """Nothing is started here, and yet it runs: the first member's program does."""
+        self.launched = True
+        self._owner.on_started(self)
 
     def _say_pid(self, rank: int) -> None:
         """Whom a debugger started here is to take."""
@@ -349,7 +363,7 @@ class Session:
             rank.exited = True
             rank.code = error.exit_code
             rank.error = error.message
-            if self._wrapped is None or not self._wrapped.holds(rank):
+            if not self._holds(rank):
                 self._say_exit(rank)
             return
         self._watch(rank, child)
@@ -533,7 +547,7 @@ class Session:
         del rank.paused[fd]
         self._loop.remove(fd)
         wrapped = self._wrapped
-        if wrapped is None or not (wrapped.scripting or wrapped.holds(rank)):
+        if not self._holds(rank) and (wrapped is None or not wrapped.scripting):
             log.close()
         child = rank.child
         assert child is not None
@@ -687,7 +701,8 @@ class Session:
             self._loop.remove(pidfd)
         rank.exited = True
         rank.code, rank.signal, rank.core = status.code, status.signal, status.core_dumped
-        if self.mpi is not None:
+        scripting = self._wrapped is not None and self._wrapped.scripting
+        if self.mpi is not None and not scripting:
             self.mpi.rank_exited(rank)
         for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
@@ -733,10 +748,16 @@ class Session:
         wrapped = self._wrapped
         if wrapped is not None and wrapped.script_ended(rank):
             return
-        if wrapped is None or not wrapped.holds(rank):
+        if not self._holds(rank):
             self._say_exit(rank)
         self._check_ended()
         self._publish()
+
+    def _holds(self, rank: Rank) -> bool:
+        """Is this rank's output to go on after what runs now has ended?"""
+        if self.mpi is not None and self.mpi.holds(rank):
+            return True
+        return self._wrapped is not None and self._wrapped.holds(rank)
 
     def _say_exit(self, rank: Rank) -> None:
         rank.said = True
@@ -775,6 +796,8 @@ class Session:
         if self.state != "running" or not all(
             rank.exited and rank.child is None for rank in self.ranks
         ):
+            return
+        if self.mpi is not None and self.mpi.busy:
             return
         if self._wrapped is not None and self._wrapped.ran():
             return
@@ -861,6 +884,8 @@ class Session:
     @property
     def phase(self) -> str:
         """How far it got."""
+        if self.mpi is not None and self.mpi.prepares:
+            return "prologue"
         return self._wrapped.phase if self._wrapped is not None else "run"
 
     def signal_all(self, number: int, only: list[int] | None = None) -> None:
@@ -1051,10 +1076,15 @@ class Session:
 
     def print_as(self, rank: Rank, text: str) -> None:
         """Words of ours on a rank's stderr."""
-        log = rank.logs[stderr_of(rank.number)]
+        self.print_bytes(rank, 2, text.encode("utf-8", "surrogateescape"))
+
+    def print_bytes(self, rank: Rank, fd: int, data: bytes) -> None:
+        """Output of what runs beside a rank as its own; ``fd``: 1 or 2."""
+        stream = (stderr_of if fd == 2 else stdout_of)(rank.number)
+        log = rank.logs[stream]
         if not log.closed:
-            rank.times[stderr_of(rank.number)].mark(self._loop.clock(), log.end)
-            log.append(text.encode("utf-8", "surrogateescape"))
+            rank.times[stream].mark(self._loop.clock(), log.end)
+            log.append(data)
             self._publish()
 
     def pid(self, number: int | None = None) -> int:

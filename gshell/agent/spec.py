@@ -6,7 +6,7 @@ import os
 from typing import Any, NamedTuple
 
 from gshell.agent.jobspec import JobPart
-from gshell.agent.mpispec import MpiPart
+from gshell.agent.mpispec import MAX_MEMBERS, MpiPart
 from gshell.agent.services import ADOPT
 from gshell.errors import RemoteProtocolError
 from gshell.wire.constants import MAX_TASKS
@@ -59,6 +59,8 @@ class StepSpec(NamedTuple):
     """What a batch job has around its program."""
     mpi: MpiPart | None = None
     """The MPI program of which these ranks are a part."""
+    crew: tuple[int, ...] = ()
+    """Slots of each member: the program runs at the first one and uses all. See crew.py."""
     beside_rank: int | None = None
     """The rank of the job beside which it runs that it is for."""
     slots: int = 1
@@ -112,6 +114,9 @@ class StepSpec(NamedTuple):
             _require(beside_rank is None or (type(beside_rank) is int and beside_rank >= 0))
             _require(isinstance(slots, int) and 1 <= slots <= tasks)
             _require(pty is None or (len(pty) == 2 and all(_side(side) for side in pty)))
+            crew = tuple(message.get("crew") or ())
+            _require(all(type(one) is int and 1 <= one <= MAX_TASKS for one in crew))
+            _require(len(crew) <= MAX_MEMBERS and not (crew and (message.get("mpi") or tasks > 1)))
             mpi = MpiPart.parse(message["mpi"]) if message.get("mpi") else None
             _require(mpi is None or (mpi.fits(tasks, first, size) and pty is None))
             return cls(
@@ -137,6 +142,7 @@ class StepSpec(NamedTuple):
                 archive=message.get("archive", True) is not False,
                 job=JobPart.parse(message["job"]) if message.get("job") else None,
                 mpi=mpi,
+                crew=crew,
                 slots=slots,
                 beside_rank=beside_rank,
             )

@@ -146,7 +146,7 @@ def fetch(parsed: Parsed) -> int:
     if not now:
         _check_kept(job, found)
     request, whose = ({"beside": job}, "") if now else (depot_request(job=job), DEPOT)
-    single = found.get("size", 1) == 1
+    single = found.get("size", 1) == 1 or len(found.get("outputs") or ()) == 1
     contents = now or single
     path = "." if now else "0" if single else "."
     if listed:

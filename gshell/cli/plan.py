@@ -159,7 +159,7 @@ def _mpi(options: dict[str, Any], here: Surroundings) -> dict[str, Any]:
     }
     for hook in ("pre", "post"):
         if options.get(hook):
-            mpi[hook] = _directory(options[hook], here.cwd)
+            mpi[hook] = options[hook]  # a file of the job's first node, from the job's directory
     return mpi
 
 

@@ -58,11 +58,15 @@ def _rank(text: str) -> int:
     return int(text)
 
 
+FLAVOURS = {name: name for name in ("auto", "mpich", "openmpi", "intel", "mvapich2", "generic")}
+FLAVOURS["mpich2"] = "mpich"
+
+
 def _flavour(text: str) -> str:
-    known = ("auto", "mpich", "openmpi", "intel", "mvapich2", "generic")
-    if text.lower() not in known:
-        raise ValueError(f"{text!r} is no MPI that is known: {', '.join(known)}")
-    return text.lower()
+    name = FLAVOURS.get(text.lower())
+    if name is None:
+        raise ValueError(f"{text!r} is no MPI: auto, mpich, openmpi, intel, mvapich2, generic")
+    return name
 
 
 def _since(text: str) -> float | str:
@@ -264,7 +268,7 @@ MPI = Command(
         Option("-i --input", "RANKS", "who reads stdin: none, all, or 0-3,7 (else rank 0)", _ranks),
         Option("--pty", "RANKS", "who has a terminal of its own: attach --rank N", _ranks),
         Option("--oversubscribe", help="more ranks than slots: take what slots there are"),
-        Option("--pre", "FILE", "hooks to run before it, as mpi-start's"),
+        Option("--pre", "FILE", "hooks to run before it on its first node, as mpi-start's"),
         Option("--post", "FILE", "hooks to run after it"),
         Option("--option", "WORD", "one more word for the launcher", repeat=True),
         JOB_NAME,

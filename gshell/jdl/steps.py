@@ -14,6 +14,7 @@ from typing import Any
 from gshell.jdl import graph, words
 from gshell.jdl.description import PACX, Description, Mpi, Node
 from gshell.jdl.errors import NOWHERE, JdlError
+from gshell.jdl.geometry import Geometry
 from gshell.jdl.reader import Findings
 from gshell.jdl.syntax import NotConstant, constant
 from gshell.jdl.words import Word
@@ -139,6 +140,8 @@ def _request(
         "size": 1,
         "job": _job(job, names),
     }
+    if job.mpi is not None and job.geometry.agents > 1:
+        spec["crew"] = _crew(job.geometry)
     if umask is not None:
         spec["umask"] = umask
     if job.interactive and job.agent is None and job.mpi is None and not job.stdin:
@@ -193,13 +196,6 @@ def _argv(job: Description, names: list[str], agent: list[Word], findings: Findi
     assert job.executable is not None
     command = [_program(job.executable, names), *job.arguments]
     if job.mpi is not None:
-        if job.geometry.agents > 1:
-            entry = job.ad.entry("HostNumber") or job.ad.entry("SMPGranularity")
-            findings.error(
-                entry.at if entry else NOWHERE,
-                f"an MPI job over {job.geometry.agents} agents cannot be started yet: "
-                "leave out HostNumber and SMPGranularity",
-            )
         if job.mpi.flavour == PACX:
             entry = job.ad.entry("SubJobType")
             findings.note(
@@ -213,6 +209,16 @@ def _argv(job: Description, names: list[str], agent: list[Word], findings: Findi
     elif agent and command[0].text.startswith("./"):
         command = [*map(_literal, ("/bin/sh", "-c", _MENDED, "gshell")), *command]
     return words.argv([*agent, *command])
+
+
+def _crew(geometry: Geometry) -> list[int]:
+    """Processes for each agent.
+
+    >>> _crew(Geometry(cpus=5, hosts=2))
+    [3, 2]
+    """
+    least, more = divmod(geometry.cpus, geometry.agents)
+    return [least + (index < more) for index in range(geometry.agents)]
 
 
 def _literal(text: str) -> Word:

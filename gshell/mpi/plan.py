@@ -9,7 +9,15 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
-from gshell.mpi.flavour import GENERIC, MPICH_FAMILY, OPENMPI, Launcher
+from gshell.mpi.flavour import (
+    GENERIC,
+    INTEL,
+    MPICH,
+    MPICH_FAMILY,
+    MVAPICH2,
+    OPENMPI,
+    Launcher,
+)
 
 # Each node has its own program that asks for a rank's streams; one that has none runs as it is.
 RANK = ("/bin/sh", "-c", 'eval "exec $GSHELL_RANK_EXEC \\"\\$@\\""', "rank")
@@ -63,7 +71,7 @@ def plan(members: list[Member], program: list[str], settings: Settings) -> Plan:
     if settings.flavour in MPICH_FAMILY and not settings.options:
         return Plan("pmi")
     if settings.launcher is None:
-        return Plan("", error=_no_launcher(settings.flavour))
+        return Plan("", error=_no_launcher(settings.flavour, members[0].host))
     daemons = _daemons(members)
     names = _names(members, daemons)
     hosts = [
@@ -89,10 +97,19 @@ def plan(members: list[Member], program: list[str], settings: Settings) -> Plan:
     return Plan("launch", tuple(argv), tuple(sorted(env.items())), tuple(names), tuple(daemons))
 
 
-def _no_launcher(flavour: str) -> str:
-    if flavour in ("", GENERIC):
-        return "no MPI is found: neither mpirun nor mpiexec is on PATH"
-    return f"the program is to run with {flavour}, of which there is no mpirun on PATH"
+def _no_launcher(flavour: str, host: str) -> str:
+    """
+    >>> _no_launcher("elan", "n1")
+    'elan is no MPI that gshell knows: mpich, openmpi, intel, mvapich2, generic'
+    """
+    known = (MPICH, OPENMPI, INTEL, MVAPICH2, GENERIC)
+    if flavour and flavour not in known:
+        return f"{flavour} is no MPI that gshell knows: {', '.join(known)}"
+    what = "any MPI" if flavour in ("", GENERIC) else flavour
+    return (
+        f"no mpirun of {what} on PATH at {host} (the program is linked with it, or --flavour says"
+        " so): start the agent where that MPI is loaded, or say where it is: --env PATH=DIR:..."
+    )
 
 
 def _daemons(members: list[Member]) -> list[int]:
@@ -103,6 +120,13 @@ def _daemons(members: list[Member]) -> list[int]:
 def _in_order(daemons: list[int]) -> bool:
     """Launchers number ranks host by host, as members are numbered."""
     return daemons == sorted(daemons)
+
+
+def names(members: list[Member]) -> list[str]:
+    """The hosts of the members, as launchers and hooks know them."""
+    daemons = _daemons(members)
+    found = _names(members, daemons)
+    return [found[daemon] for daemon in daemons]
 
 
 def _names(members: list[Member], daemons: list[int]) -> list[str]:

@@ -42,6 +42,8 @@ def sandbox_of(spec: Message) -> Message | str | None:
     if not _is_key(key) and (key or out["inputs"]):
         return "inputs need the key they were uploaded with"
     out["key"] = key
+    if spec.get("crew"):
+        out["first"] = True  # its program, and so its outputs, are at the first member only
     return out
 
 
@@ -189,7 +191,9 @@ def on_all_over(b: Books, job: Job) -> bool:
     job.go(JobState.STAGE_OUT)
     for index, member in enumerate(job.members):
         agent = b.agents.get(member.agent_id)
-        if member.started_at is None or agent is None:
+        if index and job.sandbox.get("first"):
+            _no_output(member, "")
+        elif member.started_at is None or agent is None:
             _no_output(member, member.error or "it did not run")
         else:
             _order(b, job, index, member)

@@ -43,7 +43,7 @@ def job_view(job: Job) -> Message:
         "walltime": job.wants.walltime,
         "after": [str(i) for i in job.wants.after],
         "parent": str(job.wants.parent or ""),
-        "outputs": [m.output for m in members] if job.sandbox and job.sandbox["outputs"] else [],
+        "outputs": _outputs(job),
         "attempt": job.attempt,
         "retries": job.deep + job.shallow,
         "phase": next((m.phase for m in members if m.phase), ""),
@@ -51,6 +51,13 @@ def job_view(job: Job) -> Message:
         "eta": None,
         "progress": job.progress if job.state is JobState.ACTIVE else None,
     }
+
+
+def _outputs(job: Job) -> list[Message | None]:
+    """What came of each member's; of a program that uses all, of the first's."""
+    if not job.sandbox or not job.sandbox["outputs"]:
+        return []
+    return [m.output for m in (job.members[:1] if job.sandbox.get("first") else job.members)]
 
 
 def shared_job_view(job: Job) -> Message:

@@ -38,7 +38,9 @@ def reason_not_to() -> str:
 class Nodes:
     """``count`` namespaces, and the hub with the bridge between them."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, private: str = "") -> None:
+        """``private``: a directory of which each node has one of its own."""
+        self._private = private
         self._base = f"gsn{os.getpid()}"
         self.hub = f"{self._base}hub"
         self.names = [f"{self._base}n{number}" for number in range(count)]
@@ -61,19 +63,11 @@ class Nodes:
 
     def on(self, number: int) -> list[str]:
         """What runs a command on a node, which has the name "node" and its number."""
-        name = f'hostname node{number}; exec "$@"'
-        return [
-            "ip",
-            "netns",
-            "exec",
-            self.names[number],
-            "unshare",
-            "--uts",
-            "sh",
-            "-c",
-            name,
-            "sh",
-        ]
+        name = f'hostname node{number} && exec "$@"'
+        if self._private:
+            name = f"mount -t tmpfs none '{self._private}' && {name}"
+        apart = ["unshare", "--uts", *(["--mount"] if self._private else [])]
+        return ["ip", "netns", "exec", self.names[number], *apart, "sh", "-c", name, "sh"]
 
     def close(self) -> None:
         for name in (self.hub, *self.names):
@@ -83,9 +77,13 @@ class Nodes:
 class NodesEnv(Env):
     """An Env on the hub, with an agent on each node."""
 
-    def __init__(self, count: int, root: Path | None = None) -> None:
+    def __init__(self, count: int, root: Path | None = None, private: bool = False) -> None:
+        """``private``: they share neither `self.private` nor the agents' directories."""
         super().__init__(root)
-        self.nodes = Nodes(count)
+        self.private = self.root / "private"
+        self.private.mkdir()
+        self._apart = private
+        self.nodes = Nodes(count, str(self.private) if private else "")
         self.invite_text = self.start_relay(f"{HUB}:0")
         for number in range(count):
             self.start_on(number)
@@ -102,7 +100,7 @@ class NodesEnv(Env):
         invite = self.root / f"{name}.invite"
         invite.write_text(self.invite_text)
         invite.chmod(0o600)
-        spool = self.root / f"{name}.spool"
+        spool = self.private if self._apart else self.root / f"{name}.spool"
         spool.mkdir(mode=0o700, exist_ok=True)
         main = str(Path(gshell.__file__).parent / "agent" / "__main__.py")
         argv = [sys.executable, "-I", "-S", main, "--invite", f"@{invite}", "--spool", str(spool)]

@@ -102,6 +102,7 @@ mpi_start_launcher() {
         done
     fi
     if [ -z "$MPIEXEC" ] && [ "$1" != needed ] && mpi_start_srun_wanted; then return 0; fi
+    if [ -z "$MPIEXEC" ] && [ -n "$_ms_handed" ]; then return 0; fi # somebody else starts the program
     if [ -z "$MPIEXEC" ]; then
         error_msg "cannot find mpiexec or mpirun of $I2G_MPI_TYPE on $HOSTNAME: set MPI_${_ms_flavour}_PATH, or PATH"
         exit 1
@@ -149,14 +150,17 @@ generic_mpi_start() {
     _ms_code=$?
     [ "$_ms_code" = 0 ] || return "$_ms_code"
     _ms_application || return
-    if ! _ms_distribute; then
-        _ms_clean
-        return 1
+    # Of a job that agents start the directory may be anything, even all that its user has.
+    if [ -z "$_ms_handed" ] || [ -n "$I2G_MPI_FILE_DIST" ]; then
+        if ! _ms_distribute; then
+            _ms_clean
+            return 1
+        fi
     fi
     _ms_names
     info_msg "start program with mpirun"
     _ms_banner START
-    mpi_exec
+    if [ -n "$_ms_handed" ]; then _ms_hand_over; else mpi_exec; fi
     _ms_code=$?
     _ms_banner FINISHED
     _ms_hooks post
@@ -164,6 +168,23 @@ generic_mpi_start() {
     _ms_clean
     [ "$_ms_after" = 0 ] || _ms_code=$_ms_after
     return "$_ms_code"
+}
+
+# Has the program started by who started us (an agent: gshell/agent/hooks.py): says, on its descriptor,
+# what is to be run, where and with which environment, and waits for the status. No answer: it has no
+# program that our post-run hooks could come after.
+_ms_hand_over() {
+    local code=
+    local -a words=()
+    mpi_start_words words "$I2G_MPI_APPLICATION_ARGS"
+    {
+        printf '%s\0' run "$PWD" $((${#words[@]} + 1)) "$I2G_MPI_APPLICATION" "${words[@]}"
+        env -0
+        printf 'over\0'
+    } >&"$_ms_handed"
+    IFS= read -r -d '' -u "$_ms_handed" code
+    case $code in '' | *[!0-9]*) exit 143 ;; esac
+    return "$code"
 }
 
 # generic_mpiexec: the launcher (MPIEXEC) with its options (MPI_GLOBAL_PARAMS, MPI_LOCAL_PARAMS) and the

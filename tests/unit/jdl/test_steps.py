@@ -139,11 +139,13 @@ def test_mpi_start_is_told_what_a_broker_told_it():
     }  # fmt: skip
 
 
-def test_an_mpi_job_over_several_agents_is_refused_not_started_wrongly():
-    with pytest.raises(JdlError, match="f:1:36: an MPI job over 2 agents cannot be started yet"):
-        made(
-            'JobType="Parallel"; NodeNumber=4;  HostNumber=2; Executable="x"; SubJobType="openmpi";'
-        )
+def test_an_mpi_job_over_several_agents_has_its_processes_spread_over_them():
+    spec = one(
+        '[JobType = "Parallel"; NodeNumber = 5; HostNumber = 2; Executable = "/bin/x"; '
+        'SubJobType = "openmpi"]'
+    ).message
+    assert (spec["n"], spec["size"], spec["spec"]["crew"]) == (3, 2, [3, 2])
+    assert spec["spec"]["extra_env"]["I2G_MPI_NP"] == "5"
 
 
 INTERACTIVE = (

@@ -127,5 +127,6 @@ def test_a_launcher_that_is_not_known_is_used_on_one_node_only() -> None:
 
 def test_a_launcher_that_is_missing_is_named_with_what_wants_it() -> None:
     error = made(members(2), settings(None)).error
-    assert "run with openmpi" in error
+    assert error.startswith("no mpirun of openmpi on PATH at n0 ")
+    assert "--env PATH=" in error
     assert "mpirun" in error

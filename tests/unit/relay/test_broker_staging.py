@@ -241,3 +241,21 @@ def test_a_user_has_few_sessions_with_the_depot_at_a_time(bench):
     bench.started(archive, job, att=f"{0:032x}")
     bench.ended(archive, job)
     assert verdict(20) == ("pair", ARCHIVE)
+
+
+def test_of_a_program_that_uses_several_members_the_outputs_are_the_firsts(bench):
+    archive = bench.archive()
+    first, second = bench.agent("n1"), bench.agent("n2")
+    answer = bench.request(bench.client(), "submit", size=2, spec={
+        "argv": ["x"], "crew": [1, 1], "job": {"sandbox": KEY, "outputs": ["*.out"]},
+    })  # fmt: skip
+    job = answer["job"]
+    for index, agent in enumerate((first, second)):
+        assert bench.got(agent, "start")
+        bench.started(agent, job, index)
+    for index, agent in enumerate((first, second)):
+        bench.ended(agent, job, index)
+    assert [order["index"] for order in bench.got(archive, "stage-out")] == [0]
+    bench.staged(archive, job, "stage-out")
+    assert bench.job(job)["state"] == "COMPLETED"
+    assert len(bench.job(job)["outputs"]) == 1
