@@ -91,10 +91,10 @@ class RemoteShell:
 
     def output(self, fd: int, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):
-            self._send(b"%d" % fd + data[start : start + SENT_BYTES])
+            self.say(b"%d" % fd + data[start : start + SENT_BYTES])
 
     def exited(self, code: int) -> None:
-        self._send(b"x%d" % code)
+        self.say(b"x%d" % code)
         self.close()
 
     def close(self) -> None:
@@ -102,7 +102,8 @@ class RemoteShell:
             self._loop.remove(self._sock.fileno())
             self._sock.close()
 
-    def _send(self, packet: bytes) -> None:
+    def say(self, packet: bytes) -> None:
+        """Nothing happens if who asked is gone."""
         if self._sock.fileno() < 0:
             return
         try:
@@ -255,8 +256,8 @@ class Claims:
         elif words[0] == b"rsh" and len(words) == 4:
             shell = RemoteShell(self._loop, sock)
             host, command = os.fsdecode(words[2]), os.fsdecode(words[3])
-            sock.send(b"ok")
-            shell.listen()
+            shell.listen()  # its end is heard, if there is nobody any more
+            shell.say(b"ok")
             if not owner.remote(host, command, shell):
                 shell.output(2, b"gshell: no member of this job is at " + words[2] + b"\n")
                 shell.exited(255)
@@ -274,7 +275,7 @@ class Claims:
         request = Request(
             _number(words[2]), max(0, _number(words[3])), pid, *map(os.fsdecode, words[4:])
         )
-        offer = owner.claim(request)
+        offer = owner.claim(request) if request.rank >= 0 else None
         if offer is None:
             sock.close()
             return

@@ -266,6 +266,7 @@ class MpiJob:
             self._killing.cancel()
         if self.way is not None:
             self.way.close()
+        self._planner.launch.close()  # it may have a door, and no plan that leads there
 
 
 def how(rank: Rank, before: str) -> str:

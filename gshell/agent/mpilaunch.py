@@ -160,7 +160,7 @@ class LaunchWay:
     # -- the remote shell, at the head
 
     def remote(self, host: str, command: str, shell: RemoteShell) -> bool:
-        names = self._plan["names"]
+        names = self._plan.get("names", [])
         member = names.index(host) if host in names else -1
         if member < 0 or self.over:
             return False

@@ -28,6 +28,8 @@ def on_peer(b: Books, agent: Agent, message: Message) -> None:
     if attempt != job.attempt or not 0 <= to < job.size or not job.members[to].agent_id:
         _refuse(b, agent, message)
         return
+    if any(type(message[key]) is not int for key in ("seq", "ok") if key in message):
+        return
     body = message.get("body")
     size = len(json.dumps(body)) if body is not None else 0
     if size > MAX_CHARS or not _may_say(b, agent, max(size, _LEAST)):

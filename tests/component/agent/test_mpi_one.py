@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import types
 from collections.abc import Iterator
@@ -216,3 +217,63 @@ ask("cmd=barrier_in")
     assert node.end()["code"] == 3
     assert "rank 1 on" in node.starter()
     assert "exited with status 3 before MPI_Init" in node.starter()
+
+
+# What a rank may send instead of PMI-1, while another one does what is right.
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "line.write(os.urandom(1 << 20)); line.flush()",
+        "line.write(b'cmd=get' * (1 << 20)); line.flush()",
+        "line.write(b'cmd=put key='); line.flush()",
+        "socket.socket(fileno=os.dup(int(os.environ['PMI_FD']))).shutdown(2)",
+        "line.write(b''.join(b'cmd=put key=k%d value=v\\n' % n for n in range(300000))); line.flush()",
+        "line.write(b'cmd=put key=k value=' + b'v' * 60000 + b'\\n' + b'cmd=get key=k\\n' * 200000); line.flush()",
+        "line.write(b'mcmd=spawn\\n' + b'a=b\\n' * 200000); line.flush()",
+    ],
+)
+def test_a_rank_that_talks_nonsense_ends_and_costs_little(node: Node, hostile: str) -> None:
+    node.program(
+        f"""
+if rank == 1:
+    try:
+        import signal
+        signal.alarm(1)  # who does not read may wait for ever
+        {hostile}
+    except OSError:
+        pass
+    os._exit(0)
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+assert ask("cmd=get_maxes")["rc"] == "0"
+ask("cmd=finalize")
+""",
+        2,
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    node.end()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_a_signal_for_one_rank_that_ends_by_it_ends_the_others(node: Node) -> None:
+    node.program(
+        """
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+print("up", flush=True)
+ask("cmd=barrier_in" if rank else "cmd=get_maxes")
+import time
+time.sleep(100)
+""",
+        2,
+    )
+    assert node.loop.run_until(lambda: node.out(0) == node.out(1) == "up\n", PATIENCE_S)
+    node.session.signal_all(2, [0])
+    assert node.end()["signal"] == 2
+    assert "rank 0 on" in node.starter()
+    assert "was ended by signal 2" in node.starter()
+
+
+def test_a_door_that_leads_nowhere_is_shut_with_the_job(node: Node) -> None:
+    node.start(["true"], 1, extra_env={"PATH": "/nowhere"}, mpi={"flavour": "openmpi"})
+    assert node.end()["code"] == 125
+    assert node.agent.claims.path
+    assert not node.agent.claims._doors

@@ -85,6 +85,33 @@ def test_one_that_is_away_misses_it_and_has_the_next(bench, job):
     assert [m["seq"] for m in bench.got(second, "peer")] == [2]
 
 
+@pytest.mark.parametrize("spoke", [False, True])
+def test_after_a_restart_the_first_to_come_back_is_not_told_that_the_other_is_none(
+    bench, job, spoke
+):
+    (first, _), number = job
+    if spoke:
+        say(bench, first, number)
+    names = bench.job(number)["agents"]
+    bench.restart()
+    running = [{"job": str(number), "index": 0, "user": "alice", "state": "running", "tasks": 1,
+                "atts": []}]  # fmt: skip
+    first = bench.agent(names[0], slots=1, sessions=running)
+    say(bench, first, number, seq=2)
+    assert bench.got(first, "peer-no") == []
+    running[0]["index"] = 1
+    second = bench.agent(names[1], slots=1, sessions=running)
+    say(bench, first, number, seq=3)
+    assert [m["seq"] for m in bench.got(second, "peer")] == [3]
+
+
+@pytest.mark.parametrize("fields", [{"seq": "x" * 99}, {"seq": True}, {"ok": [1]}, {"ok": None}])
+def test_numbers_that_are_none_are_not_handed_on(bench, job, fields):
+    (first, second), number = job
+    say(bench, first, number, **fields)
+    assert bench.got(second, "peer") == []
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_others_end_when_a_member_of_one_program_is_lost(bench, job, restarted):
     (first, second), number = job
