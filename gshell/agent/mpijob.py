@@ -104,6 +104,8 @@ class MpiJob:
             self.session.fail(CANNOT, "the layout of the MPI job is not that of its members", None)
             return
         self.tell(HEAD, {"t": "here", "tasks": self.spec.tasks, **self._planner.here()})
+        if index == HEAD:  # the relay is to know that we are one program: a lost one is told of
+            self.tell_others({"t": "here"})
         if self.session.peers is not None:
             self.session.peers.attach(self.on_peer)
 
@@ -246,8 +248,19 @@ class MpiJob:
         return self.way is None or self.way.listens(rank, number)
 
     def signalled(self, number: int) -> None:
-        """Its user sends this to all ranks: those that end by it have not died."""
+        """Its user, or the relay, sends this to all ranks: those that end by it have not died, and
+        those that there are not yet end as well."""
         self._signalled.add(number)
+        if self.session.state != "running":
+            return
+        if self.way is None and number in (*ENDING, signals.SIGKILL):
+            why = f"ended by signal {int(number)} before its ranks were started"
+            self.session.fail(128 + number, why, int(number))
+        elif self.way is not None and number == signals.SIGKILL:
+            for rank in self.ranks:
+                if rank.child is None and not rank.exited:
+                    rank.exited, rank.code, rank.signal = True, 128 + number, int(number)
+            self.way.kill()
 
     @property
     def told_to_end(self) -> int:

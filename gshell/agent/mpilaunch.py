@@ -270,6 +270,9 @@ class LaunchWay:
             starter.signal(signals.SIGKILL)
         for daemon in list(self._daemons.values()):
             daemon.end(signals.SIGKILL)
+        self.over = True  # the head may not be there any more to say so
+        self._job.check_over()
+        self._session.finish()
 
     def close(self) -> None:
         self.over = True

@@ -48,6 +48,8 @@ class Uplink:
 class Node:
     """An agent, and what its relay hears."""
 
+    name = "5.0"
+
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
         ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
@@ -65,7 +67,7 @@ class Node:
 
     @property
     def session(self) -> Session:
-        session: Session = self.agent._sessions["5.0"]
+        session: Session = self.agent._sessions[self.name]
         return session
 
     def said(self, kind: str) -> list[dict[str, Any]]:
@@ -277,3 +279,50 @@ def test_a_door_that_leads_nowhere_is_shut_with_the_job(node: Node) -> None:
     assert node.end()["code"] == 125
     assert node.agent.claims.path
     assert not node.agent.claims._doors
+
+
+def wait_for_another(node: Node, flavour: str) -> None:
+    """The first of two members, without the second."""
+    spec = {"argv": ["sleep", "100"], "extra_env": PATH, "tasks": 1, "first": 0, "size": 2,
+            "mpi": {"layout": [1, 1], "flavour": flavour}}  # fmt: skip
+    message = {"job": "5", "index": 0, "size": 2, "user": "alice", "attempt": 1}
+    node.agent.on_control({"m": "start", **message, "spec": spec})
+
+
+def test_the_head_speaks_to_the_others_so_that_a_lost_one_ends_it(node: Node) -> None:
+    wait_for_another(node, "mpich")
+    (said,) = node.said("peer")
+    assert (said["to"], said["body"]) == (1, {"t": "here"})
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 15})
+    assert node.end()["code"] == 143
+
+
+@pytest.mark.parametrize("flavour", ["mpich", "openmpi"])
+@pytest.mark.parametrize("how", ["cancel", "timeout", "kill"])
+def test_one_that_waits_for_the_others_can_be_ended(node: Node, flavour: str, how: str) -> None:
+    wait_for_another(node, flavour)
+    if how == "cancel":
+        node.agent.on_control({"m": "cancel", "job": "5"})
+    elif how == "timeout":
+        node.session._timed_out()
+    else:
+        node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
+    assert node.end()["code"] == {"kill": 137}.get(how, 143)
+    assert not node.agent.claims._doors
+
+
+def test_a_member_whose_head_is_lost_before_its_ranks_came_ends_when_it_is_told(node: Node) -> None:
+    spec = {"argv": ["sleep", "100"], "extra_env": PATH, "tasks": 1, "first": 1, "size": 2,
+            "mpi": {"layout": [1, 1], "flavour": "openmpi"}}  # fmt: skip
+    node.name = "5.1"
+    message = {"job": "5", "index": 1, "size": 2, "user": "alice", "attempt": 1}
+    node.agent.on_control({"m": "start", **message, "spec": spec})
+    peer = {"m": "peer", "job": "5", "index": 1, "from": 0, "attempt": 1}
+    plan = {"t": "plan", "way": "launch", "hosts": ["a", "b"], "names": ["a", "b"], "argv": ["x"]}
+    node.agent.on_control({**peer, "seq": 1, "body": plan})
+    daemon = {"t": "exec", "id": 1, "argv": ["/bin/sh", "-c", "echo up; exec sleep 100"]}
+    node.agent.on_control({**peer, "seq": 2, "body": daemon})
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 15})
+    assert node.session.state == "running"  # the launcher is to end it
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
+    assert node.end()["code"] == 137

@@ -132,6 +132,21 @@ def test_the_others_end_when_a_member_of_one_program_is_lost(bench, job, restart
     assert seen["error"]
 
 
+@pytest.mark.parametrize("how", ["lost", "failed"])
+def test_one_that_was_lost_before_anybody_spoke_ends_who_speaks_then(bench, job, how):
+    (first, second), number = job
+    if how == "lost":
+        bench.say(second, "bye")
+    else:
+        bench.say(second, "ended", job=str(number), index=1, code=125, signal=None, at=bench.now,
+                  error="no place for its directory")  # fmt: skip
+    assert bench.got(first, "signal") == []
+    say(bench, first, number, body={"t": "here"})
+    assert next(m["sig"] for m in bench.got(first, "signal")) == 15
+    bench.ended(first, number, code=143)
+    assert bench.job(number)["state"] == "FAILED"
+
+
 def test_members_that_say_nothing_to_each_other_outlive_each_other(bench, job):
     (first, second), _ = job
     bench.say(second, "bye")
