@@ -151,3 +151,31 @@ def test_members_that_say_nothing_to_each_other_outlive_each_other(bench, job):
     (first, second), _ = job
     bench.say(second, "bye")
     assert bench.got(first, "signal") == []
+
+
+def test_another_attempt_speaks_by_itself_and_the_last_one_no_more(bench):
+    conns = {name: bench.agent(name, slots=1) for name in ("n1", "n2", "n3")}
+    number = bench.submit(n=1, size=2, retry=1)
+    assert sum(bench.work(conn) == [number] for conn in conns.values()) == 2
+    names = bench.job(number)["agents"]
+    say(bench, conns[names[0]], number)
+    bench.say(conns[names[1]], "bye")
+    assert 9 in [m["sig"] for m in bench.got(conns[names[0]], "signal")]
+    bench.ended(conns[names[0]], number, code=137)
+    conns["n4"] = bench.agent("n4", slots=1)
+    bench.after(20)
+    again = bench.job(number)["agents"]
+    assert len(again) == 2
+    assert names[1] not in again
+    first, second = (conns[name] for name in again)
+    for conn in conns.values():
+        bench.got(conn, "peer")
+        bench.got(conn, "peer-no")
+    old = conns[names[0]]
+    say(bench, old, number, attempt=1)
+    assert len(bench.got(old, "peer-no")) == 1
+    say(bench, first, number, attempt=2)
+    assert [m["attempt"] for m in bench.got(second, "peer")] == [2]
+    assert bench.job(number)["state"] != "FAILED"
+    bench.say(second, "bye")  # before anybody else spoke
+    assert bench.got(first, "signal")
