@@ -112,7 +112,7 @@ class MpiJob:
     def tell(self, index: int, body: dict[str, Any]) -> None:
         """Say this to a member, which may be this one."""
         if index == self.index:
-            self.on_peer(index, body)
+            self._heard(index, body)
         elif self.session.peers is not None:
             self.session.peers.tell(index, body)
 
@@ -123,6 +123,12 @@ class MpiJob:
 
     def on_peer(self, index: int, body: dict[str, Any]) -> None:
         """What a member says, in order and once; what makes no sense is left alone."""
+        try:
+            self._heard(index, body)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("job %s: member %d makes no sense: %r", self.session.job, index, error)
+
+    def _heard(self, index: int, body: dict[str, Any]) -> None:
         if self.session.state != "running":
             return
         kind = body.get("t")

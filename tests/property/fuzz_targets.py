@@ -279,7 +279,7 @@ def mpi_bodies(data: bytes) -> None:
     flavour = luck.choice(("mpich", "openmpi"))
     first = session.index
     spec = StepSpec.parse({"argv": ["/nowhere"], "tasks": 1, "first": first, "size": 2,
-                           "mpi": {"layout": [1, 1], "flavour": flavour}})  # fmt: skip
+                           "extra_env": {"PATH": "/nowhere"}, "mpi": {"layout": [1, 1], "flavour": flavour}})  # fmt: skip
     session.start(spec)
     assert session.mpi is not None
     while luck.left and session.state == "running":

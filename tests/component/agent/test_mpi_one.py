@@ -326,3 +326,19 @@ def test_a_member_whose_head_is_lost_before_its_ranks_came_ends_when_it_is_told(
     assert node.session.state == "running"  # the launcher is to end it
     node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
     assert node.end()["code"] == 137
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"way": "launch"}, {"way": "launch", "argv": 5}, {"hosts": 7}, {"way": "launch", "env": 1}],
+)
+def test_a_plan_that_makes_no_sense_starts_nothing_and_harms_nobody(
+    node: Node, plan: dict[str, Any]
+) -> None:
+    peer = {"m": "peer", "job": "5", "index": 0, "from": 1, "attempt": 1}
+    plan = {"t": "plan", "hosts": ["a", "b"], **plan}
+    node.agent.on_control({**peer, "seq": 1, "body": {"t": "here", "door": 5, "cpus": "x"}})
+    wait_for_another(node, "generic")  # what came before the step is heard when it starts
+    node.agent.on_control({**peer, "from": 0, "seq": 1, "body": plan})
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
+    assert node.end()["code"]
