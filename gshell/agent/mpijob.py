@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gshell.agent.mpifind import NotAsked
 from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
+from gshell.agent.mpishared import Shared
 
 if TYPE_CHECKING:
     from gshell.agent.mpispec import MpiPart
@@ -85,6 +86,7 @@ class MpiJob:
         self._signal: int | None = None  # of the rank that died
         self._signalled: set[int] = set()  # signals that its user sent
         self._killing: Timer | None = None
+        self._shared = Shared()
 
     @property
     def starter(self) -> Rank:
@@ -225,6 +227,7 @@ class MpiJob:
             return
         self._code = code
         self.starter.code = code
+        self._shared.look(self.session.pids())
         for rank in self.ranks:
             if rank.child is None and not rank.exited:
                 rank.exited = True  # it was never started
@@ -257,6 +260,7 @@ class MpiJob:
         """Its user, or the relay, sends this to all ranks: those that end by it have not died, and
         those that there are not yet end as well."""
         self._signalled.add(number)
+        self._shared.look(self.session.pids())
         if self.session.state != "running":
             return
         if self.way is None and number in (*ENDING, signals.SIGKILL):
@@ -276,6 +280,7 @@ class MpiJob:
         return max(self._signalled & ENDING, default=0)
 
     def cancel(self) -> None:
+        self._shared.look(self.session.pids())
         if not self._running and self.starter.child is None:
             self.session.fail(128 + signals.SIGTERM, "canceled", signals.SIGTERM)
 
@@ -283,6 +288,7 @@ class MpiJob:
         """All has ended."""
         if self._killing is not None:
             self._killing.cancel()
+        self._shared.remove()
         if self.way is not None:
             self.way.close()
         self._planner.launch.close()  # it may have a door, and no plan that leads there

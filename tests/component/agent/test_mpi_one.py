@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import types
@@ -342,3 +343,32 @@ def test_a_plan_that_makes_no_sense_starts_nothing_and_harms_nobody(
     node.agent.on_control({**peer, "from": 0, "seq": 1, "body": plan})
     node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
     assert node.end()["code"]
+
+
+SLEEPS = """
+#include <mpi.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    MPI_Init(&argc, &argv);
+    printf("up\\n"); fflush(stdout);
+    sleep(100);
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["one dies", "canceled", "killed"])
+def test_ranks_that_are_ended_leave_no_shared_memory(node: Node, tmp_path: Path, how: str) -> None:
+    program = mpichkit.compile_with_mpich(tmp_path, "sleeps", SLEEPS)
+    node.start([program], 2)
+    assert node.loop.run_until(lambda: node.out(0) == node.out(1) == "up\n", PATIENCE_S)
+    maps = Path(f"/proc/{node.session.pid()}/maps").read_text()
+    (shared,) = {line.split()[-1] for line in maps.splitlines() if "/dev/shm/mpich" in line}
+    if how == "one dies":
+        os.kill(node.session.pid(), 9)
+    elif how == "canceled":
+        node.session.cancel()
+    else:
+        node.session.signal_all(9)
+    node.end()
+    assert not os.path.exists(shared)
