@@ -106,18 +106,21 @@ class RemoteShell:
 
     def output(self, fd: int, data: bytes) -> None:
         for start in range(0, len(data), SENT_BYTES):
-            self._send(b"%d" % fd + data[start : start + SENT_BYTES])
+            self.say(b"%d" % fd + data[start : start + SENT_BYTES])
 
     def exited(self, code: int) -> None:
         self._over = True
-        self._send(b"x%d" % code)
+        self.say(b"x%d" % code)
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:
             self._loop.remove(self._sock.fileno())
             self._sock.close()
 
-    def _send(self, packet: bytes) -> None:
+    def say(self, packet: bytes) -> None:
+        """Nothing happens if who asked is gone."""
+        if self._sock.fileno() < 0:
+            return
         self._waiting.append(packet)
         if len(self._waiting) == 1:
             self._flush()
@@ -131,7 +134,7 @@ class RemoteShell:
             except OSError:
                 pass  # its end is heard
             packet = self._waiting.pop(0)
-            if not self._over:
+            if packet[:1].isdigit() and not self._over:
                 self.on_sent(len(packet) - 1)
         if self._over and not self._waiting:
             self.close()
@@ -315,8 +318,8 @@ class Claims:
         elif words[0] == b"rsh" and len(words) == 4:
             shell = RemoteShell(self._loop, sock)
             host, command = os.fsdecode(words[2]), os.fsdecode(words[3])
-            sock.send(b"ok")
-            shell.listen()
+            shell.listen()  # its end is heard, if there is nobody any more
+            shell.say(b"ok")
             if not owner.remote(host, command, shell):
                 shell.output(2, b"gshell: no member of this job is at " + words[2] + b"\n")
                 shell.exited(255)
@@ -334,7 +337,7 @@ class Claims:
         request = Request(
             _number(words[2]), max(0, _number(words[3])), pid, *map(os.fsdecode, words[4:])
         )
-        offer = owner.claim(request)
+        offer = owner.claim(request) if request.rank >= 0 else None
         if offer is None:
             sock.close()
             return

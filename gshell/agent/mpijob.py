@@ -15,6 +15,7 @@ from gshell.agent.hooks import Handed, Hooks
 from gshell.agent.mpifind import NotAsked
 from gshell.agent.mpiplan import Planner
 from gshell.agent.mpipmi import PmiWay
+from gshell.agent.mpishared import Shared
 from gshell.agent.mpishell import KINDS, MemberShell
 from gshell.errors import SpawnFailed
 
@@ -101,6 +102,7 @@ class MpiJob:
         self._signal: int | None = None  # of the rank that died
         self._signalled: set[int] = set()  # signals that its user sent
         self._killing: Timer | None = None
+        self._shared = Shared()
 
     @property
     def starter(self) -> Rank:
@@ -120,13 +122,15 @@ class MpiJob:
             self.session.fail(CANNOT, "the layout of the MPI job is not that of its members", None)
             return
         self.tell(HEAD, {"t": "here", "tasks": self.spec.tasks, **self._planner.here()})
+        if index == HEAD:  # the relay is to know that we are one program: a lost one is told of
+            self.tell_others({"t": "here"})
         if self.session.peers is not None:
             self.session.peers.attach(self.on_peer)
 
     def tell(self, index: int, body: dict[str, Any]) -> None:
         """Say this to a member, which may be this one."""
         if index == self.index:
-            self.on_peer(index, body)
+            self._heard(index, body)
         elif self.session.peers is not None:
             self.session.peers.tell(index, body)
 
@@ -137,6 +141,12 @@ class MpiJob:
 
     def on_peer(self, index: int, body: dict[str, Any]) -> None:
         """What a member says, in order and once; what makes no sense is left alone."""
+        try:
+            self._heard(index, body)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("job %s: member %d makes no sense: %r", self.session.job, index, error)
+
+    def _heard(self, index: int, body: dict[str, Any]) -> None:
         if self.session.state != "running":
             return
         kind = body.get("t")
@@ -338,6 +348,7 @@ class MpiJob:
             return
         self._code = code
         self.starter.code = code
+        self._shared.look(self.session.pids())
         for rank in self.ranks:
             if rank.child is None and not rank.exited:
                 rank.exited = True  # it was never started
@@ -373,10 +384,27 @@ class MpiJob:
         return self.way is None or self.way.listens(rank, number)
 
     def signalled(self, number: int) -> None:
-        """Its user sends this to all ranks: those that end by it have not died."""
+        """Its user, or the relay, sends this to all ranks: those that end by it have not died, and
+        those that there are not yet end as well."""
         self._signalled.add(number)
         if self._hooks is not None:
             self._hooks.signal(number)
+        self._shared.look(self.session.pids())
+        if self.session.state != "running":
+            return
+        ends = number in (*ENDING, signals.SIGKILL)
+        if self._hooks is not None and self._hooks.runs:
+            return  # they end it
+        if self.way is None and self.hooked and ends and number != signals.SIGKILL:
+            self.session.clock_later(LET_GO_S, self._let_go)  # the head's hooks end it, if it lives
+        elif self.way is None and ends:
+            why = f"ended by signal {int(number)} before its ranks were started"
+            self.session.fail(128 + number, why, int(number))
+        elif self.way is not None and number == signals.SIGKILL:
+            for rank in self.ranks:
+                if rank.child is None and not rank.exited:
+                    rank.exited, rank.code, rank.signal = True, 128 + number, int(number)
+            self.way.kill()
 
     @property
     def told_to_end(self) -> int:
@@ -386,6 +414,7 @@ class MpiJob:
         return max(self._signalled & ENDING, default=0)
 
     def cancel(self) -> None:
+        self._shared.look(self.session.pids())
         if self._hooks is not None and self._hooks.runs:
             self._hooks.signal(signals.SIGTERM)
         elif self.hooked:
@@ -406,10 +435,10 @@ class MpiJob:
         if self._hooks is not None:
             self._hooks.drop()
             self._hooks.kill()
+        self._shared.remove()
         if self.way is not None:
             self.way.close()
-        if self.hooked or self._hooks is not None:
-            self._planner.launch.close()
+        self._planner.launch.close()  # it may have a door, and no plan that leads there
         self.shell.close()
 
 

@@ -211,6 +211,9 @@ class LaunchWay:
         if starter is not None:
             starter.signal(signals.SIGKILL)
         self._job.shell.kill()
+        self.over = True  # the head may not be there any more to say so
+        self._job.check_over()
+        self._session.finish()
 
     def close(self) -> None:
         self.over = True

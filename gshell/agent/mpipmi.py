@@ -28,7 +28,7 @@ class _Line:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.rest = b""
+        self.rest = bytearray()
 
 
 class PmiWay:
@@ -146,8 +146,8 @@ class PmiWay:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:  # it reads no more: its end says the rest
-            line.rest, sent = b"", 0
-        line.rest = line.rest[sent:]
+            sent = len(line.rest)
+        del line.rest[:sent]
         self._loop.modify(line.sock.fileno(), OUT if line.rest else IN)
 
     def _close(self, rank: int) -> None:

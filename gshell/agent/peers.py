@@ -93,12 +93,6 @@ class Lane:
             return None
         return whole if isinstance(whole, dict) else None
 
-    def forget(self) -> None:
-        """There is nobody there."""
-        self.said.clear()
-        self._waiting.clear()
-        self._in_flight = 0
-
 
 class Me(NamedTuple):
     """A member, in one attempt of its job."""
@@ -225,11 +219,10 @@ class Peers:
             self._held.append((index, whole))
             self._held_size += len(json.dumps(whole))
 
-    def on_nobody(self, index: int) -> None:
-        """The relay knows no such member of this job."""
-        lane = self._lanes.get(index)
-        if lane is not None:
-            lane.forget()
+    def on_nobody(self) -> None:
+        """The relay knows no such member of this job: not yet, perhaps, after it was started
+        again. Without an answer all is said again, with what was said before it."""
+        self._repeat_s = REPEAT_MOST_S
 
     def _confirmed(self) -> None:
         self._repeat_s = REPEAT_S
@@ -293,7 +286,7 @@ class Book:
         if message["m"] == "peer":
             self.of(*me).on_message(message)
         elif me in self._all:
-            self._all[me].on_nobody(_whole(message["to"]))
+            self._all[me].on_nobody()
 
 
 def _whole(value: object) -> int:

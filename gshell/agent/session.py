@@ -892,7 +892,7 @@ class Session:
         """To every rank, or these, that still runs: the terminal's foreground group for terminal
         signals."""
         self._owner.before_signal(self)
-        if self.mpi is not None:
+        if self.mpi is not None and only is None:  # a single one that ends by it leaves the others
             self.mpi.signalled(number)
         for rank in self._hearing(number):
             if rank.child is not None and (only is None or rank.number in only):

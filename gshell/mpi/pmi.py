@@ -94,7 +94,10 @@ class Server:
         self.size = sum(layout)
         self.first = sum(layout[:index])
         self._seats = [_Seat() for _ in range(layout[index])]
-        self._space = {"PMI_process_mapping": process_mapping(layout), **(facts or {})}
+        self._space = dict(facts or {})
+        mapping = process_mapping(layout)
+        if len(mapping) < MAX_VALUE_BYTES:  # else ranks find out by asking each other
+            self._space["PMI_process_mapping"] = mapping
         self._puts: dict[str, str] = {}
         self._puts_bytes = 0
         self._do = {
@@ -216,7 +219,8 @@ class Server:
     def _put(self, rank: int, words: dict[str, str]) -> list[Action]:
         key, value = words.get("key", ""), words.get("value", "")
         grown = self._puts_bytes + len(key) + len(value)
-        if not key or len(key) > MAX_NAME_BYTES or grown > MAX_PUTS_BYTES:
+        fits = 0 < len(key) <= MAX_NAME_BYTES and len(value) <= MAX_VALUE_BYTES
+        if not fits or grown > MAX_PUTS_BYTES:
             return [_say(rank, "cmd=put_result rc=-1 msg=no_room")]
         self._puts_bytes = grown
         self._puts[key] = value

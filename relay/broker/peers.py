@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+from relay.broker import retry
 from relay.broker.books import Books, job_number
 from relay.broker.events import Message
 from relay.broker.model import Agent
@@ -28,6 +29,8 @@ def on_peer(b: Books, agent: Agent, message: Message) -> None:
     if attempt != job.attempt or not 0 <= to < job.size or not job.members[to].agent_id:
         _refuse(b, agent, message)
         return
+    if any(type(message[key]) is not int for key in ("seq", "ok") if key in message):
+        return
     body = message.get("body")
     size = len(json.dumps(body)) if body is not None else 0
     if size > MAX_CHARS or not _may_say(b, agent, max(size, _LEAST)):
@@ -35,6 +38,9 @@ def on_peer(b: Books, agent: Agent, message: Message) -> None:
     if not job.together:
         job.together = True
         b.keep(job)
+        lost = next((at for at, member in enumerate(job.members) if member.error), None)
+        if lost is not None:  # before anybody had spoken
+            retry.stop_others(b, job, lost)
     handed = {"m": "peer", "job": str(job.id), "index": to, "from": index, "attempt": attempt}
     handed.update({key: message[key] for key in ("seq", "ok", "body") if key in message})
     b.tell_agent(job.members[to].agent_id, handed)

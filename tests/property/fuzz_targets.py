@@ -15,9 +15,10 @@ from typing import Any
 from property import fuzz_wire
 from property.fuzz import Luck, Target
 
-from gshell.agent import gloginwords
+from gshell.agent import claims, gloginwords
 from gshell.agent.agent import Agent, Facts
 from gshell.agent.attachment import Attachment
+from gshell.agent.claims import Claims
 from gshell.agent.files import Service
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
@@ -240,6 +241,98 @@ def pmi_bytes(data: bytes) -> None:
         assert isinstance(actions[-1], pmi.Broken)
 
 
+class _Peers:
+    """The way to the other members, which goes nowhere."""
+
+    def attach(self, on_body: Any) -> None: ...
+
+    def tell(self, index: int, body: dict[str, Any]) -> None:
+        json.dumps(body)
+
+
+class _NoRanks(Session):
+    """A session that starts nothing."""
+
+    def start_rank(self, rank: Any, spec: StepSpec, **more: Any) -> None:
+        rank.exited, rank.code = True, 126
+
+
+BODY_NAMES = (
+    "t", "host", "tasks", "machine", "cpus", "door", "way", "flavour", "hosts", "key", "error", "puts",
+    "rank", "code", "why", "line", "signal", "id", "argv", "fd", "data", "end", "sig", "env", "names",
+    "daemons", "doors",
+)  # fmt: skip
+BODIES = (
+    "here", "plan", "in", "out", "gone", "ask", "answer", "abort", "exec-data", "exec-exit", "signal",
+    "over", "none",
+)  # fmt: skip
+_claims = Claims(Loop())
+atexit.register(_claims.close)
+
+
+def mpi_bodies(data: bytes) -> None:
+    """What other members may say: refused with an error that the agent expects, or it makes sense;
+    a status that comes of it is one."""
+    luck = Luck(data)
+    session = _NoRanks(_owner, "1", luck.number(2), 2, "u")  # type: ignore[arg-type]
+    session.claims, session.peers = _claims, _Peers()  # type: ignore[assignment]
+    flavour = luck.choice(("mpich", "openmpi"))
+    first = session.index
+    spec = StepSpec.parse({"argv": ["/nowhere"], "tasks": 1, "first": first, "size": 2,
+                           "extra_env": {"PATH": "/nowhere"}, "mpi": {"layout": [1, 1], "flavour": flavour}})  # fmt: skip
+    session.start(spec)
+    assert session.mpi is not None
+    while luck.left and session.state == "running":
+        body = {**fields(luck, BODY_NAMES), "t": luck.choice(BODIES)}
+        if body["t"] == "plan" and luck.number(2):
+            body = {"hosts": ["a", "b"], "way": luck.choice(("pmi", "launch")), **body}
+        body["argv"] = ["/nowhere"]
+        try:
+            session.mpi.on_peer(luck.number(2), body)
+        except (ValueError, TypeError, KeyError):  # as `Uplink` takes them
+            pass
+    assert 0 <= session.code < 256
+    session.fail(1, "", None)
+    assert session.state == "ended"
+    assert not _claims._doors
+
+
+class _Door:
+    """An MPI job that takes what makes sense."""
+
+    def claim(self, request: claims.Request) -> None:
+        assert request.rank >= 0
+        assert request.size >= 0
+
+    def remote(self, host: str, command: str, shell: claims.RemoteShell) -> bool:
+        return False
+
+
+def claim_packets(data: bytes) -> None:
+    """What comes to the socket for ranks, with and without the key."""
+    luck = Luck(data)
+    place = Claims(Loop())
+    key = b"k" * 32
+    place._doors[key.decode()] = _Door()
+    words = [b"rank", b"rsh", key, b"", b"0", b"-1", b"9" * 30, b"/", b"\xff", b"x"]
+    try:
+        while luck.left:
+            packet = b"\0".join(luck.choice(words) for _ in range(luck.number(8)))
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                theirs.send(packet)
+                if luck.number(2):
+                    theirs.shutdown(socket.SHUT_RD)
+                timer = place._loop.later(99, lambda: None)
+                place._asking[ours.fileno()] = ours, timer
+                place._loop.add(ours.fileno(), 1, lambda mask: None)
+                place._asked(ours, 1)
+            assert not place._asking
+            assert ours.fileno() < 0
+    finally:
+        place._loop.close()
+
+
 _PMI = [
     b"\5cmd=init pmi_version=1 pmi_subversion=1\ncmd=get_maxes\ncmd=get_universe_size\ncmd=get_appnum\n",
     b"\7cmd=put kvsname=kvs_1 key=a value=b c=d\ncmd=get kvsname=kvs_1 key=a\ncmd=getbyidx idx=0\n",
@@ -393,10 +486,11 @@ class _Link:
 RELAY_NAMES = (
     "m", "att", "job", "index", "size", "user", "owner", "rights", "op", "until", "share", "cred",
     "sig", "spec", "on", "code", "message", "park_key", "spares", "now", "atts", "why", "argv",
+    "from", "to", "seq", "ok", "body", "attempt",
 )  # fmt: skip
 TO_AGENT = (
     "expect", "unexpect", "revoke", "start", "signal", "ended-ok", "drain", "error", "welcome", "ping",
-    "cancel", "none",
+    "cancel", "none", "peer", "peer-no",
 )  # fmt: skip
 _agents: list[Any] = []
 
@@ -439,12 +533,15 @@ def agent_of_relay(data: bytes) -> None:
 
 CLIENT_NAMES = (
     "t", "rows", "cols", "sig", "argv", "env", "pty", "tasks", "size", "first", "name", "timeout_s",
-    "since", "steal", "secret", "op", "have", "stopped", "v",
+    "since", "steal", "secret", "op", "have", "stopped", "v", "ranks", "beside_rank", "mpi",
 )  # fmt: skip
-TO_SESSION = ("open", "resize", "redraw", "signal", "cancel", "steal", "none")
+TO_SESSION = ("open", "resize", "redraw", "signal", "cancel", "steal", "ranks", "none")
+RANKS = ("all", "none", "0", "0-1", "5-2", "0-99999999999", "-", ",", "1,1,1", "²", " 1 , 0 ", "x")
 
 
 class _Owner:
+    disk = None
+
     def __init__(self) -> None:
         self.loop = Loop()
         self.admitted = 0
@@ -468,6 +565,11 @@ def agent_of_client(data: bytes) -> None:
     session.add(attachment)
     link = _Link()
     attachment.since = value(luck, CLIENT_NAMES)
+    try:
+        ranks = luck.choice((*RANKS, value(luck, CLIENT_NAMES)))
+        attachment.wants_ranks({"ranks": ranks, "op": luck.choice(("open", "attach"))})
+    except RemoteProtocolError:
+        pass
     greeting = frames.encode(frames.Hello({"v": 1, "have": {"0": [0, 0, 1 << 20]}}))
     hello = next(e for e in probe.receive(greeting) if isinstance(e, peer.Greeted))
     attachment.join(link, hello.message, probe)  # type: ignore[arg-type]
@@ -772,6 +874,8 @@ TARGETS = {
         Target("broker", broker, _LUCK),
         Target("spec", spec, _LUCK),
         Target("pmi", pmi_bytes, _PMI),
+        Target("mpi-bodies", mpi_bodies, _LUCK),
+        Target("claim-packets", claim_packets, _LUCK),
         Target("terminal", terminal, [
             b"\2" + text.encode("utf-8", "surrogatepass")[:3000] for text in hostile.strings(200)]),
         Target("text", text, [

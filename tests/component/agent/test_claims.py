@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -329,3 +330,40 @@ def test_a_host_that_is_none_of_the_jobs_is_said(job: Job) -> None:
     job.until(lambda: process.poll() is not None)
     assert b"no member of this job is at elsewhere" in process.communicate(timeout=WAIT_S)[1]
     assert process.returncode == 255
+
+
+def test_a_remote_shell_whose_launcher_is_gone_at_once_is_heard_and_ends_nobody(job: Job) -> None:
+    gone: list[bool] = []
+    for _ in range(5):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.connect(job.claims.path)
+        sock.send(b"\0".join([b"rsh", job.key.encode(), b"there", b"orted"]))
+        sock.close()
+    job.until(lambda: len(job.shells) == 5)
+    for _, _, shell in job.shells:
+        shell.on_gone = lambda: gone.append(True)
+        shell.output(1, b"nobody reads this")
+    job.until(lambda: len(gone) == 5)
+
+
+HOSTILE = (
+    b"", b"\0", b"rank", b"rank\0", b"rank\0KEY", b"rank\0wrong\0" b"0\0\0/\0x",
+    b"rank\0KEY\0-1\0\0/\0x", b"rank\0KEY\0" b"7\0\0/\0x", b"rank\0KEY\0" + b"9" * 300 + b"\0\0/\0x",
+    b"rank\0KEY\0\xb2\0\0/\0x", b"rank\0KEY\0x\0y\0\xff\0\xff", b"rsh\0KEY", b"rsh\0KEY\0h\0c\0more",
+    b"rsh\0\0h\0c", b"x\0KEY", b"\xff" * 100_000,
+)  # fmt: skip
+
+
+def test_nonsense_gets_no_answer_and_the_next_rank_does(job: Job) -> None:
+    socks = []
+    for packet in HOSTILE:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.connect(job.claims.path)
+        sock.send(packet.replace(b"KEY", job.key.encode()))
+        sock.setblocking(False)
+        socks.append(sock)
+    child = job.claimed("/bin/echo", "here")
+    assert job.output(child) == b"here\n"
+    for sock in socks:
+        with sock:
+            assert sock.recv(100) == b""

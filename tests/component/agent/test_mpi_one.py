@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import sys
 import types
@@ -50,6 +52,8 @@ class Uplink:
 class Node:
     """An agent, and what its relay hears."""
 
+    name = "5.0"
+
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
         ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
@@ -68,7 +72,7 @@ class Node:
 
     @property
     def session(self) -> Session:
-        return self.of("5.0")
+        return self.of(self.name)
 
     def of(self, step: str) -> Session:
         session: Session = self.agent._sessions[step]
@@ -276,3 +280,155 @@ ask("cmd=barrier_in")
     assert node.end()["code"] == 3
     assert "rank 1 on" in node.starter()
     assert "exited with status 3 before MPI_Init" in node.starter()
+
+
+# What a rank may send instead of PMI-1, while another one does what is right.
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "line.write(os.urandom(1 << 20)); line.flush()",
+        "line.write(b'cmd=get' * (1 << 20)); line.flush()",
+        "line.write(b'cmd=put key='); line.flush()",
+        "socket.socket(fileno=os.dup(int(os.environ['PMI_FD']))).shutdown(2)",
+        "line.write(b''.join(b'cmd=put key=k%d value=v\\n' % n for n in range(300000))); line.flush()",
+        "line.write(b'cmd=put key=k value=' + b'v' * 60000 + b'\\n' + b'cmd=get key=k\\n' * 200000); line.flush()",
+        "line.write(b'mcmd=spawn\\n' + b'a=b\\n' * 200000); line.flush()",
+    ],
+)
+def test_a_rank_that_talks_nonsense_ends_and_costs_little(node: Node, hostile: str) -> None:
+    node.program(
+        f"""
+if rank == 1:
+    try:
+        import signal
+        signal.alarm(1)  # who does not read may wait for ever
+        {hostile}
+    except OSError:
+        pass
+    os._exit(0)
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+assert ask("cmd=get_maxes")["rc"] == "0"
+ask("cmd=finalize")
+""",
+        2,
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    node.end()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_a_signal_for_one_rank_that_ends_by_it_ends_the_others(node: Node) -> None:
+    node.program(
+        """
+ask("cmd=init pmi_version=1 pmi_subversion=1")
+print("up", flush=True)
+ask("cmd=barrier_in" if rank else "cmd=get_maxes")
+import time
+time.sleep(100)
+""",
+        2,
+    )
+    assert node.loop.run_until(lambda: node.out(0) == node.out(1) == "up\n", PATIENCE_S)
+    node.session.signal_all(2, [0])
+    assert node.end()["signal"] == 2
+    assert "rank 0 on" in node.starter()
+    assert "was ended by signal 2" in node.starter()
+
+
+def test_a_door_that_leads_nowhere_is_shut_with_the_job(node: Node) -> None:
+    node.start(["true"], 1, extra_env={"PATH": "/nowhere"}, mpi={"flavour": "openmpi"})
+    assert node.end()["code"] == 125
+    assert node.agent.claims.path
+    assert not node.agent.claims._doors
+
+
+def wait_for_another(node: Node, flavour: str) -> None:
+    """The first of two members, without the second."""
+    spec = {"argv": ["sleep", "100"], "extra_env": PATH, "tasks": 1, "first": 0, "size": 2,
+            "mpi": {"layout": [1, 1], "flavour": flavour}}  # fmt: skip
+    message = {"job": "5", "index": 0, "size": 2, "user": "alice", "attempt": 1}
+    node.agent.on_control({"m": "start", **message, "spec": spec})
+
+
+def test_the_head_speaks_to_the_others_so_that_a_lost_one_ends_it(node: Node) -> None:
+    wait_for_another(node, "mpich")
+    (said,) = node.said("peer")
+    assert (said["to"], said["body"]) == (1, {"t": "here"})
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 15})
+    assert node.end()["code"] == 143
+
+
+@pytest.mark.parametrize("flavour", ["mpich", "openmpi"])
+@pytest.mark.parametrize("how", ["cancel", "timeout", "kill"])
+def test_one_that_waits_for_the_others_can_be_ended(node: Node, flavour: str, how: str) -> None:
+    wait_for_another(node, flavour)
+    if how == "cancel":
+        node.agent.on_control({"m": "cancel", "job": "5"})
+    elif how == "timeout":
+        node.session._timed_out()
+    else:
+        node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
+    assert node.end()["code"] == {"kill": 137}.get(how, 143)
+    assert not node.agent.claims._doors
+
+
+def test_a_member_whose_head_is_lost_before_its_ranks_came_ends_when_it_is_told(node: Node) -> None:
+    spec = {"argv": ["sleep", "100"], "extra_env": PATH, "tasks": 1, "first": 1, "size": 2,
+            "mpi": {"layout": [1, 1], "flavour": "openmpi"}}  # fmt: skip
+    node.name = "5.1"
+    message = {"job": "5", "index": 1, "size": 2, "user": "alice", "attempt": 1}
+    node.agent.on_control({"m": "start", **message, "spec": spec})
+    peer = {"m": "peer", "job": "5", "index": 1, "from": 0, "attempt": 1}
+    plan = {"t": "plan", "way": "launch", "hosts": ["a", "b"], "names": ["a", "b"], "argv": ["x"]}
+    node.agent.on_control({**peer, "seq": 1, "body": plan})
+    daemon = {"t": "exec", "id": 1, "argv": ["/bin/sh", "-c", "echo up; exec sleep 100"]}
+    node.agent.on_control({**peer, "seq": 2, "body": daemon})
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 15})
+    assert node.session.state == "running"  # the launcher is to end it
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
+    assert node.end()["code"] == 137
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"way": "launch"}, {"way": "launch", "argv": 5}, {"hosts": 7}, {"way": "launch", "env": 1}],
+)
+def test_a_plan_that_makes_no_sense_starts_nothing_and_harms_nobody(
+    node: Node, plan: dict[str, Any]
+) -> None:
+    peer = {"m": "peer", "job": "5", "index": 0, "from": 1, "attempt": 1}
+    plan = {"t": "plan", "hosts": ["a", "b"], **plan}
+    node.agent.on_control({**peer, "seq": 1, "body": {"t": "here", "door": 5, "cpus": "x"}})
+    wait_for_another(node, "generic")  # what came before the step is heard when it starts
+    node.agent.on_control({**peer, "from": 0, "seq": 1, "body": plan})
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
+    assert node.end()["code"]
+
+
+SLEEPS = """
+#include <mpi.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    MPI_Init(&argc, &argv);
+    printf("up\\n"); fflush(stdout);
+    sleep(100);
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["one dies", "canceled", "killed"])
+def test_ranks_that_are_ended_leave_no_shared_memory(node: Node, tmp_path: Path, how: str) -> None:
+    program = mpichkit.compile_with_mpich(tmp_path, "sleeps", SLEEPS)
+    node.start([program], 2)
+    assert node.loop.run_until(lambda: node.out(0) == node.out(1) == "up\n", PATIENCE_S)
+    maps = Path(f"/proc/{node.session.pid()}/maps").read_text()
+    (shared,) = {line.split()[-1] for line in maps.splitlines() if "/dev/shm/mpich" in line}
+    if how == "one dies":
+        os.kill(node.session.pid(), 9)
+    elif how == "canceled":
+        node.session.cancel()
+    else:
+        node.session.signal_all(9)
+    node.end()
+    assert not os.path.exists(shared)

@@ -146,10 +146,13 @@ def test_of_those_that_nobody_comes_for_only_so_many_are_kept() -> None:
     assert book.of("1", 0, 1) is mine
 
 
-def test_nothing_more_is_said_to_a_member_that_the_relay_does_not_know() -> None:
+def test_who_the_relay_does_not_know_yet_gets_all_of_it_later_and_not_too_often() -> None:
     pair = Pair()
     pair.ends[0].tell(1, {"t": "x"})
     pair.way.clear()
-    pair.ends[0].on_nobody(1)
+    pair.ends[0].on_nobody()
     pair.clock.go(60)
-    assert pair.way == []
+    assert 1 <= len(pair.way) <= 2 + 60 / peers.REPEAT_MOST_S
+    pair.ends[0].tell(1, {"t": "y"})
+    pair.deliver()
+    assert pair.heard[1] == [{"t": "x"}, {"t": "y"}]

@@ -146,9 +146,16 @@ def test_an_unknown_command_is_answered_and_nonsense_ends_the_listening() -> Non
 
 def test_no_rank_fills_the_memory() -> None:
     one = server(1)
-    value = "v" * 60_000
-    kept = sum("rc=0" in ask(one, f"cmd=put key=k{n} value={value}") for n in range(400))
+    value = "v" * pmi.MAX_VALUE_BYTES
+    kept = sum("rc=0" in ask(one, f"cmd=put key=k{n} value={value}") for n in range(20_000))
     assert 0 < kept * len(value) <= pmi.MAX_PUTS_BYTES
+    assert "rc=-1" in ask(server(1), f"cmd=put key=k value={value}v")
+
+
+def test_a_mapping_that_is_too_long_to_be_a_value_is_left_out() -> None:
+    layout = [1 + n % 2 for n in range(300)]
+    assert len(pmi.process_mapping(layout)) > pmi.MAX_VALUE_BYTES
+    assert "rc=-1" in ask(server(*layout), "cmd=get kvsname=kvs_7 key=PMI_process_mapping")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,33 @@ def test_one_that_is_away_misses_it_and_has_the_next(bench, job):
     assert [m["seq"] for m in bench.got(second, "peer")] == [2]
 
 
+@pytest.mark.parametrize("spoke", [False, True])
+def test_after_a_restart_the_first_to_come_back_is_not_told_that_the_other_is_none(
+    bench, job, spoke
+):
+    (first, _), number = job
+    if spoke:
+        say(bench, first, number)
+    names = bench.job(number)["agents"]
+    bench.restart()
+    running = [{"job": str(number), "index": 0, "user": "alice", "state": "running", "tasks": 1,
+                "atts": []}]  # fmt: skip
+    first = bench.agent(names[0], slots=1, sessions=running)
+    say(bench, first, number, seq=2)
+    assert bench.got(first, "peer-no") == []
+    running[0]["index"] = 1
+    second = bench.agent(names[1], slots=1, sessions=running)
+    say(bench, first, number, seq=3)
+    assert [m["seq"] for m in bench.got(second, "peer")] == [3]
+
+
+@pytest.mark.parametrize("fields", [{"seq": "x" * 99}, {"seq": True}, {"ok": [1]}, {"ok": None}])
+def test_numbers_that_are_none_are_not_handed_on(bench, job, fields):
+    (first, second), number = job
+    say(bench, first, number, **fields)
+    assert bench.got(second, "peer") == []
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_others_end_when_a_member_of_one_program_is_lost(bench, job, restarted):
     (first, second), number = job
@@ -105,7 +132,50 @@ def test_the_others_end_when_a_member_of_one_program_is_lost(bench, job, restart
     assert seen["error"]
 
 
+@pytest.mark.parametrize("how", ["lost", "failed"])
+def test_one_that_was_lost_before_anybody_spoke_ends_who_speaks_then(bench, job, how):
+    (first, second), number = job
+    if how == "lost":
+        bench.say(second, "bye")
+    else:
+        bench.say(second, "ended", job=str(number), index=1, code=125, signal=None, at=bench.now,
+                  error="no place for its directory")  # fmt: skip
+    assert bench.got(first, "signal") == []
+    say(bench, first, number, body={"t": "here"})
+    assert next(m["sig"] for m in bench.got(first, "signal")) == 15
+    bench.ended(first, number, code=143)
+    assert bench.job(number)["state"] == "FAILED"
+
+
 def test_members_that_say_nothing_to_each_other_outlive_each_other(bench, job):
     (first, second), _ = job
     bench.say(second, "bye")
     assert bench.got(first, "signal") == []
+
+
+def test_another_attempt_speaks_by_itself_and_the_last_one_no_more(bench):
+    conns = {name: bench.agent(name, slots=1) for name in ("n1", "n2", "n3")}
+    number = bench.submit(n=1, size=2, retry=1)
+    assert sum(bench.work(conn) == [number] for conn in conns.values()) == 2
+    names = bench.job(number)["agents"]
+    say(bench, conns[names[0]], number)
+    bench.say(conns[names[1]], "bye")
+    assert 9 in [m["sig"] for m in bench.got(conns[names[0]], "signal")]
+    bench.ended(conns[names[0]], number, code=137)
+    conns["n4"] = bench.agent("n4", slots=1)
+    bench.after(20)
+    again = bench.job(number)["agents"]
+    assert len(again) == 2
+    assert names[1] not in again
+    first, second = (conns[name] for name in again)
+    for conn in conns.values():
+        bench.got(conn, "peer")
+        bench.got(conn, "peer-no")
+    old = conns[names[0]]
+    say(bench, old, number, attempt=1)
+    assert len(bench.got(old, "peer-no")) == 1
+    say(bench, first, number, attempt=2)
+    assert [m["attempt"] for m in bench.got(second, "peer")] == [2]
+    assert bench.job(number)["state"] != "FAILED"
+    bench.say(second, "bye")  # before anybody else spoke
+    assert bench.got(first, "signal")
