@@ -88,8 +88,8 @@ class Node:
         assert done
         return self.said("ended")[0]
 
-    def out(self, rank: int, stream_of: Any = stdout_of, step: str = "5.0") -> str:
-        log = self.of(step).ranks[rank].logs[stream_of(rank)]
+    def out(self, rank: int, stream_of: Any = stdout_of, step: str = "") -> str:
+        log = self.of(step or self.name).ranks[rank].logs[stream_of(rank)]
         cursor = log.cursor(log.start, False)
         text = b""
         while len(text) < log.end - log.start:
@@ -97,8 +97,8 @@ class Node:
         cursor.close()
         return text.decode()
 
-    def starter(self, step: str = "5.0") -> str:
-        return self.out(len(self.of(step).ranks) - 1, stderr_of, step)
+    def starter(self, step: str = "") -> str:
+        return self.out(len(self.of(step or self.name).ranks) - 1, stderr_of, step)
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ time.sleep(100)
 
 
 def test_a_door_that_leads_nowhere_is_shut_with_the_job(node: Node) -> None:
-    node.start(["true"], 1, extra_env={"PATH": "/nowhere"}, mpi={"flavour": "openmpi"})
+    node.start(["/bin/true"], 1, extra_env={"PATH": "/nowhere"}, mpi={"flavour": "openmpi"})
     assert node.end()["code"] == 125
     assert node.agent.claims.path
     assert not node.agent.claims._doors
