@@ -4,6 +4,8 @@ gshell is copied into alice's home, which all hosts of the cluster share; the no
 """
 
 import re
+import shutil
+import subprocess
 import time
 
 import pytest
@@ -31,6 +33,24 @@ def stories(request):
     told = Stories(request, KINDS, installed)
     yield told
     told.close(lambda place: place.stop())
+
+
+WHERE = r"""
+#include <mpi.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    char host[MPI_MAX_PROCESSOR_NAME];
+    int length, rank, size, sum;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Get_processor_name(host, &length);
+    MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    printf("%d of %d, sum %d on %s\n", rank, size, sum, host);
+    return MPI_Finalize();
+}
+"""
 
 
 @pytest.fixture
@@ -146,6 +166,29 @@ def test_a_pilot_of_two_nodes_has_an_agent_on_each(on_slurm):
         on_slurm.logs,
     )
     assert pilot not in on_slurm.cluster.run("fe", "squeue", "-h", "-o", "%j").stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_words_run_an_mpi_program_on_two_agents_of_each(stories, kind):
+    stories.tell(one_mpi_program, kind)
+
+
+def one_mpi_program(there):
+    """Nothing waits: agents are made. The second time they wait, and nothing else is different."""
+    cc, kind = shutil.which("mpicc.openmpi"), there.cluster.kind
+    if cc is None:
+        pytest.skip("no Open MPI of Debian's (tests/site/lab/install.sh mpi)")
+    (there.home / "where.c").write_text(WHERE)
+    subprocess.run([cc, "-o", there.home / "where", there.home / "where.c"], check=True, timeout=30)
+    more = ["--", "-pe", "openmpi"] if kind == "sge" else []  # only its site knows that name
+    there.run("site", "add", "mpi", "--lrms", kind, "--walltime", "10", *more)
+    for _ in range(2):
+        said = there.run("mpi", "-n", "4", "-N", "2", "-l", "--site", "mpi", "--", "./where").stdout
+        ranks = sorted(said.splitlines())
+        assert [line.partition(" on ")[0] for line in ranks] == [
+            f"{rank}: {rank} of 4, sum 6" for rank in range(4)
+        ], said
+        assert {line.partition(" on ")[2] for line in ranks} <= {"n1", "n2", "n3", "n4"}, said
 
 
 def test_a_pilot_that_the_batch_system_cancels_is_seen_to_end(on_slurm):
