@@ -66,6 +66,32 @@ mpi_start_source_mpi() {
     fi
 }
 
+# mpi_start_not_another NAME: where PATH has NAME of another MPI first, as what stands beside it shows, sets
+# MPIEXEC to the first that may be of ours. Without one it stays.
+mpi_start_not_another() {
+    local dir ours theirs first=yes
+    local -a dirs=()
+    case $I2G_MPI_TYPE in
+        openmpi) ours=ompi_info theirs=mpichversion ;;
+        mpich | mpich2) ours=mpichversion theirs=ompi_info ;;
+        *) return 0 ;;
+    esac
+    IFS=: read -r -a dirs <<<"$PATH"
+    for dir in "${dirs[@]}"; do
+        dir=${dir:-.}
+        [ -f "$dir/$1" ] && [ -x "$dir/$1" ] || continue
+        if [ -e "$dir/$theirs" ] && [ -x "$dir/$1.$I2G_MPI_TYPE" ]; then
+            MPIEXEC=$1.$I2G_MPI_TYPE # one directory has both
+            [ -n "$first" ] || MPIEXEC=$dir/$MPIEXEC
+            return 0
+        elif [ -e "$dir/$ours" ] || ! [ -e "$dir/$theirs" ]; then
+            [ -n "$first" ] || MPIEXEC=$dir/$1
+            return 0
+        fi
+        first=
+    done
+}
+
 # mpi_start_launcher [needed]: sets MPIEXEC to what starts programs of this MPI, MPI_GLOBAL_PARAMS to the
 # site's options for it. No launcher: says so, and it is the end; unless srun may be the launcher.
 mpi_start_launcher() {
@@ -93,6 +119,7 @@ mpi_start_launcher() {
                 MPIEXEC=$one
             elif type -P "$name" >/dev/null; then
                 MPIEXEC=$name # no path: Open MPI would take it for a prefix
+                mpi_start_not_another "$name"
             else
                 continue
             fi

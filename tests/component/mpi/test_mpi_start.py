@@ -565,3 +565,28 @@ def test_a_trivial_run_costs_next_to_nothing(node):
     assert (
         min(cost() for _ in range(5)) < 0.08
     )  # seconds of processor; 0.02 here. The original: 0.5.
+
+
+@pytest.mark.parametrize("kind", ["openmpi", "mpich"])
+def test_another_mpi_that_is_first_on_the_path_is_passed_over(node, tmp_path, kind):
+    marks = {"openmpi": "ompi_info", "mpich": "mpichversion"}
+    folders = []
+    for each in sorted(marks, key=lambda one: one == kind):  # the one that is asked for is last
+        folder = tmp_path / each
+        folder.mkdir()
+        for name, text in (("mpiexec", f"#!/bin/sh\necho {each}\n"), (marks[each], "")):
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        folders.append(str(folder))
+    path = ":".join([*folders, node.env["PATH"]])
+    assert node.run("-t", kind, "a", PATH=path).out.splitlines()[-1] == kind
+    # Both in one folder, as a distribution has them: the name says which.
+    (tmp_path / "both").mkdir()
+    for name in ("mpiexec", *marks.values()):
+        (tmp_path / "both" / name).write_text("#!/bin/sh\necho either\n")
+        (tmp_path / "both" / name).chmod(0o755)
+    named = tmp_path / "both" / f"mpiexec.{kind}"
+    named.write_text("#!/bin/sh\necho named\n")
+    named.chmod(0o755)
+    path = f"{tmp_path / 'both'}:{node.env['PATH']}"
+    assert node.run("-t", kind, "a", PATH=path).out.splitlines()[-1] == "named"
