@@ -107,12 +107,16 @@ def test_the_tutorials_first_job(jobs: Jobs) -> None:
     assert jobs.well("logs", ident) == f"hello from {host}\n"
 
 
-@pytest.mark.skipif(not shutil.which("mpicc"), reason="no MPI compiler here (Open MPI's mpicc)")
+OPEN_MPI = shutil.which("mpicc.openmpi")
+needs_open_mpi = pytest.mark.skipif(OPEN_MPI is None, reason="no Open MPI here (mpicc.openmpi)")
+
+
+@needs_open_mpi
 @pytest.mark.parametrize("name", ["cpi-openmpi", "cpi-pacxmpi"])
 def test_the_tutorials_mpi_jobs(jobs: Jobs, name: str) -> None:
     description = name.replace("-", "_") + ".jdl"
     jobs.take(description, "cpi.c")
-    subprocess.run(["mpicc", "-O2", "-o", name, "cpi.c"], cwd=jobs.folder, check=True, timeout=60)
+    subprocess.run([OPEN_MPI, "-O2", "-o", name, "cpi.c"], cwd=jobs.folder, check=True, timeout=60)
     done = jobs.do("submit", "--wait", description)
     assert done.returncode == 0, done.stderr.decode() + jobs.env.logs()
     assert (b"at one site" in done.stderr) == ("pacx" in name)
@@ -123,7 +127,7 @@ def test_the_tutorials_mpi_jobs(jobs: Jobs, name: str) -> None:
     assert "by 4 processes" in out
 
 
-@pytest.mark.skipif(not shutil.which("mpicc"), reason="no MPI compiler here (Open MPI's mpicc)")
+@needs_open_mpi
 def test_an_mpi_jobs_hooks_build_what_it_runs_by_the_agents_mpi_start(jobs: Jobs) -> None:
     jobs.take("cpi.c")
     shutil.copy(CHECKOUT / "examples/mpi/hooks.sh", jobs.folder)

@@ -66,26 +66,27 @@ mpi_start_source_mpi() {
     fi
 }
 
-# mpi_start_not_another NAME: where PATH has NAME of another MPI first, as what stands beside it shows, sets
-# MPIEXEC to the first that may be of ours. Without one it stays.
+# mpi_start_not_another NAME: sets MPI_START_FOUND to NAME; where PATH has NAME of another MPI first, as what
+# stands beside it shows, to the first that may be of ours, if there is one.
 mpi_start_not_another() {
-    local dir ours theirs first=yes
+    local dir ours theirs kind=${_ms_flavour,,} first=yes
     local -a dirs=()
-    case $I2G_MPI_TYPE in
+    MPI_START_FOUND=$1
+    case $kind in
         openmpi) ours=ompi_info theirs=mpichversion ;;
-        mpich | mpich2) ours=mpichversion theirs=ompi_info ;;
+        mpich | mpich2) ours=mpichversion theirs=ompi_info kind=mpich ;;
         *) return 0 ;;
     esac
     IFS=: read -r -a dirs <<<"$PATH"
     for dir in "${dirs[@]}"; do
         dir=${dir:-.}
         [ -f "$dir/$1" ] && [ -x "$dir/$1" ] || continue
-        if [ -e "$dir/$theirs" ] && [ -x "$dir/$1.$I2G_MPI_TYPE" ]; then
-            MPIEXEC=$1.$I2G_MPI_TYPE # one directory has both
-            [ -n "$first" ] || MPIEXEC=$dir/$MPIEXEC
+        if [ -e "$dir/$theirs" ] && [ -x "$dir/$1.$kind" ]; then
+            MPI_START_FOUND=$1.$kind # one directory has both
+            [ -n "$first" ] || MPI_START_FOUND=$dir/$MPI_START_FOUND
             return 0
         elif [ -e "$dir/$ours" ] || ! [ -e "$dir/$theirs" ]; then
-            [ -n "$first" ] || MPIEXEC=$dir/$1
+            [ -n "$first" ] || MPI_START_FOUND=$dir/$1
             return 0
         fi
         first=
@@ -118,8 +119,8 @@ mpi_start_launcher() {
             if [ -n "$MPI_START_MPI_PREFIX" ] && [ -x "$one" ]; then
                 MPIEXEC=$one
             elif type -P "$name" >/dev/null; then
-                MPIEXEC=$name # no path: Open MPI would take it for a prefix
                 mpi_start_not_another "$name"
+                MPIEXEC=$MPI_START_FOUND # rather no path: Open MPI would take it for a prefix
             else
                 continue
             fi
