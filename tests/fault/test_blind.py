@@ -17,7 +17,7 @@ from fault.lab import dial, two_legs, warm
 
 from gshell.model.ticket import Ticket
 from gshell.net import control, relaylink, rendezvous
-from gshell.net.tls import Tls, client_context
+from gshell.net.tls import Tls, _load_chain, client_context
 from kit.faultproxy import UP, Connection, FaultProxy
 from kit.procs import Env, until
 
@@ -281,7 +281,10 @@ class FakeAgent:
         empty, token = relaylink.parse_invite(invite)
         self.address = env.address
         self.ticket = relaylink.enrol(empty, token, "agent", "")
-        context = client_context(self.ticket)
+        context = context_of(None)
+        context.load_verify_locations(cadata=self.ticket.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        _load_chain(context, self.ticket.cert, self.ticket.key)
         self.sock = context.wrap_socket(connect(env.address))
         self.say({"m": "hello", "role": "agent", "v": 1, "agent_id": self.ticket.agent_id,
                   "boot": "b", "host": "fake", "cpus": 1, "memory_bytes": 1, "tags": [], "slots": 1,
