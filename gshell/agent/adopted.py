@@ -23,6 +23,7 @@ LOOK_S = 0.25  # at the files: what a person who waits does not notice
 ASK_EVERY_S = 3.0  # the batch system, which has others to answer, too
 ASK_SLOWER_S = 30.0  # ... while it does not answer
 ANSWER_S = 30.0
+LATER_S = 1.5  # that its own record may begin after what its list said: whole seconds
 FORGOTTEN_S = 30.0  # Grid Engine writes how a job ended some 15 s after it has gone from its lists
 LAST_S = 1.0  # files of a shared file system get their last bytes a moment after the job's end
 PIECE_BYTES = 1 << 16
@@ -175,6 +176,7 @@ class _Watch:
         self._next = 0.0
         self._complained = ""
         self._gone_at: float | None = None
+        self._began: float | None = None
         self.over = False
 
     def code(self, now: float, hurry: bool) -> int | None:
@@ -188,6 +190,11 @@ class _Watch:
             self._next = now + ASK_SLOWER_S
             self._complain(error.message)
             return None
+        if job is not None and job.began is not None:
+            if self._began is None:
+                self._began = job.began
+            elif job.state is State.ENDED and job.began > self._began + LATER_S:
+                job = None  # it has only written yet how some process on its nodes has ended
         if job is None and (self._gone_at is None or now < self._gone_at + FORGOTTEN_S):
             self._gone_at = now if self._gone_at is None else self._gone_at
             return None

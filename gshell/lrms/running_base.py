@@ -28,6 +28,8 @@ class BatchJob(Record):
     """How it ended, or is just ending; above 128 a signal's."""
     several: tuple[str, ...] = ()
     """What was asked after is these: an array's tasks, a job's unlike components."""
+    began: float | None = None
+    """Seconds since the epoch, where that is told; of an ended one, of what ``code`` is of."""
 
 
 def outputs(*paths: str) -> tuple[str, ...]:

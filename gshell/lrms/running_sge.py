@@ -9,6 +9,7 @@ users in.
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 
 from gshell.errors import LrmsError
 from gshell.lrms import common, sge
@@ -34,7 +35,7 @@ def about(one: str) -> list[Command]:
     return [
         Command(["qstat", "-xml", "-j", number]),
         Command(["qstat", "-xml", "-g", "t", "-u", "*"], env=sge.UTC),
-        Command(["qacct", "-j", number, *(["-t", task] if task else [])]),
+        Command(["qacct", "-j", number, *(["-t", task] if task else [])], env=sge.UTC),
     ]
 
 
@@ -44,13 +45,13 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
     rows = sge.jobs_listed(done[1]) if "<JB_job_number>" in answer.out and len(done) > 1 else []
     mine = [row for _, row in rows if row.get("JB_job_number") == number]
     tasks = [row["tasks"] for row in mine if row.get("tasks")]
+    starts = [when for row in mine if (when := _started(row.get("JAT_start_time", ""))) is not None]
     if task and not any(_among(task, each) for each in tasks):  # others of the array may run yet
-        code = _accounted(done[2]) if len(done) > 2 else None
-        return None if code is None else BatchJob(one, State.ENDED, word="ended", code=code)
+        return _accounted(one, done[2]) if len(done) > 2 else None
     if "<JB_job_number>" not in answer.out:
-        code = _accounted(done[2]) if len(done) > 2 else None
-        if code is not None:
-            return BatchJob(one, State.ENDED, word="ended", code=code)
+        ended = _accounted(one, done[2]) if len(done) > 2 else None
+        if ended is not None:
+            return ended
         if "unknown_jobs" in answer.out or "do not exist" in answer.err + answer.out:
             return None
         if answer.code:
@@ -75,6 +76,7 @@ def told(one: str, done: Sequence[Done]) -> BatchJob | None:
         status.hosts,
         outputs(*paths[: 1 if merged else 2]),
         several=() if task else tuple(dict.fromkeys(f"{number}.{each}" for each in tasks)),
+        began=min(starts, default=None),
     )
 
 
@@ -134,10 +136,10 @@ def _path(given: str, letter: str, folder: str, one: str, name: str, home: str) 
     return under(folder, given + usual if given.endswith("/") else given)
 
 
-def _accounted(done: Done) -> int | None:
-    """The exit status of its own record: those of its tasks on the nodes (qrsh -inherit, Open MPI's
-    daemons), which look the same, come before it or after it, but began later. A signal's is as
-    a shell says it."""
+def _accounted(one: str, done: Done) -> BatchJob | None:
+    """As its own record says: those of its tasks on the nodes (qrsh -inherit, Open MPI's daemons),
+    which look the same, come before it or after it, but began later. A signal's status is as a
+    shell says it."""
     best: tuple[tuple[str, int, str, str], int] | None = None
     for record in re.split(r"^={10,}$", "" if done.code else done.out, flags=re.MULTILINE):
         code = re.search(r"^exit_status +(\d{1,4})", record, re.MULTILINE)
@@ -145,7 +147,29 @@ def _accounted(done: Done) -> int | None:
             began = _when(record)
             if best is None or began <= best[0]:  # of the same second, the last: it ended last
                 best = began, int(code[1])
-    return best[1] if best else None
+    if best is None:
+        return None
+    return BatchJob(one, State.ENDED, word="ended", code=best[1], began=_epoch(*best[0]))
+
+
+def _started(text: str) -> float | None:
+    """Of qstat's list, in UTC: "2026-11-22T13:36:02"."""
+    try:
+        return datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+
+
+def _epoch(year: str, month: int, day: str, clock: str) -> float | None:
+    """qacct is asked for UTC."""
+    try:
+        hour, minute, second = map(int, clock.split(":"))
+        when = datetime(
+            int(year), month // 3 + 1, int(day), hour, minute, second, tzinfo=timezone.utc
+        )
+    except ValueError:
+        return None
+    return when.timestamp()
 
 
 MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"

@@ -150,7 +150,7 @@ def canceled(there):
     assert second != job
     there.gshell.run("cancel", "--cancel-job", second)
     until(lambda: there.job(second)["state"] in ("FAILED", "CANCELED"), "its end", PATIENCE_S,
-          there.gshell.logs)  # fmt: skip
+          lambda: f"{there.job(second)}\n{there.gshell.logs()}")  # fmt: skip
     until(lambda: not there.agents_on_nodes(), "no process of ours on the nodes", PATIENCE_S,
           lambda: str(there.agents_on_nodes()) + there.gshell.logs())  # fmt: skip
     gone = there.gshell.run("adopt", f"{there.kind}:{one}", check=False)

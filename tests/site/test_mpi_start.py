@@ -13,6 +13,7 @@ from kit.stories import Stories
 pytestmark = [pytest.mark.site, pytest.mark.timeout(150)]
 
 ROOT = pathlib.Path(gshell.__file__).parents[1]
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 SCRIPT = ROOT / "gshell/mpi/mpi-start"
 FLOW = [  # as the tutorial prints it
     "[DEBUG  ]: Configuration",
@@ -111,7 +112,7 @@ def tutorial(cluster):
     home = cluster.home / "mpi"
     shutil.copytree(ROOT / "gshell/mpi", home)
     subprocess.run(["chmod", "-R", "a+rX", home], check=True, timeout=10)
-    example = (ROOT / "examples/mpi/test2mpistart.sh").read_text()
+    example = (EXAMPLES / "mpi/test2mpistart.sh").read_text()
     for name, text in (("test2mpistart.sh", example), ("apart.sh", APART)):
         (cluster.home / name).write_text(text)
         (cluster.home / name).chmod(0o755)
