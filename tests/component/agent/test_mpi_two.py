@@ -131,7 +131,7 @@ def test_members_that_the_relay_kills_leave_no_launcher_no_daemon_and_no_rank(
     mark = f"sleep 1{os.getpid()}"
     pair.start(["sh", "-c", f"echo up; exec {mark}"], [1, 1], "openmpi")
     assert pair.until(lambda: pair.words() == ["up\n", "", "up\n", ""]), pair.words()
-    assert len(running(mark.replace(" ", "\0"))) == 2
+    assert pair.until(lambda: len(running(mark.replace(" ", "\0"))) == 2)  # after its word
     for node in pair.nodes:
         node.agent.on_control({"m": "signal", "job": "5", "sig": 9})
     assert {ended["code"] for ended in pair.end()} == {137}
