@@ -18,6 +18,7 @@ from gshell.cli.sessions import (
     quota,
     seconds,
 )
+from gshell.cli.tables import casts, comforts, doors, recording, replaying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -554,6 +555,8 @@ COMMANDS = (
     FORGET, SHARE, SHARES, AGENTS, AGENT_START, AGENT_STOP, AGENT_DRAIN, AGENT_PACK, AGENT_TICKET,
     AGENT_PILOT, ADOPT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
     PILOT_CANCEL, RELAY, LOGIN, GLOGIN, MPI_START, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP,
+    *recording.COMMANDS, *replaying.COMMANDS, *casts.COMMANDS, *doors.COMMANDS,
+    *comforts.COMMANDS,
     DOCTOR, DEMO, HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip
 GROUPS = {

@@ -59,8 +59,22 @@ def complain(error: GshellError) -> None:
     sys.stderr.write(error_text(error, color=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
 
 
+def _by_module(parsed: Parsed) -> int:
+    from importlib import import_module
+
+    command = parsed.command
+    if command.packages:
+        from gshell import sitepath
+
+        sitepath.enable()
+    status: int = import_module(command.module).VERBS[command.name](parsed)
+    return status
+
+
 def run(parsed: Parsed) -> int:
     name = parsed.command.name
+    if parsed.command.module:
+        return _by_module(parsed)
     if name in ("run", "mpi", "sh", "attach", "logs"):
         from gshell.cli.launch import session
 

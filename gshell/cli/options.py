@@ -64,8 +64,8 @@ class Command:
     """One command word, what may follow it, and its help."""
 
     __slots__ = (
-        "about", "aliases", "bare", "common", "examples", "hidden", "name", "opaque", "options",
-        "remainder", "summary", "words",
+        "about", "aliases", "bare", "common", "examples", "hidden", "module", "name", "opaque",
+        "options", "packages", "remainder", "summary", "words",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,8 @@ class Command:
         bare: str = "",
         hidden: bool = False,
         opaque: bool = False,
+        module: str = "",
+        packages: bool = False,
     ) -> None:
         """``words``: the positionals as the usage line shows them, ``"ID [FILE]"``, ``"[ID...]"``.
 
@@ -89,6 +91,8 @@ class Command:
         line. ``bare``: the key of the option that ``-9`` and ``-KILL`` mean, as in kill(1).
         ``opaque``: everything after the command word is passed on unread, ``--help`` included.
         ``examples``: (line, what it does). ``common``: options that every command has.
+        ``module``: whose ``VERBS[name](parsed)`` does it, imported when it is wanted; ``packages``:
+        that uses libraries beyond the standard one.
         """
         self.name = name
         self.summary = summary
@@ -101,6 +105,8 @@ class Command:
         self.common = common
         self.bare = bare
         self.hidden = hidden
+        self.module = module
+        self.packages = packages
         self.opaque = opaque
 
 

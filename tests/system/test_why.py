@@ -131,8 +131,9 @@ def test_a_site_that_is_paused_is_said_with_the_command_that_ends_that(place, wa
     assert type_it(place, said[-1]["command"]).returncode == 0
     until(lambda: why(place, job)["state"] == "COMPLETED", "it to run", show=place.logs)
 
+    # Paused before it comes: else its own pilot might be on its way already.
+    assert place.gshell("site", "pause", "here").returncode == 0
     long = waiting("run", "--site", "here", "--walltime", "5:00:00", "--", "echo", "short")
-    place.gshell("site", "pause", "here")
     said = until(
         lambda: [x for x in why(place, long)["now"] if "--walltime" in x["command"]],
         "a way",

@@ -41,7 +41,18 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.model", "gshell.wire", "gshell.net", "gshell.config", "gshell.client",
         "gshell.agent",  # one command line for both ends; with -r it is the remote one
     },
-    "gshell.sweep": {"gshell.model", "gshell.client", "gshell.config"},
+    "gshell.replay": {
+        "gshell.model", "gshell.cast", "gshell.client", "gshell.config", "gshell.wire",
+        "gshell.net",
+    },
+    "gshell.web": {
+        "gshell.model", "gshell.wire", "gshell.net", "gshell.client", "gshell.config",
+    },
+    "gshell.sshd": {"gshell.model"},  # a program that agents start where asyncssh is installed
+    "gshell.sweep": {
+        "gshell.model", "gshell.client", "gshell.config", "gshell.lrms", "gshell.net",
+        "gshell.plugins",
+    },
     "gshell.cli": {
         "gshell.model", "gshell.client", "gshell.sweep", "gshell.cast", "gshell.config",
         "gshell.jdl", "gshell.lrms", "gshell.mpi", "gshell.plugins",
@@ -52,6 +63,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.submitter",  # the verb `submitter` is one; `site add` tries a site as it will
         "gshell.glogin",  # the verb `glogin` is i2glogin
         "gshell.repl",  # no verb at all starts the prompt
+        "gshell.replay", "gshell.web",
     },
     "gshell.repl": {"gshell.model", "gshell.client", "gshell.cli", "gshell.config"},
     "gshell.front": {"gshell.client", "gshell.cli"},
@@ -71,8 +83,9 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.client",  # it looks on at steps as a client does: the same conversation
         "gshell.agent",  # and shows what it has as an agent does: the same uplink and attachments
     },
+    "relay.ssh": {"gshell.model", "gshell.net", "relay.auth", "relay.bus", "relay.vitals"},
     "relay": {
-        "relay.archive",
+        "relay.archive", "relay.ssh",
         "relay.broker", "relay.bus", "relay.auth", "relay.vitals", "relay.door", "gshell.model",
         "gshell.wire",
         "gshell.net", "gshell.lrms", "gshell.jdl", "gshell.cast", "gshell.config",
@@ -80,7 +93,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
 }  # fmt: skip
 
 ONLY_IN = {  # third party: the only modules that know it
-    "asyncssh": {"relay.ssh", "gshell.submitter.ssh", "gshell.sweep"},
+    "asyncssh": {"relay.ssh", "gshell.sshd", "gshell.submitter.ssh", "gshell.sweep"},
     "classad2": {"gshell.jdl.eval"},
     "cryptography": {
         "relay.auth",
@@ -90,12 +103,14 @@ ONLY_IN = {  # third party: the only modules that know it
     "prompt_toolkit": {"gshell.repl"},
     "rich": {"gshell.cli.render"},
     "uvloop": {"relay.door"},
+    "websockets": {"gshell.web"},
     "zmq": {"relay.bus"},
 }
 
 PURE = {
     "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
-    "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
+    "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
+    "gshell.replay.judge", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
     "gshell.net.x11",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.

@@ -1,0 +1,1 @@
+"""Tables of commands, a module each family. Knows not what they do."""
