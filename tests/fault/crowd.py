@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,17 @@ from gshell.wire.constants import INPUT_WINDOW, PIPE_WINDOW, stderr_of, stdin_of
 from gshell.wire.streams import SendBuffer
 
 AT_ONCE = 20  # openings under way; more only wait for spares
-TURN_S = 0.25  # each busy session sends so often
+TURN_S = 0.25  # each busy session sends so often, each at a moment of its own
+PATTERN = bytes(range(251)) * 600  # what goes through, from any offset: a chunk is at most 64 KiB
 WAIT_S = 300.0
 
 
 def say(text: str) -> None:
     os.write(1, text.encode() + b"\n")
+
+
+def pattern(offset: int, count: int) -> bytes:
+    return PATTERN[offset % 251 : offset % 251 + count]
 
 
 def ticket_of(path: str) -> Ticket:
@@ -62,13 +68,13 @@ class Cat:
         self.send(1)
 
     def send(self, count: int) -> None:
-        self.input.append(bytes((self.sent + i) % 251 for i in range(count)))
+        self.input.append(pattern(self.sent, count))
         self.sent += count
         self.talk.pump()
 
     def on_event(self, talk: Conversation, event: wire.Event) -> None:
         if isinstance(event, wire.StreamData):
-            due = bytes((self.came + i) % 251 for i in range(len(event.data)))
+            due = pattern(self.came, len(event.data))
             if event.data != due or event.offset != self.came:
                 self.wrong = self.wrong or f"wrong at {self.came}"
             self.came += len(event.data)
@@ -125,7 +131,8 @@ class Crowd:
         """Until stdin ends."""
         self.loop.add(0, IN, lambda _: self._heard())
         if self._pace:
-            self._turn()
+            for number, cat in enumerate(self.cats):
+                self.loop.later(TURN_S * number / len(self.cats), partial(self._turn, cat))
         while not self.leaving:
             self.loop.once(1.0)
         self.loop.run_until(lambda: all(cat.came == cat.sent for cat in self.cats), 20.0)
@@ -134,11 +141,10 @@ class Crowd:
         if not os.read(0, 100):
             self.leaving = True
 
-    def _turn(self) -> None:
+    def _turn(self, cat: Cat) -> None:
         if not self.leaving:
-            for cat in self.cats:
-                cat.send(int(self._pace * TURN_S))
-            self.loop.later(TURN_S, self._turn)
+            cat.send(int(self._pace * TURN_S))
+            self.loop.later(TURN_S, partial(self._turn, cat))
 
     def leave(self) -> None:
         for cat in self.cats:
