@@ -76,7 +76,8 @@ class Env:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.address = ""
         self.user = "tester"  # whose the client and the agents are: the relay's administrator
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("GSHELL_")}
+        foreign = ("GSHELL_", "PYTEST_")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.env["GSHELL_HOME"] = str(self.home)
         self.env.pop("XDG_RUNTIME_DIR", None)
         self.env["PYTHONWARNINGS"] = ""
