@@ -1,0 +1,245 @@
+"""The space of an experiment: factors, their levels, the points they span, and names for points.
+
+Pure. `sweep`, `HashableDict`, `slugify`, `geom`, `igeom` and `sweep_stats` have the meaning that
+users of execo know.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from gshell.errors import UsageError
+
+
+class HashableDict(dict[Any, Any]):
+    """A point: factor → level, which can be a member of a set.
+
+    Equal dicts are equal points. It should not be changed; if somebody does (to carry things
+    along), a sweeper still knows which point it handed out.
+    """
+
+    __slots__ = ("point",)
+
+    point: Any
+    """As whom a sweeper handed it out; not part of its value."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        try:
+            return hash(frozenset(self.items()))
+        except TypeError:  # a list as level: no reason to refuse it
+            return hash(key_of(self))
+
+    def __getstate__(self) -> None:
+        return None  # what it is to a sweeper stays with that
+
+
+class Points(AbstractSet[HashableDict]):
+    """Points, each once, in an order that is always the same. A picture: it does not change."""
+
+    __slots__ = ("_known", "_members")
+
+    def __init__(self, members: Iterable[HashableDict] = (), distinct: bool = False) -> None:
+        """``distinct``: the caller knows that each is there once."""
+        self._members = list(members) if distinct else list(dict.fromkeys(members))
+        self._known: frozenset[HashableDict] | None = None  # hashing takes longest, for many
+
+    def __contains__(self, point: object) -> bool:
+        if isinstance(point, dict) and not isinstance(point, HashableDict):
+            point = HashableDict(point)
+        if self._known is None:
+            self._known = frozenset(self._members)
+        return isinstance(point, Hashable) and point in self._known
+
+    def __iter__(self) -> Iterator[HashableDict]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: int) -> HashableDict:
+        return self._members[index]
+
+    def __hash__(self) -> int:
+        return self._hash()
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(map(repr, self._members)) + "}"
+
+    @classmethod
+    def _from_iterable(cls, iterable: Iterable[Any]) -> Points:  # type: ignore[override]
+        return cls(iterable)
+
+
+def sweep(parameters: Mapping[Any, Any]) -> list[HashableDict]:
+    """All combinations of the levels of ``parameters``: factor → iterable of levels.
+
+    In the order of the factors, the last one fastest; each point once. A factor whose levels are a
+    mapping has a sub-space for each: ``{"k": {"x": {"p": [1, 2]}, "y": {}}}`` is k=x with p=1 and
+    p=2, and k=y alone; an inner factor replaces an outer one of the same name. Levels may come from
+    any iterable: one that can be read only once (``filter``, a generator) is replaced in
+    ``parameters`` by what it gave, if that is a dict, so that who reads it again finds it.
+    A string is one level, not its letters. A factor without levels is an error.
+
+    Raises:
+        UsageError: levels that are none.
+    """
+    rows: list[dict[Any, Any]] = [{}]
+    for factor, levels in list(parameters.items()):
+        if isinstance(levels, Mapping):
+            branches = [
+                {factor: level, **inner}
+                for level, below in levels.items()
+                for inner in (sweep(below) if below else [HashableDict()])
+            ]
+        else:
+            branches = [{factor: level} for level in _levels(parameters, factor, levels)]
+        if not branches:
+            raise UsageError(
+                f"factor {factor!r} has no levels: nothing would be left of the whole sweep",
+                hint="give it one level at least, or leave it out",
+            )
+        rows = [{**row, **branch} for row in rows for branch in branches]
+    return list(dict.fromkeys(map(HashableDict, rows)))
+
+
+def _levels(parameters: Mapping[Any, Any], factor: Any, levels: Any) -> Collection[Any]:
+    if isinstance(levels, str | bytes) or not isinstance(levels, Iterable):
+        return [levels]
+    if isinstance(levels, Collection):
+        return levels
+    kept = list(levels)
+    if isinstance(parameters, dict):
+        parameters[factor] = kept
+    return kept
+
+
+def key_of(point: Mapping[Any, Any]) -> str:
+    """``point`` as text by which it is known again, whatever the order of its factors.
+
+    Raises:
+        UsageError: a level that cannot be written down, as its text is another one in each process.
+    """
+    try:
+        return json.dumps(
+            point, sort_keys=True, ensure_ascii=False, default=_tagged, skipkeys=False
+        )
+    except (TypeError, ValueError):
+        pass
+    try:
+        plain = {_plain_key(factor): level for factor, level in point.items()}
+        return json.dumps(plain, sort_keys=True, ensure_ascii=False, default=_tagged)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the point {dict(point)!r} cannot be written down: {error}") from None
+
+
+def _plain_key(factor: Any) -> str:
+    return factor if isinstance(factor, str) else f"{type(factor).__name__}:{factor!r}"
+
+
+def _tagged(level: Any) -> Any:
+    """Of a level that JSON does not know: what tells it from others."""
+    if isinstance(level, AbstractSet):
+        return {"set": sorted(key_of({"": one}) for one in level)}
+    if isinstance(level, Mapping):
+        return {_plain_key(factor): value for factor, value in level.items()}
+    text = repr(level)
+    if re.search(r" at 0x[0-9a-fA-F]+", text):
+        raise TypeError(
+            f"a {type(level).__name__} has no text of its own (give it a __repr__ that says what it"
+            " is)"
+        )
+    return {type(level).__qualname__: text}
+
+
+def point_of(key: str) -> HashableDict:
+    """What `key_of` wrote, read again: for points of texts, numbers, truths, None and lists."""
+    return HashableDict(
+        (factor, tuple(level) if isinstance(level, list) else level)
+        for factor, level in json.loads(key).items()
+    )
+
+
+def slugify(value: object, separator: str = "-") -> str:
+    """``value`` as a file name: ``{'cluster': 'petit', 'n_core': 4, 'size': 'A'}`` is
+    ``cluster-petit-n_core-4-size-a``.
+
+    ASCII letters (small), digits, ``_`` and ``separator``. Different values may get the same name
+    (1 and -1); see `unique_slug`.
+    """
+    text = unicodedata.normalize("NFKD", str(value)).encode("ascii", "ignore").decode("ascii")
+    text = re.sub(r"[^\w\s-]", "", text).strip().lower()
+    return re.sub(r"[-\s]+", separator, text)
+
+
+NAME_BYTES = 200  # of a file's name, which may have 255: room for an ending and a number
+
+
+def unique_slug(point: Mapping[Any, Any], taken: Collection[str] = ()) -> str:
+    """A file name for ``point`` that no other point of the same space has in ``taken``: the slug,
+    cut where it would be too long, and a number behind it where it has to be."""
+    name = slugify(dict(point))[:NAME_BYTES] or "point"
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}-{number}" in taken:
+        number += 1
+    return f"{name}-{number}"
+
+
+def geom(range_min: float, range_max: float, num_steps: int) -> list[float]:
+    """``num_steps`` numbers from ``range_min`` to ``range_max``, each the same multiple of the one
+    before."""
+    if num_steps < 2:
+        return [range_min] * num_steps
+    ratio = (range_max / range_min) ** (1.0 / (num_steps - 1))
+    return [range_min * ratio**step for step in range(num_steps)]
+
+
+def igeom(range_min: int, range_max: int, num_steps: int) -> list[int]:
+    """The same in whole numbers, each once: there may be fewer."""
+    return sorted({math.floor(one + 0.5) for one in geom(range_min, range_max, num_steps)})
+
+
+STATES = ("total", "remaining", "skipped", "inprogress", "done")
+
+
+def sweep_stats(stats: Mapping[str, Collection[Mapping[Any, Any]]]) -> dict[str, Any]:
+    """How far it is, by level: from what ``ParamSweeper.stats()`` gives.
+
+    Returns ``{state: {factor: {level: count}}}`` for each state (`STATES`), and
+    ``state + "_ratio"``, of the level's total, for all but the total.
+    """
+    counts: dict[str, Any] = {}
+    for state in STATES:
+        table: dict[Any, dict[Any, int]] = {}
+        for point in stats["sweeps" if state == "total" else state]:
+            for factor, level in point.items():
+                name = level if isinstance(level, Hashable) else repr(level)
+                row = table.setdefault(factor, {})
+                row[name] = row.get(name, 0) + 1
+        counts[state] = table
+    for state in STATES[1:]:
+        counts[state + "_ratio"] = {
+            factor: {
+                level: counts[state].get(factor, {}).get(level, 0) / total
+                for level, total in levels.items()
+            }
+            for factor, levels in counts["total"].items()
+        }
+    return counts
+
+
+def first_levels(points: Iterable[Mapping[Any, Any]]) -> dict[Any, Sequence[Any]]:
+    """The factors that ``points`` have and the levels of each, in the order they come."""
+    seen: dict[Any, dict[Any, None]] = {}
+    for point in points:
+        for factor, level in point.items():
+            name = level if isinstance(level, Hashable) else repr(level)
+            seen.setdefault(factor, {})[name] = None
+    return {factor: list(levels) for factor, levels in seen.items()}

@@ -1,0 +1,274 @@
+"""The sweeper's file: several processes, deaths at any moment, and what is never lost."""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from gshell.errors import UsageError
+from gshell.sweep import owners, sweeper
+from gshell.sweep.space import HashableDict, sweep
+from gshell.sweep.sweeper import FILE, Counts, ParamSweeper
+
+SPACE = {"n": list(range(5)), "size": ["A", "B"]}
+
+
+@pytest.fixture
+def make(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(parameters=SPACE, **more):
+            one = ParamSweeper(tmp_path / "sweeps", sweep(parameters), **more)
+            stack.callback(one.close)
+            return one
+
+        yield start
+
+
+def test_points_come_in_the_order_of_the_sweep_each_once(make):
+    one = make()
+    assert list(iter(one.get_next, None)) == sweep(SPACE)
+    assert one.get_next() is None
+    assert str(one) == "sweeps <10 total, 0 done, 0 skipped, 10 in progress, 0 remaining>"
+
+
+def test_what_is_done_stays_done_and_what_was_cancelled_comes_last(make):
+    one = make()
+    first, second = one.get_next(), one.get_next()
+    one.done(first)
+    one.cancel(second)
+    assert list(one.get_remaining()) == [*sweep(SPACE)[2:], second]
+    again = make()
+    assert again.get_done() == {first}
+    assert list(again.get_remaining()) == [*sweep(SPACE)[2:], second]
+
+
+def test_what_was_skipped_is_there_again_in_the_next_run_only(make):
+    one, beside = make(), make()
+    one.skip(one.get_next())
+    assert one.counts() == beside.counts() == Counts(10, 0, 1, 0, 9)
+    one.reset()
+    assert one.counts().remaining == 10
+    code = (
+        "import sys; from gshell.sweep.sweeper import ParamSweeper as P; "
+        "s = P(sys.argv[1], [{'n': 0, 'size': 'A'}]); s.skip(s.get_next()); print(s)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, one._dir], capture_output=True, text=True, env=paths()
+    )
+    assert "1 skipped" in out.stdout, out.stderr
+    assert make().counts().skipped == 0
+
+
+def paths():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def test_two_instances_hand_out_nothing_twice_and_see_each_other(make):
+    one, other = make(), make()
+    got = [x for pair in zip(iter(one.get_next, None), iter(other.get_next, None)) for x in pair]
+    assert len(set(got)) == len(got) == 10
+    other.cancel(got[1])
+    assert one.get_next() == got[1]
+    other.done(got[1])
+    assert one.get_done() == {got[1]}
+
+
+def test_threads_share_one_instance_or_have_their_own(make):
+    shared = make({"n": range(300)})
+    got: list[HashableDict] = []
+
+    def work(mine):
+        for point in iter(mine.get_next, None):
+            got.append(point)
+            mine.done(point)
+
+    threads = [
+        threading.Thread(target=work, args=(make({"n": range(300)}) if n % 2 else shared,))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(got) == len(set(got)) == 300
+    assert shared.counts().done == 300
+
+
+def test_a_filter_chooses_and_orders(make):
+    one = make()
+    assert one.get_next(lambda points: sorted(points, key=lambda p: -p["n"])) == {
+        "n": 4,
+        "size": "A",
+    }
+    assert one.get_next(lambda points: filter(lambda p: p["size"] == "B", points)) == {
+        "n": 0,
+        "size": "B",
+    }
+    assert one.get_next(lambda points: []) is None
+    assert one.get_next(lambda points: [{"n": 77}, HashableDict(n=77)]) is None
+    assert [p["n"] for p in one.get_next_batch(3, lambda points: list(points)[::-1])] == [4, 3, 3]
+    with pytest.raises(ZeroDivisionError):
+        one.get_next(lambda points: 1 // 0)
+    assert one.counts().inprogress == 5
+
+
+def test_a_point_that_its_user_changed_is_still_known(make):
+    one = make()
+    point = one.get_next()
+    point["backup_dir"] = "/tmp"
+    one.done(point)
+    assert one.get_done() == {HashableDict(n=0, size="A")}
+
+
+def test_who_is_no_point_is_told_so(make):
+    with pytest.raises(UsageError, match="not a point of the sweep"):
+        make().done({"n": 99})
+
+
+def test_done_is_stronger_than_a_late_cancel(make):
+    one, other = make(), make()
+    point = one.get_next()
+    one.done(point)
+    other.cancel(point)
+    assert one.get_done() == {point}
+
+
+def test_a_larger_space_over_the_same_file_keeps_what_was_done(make):
+    one = make()
+    one.done(one.get_next())
+    more = make({"n": range(6), "size": ["A", "B", "C"]})
+    assert more.counts() == Counts(18, 1, 0, 0, 17)
+    one.set_sweeps(sweep({"n": [7]}))
+    assert one.counts() == Counts(1, 0, 0, 0, 1)
+    one.set_sweeps(sweep(SPACE))
+    assert one.counts().done == 1
+
+
+def test_kept_points_need_not_be_given_again(make, tmp_path):
+    make(save_sweeps=True)
+    again = ParamSweeper(tmp_path / "sweeps")
+    assert list(again.get_sweeps()) == sweep(SPACE)
+    again.close()
+    with pytest.raises(UsageError, match="no points are known"):
+        ParamSweeper(tmp_path / "none")
+
+
+def test_a_file_that_is_none_is_left_as_it_is(make, tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / FILE).write_bytes(b"not a database, but somebody's " * 100)
+    with pytest.raises(UsageError, match=r"sweep\.sqlite cannot be used"):
+        make()
+    assert (tmp_path / "sweeps" / FILE).read_bytes().startswith(b"not a database")
+
+
+def test_a_child_by_fork_has_a_hand_of_its_own(make):
+    one = make()
+    mine = one.get_next()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        theirs = pool.apply(_next_of, (one._dir,))
+        assert theirs not in (mine, None)
+        assert one.counts().inprogress == 2
+    assert one.get_next() not in (mine, None)
+
+
+def _next_of(folder):
+    return ParamSweeper(folder, sweep(SPACE)).get_next()
+
+
+WORKER = """
+import sys
+from gshell.sweep.space import sweep
+from gshell.sweep.sweeper import ParamSweeper
+s = ParamSweeper(sys.argv[1], sweep({"n": range(int(sys.argv[2]))}))
+for p in iter(s.get_next, None):
+    print("begun", p["n"], flush=True)
+    s.done(p)
+    print("done", p["n"], flush=True)
+"""
+
+
+def test_no_point_is_lost_and_none_called_done_that_is_not_whoever_is_killed_when(tmp_path):
+    seed = random.randrange(1 << 32)
+    luck = random.Random(seed)
+    folder, points = str(tmp_path / "s"), 3000
+    said: set[int] = set()
+    for _ in range(6):
+        workers = [
+            subprocess.Popen([sys.executable, "-c", WORKER, folder, str(points)],
+                             stdout=subprocess.PIPE, text=True, env=paths())
+            for _ in range(2)
+        ]  # fmt: skip
+        victim, other = workers
+        for _ in range(luck.randrange(3, 300)):
+            victim.stdout.readline()
+        victim.send_signal(signal.SIGKILL)
+        other.send_signal(signal.SIGKILL)
+        for worker in workers:
+            whole = worker.communicate()[0].rpartition("\n")[
+                0
+            ]  # not what it was saying when it died
+            said |= {int(line.split()[1]) for line in whole.splitlines() if "done" in line}
+    left = ParamSweeper(folder, sweep({"n": range(points)}))
+    done = {p["n"] for p in left.get_done()}
+    assert said - done == set(), f"seed {seed}"
+    assert left.counts().inprogress == 0, f"seed {seed}"
+    assert len(list(iter(left.get_next, None))) == points - len(done), f"seed {seed}"
+    left.close()
+
+
+def test_who_is_on_another_host_is_given_up_when_it_is_silent(make, monkeypatch):
+    one = make()
+    one.get_next()
+    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+        db.execute("update owner set host = 'elsewhere', beat_at = beat_at + 1000")
+    assert make().counts().inprogress == 1
+    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+        db.execute("update owner set beat_at = beat_at - 2000")
+    assert make().counts().inprogress == 0
+
+
+def test_a_process_of_the_same_number_is_not_the_same(make, monkeypatch):
+    one = make()
+    one.get_next()
+    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+        db.execute("update owner set started = '1'")
+    assert make().counts().inprogress == 0
+
+
+def test_a_log_that_grew_is_written_anew_and_who_had_read_half_of_it_reads_on(make, monkeypatch):
+    monkeypatch.setattr(sweeper, "GROWN", 0)
+    one = make({"n": range(3)})
+    point = one.get_next()
+    for _ in range(600):
+        one.cancel(point)
+        one.get_next(lambda points: [point])
+    half = make({"n": range(3)})
+    assert half.counts() == Counts(3, 0, 0, 1, 2)
+    one.cancel(point)
+    make({"n": range(3)})  # writes it anew
+    rows = sqlite3.connect(one._path).execute("select count(*) from happened").fetchone()[0]
+    assert rows < 10
+    assert half.counts() == one.counts() == Counts(3, 0, 0, 0, 3)
+
+
+def test_a_shared_file_system_gets_no_shared_memory(make, monkeypatch):
+    monkeypatch.setattr(sweeper, "on_network", lambda path: True)
+    one = make()
+    one.done(one.get_next())
+    assert not os.path.exists(one._path + "-wal")
+    assert make().counts().done == 1
+
+
+def test_what_a_mount_table_says(tmp_path):
+    table = tmp_path / "mounts"
+    table.write_text(f"/dev/sda / ext4 rw 0 0\nsrv:/h {tmp_path} nfs4 rw 0 0\n")
+    assert owners.on_network(str(tmp_path / "x"), str(table))
+    assert not owners.on_network("/usr", str(table))

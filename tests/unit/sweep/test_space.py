@@ -1,0 +1,131 @@
+"""Points of a sweep and their names. The semantics of execo's users."""
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gshell.errors import UsageError
+from gshell.sweep.space import (
+    HashableDict,
+    Points,
+    geom,
+    igeom,
+    key_of,
+    point_of,
+    slugify,
+    sweep,
+    sweep_stats,
+    unique_slug,
+)
+
+
+def test_a_sweep_is_all_combinations_the_last_factor_fastest():
+    assert sweep({"a": [1, 2], "b": ["x", "y"]}) == [
+        {"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"},
+    ]  # fmt: skip
+
+
+def test_a_level_may_have_factors_of_its_own():
+    assert sweep({"k": {"x": {"p": [1, 2]}, "y": {}}}) == [
+        {"k": "x", "p": 1}, {"k": "x", "p": 2}, {"k": "y"},
+    ]  # fmt: skip
+
+
+def test_an_inner_factor_replaces_the_outer_one_and_makes_no_point_twice():
+    assert sweep({"a": [1, 2], "k": {"x": {"a": [9]}}}) == [{"a": 9, "k": "x"}]
+
+
+def test_what_can_be_read_once_is_there_again_for_who_reads_it_again():
+    parameters = {"n": filter(lambda n: n > 1, [1, 2, 4]), "size": ["A"]}
+    assert len(sweep(parameters)) == 2
+    assert list(parameters["n"]) == [2, 4]
+    assert list(parameters["n"]) == [2, 4]
+
+
+def test_a_text_is_one_level_and_so_is_a_number():
+    assert sweep({"size": "AB", "n": 3}) == [{"size": "AB", "n": 3}]
+
+
+def test_a_factor_without_levels_is_named():
+    with pytest.raises(UsageError, match="'n' has no levels"):
+        sweep({"a": [1], "n": []})
+
+
+def test_points_are_equal_whatever_the_order_of_their_factors():
+    one, other = HashableDict(a=1, b=[2]), HashableDict(b=[2], a=1)
+    assert one == other
+    assert hash(one) == hash(other)
+    assert key_of(one) == key_of(other)
+    assert len({one, other}) == 1
+
+
+def test_points_can_be_handed_to_other_processes():
+    one = HashableDict(a=1, b="x")
+    one.point = one
+    assert pickle.loads(pickle.dumps(one)) == one  # as multiprocessing does it
+
+
+def test_a_level_without_a_text_of_its_own_is_refused():
+    with pytest.raises(UsageError, match="object has no text of its own"):
+        key_of({"a": object()})
+
+
+LEVELS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
+
+
+@given(st.dictionaries(st.text(), LEVELS | st.tuples(LEVELS, LEVELS)))
+def test_a_point_is_read_back_from_its_key(point):
+    assert point_of(key_of(point)) == point
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), max_size=6))
+def test_points_are_a_set_in_order(points):
+    members = [HashableDict(point) for point in points]
+    assert set(Points(members)) == set(members)
+    assert list(Points(members)) == list(dict.fromkeys(members))
+    assert Points(members) - Points(members[:1]) == set(members) - set(members[:1])
+    assert all(point in Points(members) for point in points)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ({"cluster": "petit", "n_core": 4, "size": "A"}, "cluster-petit-n_core-4-size-a"),
+        ("Ünïcode  and -- more", "unicode-and-more"),
+        (0.5, "05"),
+        (-1, "-1"),
+    ],
+)
+def test_a_slug_is_a_file_name(value, name):
+    assert slugify(value) == name
+
+
+def test_points_of_one_slug_get_different_names():
+    taken: list[str] = []
+    for point in ({"x": 1}, {"x": -1}, {"X": 1}):
+        taken.append(unique_slug(point, taken))
+    assert taken == ["x-1", "x-1-2", "x-1-3"]
+    assert len(unique_slug({"x": "a" * 1000})) <= 200
+
+
+def test_geometric_ranges():
+    assert geom(1, 100, 3) == pytest.approx([1, 10, 100])
+    assert igeom(1, 8, 4) == [1, 2, 4, 8]
+    assert igeom(1, 2, 5) == [1, 2]
+
+
+def test_how_far_it_is_by_level():
+    space = sweep({"n": [1, 2], "size": ["A", "B"]})
+    stats = sweep_stats(
+        {
+            "sweeps": space,
+            "done": space[:1],
+            "remaining": space[1:],
+            "skipped": [],
+            "inprogress": [],
+        }
+    )
+    assert stats["total"] == {"n": {1: 2, 2: 2}, "size": {"A": 2, "B": 2}}
+    assert stats["done_ratio"] == {"n": {1: 0.5, 2: 0.0}, "size": {"A": 0.5, "B": 0.0}}
