@@ -13,6 +13,7 @@ from collections.abc import Callable
 from gshell import config
 from gshell.cli import launch
 from gshell.cli.options import Parsed
+from gshell.cli.page import Page
 from gshell.client import events
 from gshell.client.feed import Live, Message
 from gshell.client.terminal import Terminal
@@ -119,6 +120,7 @@ class _List(_Follower):
         self._show = show
         self._planned = False
         self._shown = ""
+        self.page = Page()
 
     def heard(self, message: Message, before: Message | None) -> None:
         if message.get("kind") != "stats" or any("progress" in s for s in message["steps"]):
@@ -134,14 +136,12 @@ class _List(_Follower):
         if self.live.mirror.seq < 0:
             return
         text = self._show()
-        tty = sys.stdout.isatty()
-        if tty or text != self._shown:
-            sys.stdout.write(("\x1b[H\x1b[2J" if tty else "") + text)
-            sys.stdout.flush()
+        if self.page.live or text != self._shown:
+            self.page.show(text)
         self._shown = text
 
     def clock(self) -> None:
-        if sys.stdout.isatty():
+        if self.page.live:
             self.changed()
         self.loop.later(CLOCK_S, self.clock)
 
@@ -165,6 +165,7 @@ def follow(
         one.clock()
         one.run()
     finally:
+        one.page.leave()
         one.close()
     return _status(one.ended)
 
