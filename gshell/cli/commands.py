@@ -643,6 +643,16 @@ def _help(words: list[str], before: Parsed) -> Parsed:
     return parsed
 
 
+def verb_at(argv: Sequence[str]) -> int:
+    """Where the command word stands, behind options of the whole program; or the end."""
+    at = 0
+    while at < len(argv) and argv[at].startswith("-"):
+        name, equals, _ = argv[at].partition("=")
+        takes = any(name in option.names and option.metavar for option in ROOT.common)
+        at += 2 if takes and not equals else 1
+    return min(at, len(argv))
+
+
 def _find(words: Sequence[str]) -> tuple[Command | None, list[str]]:
     """The command that ``words`` begin with and what follows it; None for a group's help."""
     first, rest = words[0], list(words[1:])
@@ -706,6 +716,25 @@ USES = (
     ("relay and identity", ("login", "whoami", "keys", "relay", "audit", "stop")),
     ("help", ("help", "doctor", "config", "completion", "man", "version")),
 )
+
+
+def help_table(words: Sequence[str]) -> list[dict[str, object]]:
+    """The commands (of these words; none: all) as values."""
+    if words:
+        help_page(words)  # says so if there is none
+    name = " ".join(words)
+    return [
+        {
+            "name": c.name, "aliases": list(c.aliases), "summary": c.summary,
+            "usage": o.usage(c), "about": c.about,
+            "options": [{"names": one.names, "value": one.metavar, "help": one.help}
+                        for one in (*c.options, *c.common)],
+            "examples": [{"line": line, "what": what} for line, what in c.examples],
+        }
+        for c in COMMANDS
+        if not c.hidden
+        and (not words or name in (c.name, *c.aliases) or c.name.startswith(name + " "))
+    ]  # fmt: skip
 
 
 def _overview() -> str:

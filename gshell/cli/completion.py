@@ -117,7 +117,13 @@ def script(shell: str) -> str:
 
 
 def completion(parsed: Parsed) -> int:
-    sys.stdout.write(script(parsed.words[0]))
+    text = script(parsed.words[0])
+    if parsed["json"]:
+        from gshell.cli.verbs import print_json
+
+        print_json("script", text)
+    else:
+        sys.stdout.write(text)
     return 0
 
 
@@ -183,7 +189,12 @@ def complete(parsed: Parsed) -> int:
         from gshell.cli.live import Asked
 
         found = candidates(words, Asked())
-        sys.stdout.write(answer(found, shell, words[-1]))
+        if parsed["json"]:
+            from gshell.cli.verbs import print_json
+
+            print_json("words", [{"text": word.text, "meta": word.meta} for word in found.words])
+        else:
+            sys.stdout.write(answer(found, shell, words[-1]))
         sys.stdout.flush()
     except Exception:
         if os.environ.get("GSHELL_LOG", "").lower() == "debug":

@@ -106,7 +106,12 @@ def man(parsed: Parsed) -> int:
         GshellError: it cannot be written there.
     """
     if not parsed["install"] and parsed["dir"] is None:
-        sys.stdout.write(page())
+        if parsed["json"]:
+            from gshell.cli.verbs import print_json
+
+            print_json("man", {"page": page()})
+        else:
+            sys.stdout.write(page())
         return 0
     folder = parsed["dir"] if parsed["dir"] is not None else place()
     path = os.path.join(folder, "gshell.1")

@@ -124,6 +124,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         timeout_s=options.get("timeout"),
         escape=escape(parsed),
         quiet=quiet,
+        as_json=bool(parsed["json"]),
         inside_ssh=inside_ssh,
     )
     if wish is not None:
@@ -233,6 +234,7 @@ def _attachment(
         follow=not logs or bool(parsed["follow"]),
         escape=None if logs else escape(parsed),
         quiet=quiet,
+        as_json=bool(parsed["json"]),
         inside_ssh=inside_ssh,
         grep=_pattern(parsed["grep"], bool(parsed["ignore_case"])) if logs else None,
         rank=parsed["rank"] or "",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gshell.cli import launch
+from gshell.cli import launch, saying
 from gshell.cli.listing import color_of
 from gshell.cli.options import Parsed
 from gshell.cli.verbs import _job_id, print_json
@@ -43,8 +43,10 @@ def show(parsed: Parsed) -> int:
         pages = ["".join(f"{line}\n" for line in page(job, now, color)) for job in jobs]
         sys.stdout.write("\n".join(pages))
     if missing:
-        raise BrokerError(f"there is no job {', '.join(missing)}", hint="gshell jobs -a")
-    return 0
+        sys.stdout.flush()
+        error = BrokerError(f"there is no job {', '.join(missing)}", hint="gshell jobs -a")
+        saying.complain(error, bool(parsed["json"]), parsed["color"])
+    return 1 if missing else 0
 
 
 def page(job: Mapping[str, Any], now: float, color: bool = False) -> Iterator[str]:

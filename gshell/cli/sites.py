@@ -9,7 +9,7 @@ from gshell import config, plugins
 from gshell.cli import launch
 from gshell.cli.listing import color_of, text_of, width
 from gshell.cli.options import Parsed
-from gshell.cli.verbs import print_json, watch
+from gshell.cli.verbs import _each, print_json, watch
 from gshell.client import upkeep
 from gshell.errors import BrokerError, GshellError, LrmsError, UsageError
 from gshell.lrms import registry
@@ -259,9 +259,7 @@ def show_pilots(parsed: Parsed) -> int:
 
 
 def pilot_cancel(parsed: Parsed) -> int:
-    for name in parsed.words:
-        _ask(parsed, {"m": "pilot-cancel", "pilot": name})
-    return 0
+    return _each(parsed, parsed.words, lambda name: {"m": "pilot-cancel", "pilot": name})
 
 
 def agent_start(parsed: Parsed) -> int:

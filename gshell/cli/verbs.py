@@ -142,16 +142,26 @@ def _job_id(word: str) -> str:
 def _each_job(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:
     if not parsed.words:
         raise UsageError(f"gshell {parsed.command.name} needs a job id", hint="gshell jobs")
-    ids = [_job_id(word) for word in parsed.words]
-    status = 0
-    for job in ids:
+    return _each(parsed, [_job_id(word) for word in parsed.words], request)
+
+
+def _each(parsed: Parsed, ids: list[str], request: Callable[[str], dict[str, Any]]) -> int:
+    """Ask it of each, whatever becomes of the others; 1 if one was refused."""
+    from gshell.cli import saying
+    from gshell.client import asjson
+
+    done, status = [], 0
+    for one in ids:
         try:
-            _ask(parsed, request(job))
+            _ask(parsed, request(one))
+            done.append({"id": one, "ok": True})
         except BrokerError as error:
             status = 1
-            from gshell.client.render import error_text
-
-            sys.stderr.write(error_text(error, False))
+            if not parsed["json"]:
+                saying.complain(error, color=parsed["color"])
+            done.append({"id": one, "ok": False, "error": asjson.error_fields(error, 1)})
+    if parsed["json"]:
+        print_json("done", done)
     return status
 
 
@@ -278,18 +288,25 @@ def keys(parsed: Parsed) -> int:
 
 
 def revoke(parsed: Parsed) -> int:
+    from gshell.cli import saying
+    from gshell.client import asjson
+
+    done: list[dict[str, Any]] = []
     status = 0
     for word in parsed.words:
         try:
             answer = _ask(parsed, {"m": "revoke", "what": word})
         except BrokerError as error:
             status = 1
-            from gshell.client.render import error_text
-
-            sys.stderr.write(error_text(error, False))
-        else:
-            if not parsed["quiet"]:
-                print(f"gshell: the {answer['revoked']} {answer['id']} is revoked")
+            done.append({"id": word, "ok": False, "error": asjson.error_fields(error, 1)})
+            if not parsed["json"]:
+                saying.complain(error, color=parsed["color"])
+            continue
+        done.append({"id": answer["id"], "ok": True, "revoked": answer["revoked"]})
+        if not parsed["quiet"] and not parsed["json"]:
+            print(f"gshell: the {answer['revoked']} {answer['id']} is revoked")
+    if parsed["json"]:
+        print_json("done", done)
     return status
 
 
@@ -441,9 +458,7 @@ def _one_file(parsed: Parsed) -> str:
 def _each_agent(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:
     if not parsed.words:
         raise UsageError(f"gshell {parsed.command.name} needs an agent's id", hint="gshell agents")
-    for agent in parsed.words:
-        _ask(parsed, request(agent))
-    return 0
+    return _each(parsed, parsed.words, request)
 
 
 def agent_stop(parsed: Parsed) -> int:

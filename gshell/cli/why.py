@@ -18,9 +18,8 @@ from gshell.errors import BrokerError, UsageError
 def why(parsed: Parsed) -> int:
     if not parsed.words:
         raise UsageError("gshell why needs a job id", hint="gshell jobs")
-    from gshell.cli import launch
+    from gshell.cli import launch, saying
     from gshell.client import waitnote
-    from gshell.client.render import error_text
     from gshell.net.relaylink import ask
 
     ticket = launch.ticket_for(parsed)
@@ -30,7 +29,7 @@ def why(parsed: Parsed) -> int:
             answer = ask(ticket, {"m": "why", "job": job}).get("why")
         except BrokerError as error:
             status = 1
-            sys.stderr.write(error_text(error, False))
+            saying.complain(error, bool(parsed["json"]), parsed["color"])
             continue
         if not isinstance(answer, dict):
             continue

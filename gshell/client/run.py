@@ -504,7 +504,12 @@ class Runner(Steering):
         job = self.seats[0].talk.job
         for seat in self.seats:
             seat.talk.close("detach")
-        self.screen.out.write(job.encode() + b"\n", None, 0, 0)
+        line = job
+        if self._plan.as_json:
+            from gshell.client import asjson
+
+            line = asjson.line("job", {"id": job})
+        self.screen.out.write(line.encode() + b"\n", None, 0, 0)
         self._finish(0)
 
     def _time_out(self) -> None:
@@ -551,6 +556,12 @@ class Runner(Steering):
 
                 for words in outcome.complaints(self.seats, self._sent):
                     self.screen.say(f"gshell: {words}")
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                cause = "time-out" if code == 124 and self._timed_out else "program"
+                end = {"job": self.seats[0].talk.job, "cause": cause, "exit": code}
+                self.screen.say(asjson.line("end", end))
             self._end(code)
 
     def _say_ended(self, code: int) -> None:
@@ -576,11 +587,17 @@ class Runner(Steering):
         self.screen.leave()
         from gshell.model.sanitize import sanitize
 
-        self.screen.say("gshell: " + sanitize(error.message))
-        if error.hint:
-            self.screen.say("  try:  " + sanitize(error.hint))
         lost = joined and not isinstance(error, UsageError)
-        self._finish(255 if lost else error.exit_code)
+        status = 255 if lost else error.exit_code
+        if self._plan.as_json:
+            from gshell.client import asjson
+
+            self.screen.say(asjson.error_line(error, status))
+        else:
+            self.screen.say("gshell: " + sanitize(error.message))
+            if error.hint:
+                self.screen.say("  try:  " + sanitize(error.hint))
+        self._finish(status)
 
     def _finish(self, code: int) -> None:
         if self.over:
