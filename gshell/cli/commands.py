@@ -135,7 +135,7 @@ TOP = Command(
     "my jobs and agents on the whole screen, as they change",
     (Option("--once", help="print one picture and end (as it does where there is no terminal)"),),
     examples=(
-        ("gshell top", "j/k select, a attaches, K ends, s sorts, / filters, q leaves"),
+        ("gshell top", "F1 tells its keys, htop's; F10 or q leaves"),
         ("gshell top --once", "for a script or a log"),
     ),
     common=GLOBAL,

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 
 from gshell import config
 from gshell.cli import launch
 from gshell.cli.options import Parsed
-from gshell.cli.page import Page
+from gshell.cli.page import Page, changed_lines
+from gshell.cli.topranks import RanksBeside
 from gshell.client import events
 from gshell.client.feed import Live, Message
 from gshell.client.terminal import Terminal
@@ -28,7 +30,14 @@ _ENTER, _LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 _KEYS = {
     b"\x1b[A": "up", b"\x1b[B": "down", b"\x1bOA": "up", b"\x1bOB": "down", b"\x1b[5~": "pgup",
     b"\x1b[6~": "pgdn", b"\x1b[H": "home", b"\x1b[F": "end", b"\x1b[1~": "home", b"\x1b[4~": "end",
+    b"\x1bOH": "home", b"\x1bOF": "end", b"\x1b[7~": "home", b"\x1b[8~": "end",
+    b"\x1bOP": "f1", b"\x1bOQ": "f2", b"\x1bOR": "f3", b"\x1bOS": "f4",
+    b"\x1b[11~": "f1", b"\x1b[12~": "f2", b"\x1b[13~": "f3", b"\x1b[14~": "f4",
+    b"\x1b[[A": "f1", b"\x1b[[B": "f2", b"\x1b[[C": "f3", b"\x1b[[D": "f4", b"\x1b[[E": "f5",
+    b"\x1b[15~": "f5", b"\x1b[17~": "f6", b"\x1b[18~": "f7", b"\x1b[19~": "f8",
+    b"\x1b[20~": "f9", b"\x1b[21~": "f10",
 }  # fmt: skip
+LATENCIES = 100  # of the last minutes
 
 
 class Unsupported(GshellError):
@@ -228,6 +237,10 @@ class _Top(_Follower):
         self._timer: Timer | None = None
         self._keys = b""
         self._drawn: list[str] = []
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._measured: float | None = None
+        self._beside = RanksBeside(self.loop, self._ranks)
+        self._plain = bool(parsed["ascii"])
 
     def heard(self, message: Message, before: Message | None) -> None:
         line = events.text(message, before) if message["kind"] not in ("stats", "resync") else ""
@@ -250,7 +263,17 @@ class _Top(_Follower):
         if not self.live.up:
             return f"no connection: {self.live.trouble or 'dialling'}"
         latency = self.live.latency_s
-        return f"{latency * 1e3:.1f} ms" if latency is not None else "connected"
+        if latency is None:
+            return "connected"
+        if latency != self._measured:
+            self._measured = latency
+            self._latencies.append(latency)
+        text = f"{latency * 1e3:.1f} ms"
+        if len(self._latencies) > 2:
+            ordered = sorted(self._latencies)
+            half, worst = ordered[len(ordered) // 2], ordered[int(0.99 * len(ordered))]
+            text += f" (p50 {half * 1e3:.1f}, p99 {worst * 1e3:.1f})"
+        return text
 
     # ------------------------------------------------------------------------------------ one frame
 
@@ -258,6 +281,22 @@ class _Top(_Follower):
         self.loop.run_until(lambda: self.live.latency_s is not None, 1.0)
         relay = self.ticket.relays[0]
         return self.view.once(self.live.mirror, time.time(), columns, self.status(), relay)
+
+    def facts(self) -> Message:
+        """The same for a program."""
+        self.loop.run_until(lambda: self.live.latency_s is not None, 1.0)
+        mirror = self.live.mirror
+        now = time.time()
+        uses = {job: mirror.use(job, now) for job in mirror.jobs}
+        return {
+            "relay": self.ticket.relays[0],
+            "latency_s": self.live.latency_s,
+            "jobs": [
+                {**job, "use": use._asdict() if use is not None else None}
+                for job, use in zip(mirror.jobs.values(), uses.values(), strict=True)
+            ],
+            "agents": list(mirror.agents.values()),
+        }
 
     # --------------------------------------------------------------------------------- full screen
 
@@ -270,6 +309,7 @@ class _Top(_Follower):
             self._clock()
             self.run()
         finally:
+            self._beside.close()
             self.loop.remove(0)
             self._terminal.close()  # raw mode, screen and cursor: what `output` was told of
 
@@ -292,6 +332,7 @@ class _Top(_Follower):
         self._terminal.restore()
 
     def _clock(self) -> None:
+        self.view.sample(self.live.mirror, time.time())
         self._draw()
         self.loop.later(CLOCK_S, self._clock)
 
@@ -306,15 +347,15 @@ class _Top(_Follower):
             self._color,
         )  # fmt: skip
         same = len(lines) == len(self._drawn) and self._size == (rows, columns)
-        out = [] if same else ["\x1b[2J"]
-        out += [
-            f"\x1b[{number + 1};1H{line}\x1b[m\x1b[K"
-            for number, line in enumerate(lines)
-            if not same or line != self._drawn[number]
-        ]
+        out = "" if same else "\x1b[2J"
+        out += changed_lines(self._drawn if same else [], lines)
         self._drawn, self._size = lines, (rows, columns)
+        if self._plain:
+            from gshell.cli.plain import ascii_text
+
+            out = ascii_text(out)
         if out:
-            self._write("".join(out).encode("utf-8", "replace"))
+            self._write(out.encode("utf-8", "replace"))
 
     _size = (0, 0)
 
@@ -344,11 +385,27 @@ class _Top(_Follower):
         if action == "quit":
             self.ended.append(0)
         elif action == "kill":
-            job, self.view.asking = self.view.asking, ""
-            self.view.note = f"ending job {job} ..." if self.live.up else "no connection"
-            self.live.request({"m": "cancel", "job": job}, self._killed)
+            jobs, self.view.asking = self.view.asking, []
+            named = f"job {jobs[0]}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+            self.view.note = f"ending {named} ..." if self.live.up else "no connection"
+            for job in jobs:
+                self.live.request({"m": "cancel", "job": job}, self._killed)
+        elif action == "signal":
+            number = self.view.signal
+            jobs = self.view.targets
+            named = f"job {jobs[0]}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+            self.view.note = f"signal {number} to {named}" if self.live.up else "no connection"
+            for job in jobs:
+                self.live.request({"m": "signal", "job": job, "sig": number}, self._killed)
+        elif action == "ranks":
+            self._beside.follow(self.view.selected if self.view.shows_ranks else "")
         elif action == "attach":
             self._attach(self.view.selected)
+
+    def _ranks(self, job: str, rows: list[Message]) -> None:
+        if job == self.view.selected:
+            self.view.ranks = list(rows)
+            self.changed()
 
     def _killed(self, answer: Message) -> None:
         if not answer.get("ok"):
@@ -413,7 +470,11 @@ def top(parsed: Parsed) -> int:
     one = _Top(parsed, wants_color(parsed["color"], sys.stdout.isatty(), os.environ))
     try:
         one.first()
-        if full:
+        if parsed["json"]:
+            from gshell.cli.verbs import print_json
+
+            print_json("top", one.facts())
+        elif full:
             one.show()
         else:
             sys.stdout.write(one.once(_width()))

@@ -45,7 +45,7 @@ Ctrl-C is the program's. Before it has started, Ctrl-C ends the wait.
 
 In gshell top, as in htop:
   F1 h ?      help               F6 > .      sort: choose by what
-  F3          find               F9 k        send a signal: choose which
+  F3          find               F9          send a signal: choose which
   F4 \\ /      filter             F10 q       quit
   F5 t        ranks of the job   space       tag; U untags all
   arrows, PgUp, PgDn, Home, End  move        Enter a  attach

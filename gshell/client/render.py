@@ -257,11 +257,13 @@ def top_table(
         Column("NODES", 6, lambda job: _hosts(job) or "-", shrinks=True),
         Column("ELAPSED", 5, lambda job: _elapsed(job, now), right=True),
         Column("I/O", 3, _rate, right=True),
+        Column("LAST MIN", 10, lambda job: _text(job, "bars"),
+               when=any(job.get("bars") for job in jobs)),
         Column("IDLE", 4, lambda job: _idle(job, now), right=True),
         Column("CPU", 7, _cpu, right=True),
         Column("MEMORY", 8, _rss, right=True),
         Column("WATCH", 9, watch_text),
-    ]
+    ]  # fmt: skip
     if any(job.get("progress") for job in jobs):
         columns.insert(5, Column("PROGRESS", 4, lambda job: progress_text(job, now), right=True))
     return table(jobs, columns, width, color)
