@@ -170,8 +170,8 @@ def words_of(line: str) -> list[str]:
             if begun or word:
                 words.append(word)
             word, begun = "", False
-        elif char in ";|&" and not word:
-            words, begun = [], False  # another command begins
+        elif char in ";|&":
+            words, word, begun = [], "", False  # another command begins
         else:
             word += char
     return [*words, word]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+import time
 
 from gshell import __version__, config
 from gshell.cli import commands
@@ -32,13 +33,13 @@ def _filled(text: str) -> Iterator[str]:
         yield roff(line)
 
 
-def page() -> str:
-    """The whole manual in man(7)'s macros."""
-    return "\n".join(_lines()) + "\n"
+def page(date: str) -> str:
+    """The whole manual in man(7)'s macros. ``date``: YYYY-MM-DD."""
+    return "\n".join(_lines(date)) + "\n"
 
 
-def _lines() -> Iterator[str]:
-    yield f'.TH GSHELL 1 "" "gshell {__version__}" "User Commands"'
+def _lines(date: str) -> Iterator[str]:
+    yield f'.TH GSHELL 1 "{date}" "gshell {__version__}" "User Commands"'
     yield ".SH NAME"
     yield "gshell \\- " + roff(commands.ROOT.summary)
     yield ".SH SYNOPSIS"
@@ -78,7 +79,8 @@ def _command(command: Command) -> Iterator[str]:
 def _examples(command: Command) -> Iterator[str]:
     if not command.examples:
         return
-    yield ".PP"
+    if command is not commands.ROOT:
+        yield ".PP"
     yield ".nf"
     for line, what in command.examples:
         yield roff(f"  {line:<38}  {what}")
@@ -105,13 +107,14 @@ def man(parsed: Parsed) -> int:
     Raises:
         GshellError: it cannot be written there.
     """
+    today = time.strftime("%Y-%m-%d")
     if not parsed["install"] and parsed["dir"] is None:
         if parsed["json"]:
             from gshell.cli.verbs import print_json
 
-            print_json("man", {"page": page()})
+            print_json("man", {"page": page(today)})
         else:
-            sys.stdout.write(page())
+            sys.stdout.write(page(today))
         return 0
     folder = parsed["dir"] if parsed["dir"] is not None else place()
     path = os.path.join(folder, "gshell.1")
@@ -119,7 +122,7 @@ def man(parsed: Parsed) -> int:
         os.makedirs(folder, exist_ok=True)
         new = f"{path}.{os.getpid()}.new"
         with open(new, "w", encoding="utf-8") as file:
-            file.write(page())
+            file.write(page(today))
         os.replace(new, path)
     except OSError as error:
         raise GshellError(

@@ -15,7 +15,7 @@ class Topic:
 
 TOPICS: dict[str, Topic] = {
     "quickstart": Topic("the first minutes", """
-  gshell run hostname         a command on an agent; the first call starts one
+  gshell run hostname         a command on an agent; the first starts one
   gshell sh                   a shell there; ~. at the start of a line leaves it
   gshell jobs                 what runs
   gshell attach               back to the newest job, from any terminal
@@ -115,7 +115,8 @@ never hides a command of gshell, and is not looked up in another alias.
     "jdl": Topic("job descriptions: gLite's language", """
   Executable = "lu.A.4";
   JobType = "Parallel";  NodeNumber = 4;
-  InputSandbox = {"lu.A.4"};  OutputSandbox = {"std.out"};  StdOutput = "std.out";
+  InputSandbox = {"lu.A.4"};  StdOutput = "std.out";
+  OutputSandbox = {"std.out"};
   Requirements = other.cpus >= 4;  Rank = other.free_slots;
 
   gshell submit --dry-run x.jdl   its errors and warnings; asks nobody
@@ -142,7 +143,7 @@ batch job, `gshell mpi-start` starts a program with the MPI that is there.
   gshell site add alpha                      the batch system of this host
   gshell site add beta --ssh me@frontend     one that ssh reaches
   gshell run --site alpha -- hostname        submits a pilot if none waits
-  gshell agent start --site alpha -N 4 -t 2h nodes, before they are needed
+  gshell agent start --site alpha -N 4       nodes, before they are needed
   gshell sites    gshell pilots -a           what there is, what failed and why
   gshell why 42                              what a job waits for, what to type
 

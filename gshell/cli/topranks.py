@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from gshell import config
 from gshell.net.loop import IN, Loop
 
+PATIENCE_S = 1.0
 MOST_BYTES = 16 << 20  # of one answer: a row for each of ten thousand ranks is less
 
 Rows = list[dict[str, Any]]
@@ -52,8 +54,12 @@ class RanksBeside:
             assert process.stdout is not None
             self._loop.remove(process.stdout.fileno())
             process.stdout.close()
-            process.terminate()
-            process.wait()
+            process.send_signal(signal.SIGINT)  # it says goodbye: nobody waits for its return
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def _read(self, _: int) -> None:
         assert self._process is not None
