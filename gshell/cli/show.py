@@ -101,7 +101,10 @@ def _facts(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     looked_at = render.watch_text(job)
     yield "looked at", looked_at if ended is None and looked_at != "-" else ""
     if job.get("archived"):
-        yield "kept", f"{render.bytes_text(job.get('archived_bytes') or 0)} of output at the relay"
+        yield (
+            "kept",
+            f"{render.bytes_text(render.stamp(job, 'archived_bytes') or 0)} of output at the relay",
+        )
     yield from _files(job)
     yield "after", ", ".join(f"job {one}" for one in render.texts_of(job, "after"))
     yield "part of", f"job {job['parent']}" if job.get("parent") else ""
@@ -148,7 +151,7 @@ def _files(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     outputs = job.get("outputs")
     for index, one in enumerate(outputs if isinstance(outputs, list) else ()):
         if isinstance(one, dict):
-            count, size = one.get("files") or 0, one.get("bytes") or 0
+            count, size = one.get("files") or 0, render.stamp(one, "bytes") or 0
             text = f"{count} file{'' if count == 1 else 's'}, {render.bytes_text(size)}"
             if one.get("missing"):
                 text += f"; missing: {fields.plain(one['missing'])}"

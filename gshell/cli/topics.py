@@ -16,15 +16,16 @@ class Topic:
 TOPICS: dict[str, Topic] = {
     "quickstart": Topic("the first minutes", """
   gshell run hostname         a command on an agent; the first starts one
-  gshell sh                   a shell there; ~. at the start of a line leaves it
+  gshell sh                   a shell there; ~. in a new line leaves
   gshell jobs                 what runs
   gshell attach               back to the newest job, from any terminal
   gshell logs 5 -f            what job 5 printed, and goes on printing
   gshell cancel 5             end it
   gshell stop                 end all that the first command started
 
-With no relay configured, gshell starts one of its own on this machine, with
-one agent. For other machines: `gshell help sites` and `gshell relay start`.
+With no relay configured, gshell starts one of its own on this machine,
+with one agent. For other machines: `gshell help sites` and
+`gshell relay start`.
 Whatever goes wrong: `gshell doctor` says what to type.
 """),
     "keys": Topic("keys while attached, and in gshell top", """
@@ -120,11 +121,11 @@ never hides a command of gshell, and is not looked up in another alias.
   Requirements = other.cpus >= 4;  Rank = other.free_slots;
 
   gshell submit --dry-run x.jdl   its errors and warnings; asks nobody
-  gshell match x.jdl              where it could run, best first, or why nowhere
+  gshell match x.jdl              where it could run, or why nowhere
   gshell submit x.jdl             prints the id
   gshell fetch ID                 brings the output sandbox
 Job scripts with #SBATCH, #OAR, #PBS or #$ lines are read, too. The commands
-i2g-job-submit, glite-wms-job-status and their kin are there by their names.
+i2g-job-submit, glite-wms-job-status and their kin are there, too.
 """),
     "mpi": Topic("MPI programs: launching, ranks, input", """
   gshell mpi -n 4 -l -- ./lu.A.4      four ranks, each line with its rank

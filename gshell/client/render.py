@@ -438,7 +438,7 @@ def watch_text(job: Mapping[str, Any]) -> str:
 
 
 def _archived(job: Mapping[str, Any]) -> str:
-    return bytes_text(job.get("archived_bytes") or 0) if job.get("archived") else "-"
+    return bytes_text(stamp(job, "archived_bytes") or 0) if job.get("archived") else "-"
 
 
 def _agent_state(agent: Mapping[str, Any]) -> tuple[str, str]:
