@@ -187,17 +187,29 @@ class _Printer(_Follower):
         super().__init__(parsed, True)
         self._json = bool(parsed["json"])
         self._follows = bool(parsed["follow"])
+        self._fields = parsed["fields"] or ()
 
     def heard(self, message: Message, before: Message | None) -> None:
         now = time.time()
         if self._json:
             lines = [events.json_line(message, now)]
         else:
-            clock = time.strftime("%H:%M:%S ", time.localtime(now))
-            lines = [clock + line for line in self._texts(message, before) if line]
+            texts = [line for line in self._texts(message, before) if line]
+            lines = [self._line(message, line, now) for line in texts]
         if lines:
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
+
+    def _line(self, message: Message, text: str, now: float) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(now))
+        if not self._fields:
+            return f"{clock} {text}"
+        what = message.get("job") or message.get("agent") or {}
+        known = {
+            "time": clock, "kind": str(message.get("kind")), "text": text,
+            "what": str(what.get("id") or message.get("id") or "-"),
+        }  # fmt: skip
+        return "  ".join(known[name] for name in self._fields)
 
     def _texts(self, message: Message, before: Message | None) -> list[str]:
         if message["kind"] == "stats":
