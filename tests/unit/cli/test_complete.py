@@ -116,13 +116,14 @@ def test_a_name_from_elsewhere_cannot_reach_the_terminal_through_tab():
             return [self.fields["id"]]
 
     for text in hostile.strings(300):
-        live = Evil(name=text, id=text, host=text, hosts=[text], lrms=text, state="ACTIVE")
-        for line in ("attach ", "agent drain ", "site show ", "get 42:", "get ", "run --site "):
-            found = complete(words_of(line), live)
-            for shell in SHELLS:
-                shown = answer(found, shell, "")
-                assert all(char in "\t\n" or char.isprintable() for char in shown)
-                assert all(len(one.split("\t")) <= 3 for one in shown.splitlines())
+        for id_ in (text, "7"):
+            live = Evil(id=id_, name=text, host=text, hosts=[text], lrms=text, state="ACTIVE")
+            for line in ("attach ", "agent drain ", "site show ", "get 42:", "get ", "run --site "):
+                found = complete(words_of(line), live)
+                for shell in SHELLS:
+                    shown = answer(found, shell, "")
+                    assert all(char in "\t\n" or char.isprintable() for char in shown)
+                    assert all(len(one.split("\t")) <= 3 for one in shown.splitlines())
 
 
 def test_what_the_shell_would_obey_is_quoted():

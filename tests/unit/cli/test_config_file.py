@@ -69,11 +69,12 @@ def test_an_option_beats_a_variable_beats_the_file(home, monkeypatch):
 
 
 def test_an_alias_is_spelt_out_and_hides_no_command(home, capsys):
-    home('[alias]\nv = "version"\njobs = "version"\nloop = "loop"\n')
+    home('[alias]\nv = "version"\ncompletion = "version"\nloop = "loop"\n')
     assert main.main(["v"]) == 0
     assert main.main(["--color", "never", "v", "--json"]) == 0
     assert "gshell 0." in capsys.readouterr().out
-    assert main.main(["jobs", "--nonsense"]) == 2
+    assert main.main(["completion", "bash"]) == 0
+    assert "complete -F" in capsys.readouterr().out
     assert main.main(["loop"]) == 2
     assert "unknown command 'loop'" in capsys.readouterr().err
 
