@@ -2,7 +2,7 @@
 
 import pytest
 
-from gshell.cli.top import keys
+from gshell.cli.keyboard import keys
 from gshell.client.feed import Mirror
 from gshell.client.render import display_width
 from gshell.client.sparkline import EVERY_S, KEPT, History, sparkline
