@@ -32,7 +32,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
     name = parsed.command.name
     on_terminal = here.stdin_tty and here.stdout_tty
     inside_ssh = bool(here.env.get("SSH_TTY") or here.env.get("SSH_CONNECTION"))
-    quiet = bool(parsed["quiet"])
+    quiet = bool(parsed["quiet"] or parsed["json"])  # notes are for people
     if name in ("attach", "logs"):
         return _attachment(parsed, name, here, inside_ssh, quiet)
     shell = name == "sh"

@@ -519,7 +519,14 @@ class Runner(Steering):
         if any(seat.talk.joined for seat in self.seats):
             self._tell({"t": "cancel"})
         else:
-            self.screen.say(f"gshell: nothing started within {self._plan.timeout_s:g} s")
+            words = f"nothing started within {self._plan.timeout_s:g} s"
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                fields = {"message": words, "hint": None, "code": "time-out", "exit": 124}
+                self.screen.say(asjson.line("error", fields))
+            else:
+                self.screen.say(f"gshell: {words}")
             self._finish(124)
 
     def _check(self, seat: Seat) -> None:
@@ -535,10 +542,11 @@ class Runner(Steering):
     def _seat_done(self, seat: Seat) -> None:
         seat.finished = True
         seat.talk.close("done")
-        for why in dict.fromkeys(message.get("error") for message in seat.exits.values()):
+        whys = {message.get("error"): message.get("code") for message in seat.exits.values()}
+        for why, status in whys.items():
             if why and why not in self._whys:  # once, of however many ranks
                 self._whys.add(why)
-                self.screen.say(f"gshell: {why}")
+                self._say_why(str(why), status)
         if all(other.finished for other in self.seats):
             self._showing.flush()
             exits = [message for s in self.seats for message in s.exits.values()]
@@ -563,6 +571,15 @@ class Runner(Steering):
                 end = {"job": self.seats[0].talk.job, "cause": cause, "exit": code}
                 self.screen.say(asjson.line("end", end))
             self._end(code)
+
+    def _say_why(self, why: str, status: int | None) -> None:
+        if not self._plan.as_json:
+            self.screen.say(f"gshell: {why}")
+            return
+        from gshell.client import asjson
+
+        fields = {"message": why, "hint": None, "code": "launch", "exit": status}
+        self.screen.say(asjson.line("error", fields))
 
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""

@@ -85,6 +85,26 @@ def test_every_verb_speaks_json_and_so_do_its_errors(relay: Env, tmp_path: Path)
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["--detach", "--", "true"], 0, {}),
+        (["--", "sh", "-c", "exit 3"], 3, {"cause": "program", "exit": 3}),
+        (["--timeout", "0.5", "--", "sleep", "600"], 124, {"cause": "time-out", "exit": 124}),
+        (["--", "no-such-program"], 127, {"cause": "program", "exit": 127}),
+    ],
+)
+def test_a_run_tells_programs_how_it_ended(
+    private: Env, words: list[str], status: int, told: dict[str, Any]
+) -> None:
+    ran = private.gshell("run", "--json", *words)
+    values = parsed(ran.stdout) + parsed(ran.stderr)  # nothing there is for people
+    assert ran.returncode == status
+    ends = [value["end"] for value in values if "end" in value]
+    assert [{key: end[key] for key in told} for end in ends] == ([told] if told else [])
+    assert ("error" in values[0]) == (status == 127)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_real_shell_completes_verbs_live_ids_and_paths(
     private: Env, tmp_path: Path, shell: str
