@@ -164,6 +164,8 @@ def follow(
         one.first()
         one.clock()
         one.run()
+    except KeyboardInterrupt:  # as in `show_events`
+        pass
     finally:
         one.page.leave()
         one.close()
@@ -221,6 +223,8 @@ def show_events(parsed: Parsed) -> int:
         one.first()
         if parsed["follow"]:
             one.run()
+    except KeyboardInterrupt:  # before `run` listens to signals: what was asked for has been shown
+        pass
     finally:
         one.close()
     return _status(one.ended)

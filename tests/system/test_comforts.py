@@ -129,10 +129,10 @@ def test_a_real_shell_completes_verbs_live_ids_and_paths(
     env = {**private.env, "PATH": f"{launcher.parent}:{os.environ['PATH']}", "HOME": str(tmp_path),
            "XDG_CONFIG_HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "xterm"}  # fmt: skip
     argv, start = {
-        "bash": (["bash", "--norc", "--noprofile", "-i"], f"PS1='ready$ '; . {script}"),
+        "bash": (["bash", "--norc", "--noprofile", "-i"], f"PS1='rea''dy$ '; . {script}"),
         "zsh": (["zsh", "-f", "-i"],
-                f"PS1='ready%% '; autoload -U compinit; compinit -u -D; . {script}"),
-        "fish": (["fish", "-i"], f"source {script}; function fish_prompt; echo -n 'ready> '; end"),
+                f"PS1='rea''dy%% '; autoload -U compinit; compinit -u -D; . {script}"),
+        "fish": (["fish", "-i"], f"source {script}; function fish_prompt; echo -n 'rea''dy> '; end"),
     }[shell]  # fmt: skip
     with Pty(argv, env, size=(40, 100)) as pty:
         pty.send(start + "\r")
