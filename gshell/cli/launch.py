@@ -318,8 +318,15 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     """
     from gshell.cli import commands
 
-    parsed = commands.read(argv)
+    try:
+        parsed = commands.read(argv)
+    except UsageError:
+        if "--json" in argv:
+            return None  # which way that is to be said is decided there
+        raise
     name = parsed.command.name
+    if parsed["json"]:
+        return None
     if name not in ("run", "mpi", "sh", "attach", "logs") or parsed.options.get("relay"):
         return None
     if name in ("attach", "logs") and (not parsed.words or _is_link(parsed.words[0])):

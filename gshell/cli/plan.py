@@ -32,7 +32,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
     name = parsed.command.name
     on_terminal = here.stdin_tty and here.stdout_tty
     inside_ssh = bool(here.env.get("SSH_TTY") or here.env.get("SSH_CONNECTION"))
-    quiet = bool(parsed["quiet"])
+    quiet = bool(parsed["quiet"] or parsed["json"])  # notes are for people
     if name in ("attach", "logs"):
         return _attachment(parsed, name, here, inside_ssh, quiet)
     shell = name == "sh"
@@ -124,6 +124,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         timeout_s=options.get("timeout"),
         escape=escape(parsed),
         quiet=quiet,
+        as_json=bool(parsed["json"]),
         inside_ssh=inside_ssh,
     )
     if wish is not None:
@@ -233,6 +234,7 @@ def _attachment(
         follow=not logs or bool(parsed["follow"]),
         escape=None if logs else escape(parsed),
         quiet=quiet,
+        as_json=bool(parsed["json"]),
         inside_ssh=inside_ssh,
         grep=_pattern(parsed["grep"], bool(parsed["ignore_case"])) if logs else None,
         rank=parsed["rank"] or "",

@@ -6,6 +6,7 @@ Knows not what they do.
 from __future__ import annotations
 
 from gshell.cli import values
+from gshell.cli.listing import fields_option
 from gshell.cli.options import Command, Option
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ GLOBAL = (
         default="auto",
         choices=("auto", "always", "never"),
     ),
+    Option("--ascii", help="no character beyond ASCII"),
     Option("--no-background", help="do everything in this process: slower, nothing stays behind"),
     HELP,
 )
@@ -392,6 +394,7 @@ RANKS = Command(
     "what each rank of a job does: state, pid, cpu, memory, last line",
     (
         Option("--rank", "RANKS", "only these: 3, or 0-3,7", _ranks),
+        fields_option("ranks"),
         Option("-w --watch", help="keep the table up to date until Ctrl-C"),
     ),
     words="ID",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,13 +10,12 @@ from typing import Any
 
 from gshell import config
 from gshell.cli import launch
+from gshell.cli.listing import JSON_SCHEMA, color_of, text_of, width
 from gshell.cli.options import Parsed
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net import relaylink
 from gshell.net.relaylink import ask
-
-JSON_SCHEMA = 1  # as in `verbs`
 
 
 def _ticket(parsed: Parsed) -> Ticket:
@@ -77,20 +75,18 @@ def _clock(at: float) -> str:
 
 def shares(parsed: Parsed) -> int:
     found = ask(launch.ticket_for(parsed, start=False), {"m": "shares"})["shares"]
-    if parsed["json"]:
-        print(json.dumps({"schema": JSON_SCHEMA, "shares": found}, indent=1))
-    elif parsed["quiet"]:
-        sys.stdout.write("".join(f"{one['id']}\n" for one in found))
-    else:
-        from gshell.client.render import shares_table, wants_color
+    from gshell.client.render import shares_table
 
-        color = wants_color(parsed["color"], sys.stdout.isatty(), os.environ)
-        sys.stdout.write(shares_table(found, time.time(), _width(), color))
+    sys.stdout.write(
+        text_of(
+            parsed,
+            "shares",
+            found,
+            "id",
+            lambda fields: shares_table(found, time.time(), width(), color_of(parsed), fields),
+        )
+    )
     return 0
-
-
-def _width() -> int | None:
-    return os.get_terminal_size(1).columns or 80 if sys.stdout.isatty() else None
 
 
 # ----------------------------------------------------------------------------------- opening a link

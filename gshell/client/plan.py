@@ -71,6 +71,8 @@ class Plan(Record):
     """Lines that ranks have in common are shown once."""
     wish: Any = None
     """Of an MPI program: a `gshell.client.layout.Wish`; its layout is in ``spec``."""
+    as_json: bool = False
+    """Errors, the id of a job that is left running, and how it ended are told as JSON."""
     slots: Any = None
     """That its ranks take at each agent, if not one each."""
     forwards: Any = None

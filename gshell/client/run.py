@@ -504,7 +504,12 @@ class Runner(Steering):
         job = self.seats[0].talk.job
         for seat in self.seats:
             seat.talk.close("detach")
-        self.screen.out.write(job.encode() + b"\n", None, 0, 0)
+        line = job
+        if self._plan.as_json:
+            from gshell.client import asjson
+
+            line = asjson.line("job", {"id": job})
+        self.screen.out.write(line.encode() + b"\n", None, 0, 0)
         self._finish(0)
 
     def _time_out(self) -> None:
@@ -514,7 +519,14 @@ class Runner(Steering):
         if any(seat.talk.joined for seat in self.seats):
             self._tell({"t": "cancel"})
         else:
-            self.screen.say(f"gshell: nothing started within {self._plan.timeout_s:g} s")
+            words = f"nothing started within {self._plan.timeout_s:g} s"
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                fields = {"message": words, "hint": None, "code": "time-out", "exit": 124}
+                self.screen.say(asjson.line("error", fields))
+            else:
+                self.screen.say(f"gshell: {words}")
             self._finish(124)
 
     def _check(self, seat: Seat) -> None:
@@ -530,10 +542,11 @@ class Runner(Steering):
     def _seat_done(self, seat: Seat) -> None:
         seat.finished = True
         seat.talk.close("done")
-        for why in dict.fromkeys(message.get("error") for message in seat.exits.values()):
+        whys = {message.get("error"): message.get("code") for message in seat.exits.values()}
+        for why, status in whys.items():
             if why and why not in self._whys:  # once, of however many ranks
                 self._whys.add(why)
-                self.screen.say(f"gshell: {why}")
+                self._say_why(str(why), status)
         if all(other.finished for other in self.seats):
             self._showing.flush()
             exits = [message for s in self.seats for message in s.exits.values()]
@@ -551,7 +564,22 @@ class Runner(Steering):
 
                 for words in outcome.complaints(self.seats, self._sent):
                     self.screen.say(f"gshell: {words}")
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                cause = "time-out" if code == 124 and self._timed_out else "program"
+                end = {"job": self.seats[0].talk.job, "cause": cause, "exit": code}
+                self.screen.say(asjson.line("end", end))
             self._end(code)
+
+    def _say_why(self, why: str, status: int | None) -> None:
+        if not self._plan.as_json:
+            self.screen.say(f"gshell: {why}")
+            return
+        from gshell.client import asjson
+
+        fields = {"message": why, "hint": None, "code": "launch", "exit": status}
+        self.screen.say(asjson.line("error", fields))
 
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""
@@ -576,11 +604,17 @@ class Runner(Steering):
         self.screen.leave()
         from gshell.model.sanitize import sanitize
 
-        self.screen.say("gshell: " + sanitize(error.message))
-        if error.hint:
-            self.screen.say("  try:  " + sanitize(error.hint))
         lost = joined and not isinstance(error, UsageError)
-        self._finish(255 if lost else error.exit_code)
+        status = 255 if lost else error.exit_code
+        if self._plan.as_json:
+            from gshell.client import asjson
+
+            self.screen.say(asjson.error_line(error, status))
+        else:
+            self.screen.say("gshell: " + sanitize(error.message))
+            if error.hint:
+                self.screen.say("  try:  " + sanitize(error.hint))
+        self._finish(status)
 
     def _finish(self, code: int) -> None:
         if self.over:

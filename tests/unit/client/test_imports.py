@@ -13,10 +13,21 @@ CHEAP = {
     "__future__", "errno", "fcntl", "select", "stat", "_stat", "struct", "_struct", "termios",
     "os", "os.path", "posixpath", "genericpath", "_collections_abc",
 }  # fmt: skip
+TABLES = {
+    f"gshell.cli.tables.{path.stem}"
+    for path in pathlib.Path(ROOT).glob("gshell/cli/tables/[a-z]*.py")
+}
 FAST = {
     "gshell.cli.options": set(),
     "gshell.cli.values": set(),
-    "gshell.cli.commands": {"gshell.cli.options", "gshell.cli.sessions", "gshell.cli.values"},
+    "gshell.cli.commands": {
+        "gshell.cli.listing",
+        "gshell.cli.options",
+        "gshell.cli.sessions",
+        "gshell.cli.values",
+        "gshell.cli.tables",
+        *TABLES,
+    },
     "gshell.client.escape": set(),
     "gshell.client.modes": set(),
     "gshell.client.render": {"gshell.model", "gshell.model.sanitize"},
