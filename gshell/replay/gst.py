@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gshell.replay import keys, masks
 from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
 
-_INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s+(.*))?$', re.DOTALL)
+_INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s(.*))?$', re.DOTALL)
 _TAG = re.compile(r"\((stderr|both|rank\s+(\d+))\)(?:\s(.*)|$)", re.DOTALL)
 _STATUS = re.compile(r"\[(\*|!?\d+)\]$")
 _EXPECT = re.compile(r"(expect|wait)(?:\s+(.*))?$")
@@ -23,7 +23,7 @@ _COMMENT = re.compile(r"\s{2,}#\s.*$")
 _DIRECTIVE = re.compile(r"@([a-z]+)(?![^\s])")
 _TOKEN = re.compile(
     r'\s+|"((?:[^"\\]|\\.)*)"|\^([@-_a-z?])|\(secret\s+(\d+)\)'
-    r'|<(Text|Paste)\s+"((?:[^"\\]|\\.)*)">|<Bytes((?:\s+[0-9a-fA-F]{2})+)>'
+    r'|<(Text|Type|Paste)\s+"((?:[^"\\]|\\.)*)">|<Bytes((?:\s+[0-9a-fA-F]{2})+)>'
     r"|<((?:[^\s<>]|(?<=-)[<>])+)(?:\s+(\d{1,4}))?>"
 )
 
@@ -414,9 +414,10 @@ def _parts(typed: str) -> tuple[tuple[Part, ...], bool]:
             key = Secret(int(found[3]))
             if not found[3].strip("0"):
                 raise ValueError("secrets are numbered from 1")
-        elif found[4] == "Text":
+        elif found[4] in ("Text", "Type"):
             text += unquoted(found[5])
             telling = True
+            has_keys = has_keys or found[4] == "Type"
         elif found[4]:
             inside = unquoted(found[5])
             start, end = keys.PASTE
@@ -522,7 +523,7 @@ def _step(step: Step) -> Iterator[str]:
     if step.expected is not None and not step.expected:
         yield "(nothing)"
     for line in step.expected or ():
-        yield _expected(line)
+        yield expected_line(line)
     if step.status is not None:
         yield f"[{step.status.text}]"
 
@@ -557,31 +558,35 @@ def _prompt(text: str) -> str:
 
 
 def _typed(step: Step) -> str:
-    texts = [part for part in step.parts if isinstance(part, Text)]
-    if len(texts) == len(step.parts) <= 1:
-        text = texts[0].text if texts else ""
-        shell = step.kind == "shell"
+    texts = [part.text for part in step.parts if isinstance(part, Text)]
+    only_text = len(texts) == len(step.parts)
+    if only_text and step.kind != "keys":
+        text = "".join(texts)
         plain = (
-            text == text.strip()
+            text == text.rstrip()
             and text.isprintable()
-            and not (shell and _slashes(text) % 2)
+            and not (step.kind == "shell" and _slashes(text) % 2)
             and not _COMMENT.search(f"$ {text}")
             and _parts(text) == (_plain(text), False)
         )
         return text if plain else f"<Text {quoted(text)}>"
     done = []
+    silent = step.kind == "keys" and not any(isinstance(part, Key) for part in step.parts)
     for part in step.parts:
         match part:
             case Text(text):
-                done.append(quoted(text))
+                done.append(f"<Type {quoted(text)}>" if silent else quoted(text))
             case Key(_, name):
                 done.append(name)
             case Secret(number):
                 done.append(f"(secret {number})")
+    if silent and not texts:
+        done.append('<Type "">')
     return " ".join(done)
 
 
-def _expected(line: Line) -> str:
+def expected_line(line: Line) -> str:
+    """As it is written."""
     tags = f"(rank {line.rank}) " if line.rank is not None else ""
     tags += {"err": "(stderr) ", "any": "(both) "}.get(line.stream, "")
     text = re.sub(r"(?<=\s)\s# ", lambda found: found[0][0] + "\\# ", line.text)

@@ -6,6 +6,7 @@ while everything fits, and bounded by ``MAX_CELLS`` where it does not.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,20 +16,21 @@ from gshell.replay.script import Difference, Line, Seen, Step, Verdict
 
 MAX_CELLS = 1_000_000  # of an alignment's table: about a second; larger ones look ahead instead
 LOOK_AHEAD = 200  # lines, where the table would be too large
-_GAP, _CHANGED = 2, 3  # a changed line is better than one missing and one extra; a move is not
+# A changed line costs less than one missing and one extra, two of them more: that is a move.
+_GAP, _SIMILAR, _CHANGED = 4, 5, 6
 
 
-class _Want(NamedTuple):
+class Want(NamedTuple):
     """An expected line, and what it means."""
 
     line: Line
     pattern: masks.Pattern
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
     """Lines put beside each other: both, or one of them; ``fits`` if they match."""
 
-    want: _Want | None
+    want: Want | None
     seen: str | None
     fits: masks.Match | None = None
 
@@ -42,20 +44,22 @@ def judge(step: Step, seen: Seen, values: Mapping[str, str]) -> Verdict:
     if seen.timed_out:
         differences.append(Difference("timeout", step.line, seen.timed_out, _last(seen)))
         diff.append(f"! timed out: {seen.timed_out}")
-    for what, title, expected, lines in _streams(step, seen):
-        wants = [_Want(line, masks.parse(line.text)) for line in expected]
+    for what, title, expected, lines in _streams(step, seen, values):
+        wants = [Want(line, masks.parse(line.text)) for line in expected]
+        while wants and wants[-1].pattern.literal == "":
+            wants.pop()
         align = _unordered if step.unordered else _aligned
-        pairs = align(wants, _trimmed(lines), values)
-        for pair in pairs:
+        found_pairs = align(wants, trimmed(lines), values)
+        for pair in found_pairs:
             if pair.fits is not None:
                 captures.update(pair.fits.captures)
                 kinds.update(pair.fits.kinds)
-            elif pair.want is not None and pair.want.pattern.kind == "span":
+            elif pair.seen is None and pair.want is not None and pair.want.pattern.kind == "span":
                 kinds["any*"] += 1
-        found = _differences(pairs, what)
+        found = _differences(found_pairs, what)
         if found:
             diff += [f"@@ {title} @@"] if title else []
-            diff += _diff(pairs)
+            diff += _diff(found_pairs)
         differences += found
     differences += _status(step, seen, diff)
     return Verdict(
@@ -77,12 +81,19 @@ def unified(verdict: Verdict, context: int = 3) -> str:
 # ------------------------------------------------------------------------------------------ streams
 
 
-def _streams(step: Step, seen: Seen) -> list[tuple[str, str, list[Line], Sequence[str]]]:
+def _streams(
+    step: Step, seen: Seen, values: Mapping[str, str]
+) -> list[tuple[str, str, list[Line], Sequence[str]]]:
     """(difference's word, title, expected lines, seen lines) of each stream that is judged."""
     if step.expected is None:
         return []
-    out = [line for line in step.expected if line.rank is None and line.stream != "err"]
-    err = [line for line in step.expected if line.rank is None and line.stream == "err"]
+    on_err = {
+        id(line)
+        for line in step.expected
+        if line.stream == "err" or (line.stream == "any" and _only_on_stderr(line, seen, values))
+    }
+    out = [line for line in step.expected if line.rank is None and id(line) not in on_err]
+    err = [line for line in step.expected if line.rank is None and id(line) in on_err]
     ranked = [line for line in step.expected if line.rank is not None]
     by_rank = dict(seen.ranks)
     if not seen.err and any(_at_all(line) for line in err):
@@ -103,11 +114,18 @@ def _streams(step: Step, seen: Seen) -> list[tuple[str, str, list[Line], Sequenc
     return streams
 
 
+def _only_on_stderr(line: Line, seen: Seen, values: Mapping[str, str]) -> bool:
+    pattern = masks.parse(line.text)
+    if pattern.kind == "span" or any(masks.match(pattern, one, values) for one in seen.out):
+        return False
+    return any(masks.match(pattern, one, values) for one in seen.err)
+
+
 def _at_all(line: Line) -> bool:
     return masks.parse(line.text).kind != "span"
 
 
-def _trimmed(lines: Sequence[str]) -> list[str]:
+def trimmed(lines: Sequence[str]) -> list[str]:
     """Blank lines at the end mean nothing: programs print them before their prompt."""
     done = [line.rstrip() for line in lines]
     while done and not done[-1]:
@@ -139,25 +157,25 @@ def status_fits(wanted: str, status: int | None) -> bool:
 # ---------------------------------------------------------------------------------------- alignment
 
 
-def _aligned(wants: list[_Want], lines: list[str], values: Mapping[str, str]) -> list[_Pair]:
+def _aligned(wants: list[Want], lines: list[str], values: Mapping[str, str]) -> list[Pair]:
     """Each expected and each seen line once, in order."""
     fit = _Fits(wants, lines, values)
-    head: list[_Pair] = []
+    head: list[Pair] = []
     low = 0
     while low < min(len(wants), len(lines)) and not fit.span(low):
         found = fit(low, low)
         if found is None:
             break
-        head.append(_Pair(wants[low], lines[low], found))
+        head.append(Pair(wants[low], lines[low], found))
         low += 1
-    tail: list[_Pair] = []
+    tail: list[Pair] = []
     high, end = len(wants), len(lines)
     while high > low and end > low and not fit.span(high - 1):
         found = fit(high - 1, end - 1)
         if found is None:
             break
         high, end = high - 1, end - 1
-        tail.append(_Pair(wants[high], lines[end], found))
+        tail.append(Pair(wants[high], lines[end], found))
     middle = _spanned(fit, low, high, low, end)
     if middle is None:
         cells = (high - low + 1) * (end - low + 1)
@@ -169,12 +187,13 @@ def _aligned(wants: list[_Want], lines: list[str], values: Mapping[str, str]) ->
 class _Fits:
     """Whether line ``j`` fits what is wanted at ``i``; each asked of a mask once."""
 
-    def __init__(self, wants: list[_Want], lines: list[str], values: Mapping[str, str]) -> None:
+    def __init__(self, wants: list[Want], lines: list[str], values: Mapping[str, str]) -> None:
         self.wants = wants
         self.lines = lines
         self._values = values
         self._literal = [want.pattern.literal for want in wants]
         self._known: dict[tuple[int, int], masks.Match | None] = {}
+        self._shapes: dict[str, str] = {}
 
     def span(self, i: int) -> bool:
         return self.wants[i].pattern.kind == "span"
@@ -188,24 +207,37 @@ class _Fits:
             self._known[i, j] = found
         return self._known[i, j]
 
+    def cost(self, i: int, j: int) -> int:
+        if self(i, j) is not None:
+            return 0
+        text = self._literal[i]
+        if text is None:
+            text = masks.MASKED.sub("0", self.wants[i].line.text)
+        return _SIMILAR if self._shape(text) == self._shape(self.lines[j]) else _CHANGED
+
+    def _shape(self, line: str) -> str:
+        if line not in self._shapes:
+            self._shapes[line] = shape(line)
+        return self._shapes[line]
+
 
 _EQUAL = masks.Match()
 
 
-def _spanned(fit: _Fits, i: int, high: int, j: int, end: int) -> list[_Pair] | None:
+def _spanned(fit: _Fits, i: int, high: int, j: int, end: int) -> list[Pair] | None:
     """The alignment without any difference, if there is one: after a span, the first place where
     what follows fits; if that leads nowhere, the next. Only the last span is ever gone back to."""
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     back: tuple[int, int, int] | None = None  # the span's place, the line to try next, pairs then
     while j < end or i < high:
         if i < high and fit.span(i):
             back = (i, j, len(pairs))
-            pairs.append(_Pair(fit.wants[i], None))
+            pairs.append(Pair(fit.wants[i], None))
             i += 1
             continue
         found = fit(i, j) if i < high and j < end else None
         if found is not None:
-            pairs.append(_Pair(fit.wants[i], fit.lines[j], found))
+            pairs.append(Pair(fit.wants[i], fit.lines[j], found))
             i, j = i + 1, j + 1
             continue
         if back is None or back[1] >= end:
@@ -214,12 +246,12 @@ def _spanned(fit: _Fits, i: int, high: int, j: int, end: int) -> list[_Pair] | N
         i, j = at + 1, tried + 1
         del pairs[kept + 1 :]
         # Lines that the span took are pairs of the span.
-        pairs.insert(kept, _Pair(fit.wants[at], fit.lines[tried], None))
+        pairs.insert(kept, Pair(fit.wants[at], fit.lines[tried], None))
         back = (at, j, kept + 1)
     return pairs
 
 
-def _table(fit: _Fits, low: int, high: int, start: int, end: int) -> list[_Pair]:
+def _table(fit: _Fits, low: int, high: int, start: int, end: int) -> list[Pair]:
     """The cheapest alignment."""
     rows, columns = high - low, end - start
     cost = [[0] * (columns + 1) for _ in range(rows + 1)]
@@ -237,61 +269,60 @@ def _table(fit: _Fits, low: int, high: int, start: int, end: int) -> list[_Pair]
             best = min(below[c], here[c + 1]) + _GAP
             same = below[c + 1]
             if same < best:
-                step = 0 if fit(low + r, start + c) is not None else _CHANGED
-                best = min(best, same + step)
+                best = min(best, same + fit.cost(low + r, start + c))
             here[c] = best
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     r = c = 0
     while r < rows or c < columns:
         want = fit.wants[low + r] if r < rows else None
         line = fit.lines[start + c] if c < columns else None
         if want is not None and fit.span(low + r):
             if cost[r][c] == cost[r + 1][c]:
-                pairs.append(_Pair(want, None))
+                pairs.append(Pair(want, None))
                 r += 1
             else:
-                pairs.append(_Pair(want, line))
+                pairs.append(Pair(want, line))
                 c += 1
             continue
         if want is not None and line is not None:
             found = fit(low + r, start + c)
-            if cost[r][c] == cost[r + 1][c + 1] + (0 if found is not None else _CHANGED):
-                pairs.append(_Pair(want, line, found))
+            if cost[r][c] == cost[r + 1][c + 1] + fit.cost(low + r, start + c):
+                pairs.append(Pair(want, line, found))
                 r, c = r + 1, c + 1
                 continue
         if want is not None and cost[r][c] == cost[r + 1][c] + _GAP:
-            pairs.append(_Pair(want, None))
+            pairs.append(Pair(want, None))
             r += 1
         else:
-            pairs.append(_Pair(None, line))
+            pairs.append(Pair(None, line))
             c += 1
     return pairs
 
 
-def _ahead(fit: _Fits, low: int, high: int, start: int, end: int) -> list[_Pair]:
+def _ahead(fit: _Fits, low: int, high: int, start: int, end: int) -> list[Pair]:
     """An alignment of very many lines: at each difference, the nearest place where both go on."""
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     i, j = low, start
     while i < high or j < end:
         if i < high and fit.span(i):
             after = i + 1
             while j < end and (after >= high or not _goes_on(fit, after, j, high, end)):
-                pairs.append(_Pair(fit.wants[i], fit.lines[j]))
+                pairs.append(Pair(fit.wants[i], fit.lines[j]))
                 j += 1
-            pairs.append(_Pair(fit.wants[i], None))
+            pairs.append(Pair(fit.wants[i], None))
             i += 1
             continue
         if i < high and j < end:
             found = fit(i, j)
             if found is not None:
-                pairs.append(_Pair(fit.wants[i], fit.lines[j], found))
+                pairs.append(Pair(fit.wants[i], fit.lines[j], found))
                 i, j = i + 1, j + 1
                 continue
         skip, passed = _next(fit, i, j, high, end)
         changed = min(skip, passed)
-        pairs += [_Pair(fit.wants[i + n], fit.lines[j + n]) for n in range(changed)]
-        pairs += [_Pair(fit.wants[i + n], None) for n in range(changed, skip)]
-        pairs += [_Pair(None, fit.lines[j + n]) for n in range(changed, passed)]
+        pairs += [Pair(fit.wants[i + n], fit.lines[j + n]) for n in range(changed)]
+        pairs += [Pair(fit.wants[i + n], None) for n in range(changed, skip)]
+        pairs += [Pair(None, fit.lines[j + n]) for n in range(changed, passed)]
         i, j = i + skip, j + passed
     return pairs
 
@@ -316,7 +347,7 @@ def _goes_on(fit: _Fits, i: int, j: int, high: int, end: int) -> bool:
     return fit.span(i + 1) or fit(i + 1, j + 1) is not None
 
 
-def _unordered(wants: list[_Want], lines: list[str], values: Mapping[str, str]) -> list[_Pair]:
+def _unordered(wants: list[Want], lines: list[str], values: Mapping[str, str]) -> list[Pair]:
     """Any order: as many as possible beside one that fits; literal ones first."""
     fit = _Fits(wants, lines, values)
     spans = [want for want in wants if want.pattern.kind == "span"]
@@ -342,14 +373,14 @@ def _unordered(wants: list[_Want], lines: list[str], values: Mapping[str, str]) 
     for j, line in enumerate(lines):
         if j in of_line:
             i = of_line[j]
-            pairs.append(_Pair(wants[i], line, fit(i, j)))
+            pairs.append(Pair(wants[i], line, fit(i, j)))
         elif spans:
-            pairs.append(_Pair(spans[0], line))
+            pairs.append(Pair(spans[0], line))
         else:
-            pairs.append(_Pair(None, line))
+            pairs.append(Pair(None, line))
     done = set(of_line.values())
     missing = [want for i, want in enumerate(wants) if i not in done]
-    return [*pairs, *(_Pair(want, None) for want in missing)]
+    return [*pairs, *(Pair(want, None) for want in missing)]
 
 
 def _take(fit: _Fits, i: int, left: list[int], taken: dict[int, int], tried: set[int]) -> bool:
@@ -377,17 +408,30 @@ def _take(fit: _Fits, i: int, left: list[int], taken: dict[int, int], tried: set
     return False
 
 
+def pairs(lines: Sequence[Line], seen: list[str], values: Mapping[str, str]) -> list[Pair]:
+    """Expected lines in order, each beside what was seen in its place."""
+    return _aligned([Want(line, masks.parse(line.text)) for line in lines], seen, values)
+
+
+_SHAPE = re.compile(r"0x[0-9a-fA-F]+|[-+]?\d[\d.]*(?:[eEdD][-+]?\d+)?")
+
+
+def shape(line: str) -> str:
+    """A line without its numbers and blanks: lines of one shape are likely the same line."""
+    return " ".join(_SHAPE.sub("0", line).split())
+
+
 # -------------------------------------------------------------------------------------- differences
 
 
-def _is_difference(pair: _Pair) -> bool:
+def _is_difference(pair: Pair) -> bool:
     return pair.fits is None and (pair.want is None or pair.want.pattern.kind != "span")
 
 
-def _differences(pairs: list[_Pair], what: str) -> list[Difference]:
+def _differences(pairs: list[Pair], what: str) -> list[Difference]:
     """``what``: the stream's word; empty: as each is."""
     found: list[Difference] = []
-    missing: list[_Want] = []
+    missing: list[Want] = []
     extra: list[str] = []
     for pair in pairs:
         if not _is_difference(pair):
@@ -410,11 +454,11 @@ def _differences(pairs: list[_Pair], what: str) -> list[Difference]:
     return sorted(found, key=lambda one: one.line or 1 << 60)
 
 
-def _may_be(want: _Want, line: str) -> bool:
+def _may_be(want: Want, line: str) -> bool:
     return masks.match(want.pattern, line, {}) is not None
 
 
-def _diff(pairs: list[_Pair]) -> list[str]:
+def _diff(pairs: list[Pair]) -> list[str]:
     shown: list[str] = []
     gone: list[str] = []
     come: list[str] = []

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from re import _parser  # type: ignore[attr-defined]  # what a regex is made of
 from typing import NamedTuple
 
+from gshell.replay.script import ScriptError
+
 REL = 1e-8  # of (num 1.5) without a tolerance: NPB's own epsilon for its verifications
+MAX_ENDS = 4000  # places where (re /.../) within a line may end, besides as late as it can
 MAX_LINE = 20_000  # characters that a user's regex is tried on; what comes after is cut off
 
 
@@ -88,13 +91,15 @@ ANY_NUMBER = re.compile(rf"{NUMBER}|[-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE
 INTEGER = re.compile(r"[-+]?\d+")
 LOOKS = re.compile(
     rf"\((?:(?:any|int|time)(?:\s+as\s+{NAME})?\)"
-    rf"|num(?:\)|\s+(?:[-+.\d]|nan\b|inf\b|rel=|abs=|as\s+{NAME}\)))"
+    rf"|num(?:\)|\s+(?:[-+.\d]|nan\b|inf\b|rel=|abs=|as\s))"
     r"|re\s+/"
     r"|(?:any\*|re|glob|esc)\)\s*$)"
 )
 MASK = re.compile(rf"\((any|int|time)(?:\s+as\s+({NAME}))?\)")
 NUM = re.compile(r"\(num([^()]*)\)")
 RE = re.compile(rf"\(re\s+/((?:[^/\\]|\\.)*)/(?:\s+as\s+({NAME}))?\s*\)")
+
+MASKED = re.compile(rf"{MASK.pattern}|{NUM.pattern}|{RE.pattern}")  # any mask within a line
 
 _DAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?"
 _MONTH = (
@@ -109,7 +114,7 @@ _FIRST = (
     rf"\d{{4}}-\d\d-\d\d|\d{{1,4}}[/.]\d{{1,2}}[/.]\d{{1,4}}|\d{{1,2}}-{_MONTH}-\d{{2,4}}"
     rf"|\d+(?::\d\d){{1,2}}(?:[.,]\d+)?|\d+(?:\.\d+)?\s?{_UNIT}|(?:{_DAY}|{_MONTH})\b"
 )
-_ZONE = r"(?:utc|gmt|[a-z]{1,4}t|z|am|pm)\b|[-+]\d\d:?\d\d\b"
+_ZONE = r"(?-i:UTC|[A-Z]{1,4}T|Z)\b|[ap]m\b|[-+]\d\d:?\d\d\b"
 # A date or a duration is such words one after the other; days of a month and years only between
 # them. Nothing follows the last repetition, so it never goes back.
 TIME = re.compile(
@@ -352,9 +357,18 @@ def dollars_escaped(text: str) -> str:
 
 
 def expanded(text: str, values: Mapping[str, str]) -> str:
-    """Text to type, its parameters filled in; KeyError: the name of the one that has no value."""
-    tokens = _dollars(text)
-    return "".join(values[t.text] if t.kind == "param" else t.text for t in tokens)
+    """Text to type, its parameters filled in.
+
+    Raises:
+        ScriptError: one has no value: what was to capture it did not come.
+    """
+
+    def value(name: str) -> str:
+        if name not in values:
+            raise ScriptError(f"${{{name}}} has no value: the line that captures it did not come")
+        return values[name]
+
+    return "".join(value(t.text) if t.kind == "param" else t.text for t in _dollars(text))
 
 
 def params(text: str) -> Iterator[tuple[str, int]]:
@@ -479,6 +493,11 @@ def _walk(tokens: tuple[Token, ...], line: str) -> Match | None:
                 end = end_of(token, line, at)
                 if end >= 0:
                     after.setdefault(end, at)
+                if end > at and token.kind == "re" and len(reached) * (end - at) < MAX_ENDS:
+                    regex = user_regex(token.text)  # it may have to take less
+                    for less in range(at, end):
+                        if less not in after and regex.fullmatch(line, at, less):
+                            after[less] = at
         if not after:
             return None
         layers.append(after)

@@ -108,6 +108,7 @@ class _Screen:
         self.row = self.column = 0
         self.top, self.bottom = 0, height - 1
         self.saved = (0, 0)
+        self.addressed = False  # the cursor was put where it is, since the line began
         self.main: tuple[list[list[str]], list[bool], int, int] | None = None
 
     # -- reading
@@ -165,6 +166,9 @@ class _Screen:
             at = found.end()
             kind = found.lastindex
             if kind == 1:
+                if not self.addressed and self.main is None:
+                    self.column = 0  # a pipe's line end; raw programs say where they go
+                self.addressed = False
                 self._down()
             elif kind == 2:
                 self.column = 0
@@ -379,6 +383,7 @@ class _Screen:
             self.top, self.bottom = 0, self.height - 1
 
     def _goto(self, row: int, column: int) -> None:
+        self.addressed = True
         self.row = max(min(row, self.height - 1), 0)
         self._fill(self.row)
         self.column = max(min(column, self.columns - 1), 0)
@@ -409,3 +414,27 @@ class _Screen:
             self._erase_line(1)
         else:
             self._erase(0, len(self.rows))
+
+
+def answer(data: bytes, before: str, typed: str | None, columns: int = 80, rows: int = 24) -> View:
+    """What a program answered to a line: ``data`` is all that came since ``before`` stood last.
+
+    The echo of what was typed is taken away, and the prompt that stands last, if there is one; the
+    view's ``last`` has that. ``typed`` None: not known (edited, or a secret); the line of the
+    echo goes, whatever stands there.
+    """
+    seen = view(before.encode() + data, columns, rows)
+    answered = seen.lines
+    prompt = seen.last
+    if prompt.strip() and answered and answered[-1] == prompt.rstrip():
+        answered = answered[:-1]
+    if answered:
+        first, begin = answered[0], before.rstrip()
+        if typed is None or first == (before + typed).rstrip():
+            answered = answered[1:]
+        elif begin and first.startswith(begin):
+            rest = first[len(before) :]
+            answered = [rest, *answered[1:]] if rest.strip() else answered[1:]
+    while answered and not answered[-1]:
+        answered = answered[:-1]
+    return seen._replace(lines=answered)
