@@ -307,6 +307,9 @@ def _parts(typed: _Typed, text: str, plain: bool) -> tuple[Part, ...]:
     for piece in typed.pieces:
         if isinstance(piece, Secret):
             parts.append(piece)
+        elif typed.line and plain and piece in _RUBS:
+            if parts and isinstance(parts[-1], Text):
+                parts[-1] = Text(parts[-1].text[:-1])
         elif piece[0] < 0x20 or piece == b"\x7f":
             parts.append(_key(piece))
         elif parts and isinstance(parts[-1], Text):
@@ -315,7 +318,7 @@ def _parts(typed: _Typed, text: str, plain: bool) -> tuple[Part, ...]:
             parts.append(Text(_typed_text(piece)))
     if typed.line and not plain:
         parts.append(keys.of_bytes(b"\r"))
-    return tuple(parts)
+    return tuple(part for part in parts if part != Text(""))
 
 
 def _typed_text(piece: bytes) -> str:

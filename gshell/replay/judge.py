@@ -14,8 +14,8 @@ from typing import NamedTuple
 from gshell.replay import masks
 from gshell.replay.script import Difference, Line, Seen, Step, Verdict
 
-MAX_CELLS = 1_000_000  # of an alignment's table: about a second; larger ones look ahead instead
-LOOK_AHEAD = 200  # lines, where the table would be too large
+MAX_CELLS = 400_000  # of an alignment's table: about a second; larger ones look ahead instead
+LOOK_AHEAD = 100  # lines, where the table would be too large
 # A changed line costs less than one missing and one extra, two of them more: that is a move.
 _GAP, _SIMILAR, _CHANGED = 4, 5, 6
 

@@ -447,6 +447,9 @@ def match(pattern: Pattern, line: str, values: Mapping[str, str]) -> Match | Non
             return None
         named = tuple((name, text or "") for name, text in found.groupdict().items())
         return Match(named, ("re",))
+    first = pattern.tokens[0] if pattern.tokens and pattern.kind == "line" else None
+    if first and first.kind == "lit" and not line.startswith(first.text.rstrip()):
+        return None  # most lines of an alignment
     tokens = tuple(_bound(token, values) for token in pattern.tokens)
     if pattern.kind == "numbers":
         return _numbers(tokens, line)

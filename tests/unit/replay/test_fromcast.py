@@ -60,6 +60,9 @@ def test_what_was_rubbed_out_was_not_typed():
         ("o", "\b \b"),
         *typing("s"),
     ) == ["$ ls", "(nothing)"]
+    assert written(("o", "pw: "), ("i", "x"), ("i", "\x7f"), ("i", "\x7f"), ("s", "2"), ("o", "\r\nok\r\n")) == [
+        "pw:> (secret 2)", "ok",
+    ]  # fmt: skip
 
 
 def test_completion_and_history_are_keys():

@@ -142,3 +142,9 @@ def test_very_many_lines_are_judged_in_reasonable_time():
     ]
     assert kinds(step(*["(any*)", "x (any)"] * 50), *["x"] * 1000) == ["missing"] * 50
     assert time.perf_counter() - begun < 40
+
+
+def test_a_span_goes_on_behind_decoys_among_very_many_lines():
+    wanted = step("(any*)", "a", "b", "c", "(any*)", "end")
+    seen = [*["a", "b", "x"] * 5000, "a", "b", "c", *["y"] * 5000, "end"]
+    assert kinds(wanted, *seen) == []

@@ -57,6 +57,13 @@ def test_lines_that_come_and_go_are_a_span():
     assert learnt("$ x\na\nb\n", ["a", "x", "b"], ["a", "b", ]) == "$ x\na\n... (any*)\nb\n"  # fmt: skip
 
 
+def test_each_difference_is_covered_where_it_is():
+    text = "$ x\na\nwarm-up\nb\nn 1\nc\n"
+    assert learnt(text, ["a", "b", "n 2", "c"], ["a", "warm-up", "b", "n 3", "c"]) == (
+        "$ x\na\n... (any*)\nb\nn (int)\nc\n"
+    )
+
+
 def test_another_order_each_time_is_unordered():
     text = "$ x\nrank 0\nrank 1\nrank 2\n"
     assert learnt(text, ["rank 2", "rank 0", "rank 1"], ["rank 0", "rank 1", "rank 2"]) == (
