@@ -407,14 +407,14 @@ def _edited(text: str, script: Script, learnt: Script) -> str:
             begin += 1
         if new.unordered and not old.unordered:
             after.setdefault(begin, []).append("(unordered)")
-        for gone in old.expected or ():
-            changed[gone.number] = []
+        before = set(old.expected or ())
+        changed.update({gone.number: [] for gone in before})
         where = begin
         for line in new.expected or ():
             written = gst.expected_line(line)
             if line.number:
                 where = line.number
-                same = any(line == before for before in old.expected or ())
+                same = line in before
                 changed.setdefault(where, []).append(lines[where - 1] if same else written)
             elif where in changed:
                 changed[where].append(written)
