@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from re import _parser  # type: ignore[attr-defined]  # what a regex is made of
 from typing import NamedTuple
+from warnings import catch_warnings, simplefilter
 
 from gshell.replay.script import ScriptError
 
@@ -69,7 +70,7 @@ class Pattern(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """What it captures."""
         if self.kind == "re":
-            return tuple(re.compile(PARAM.sub("", self.regex)).groupindex)
+            return tuple(user_regex(PARAM.sub("x", self.regex)).groupindex)
         return tuple(token.name for token in self.tokens if token.name)
 
     @property
@@ -390,8 +391,10 @@ def user_regex(source: str) -> re.Pattern[str]:
         BadMask: it is none, or one of these.
     """
     try:
-        parsed = _parser.parse(source)
-        compiled = re.compile(source)
+        with catch_warnings():
+            simplefilter("ignore")  # "possible nested set": as Python has always read it
+            parsed = _parser.parse(source)
+            compiled = re.compile(source)
     except (re.error, OverflowError, RecursionError) as error:
         raise BadMask(f"/{source}/ is no regular expression: {error}")
     if _explodes(parsed, False):

@@ -174,6 +174,8 @@ class _Reader:
             self._waits(token)
         elif word == "Env":
             name = self._argument(token, "a name and a value").text
+            if not re.fullmatch(masks.NAME, name):
+                raise self._bad(token, f"'{name}' is no variable's name", 'Env NAME "value"')
             self._env[name] = self._argument(token, "a name and a value").text
         elif word == "Set":
             self._set(token)

@@ -123,7 +123,10 @@ PURE_LIBRARY = {
     "zlib",
 }  # fmt: skip
 # ... and these have an impure part beside the pure one.
-PURE_NAMES = {"pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"}}
+PURE_NAMES = {
+    "pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"},
+    "warnings": {"catch_warnings", "simplefilter"},  # compiling a user's regex, quietly
+}  # fmt: skip
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 IMPURE_METHODS = {"now", "utcnow", "today"}  # datetime's clock
 

@@ -85,3 +85,8 @@ def test_many_masks_on_a_long_line_take_no_time():
     assert masks.match(masks.parse("*a" * 20 + "b (glob)"), "a" * 20_000, {}) is None
     assert masks.match(masks.parse("(time) x"), "1m " * 7000, {}) is None
     assert time.perf_counter() - begun < 30  # exponential would be for ever
+
+
+def test_a_regex_that_python_would_warn_of_is_used_quietly(recwarn):
+    assert masks.match(masks.parse(r"(?P<x>[[a]+) (re)"), "[a", {}).captures == (("x", "[a"),)
+    assert not recwarn.list
