@@ -110,7 +110,8 @@ ONLY_IN = {  # third party: the only modules that know it
 PURE = {
     "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
     "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
-    "gshell.replay.judge", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
+    "gshell.replay.judge", "gshell.replay.keys", "gshell.replay.screen", "gshell.replay.learn",
+    "gshell.replay.fromcast", "gshell.replay.matrix", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
     "gshell.net.x11",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
@@ -122,7 +123,10 @@ PURE_LIBRARY = {
     "zlib",
 }  # fmt: skip
 # ... and these have an impure part beside the pure one.
-PURE_NAMES = {"pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"}}
+PURE_NAMES = {
+    "pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"},
+    "warnings": {"catch_warnings", "simplefilter"},  # compiling a user's regex, quietly
+}  # fmt: skip
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 IMPURE_METHODS = {"now", "utcnow", "today"}  # datetime's clock
 
