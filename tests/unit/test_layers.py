@@ -108,7 +108,11 @@ ONLY_IN = {  # third party: the only modules that know it
 }
 
 PURE = {
-    "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
+    "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi",
+    "gshell.cast.format", "gshell.cast.screen",
+    "gshell.cast.width", "gshell.cast.asciicast", "gshell.cast.typescript", "gshell.cast.ttyrec",
+    "gshell.cast.octets", "gshell.cast.edit", "gshell.cast.redraw", "gshell.cast.frames",
+    "gshell.cast.svg", "gshell.cast.html", "gshell.cast.load", "gshell.cast.palette",
     "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
     "gshell.replay.judge", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
     "gshell.net.x11",
@@ -122,7 +126,11 @@ PURE_LIBRARY = {
     "zlib",
 }  # fmt: skip
 # ... and these have an impure part beside the pure one.
-PURE_NAMES = {"pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"}}
+PURE_NAMES = {
+    "codecs": {"getincrementaldecoder"},
+    "pathlib": {"PurePath", "PurePosixPath"},
+    "signal": {"Signals"},
+}
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 IMPURE_METHODS = {"now", "utcnow", "today"}  # datetime's clock
 
