@@ -191,7 +191,7 @@ class Screen:
         """The alternate screen is shown."""
         return self._other is not None
 
-    # ------------------------------------------------------------------------------------- feeding
+    # ------------------------------------------------------------------------------------ feeding
 
     def feed_bytes(self, data: bytes) -> None:
         self.feed(self._utf8.decode(data))
@@ -250,7 +250,7 @@ class Screen:
         self.x, self.y = min(self.x, columns - 1), min(self.y, rows - 1)
         self._pending = False
 
-    # ------------------------------------------------------------------------------------ printing
+    # ----------------------------------------------------------------------------------- printing
 
     def _print(self, text: str) -> None:
         if self._charsets[self._shifted] == "0":
@@ -336,7 +336,7 @@ class Screen:
         """What erased cells are: the background stays."""
         return PLAIN if self.style.bg == DEFAULT else Style(bg=self.style.bg)
 
-    # ------------------------------------------------------------------------------------- scrolling
+    # ------------------------------------------------------------------------------------ scrolling
 
     def _line_feed(self) -> None:
         if self.y == self.bottom:
@@ -360,7 +360,7 @@ class Screen:
         blank = self._blank()
         self.lines[top:top] = [Row(self.columns, blank) for _ in range(count)]
 
-    # -------------------------------------------------------------------------------------- controls
+    # ------------------------------------------------------------------------------------- controls
 
     def _control(self, char: str) -> None:
         if char in "\n\x0b\x0c\x84":
@@ -445,7 +445,7 @@ class Screen:
         if number in ("0", "2"):
             self.title = "".join(filter(str.isprintable, text[:_TITLE_CHARS]))
 
-    # ------------------------------------------------------------------------------------------- CSI
+    # ------------------------------------------------------------------------------------------ CSI
 
     def _csi(self, whole: str) -> None:
         body, final = (whole[1:-1] if whole[0] == "\x9b" else whole[2:-1]), whole[-1]
@@ -642,7 +642,7 @@ class Screen:
                 self._restore()
         self._pending = False
 
-    # --------------------------------------------------------------------------------------- answers
+    # -------------------------------------------------------------------------------------- answers
 
     def text(self) -> list[str]:
         """What each row shows, without blanks at its end."""
