@@ -47,6 +47,7 @@ _LINES = str.maketrans(
     "`abcdefghijklmnopqrstuvwxyz{|}~_",
     "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£· ",
 )
+TABS = frozenset(range(8, MAX_COLUMNS, 8))
 _ALTERNATE = (47, 1047, 1049)
 
 
@@ -130,7 +131,7 @@ class Row:
             del self.chars[columns:], self.styles[columns:]
 
 
-class _Cursor(NamedTuple):
+class Cursor(NamedTuple):
     """What ESC 7 keeps."""
 
     x: int = 0
@@ -140,6 +141,7 @@ class _Cursor(NamedTuple):
     shifted: bool = False
     charsets: tuple[str, str] = ("B", "B")
     pending: bool = False
+    is_set: bool = False
 
 
 class Screen:
@@ -163,33 +165,33 @@ class Screen:
 
     def _reset(self) -> None:
         self.lines = [Row(self.columns) for _ in range(self.rows)]
-        self._other: list[Row] | None = None  # the main screen, while the alternate one is shown
-        self._alternate = 0  # the mode that entered it
-        self._saved = [_Cursor(), _Cursor()]  # main, alternate
+        self.main: list[Row] | None = None  # the main screen, while the alternate one is shown
+        self.alternate_mode = 0  # the mode that entered it
+        self._saved = [Cursor(), Cursor()]  # main, alternate
         self.modes: dict[int, bool] = {}
         """DEC private modes that were set or reset, the alternate screens apart."""
-        self._tabs = set(range(8, MAX_COLUMNS, 8))
-        self.keypad = self._newline = False
+        self.tabs = set(TABS)
+        self.keypad = self.newline = False
         self._last = " "
         self.x = self.y = 0
         self._soft_reset()
 
     def _soft_reset(self) -> None:
         self.style = PLAIN
-        self._pending = False  # the cursor is behind the last column: the next character wraps
-        self._charsets = ["B", "B"]
-        self._shifted = 0
-        self._insert = self._origin = False
+        self.pending = False  # the cursor is behind the last column: the next character wraps
+        self.charsets = ("B", "B")
+        self.shifted = False
+        self.insert = self.origin = False
         self._wraps = self.cursor_visible = True
         for mode in (6, 7, 25):
             self.modes.pop(mode, None)
         self.top, self.bottom = 0, self.rows - 1
-        self._saved[self.alternate] = _Cursor()
+        self._saved[self.alternate] = Cursor()
 
     @property
     def alternate(self) -> bool:
         """The alternate screen is shown."""
-        return self._other is not None
+        return self.main is not None
 
     # ------------------------------------------------------------------------------------ feeding
 
@@ -232,7 +234,7 @@ class Screen:
         """The terminal has this size from here on. Rows are cut, not wrapped anew: the program
         that draws whole screens draws them again, and others have gone on."""
         columns, rows = _inside(columns, MAX_COLUMNS, 80), _inside(rows, MAX_ROWS, 24)
-        for lines in filter(None, (self.lines, self._other)):
+        for lines in filter(None, (self.lines, self.main)):
             for row in lines:
                 row.fit(columns)
             shown = lines is self.lines
@@ -248,12 +250,12 @@ class Screen:
         self.columns, self.rows = columns, rows
         self.top, self.bottom = 0, rows - 1
         self.x, self.y = min(self.x, columns - 1), min(self.y, rows - 1)
-        self._pending = False
+        self.pending = False
 
     # ----------------------------------------------------------------------------------- printing
 
     def _print(self, text: str) -> None:
-        if self._charsets[self._shifted] == "0":
+        if self.charsets[self.shifted] == "0":
             text = text.translate(_LINES)
         self._last = text[-1]
         if not text.isascii():
@@ -264,12 +266,12 @@ class Screen:
                 return
         at, size, columns = 0, len(text), self.columns
         while at < size:
-            if self._pending:
+            if self.pending:
                 self._wrap()
             row, x = self.lines[self.y], self.x
             part = text[at : at + columns - x]
             count = len(part)
-            if self._insert:
+            if self.insert:
                 self._insert_cells(row, x, count)
             elif not row.chars[x] or (x + count < columns and not row.chars[x + count]):
                 row.clear(x, x + count, self.style)
@@ -279,7 +281,7 @@ class Screen:
             self.x = x + count
             if self.x == columns:
                 self.x = columns - 1
-                self._pending = self._wraps
+                self.pending = self._wraps
                 if not self._wraps and at < size:
                     # All the rest overwrites the last cell.
                     row.chars[-1] = text[-1]
@@ -288,18 +290,18 @@ class Screen:
     def _put(self, char: str, width: int) -> None:
         row = self.lines[self.y]
         if width == 0:
-            at = self.x if self._pending else self.x - 1
+            at = self.x if self.pending else self.x - 1
             if at > 0 and not row.chars[at]:
                 at -= 1
             if at >= 0 and 0 < len(row.chars[at]) < 8:
                 row.chars[at] += char
             return
-        if self._pending or (self._wraps and self.x + width > self.columns > 1):
+        if self.pending or (self._wraps and self.x + width > self.columns > 1):
             self._wrap()
             row = self.lines[self.y]
         width = min(width, self.columns)
         self.x = min(self.x, self.columns - width)
-        if self._insert:
+        if self.insert:
             self._insert_cells(row, self.x, width)
         row.clear(self.x, self.x + width, self.style)
         row.chars[self.x] = char
@@ -308,7 +310,7 @@ class Screen:
         self.x += width
         if self.x >= self.columns:
             self.x = self.columns - 1
-            self._pending = self._wraps
+            self.pending = self._wraps
 
     def _insert_cells(self, row: Row, x: int, count: int) -> None:
         count = min(count, self.columns - x)
@@ -328,7 +330,7 @@ class Screen:
 
     def _wrap(self) -> None:
         self.lines[self.y].wrapped = True
-        self._pending = False
+        self.pending = False
         self.x = 0
         self._line_feed()
 
@@ -365,36 +367,36 @@ class Screen:
     def _control(self, char: str) -> None:
         if char in "\n\x0b\x0c\x84":
             self._line_feed()
-            self._pending = False
-            if self._newline:
+            self.pending = False
+            if self.newline:
                 self.x = 0
         elif char == "\r":
-            self.x, self._pending = 0, False
+            self.x, self.pending = 0, False
         elif char == "\b":
-            self.x, self._pending = max(0, self.x - 1), False
+            self.x, self.pending = max(0, self.x - 1), False
         elif char == "\t":
             self._tab(1)
         elif char == "\x0e":
-            self._shifted = 1
+            self.shifted = True
         elif char == "\x0f":
-            self._shifted = 0
+            self.shifted = False
         elif char == "\x85":
             self._control("\n")
             self.x = 0
         elif char == "\x88":
-            self._tabs.add(self.x)
+            self.tabs.add(self.x)
         elif char == "\x8d":
             self._escape("\x1bM")
 
     def _tab(self, count: int) -> None:
         for _ in range(min(count, self.columns)):
-            self.x = min((t for t in self._tabs if t > self.x), default=self.columns - 1)
-        self.x, self._pending = min(self.x, self.columns - 1), False
+            self.x = min((t for t in self.tabs if t > self.x), default=self.columns - 1)
+        self.x, self.pending = min(self.x, self.columns - 1), False
 
     def _back_tab(self, count: int) -> None:
         for _ in range(min(count, self.columns)):
-            self.x = max((t for t in self._tabs if t < self.x), default=0)
-        self._pending = False
+            self.x = max((t for t in self.tabs if t < self.x), default=0)
+        self.pending = False
 
     def _escape(self, whole: str) -> None:
         body = whole[1:]
@@ -406,9 +408,9 @@ class Screen:
             self._line_feed()
         elif body == "E":
             self._line_feed()
-            self.x, self._pending = 0, False
+            self.x, self.pending = 0, False
         elif body == "H":
-            self._tabs.add(self.x)
+            self.tabs.add(self.x)
         elif body == "M":
             if self.y == self.top:
                 self._scroll_down(self.top, 1)
@@ -424,20 +426,21 @@ class Screen:
             for row in self.lines:
                 row.chars, row.styles = ["E"] * self.columns, [PLAIN] * self.columns
         elif body[0] in "()" and len(body) == 2:
-            self._charsets[body[0] == ")"] = body[1]
+            self.charsets = (
+                (body[1], self.charsets[1]) if body[0] == "(" else (self.charsets[0], body[1])
+            )
 
     def _save(self) -> None:
-        self._saved[self.alternate] = _Cursor(
-            self.x, self.y, self.style, self._origin, bool(self._shifted),
-            (self._charsets[0], self._charsets[1]), self._pending,
-        )  # fmt: skip
+        self._saved[self.alternate] = Cursor(
+            self.x, self.y, self.style, self.origin, self.shifted, self.charsets, self.pending, True
+        )
 
     def _restore(self) -> None:
-        saved = self._saved[self.alternate]
-        self.x, self.y = min(saved.x, self.columns - 1), min(saved.y, self.rows - 1)
-        self.style, self._origin, self._shifted = saved.style, saved.origin, int(saved.shifted)
-        self._charsets = list(saved.charsets)
-        self._pending = saved.pending and self.x == self.columns - 1
+        saved = self.saved(self.alternate)
+        self.x, self.y = saved.x, saved.y
+        self.style, self.origin, self.shifted = saved.style, saved.origin, saved.shifted
+        self.charsets = saved.charsets
+        self.pending = saved.pending
 
     def _osc(self, whole: str) -> None:
         body = whole[1:] if whole[0] == "\x9d" else whole[2:]
@@ -498,21 +501,21 @@ class Screen:
                 self._go_to(0, 0)
         elif final in "hl":
             if 4 in numbers:
-                self._insert = final == "h"
+                self.insert = final == "h"
             if 20 in numbers:
-                self._newline = final == "h"
+                self.newline = final == "h"
         elif final == "g":
             if first == 3:
-                self._tabs.clear()
+                self.tabs.clear()
             elif first == 0:
-                self._tabs.discard(self.x)
+                self.tabs.discard(self.x)
         elif final == "s":
             self._save()
         elif final == "u":
             self._restore()
 
     def _move(self, final: str, count: int) -> None:
-        self._pending = False
+        self.pending = False
         if final in "AF":
             self.y = max(self.top if self.y >= self.top else 0, self.y - count)
         elif final in "BEe":
@@ -534,13 +537,13 @@ class Screen:
             self.x = 0
 
     def _go_to(self, x: int, y: int) -> None:
-        low, high = (self.top, self.bottom) if self._origin else (0, self.rows - 1)
+        low, high = (self.top, self.bottom) if self.origin else (0, self.rows - 1)
         self.x, self.y = min(x, self.columns - 1), min(low + y, high)
-        self._pending = False
+        self.pending = False
 
     def _erase(self, final: str, what: int) -> None:
         blank, row = self._blank(), self.lines[self.y]
-        self._pending = False
+        self.pending = False
         if final == "K" or what < 2:
             start, end = (self.x, self.columns) if what == 0 else (0, self.x + 1)
             if final == "K" and what == 2:
@@ -595,7 +598,7 @@ class Screen:
             else:
                 self._drop_lines(y, count)
             self.x = 0
-        self._pending = False
+        self.pending = False
 
     def _drop_lines(self, y: int, count: int) -> None:
         kept, self.history = self.history, deque(maxlen=0)  # deleted, not scrolled off
@@ -617,32 +620,39 @@ class Screen:
         self.modes.pop(mode, None)
         self.modes[mode] = on
         if mode == 6:
-            self._origin = on
+            self.origin = on
             self._go_to(0, 0)
         elif mode == 7:
             self._wraps = on
-            self._pending = self._pending and on
+            self.pending = self.pending and on
         elif mode == 25:
             self.cursor_visible = on
         elif mode == 66:
             self.keypad = on
 
     def _switch(self, mode: int, on: bool) -> None:
-        if on and self._other is None:
+        if on and self.main is None:
             if mode == 1049:
                 self._save()
-            self._other = self.lines
+            self.main = self.lines
             self.lines = [Row(self.columns) for _ in range(self.rows)]
-            self._alternate = mode
+            self.alternate_mode = mode
             self._saved[1] = self._saved[0]
-        elif not on and self._other is not None:
-            self.lines, self._other = self._other, None
-            self._alternate = 0
+        elif not on and self.main is not None:
+            self.lines, self.main = self.main, None
+            self.alternate_mode = 0
             if mode == 1049:
                 self._restore()
-        self._pending = False
+        self.pending = False
 
-    # -------------------------------------------------------------------------------------- answers
+    # ------------------------------------------------------------------------------------- answers
+
+    def saved(self, which: int) -> Cursor:
+        """What ESC 7 kept of the main (0) or alternate (1) screen, inside this size."""
+        saved = self._saved[which]
+        x = min(saved.x, self.columns - 1)
+        pending = saved.pending and x == self.columns - 1
+        return saved._replace(x=x, y=min(saved.y, self.rows - 1), pending=pending)
 
     def text(self) -> list[str]:
         """What each row shows, without blanks at its end."""
