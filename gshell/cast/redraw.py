@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gshell.cast.screen import PLAIN, TABS, Row, Screen
 
+_AS_NEW = "\x1b(B\x1b)B\x0f\x1b[m\x1b[?6l"
+
 
 def redraw(screen: Screen) -> str:
     """Output after which a new terminal shows what ``screen`` shows, and goes on as it would.
@@ -13,8 +15,10 @@ def redraw(screen: Screen) -> str:
     main = screen.lines if screen.main is None else screen.main
     parts = [_drawn(main), _saved(screen, 0, main)]
     if screen.main is not None:
-        parts += [f"\x1b[?{screen.alternate_mode}h", _drawn(screen.lines)]
+        # 1049 keeps the cursor, too: it must find what was kept then.
+        parts += [f"\x1b[?{screen.alternate_mode}h", _AS_NEW, _drawn(screen.lines)]
         parts.append(_saved(screen, 1, screen.lines))
+    parts.append(_AS_NEW if screen.saved(0).is_set or screen.saved(1).is_set else "")
     if screen.tabs != TABS:
         parts.append("\x1b[3g")
         stops = sorted(stop for stop in screen.tabs if stop < screen.columns)
@@ -71,6 +75,7 @@ def _saved(screen: Screen, which: int, lines: list[Row]) -> str:
     cursor = screen.saved(which)
     if not cursor.is_set:
         return ""
-    parts = [_placed(lines, cursor.x, cursor.y, cursor.pending)]
+    parts = [_AS_NEW, "\x1b[?6h" if cursor.origin else ""]
+    parts.append(_placed(lines, cursor.x, cursor.y, cursor.pending))
     parts += [_charsets(cursor.charsets), "\x0e" if cursor.shifted else "", cursor.style.sgr()]
-    return "".join(parts) + "\x1b7\x1b(B\x1b)B\x0f\x1b[m"
+    return "".join(parts) + "\x1b7"
