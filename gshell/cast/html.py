@@ -89,12 +89,16 @@ def _data(reel: Film, palette: Palette, markers: list[tuple[float, str]]) -> dic
         frames.append([round(frame.at_s, 3), [part for pair in changes for part in pair], x, y])
         before = now
     looks = [
-        [fg, bg, bool(flags & BOLD), bool(flags & ITALIC),
-         " ".join(("underline",) * bool(flags & UNDERLINE) + ("line-through",) * bool(flags & STRIKE))]
+        [fg, bg, bool(flags & BOLD), bool(flags & ITALIC), _lined(flags)]
         for fg, bg, flags in styles
-    ]  # fmt: skip
+    ]
     return {
         "columns": reel.columns, "height": reel.rows, "duration": round(reel.duration_s, 3),
         "styles": looks, "rows": drawn, "frames": frames,
         "markers": [[round(at, 3), label] for at, label in markers],
     }  # fmt: skip
+
+
+def _lined(flags: int) -> str:
+    lines = (("underline", UNDERLINE), ("line-through", STRIKE))
+    return " ".join(name for name, flag in lines if flags & flag)

@@ -55,7 +55,7 @@ class Encoder:
         idle = header.idle_time_limit
         if self.version == 2:
             # It has no place for the last two; who does not know them passes over them.
-            term = {"type": header.term_type, "version": header.term_version}
+            term: dict[str, Any] = {"type": header.term_type, "version": header.term_version}
             term.update(dict(header.more).get("term") or {})
             return {
                 "version": 2, **size, "timestamp": header.timestamp, "duration": header.duration_s,

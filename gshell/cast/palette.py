@@ -9,10 +9,24 @@ if TYPE_CHECKING:
     from gshell.cast.format import Header
 
 FOREGROUND, BACKGROUND = "#d3d7cf", "#16181d"
-_SIXTEEN = (
-    "#2a2d34 #d9534f #7fb347 #d6a21e #5b8fd9 #a873c0 #2fa5ac #d3d7cf "
-    "#5c616c #f0706c #9fd05f #f0c24b #80b0f5 #c594dc #55c8cf #f4f6f3"
-).split()
+_SIXTEEN = [
+    "#2a2d34",
+    "#d9534f",
+    "#7fb347",
+    "#d6a21e",
+    "#5b8fd9",
+    "#a873c0",
+    "#2fa5ac",
+    "#d3d7cf",
+    "#5c616c",
+    "#f0706c",
+    "#9fd05f",
+    "#f0c24b",
+    "#80b0f5",
+    "#c594dc",
+    "#55c8cf",
+    "#f4f6f3",
+]
 _STEPS = (0, 95, 135, 175, 215, 255)
 
 

@@ -73,7 +73,10 @@ class _Drawing:
             said = [f"fill:{front}"] if front else []
             said += ["font-weight:bold"] if flags & BOLD else []
             said += ["font-style:italic"] if flags & ITALIC else []
-            lines = ("underline" if flags & UNDERLINE else "", "line-through" * (flags & STRIKE > 0))
+            lines = (
+                "underline" if flags & UNDERLINE else "",
+                "line-through" * (flags & STRIKE > 0),
+            )
             said += [f"text-decoration:{' '.join(lines).strip()}"] if any(lines) else []
             rules.append(f".{name}{{{';'.join(said)}}}")
         return "".join(rules)
@@ -154,7 +157,9 @@ class _Drawing:
             if end < self._total:
                 steps.append(("hidden", end))
         values = [value for value, _ in steps]
-        moments = ";".join(f"{at / self._total:.6f}".rstrip("0").rstrip(".") or "0" for _, at in steps)
+        moments = ";".join(
+            f"{at / self._total:.6f}".rstrip("0").rstrip(".") or "0" for _, at in steps
+        )
         return (
             f'<g visibility="{values[0]}">{drawn}<animate attributeName="visibility" '
             f'calcMode="discrete" dur="{_n(self._total)}s" repeatCount="indefinite" '

@@ -7,7 +7,7 @@ and lines ``H`` and ``S`` have what is known about the whole and the signals.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from gshell.cast.asciicast import MAX_TIME_S
 from gshell.cast.format import Cast, CastError, Event, Header
@@ -103,9 +103,9 @@ def _stamp(text: str) -> int | None:
 
 def _date(timestamp: int | None) -> str:
     try:
-        when = datetime.fromtimestamp(timestamp or 0, timezone.utc)
+        when = datetime.fromtimestamp(timestamp or 0, UTC)
     except (ValueError, OverflowError, OSError):
-        when = datetime.fromtimestamp(0, timezone.utc)
+        when = datetime.fromtimestamp(0, UTC)
     return when.isoformat(" ")
 
 
@@ -129,7 +129,7 @@ def write(cast: Cast, advanced: bool = True) -> tuple[bytes, bytes]:
         if (header.env or {}).get("SHELL"):
             timing.append(f"H 0.000000 SHELL {_one_line((header.env or {})['SHELL'])}\n")
     said = 0  # microseconds, by delays so far
-    status = "0"
+    status = ""
 
     def delay(at_s: float) -> str:
         nonlocal said
@@ -150,11 +150,11 @@ def write(cast: Cast, advanced: bool = True) -> tuple[bytes, bytes]:
             status = str(int(event.data) & 255)
     if advanced:
         timing.append(f"H 0.000000 DURATION {cast.duration_s:.6f}\n")
-        timing.append(f"H 0.000000 EXIT_CODE {status}\n")
-    data.append(
-        f'\nScript done on {_date((header.timestamp or 0) + int(min(cast.duration_s, 1e9)))} '
-        f'[COMMAND_EXIT_CODE="{status}"]\n'.encode()
-    )
+        if status:
+            timing.append(f"H 0.000000 EXIT_CODE {status}\n")
+    done = _date((header.timestamp or 0) + int(min(cast.duration_s, 1e9)))
+    exit_code = f' [COMMAND_EXIT_CODE="{status}"]' if status else ""
+    data.append(f"\nScript done on {done}{exit_code}\n".encode())
     return b"".join(data), "".join(timing).encode()
 
 
