@@ -277,11 +277,10 @@ class Reader:
         value = found.pop(key, None)
         if value is None:
             return None
-        good = type(value) is int or (type(value) is float and not (whole and self.strict))
-        if good and abs(value) < 1e12:
-            return float(value)
-        self.problem(f"header: {key} is not a number" + (" of whole seconds" if whole else ""))
-        return None
+        good = type(value) in (int, float) and abs(value) < 1e12
+        if not good or (whole and type(value) is float):
+            self.problem(f"header: {key} is not a number" + (" of whole seconds" if whole else ""))
+        return float(value) if good else None
 
     def _text(self, found: dict[str, Any], key: str) -> str | None:
         value = found.pop(key, None)
