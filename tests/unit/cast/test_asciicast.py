@@ -156,7 +156,7 @@ def test_a_last_line_without_its_end_is_passed_over():
     assert loaded.cast.events == [(1.0, "o", "a")]
     assert "a.cast:3: the last line has no end" in loaded.warnings[0]
     assert events(text + '"]') == [(1.0, "o", "a"), (2.0, "o", "b")]
-    with pytest.raises(CastError, match="a.cast:3: the last line has no end"):
+    with pytest.raises(CastError, match=r"a.cast:3: the last line has no end"):
         read(text, strict=True)
 
 
