@@ -172,7 +172,7 @@ class Screen:
         """DEC private modes that were set or reset, the alternate screens apart."""
         self.tabs = set(TABS)
         self.keypad = self.newline = False
-        self._last = " "
+        self._last = ""
         self.x = self.y = 0
         self._soft_reset()
 
@@ -216,7 +216,10 @@ class Screen:
             kind = match.lastgroup
             if kind == "text":
                 self._print(match.group())
-            elif kind == "control":
+                continue
+            if match.group()[-1] != "b":
+                self._last = ""  # only what was printed just before can be repeated
+            if kind == "control":
                 self._control(match.group())
             elif kind == "csi":
                 self._csi(match.group())
@@ -257,10 +260,11 @@ class Screen:
     def _print(self, text: str) -> None:
         if self.charsets[self.shifted] == "0":
             text = text.translate(_LINES)
-        self._last = text[-1]
+        self._last = text[-1:]
         if not text.isascii():
             widths = [char_width(char) for char in text]
             if min(widths) != 1 or max(widths) != 1:
+                self._last = next((c for c, w in zip(reversed(text), reversed(widths)) if w), "")
                 for char, width in zip(text, widths):
                     self._put(char, width)
                 return
@@ -425,6 +429,8 @@ class Screen:
         elif body == "#8":
             for row in self.lines:
                 row.chars, row.styles = ["E"] * self.columns, [PLAIN] * self.columns
+            self.top, self.bottom, self.origin = 0, self.rows - 1, False
+            self._go_to(0, 0)
         elif body[0] in "()" and len(body) == 2:
             self.charsets = (
                 (body[1], self.charsets[1]) if body[0] == "(" else (self.charsets[0], body[1])
@@ -586,7 +592,8 @@ class Screen:
         elif final == "X":
             row.clear(self.x, min(self.columns, self.x + count), self._blank())
         elif final == "b":
-            self._print(self._last * min(count, self.columns * self.rows))
+            if self._last:
+                self._print(self._last * min(count, self.columns * self.rows))
             return
         elif final == "S":
             self._scroll_up(self.top, count)

@@ -42,6 +42,8 @@ def shown(text, columns=10, rows=4):
         ("a\tb\x1b[1;1H\x1b[Ic", ["a       c", "", "", ""]),
         ("ab\x1b]0;title\x07cd\x1bP1$r\x1b\\ef", ["abcdef", "", "", ""]),
         ("a\x1b[3bc", ["aaaac", "", "", ""]),
+        ("a\r\x1b[3bc", ["c", "", "", ""]),
+        ("ab\x1b[2;3r\x1b[?6h\x1b#8\x1b[2Jx", ["x", "", "", ""]),
         ("a\x1b[2\nBb", ["a", "", "", " b"]),
         ("x\x1b[999;999Hy", ["x", "", "", "         y"]),
         ("\x1b7ab\x1b8X", ["Xb", "", "", ""]),
