@@ -57,7 +57,9 @@ class _Drawing:
             f'viewBox="0 0 {_n(width)} {_n(height)}">\n<title>{title}</title>\n'
             f"<style>{self._style()}</style>\n"
             f'<rect width="100%" height="100%" rx="6" fill="{palette.background}"/>{lights}{bar}\n'
-            f'<g transform="translate({MARGIN} {BAR_H})">\n' + "\n".join(body) + "\n</g>\n</svg>\n"
+            f'<g transform="translate({MARGIN} {BAR_H})" xml:space="preserve">\n'
+            + "\n".join(body)
+            + "\n</g>\n</svg>\n"
         )
 
     def _style(self) -> str:
@@ -82,8 +84,9 @@ class _Drawing:
         return "".join(rules)
 
     def _rows(self) -> Iterable[str]:
-        """Each version of each row once, with the times when it is to be seen."""
+        """Each version of each row once; those that come and go together are one group."""
         frames = self._reel.frames
+        together: dict[tuple[tuple[float, float], ...], list[str]] = {}
         for y in range(self._reel.rows):
             spans: dict[Runs, list[tuple[float, float]]] = {}
             start = 0
@@ -95,7 +98,9 @@ class _Drawing:
                     start = at
             for runs, times in spans.items():
                 if runs:
-                    yield self._shown(self._drawn(runs, y), times)
+                    together.setdefault(tuple(times), []).append(self._drawn(runs, y))
+        for shown, drawn in together.items():
+            yield self._shown("".join(drawn), list(shown))
 
     def _drawn(self, runs: Runs, y: int) -> str:
         backs, texts = [], []
@@ -127,7 +132,7 @@ class _Drawing:
         # The length keeps columns in line, whatever font there is.
         return (
             f'<text{name} x="{_n(x * CELL_W)}" y="{y * CELL_H + 14}" '
-            f'textLength="{_n(width * CELL_W)}" xml:space="preserve">{escaped(kept)}</text>'
+            f'textLength="{_n(width * CELL_W)}">{escaped(kept)}</text>'
         )
 
     def _cursors(self) -> Iterable[str]:

@@ -1,12 +1,13 @@
 import base64
+import json
 import struct
 import xml.dom.minidom
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gshell.cast import edit, html, svg, ttyrec, typescript
+from gshell.cast import edit, files, html, svg, ttyrec, typescript
 from gshell.cast.format import Cast, CastError, Event, Header
 from gshell.cast.load import load
 from gshell.cast.octets import Decoder, octets
@@ -160,10 +161,9 @@ _JSON = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(_JSON, st.lists(_JSON, max_size=4), st.sampled_from([1, 2, 3, None]))
 def test_any_json_is_a_recording_or_an_error_with_a_reason(header, events, version):
-    import json
-
     if isinstance(header, dict) and version:
         header = {**header, "version": version, **({"stdout": events} if version == 1 else {})}
     text = "\n".join(map(json.dumps, [header, *events])) + "\n"
@@ -175,9 +175,7 @@ def test_any_json_is_a_recording_or_an_error_with_a_reason(header, events, versi
             refused = error
         else:
             for form in ("svg", "html", "v3", "ttyrec", "typescript", "txt"):
-                from gshell.cast.files import rendered
-
-                rendered(found, form)
+                files.rendered(found, form)
         assert refused is None or refused.why
 
 
@@ -204,6 +202,12 @@ def test_a_cut_does_not_part_an_event_from_its_bytes():
     long = cast((1.0, "o", "\ufffd"), (1.0, "b", raw), (2.0, "o", "\ufffd"), (2.0, "b", raw))
     assert output(edit.cut(long, 2.0)) == [(0.0, b"\x1b[H\xef\xbf\xbd\x1b[1;2H"), (0.0, b"\xff")]
     assert output(edit.cut(long, 0, 1)) == [(1.0, b"\xff")]
+
+
+def test_a_cut_just_after_an_event_leaves_its_bytes_out_too():
+    raw = base64.b64encode(b"\xff").decode()
+    long = cast((1.0, "o", "\ufffd"), (1.5, "b", raw), (2.0, "m", "here"))
+    assert [event.code for event in edit.cut(long, 1.2).events] == ["o", "m"]
 
 
 def test_joined_recordings_go_on():

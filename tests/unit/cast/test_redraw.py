@@ -43,3 +43,15 @@ def test_it_is_short_where_little_is_shown():
     screen = Screen(80, 24)
     screen.feed("$ ls\r\n" * 3)
     assert len(redraw(screen)) < 60
+
+
+def test_a_cursor_behind_the_last_column_is_there_again():
+    for text in ("0123456789\x1b7", "01234567世", "a\x1b[1;31m\x1b[4;1H0123456789"):
+        old, new = Screen(10, 4), Screen(10, 4)
+        old.feed(text)
+        new.feed(redraw(old))
+        assert old.pending
+        assert state(new) == state(old)
+        old.feed("\x1b8x")
+        new.feed("\x1b8x")
+        assert state(new) == state(old)
