@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gshell.cast.cells import Row, Style
 from gshell.cast.edit import show
 from gshell.cast.format import Cast
-from gshell.cast.screen import Row, Screen, Style
+from gshell.cast.screen import Screen
 
 Runs = tuple[tuple[str, Style], ...]
 FRAME_S = 1 / 25  # what changes faster than this nobody sees

@@ -11,11 +11,11 @@ import hashlib
 import json
 from typing import Any
 
+from gshell.cast.cells import BOLD, ITALIC, STRIKE, UNDERLINE, Style
 from gshell.cast.format import Cast
 from gshell.cast.frames import Film, Runs, film
 from gshell.cast.palette import Palette
 from gshell.cast.player import SCRIPT, STYLE
-from gshell.cast.screen import BOLD, ITALIC, STRIKE, UNDERLINE, Style
 from gshell.cast.svg import escaped
 
 

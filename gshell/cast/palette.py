@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gshell.cast.screen import BOLD, DEFAULT, FAINT, HIDDEN, INVERSE, TRUE_COLOR, Style
+from gshell.cast.cells import BOLD, DEFAULT, FAINT, HIDDEN, INVERSE, TRUE_COLOR, Style
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gshell.cast.screen import PLAIN, TABS, Row, Screen
+from gshell.cast.cells import PLAIN, Row
+from gshell.cast.screen import TABS, Screen
 
 _AS_NEW = "\x1b(B\x1b)B\x0f\x1b[m\x1b[?6l"
 

@@ -12,24 +12,12 @@ from codecs import getincrementaldecoder
 from collections import deque
 from typing import NamedTuple
 
+from gshell.cast.cells import DEFAULT, PLAIN, Row, Style, number_of, select
 from gshell.cast.width import char_width
 
 MAX_COLUMNS, MAX_ROWS = 1000, 500  # larger ones are a mistake, and memory
 _TAIL_CHARS = 4096  # of a sequence that is cut; of a longer one the rest is passed over
 _TITLE_CHARS = 256
-
-BOLD, FAINT, ITALIC, UNDERLINE, BLINK, INVERSE, HIDDEN, STRIKE = (1 << bit for bit in range(8))
-DEFAULT = -1  # a colour: the terminal's own
-TRUE_COLOR = 1 << 24  # a colour: this, and 0xRRGGBB
-
-_FLAGS = {
-    1: BOLD, 2: FAINT, 3: ITALIC, 4: UNDERLINE, 5: BLINK, 6: BLINK, 7: INVERSE, 8: HIDDEN,
-    9: STRIKE, 21: UNDERLINE,
-}  # fmt: skip
-_FLAGS_OFF = {
-    22: BOLD | FAINT, 23: ITALIC, 24: UNDERLINE, 25: BLINK, 27: INVERSE, 28: HIDDEN, 29: STRIKE,
-}  # fmt: skip
-
 _TOKEN = re.compile(
     "(?P<text>[ -~\xa0-\U0010ffff]+)"
     "|(?P<csi>(?:\x1b\\[|\x9b)[^@-~\x18\x1a\x1b]*(?:[@-~]|[\x18\x1a]|(?=\x1b)))"
@@ -49,86 +37,6 @@ _LINES = str.maketrans(
 )
 TABS = frozenset(range(8, MAX_COLUMNS, 8))
 _ALTERNATE = (47, 1047, 1049)
-
-
-class Style(NamedTuple):
-    """How a cell looks."""
-
-    fg: int = DEFAULT
-    """A colour: ``DEFAULT``, 0 to 255 of the palette, or ``TRUE_COLOR | 0xRRGGBB``."""
-    bg: int = DEFAULT
-    flags: int = 0
-    """``BOLD | ITALIC | ...``"""
-
-    def sgr(self) -> str:
-        """The sequence that selects it, from whatever was selected."""
-        parts = ["0", *(str(n) for n in range(1, 10) if n != 6 and self.flags & _FLAGS[n])]
-        for colour, base in ((self.fg, 30), (self.bg, 40)):
-            if colour >= TRUE_COLOR:
-                rgb = colour & 0xFFFFFF
-                parts.append(f"{base + 8};2;{rgb >> 16};{rgb >> 8 & 255};{rgb & 255}")
-            elif colour >= 16:
-                parts.append(f"{base + 8};5;{colour}")
-            elif colour >= 8:
-                parts.append(str(base + 52 + colour))
-            elif colour >= 0:
-                parts.append(str(base + colour))
-        return f"\x1b[{';'.join(parts)}m"
-
-
-PLAIN = Style()
-
-
-class Row:
-    """One line of cells. A wide character's second cell is empty text."""
-
-    __slots__ = ("chars", "styles", "wrapped")
-
-    def __init__(self, columns: int, style: Style = PLAIN) -> None:
-        self.chars = [" "] * columns
-        self.styles = [style] * columns
-        self.wrapped = False
-        """The text goes on in the next row: it was wrapped by the terminal."""
-
-    def text(self) -> str:
-        return "".join(self.chars)
-
-    def runs(self) -> list[tuple[str, Style]]:
-        """Neighbours of the same style together; nothing for blanks at the end."""
-        out: list[tuple[str, Style]] = []
-        chars, styles = self.chars, self.styles
-        end = len(chars)
-        while end and chars[end - 1] == " " and styles[end - 1] == PLAIN:
-            end -= 1
-        start = 0
-        while start < end:
-            style, at = styles[start], start + 1
-            while at < end and (styles[at] is style or styles[at] == style):
-                at += 1
-            out.append(("".join(chars[start:at]), style))
-            start = at
-        return out
-
-    def clear(self, start: int, end: int, style: Style) -> None:
-        """Blank these cells; the half of a wide character that is left goes, too."""
-        chars = self.chars
-        if start < end:
-            if start and not chars[start]:
-                chars[start - 1] = " "
-            if end < len(chars) and not chars[end]:
-                chars[end] = " "
-            chars[start:end] = [" "] * (end - start)
-            self.styles[start:end] = [style] * (end - start)
-
-    def fit(self, columns: int) -> None:
-        missing = columns - len(self.chars)
-        if missing > 0:
-            self.chars += [" "] * missing
-            self.styles += [PLAIN] * missing
-        elif missing < 0:
-            if not self.chars[columns]:
-                self.chars[columns - 1] = " "
-            del self.chars[columns:], self.styles[columns:]
 
 
 class Cursor(NamedTuple):
@@ -470,7 +378,7 @@ class Screen:
                 self.style = select(self.style, body)
             return
         private = body[:1] if body[:1] in tuple("<=>?") else ""
-        numbers = [_number(part) for part in body[len(private) :].split(";")[:32]]
+        numbers = [number_of(part) for part in body[len(private) :].split(";")[:32]]
         if private:
             if private == "?" and final in "hl":
                 for number in numbers:
@@ -675,61 +583,3 @@ _MOVES = frozenset("ABCDEFGIZ`ade")
 
 def _inside(size: int, most: int, otherwise: int) -> int:
     return min(size, most) if size > 0 else otherwise
-
-
-def _number(text: str) -> int:
-    text = text.partition(":")[0].rstrip(" !\"#$%&'()*+,-./")
-    return min(int(text[:6]), 99999) if text.isdigit() and text.isascii() else 0
-
-
-def select(style: Style, body: str) -> Style:
-    """``style`` after SGR with these parameters."""
-    if body in ("", "0"):
-        return PLAIN
-    fg, bg, flags = style
-    parts = iter(body.replace(" ", "").split(";")[:64])
-    for part in parts:
-        number = _number(part)
-        if ":" in part:
-            fields = part.split(":")
-            if number in (38, 48):
-                colour = _colour([_number(field) for field in fields[1:] if field])
-                if colour is not None:
-                    fg, bg = (colour, bg) if number == 38 else (fg, colour)
-            elif number == 4:
-                flags = flags & ~UNDERLINE if fields[1] == "0" else flags | UNDERLINE
-        elif number == 0:
-            fg, bg, flags = PLAIN
-        elif number in _FLAGS:
-            flags |= _FLAGS[number]
-        elif number in _FLAGS_OFF:
-            flags &= ~_FLAGS_OFF[number]
-        elif 30 <= number <= 37:
-            fg = number - 30
-        elif 40 <= number <= 47:
-            bg = number - 40
-        elif 90 <= number <= 97:
-            fg = number - 82
-        elif 100 <= number <= 107:
-            bg = number - 92
-        elif number == 39:
-            fg = DEFAULT
-        elif number == 49:
-            bg = DEFAULT
-        elif number in (38, 48):
-            kind = _number(next(parts, ""))
-            wanted = {5: 1, 2: 3}.get(kind, 0)
-            colour = _colour([kind, *(_number(next(parts, "999")) for _ in range(wanted))])
-            if colour is not None:
-                fg, bg = (colour, bg) if number == 38 else (fg, colour)
-    return Style(fg, bg, flags)
-
-
-def _colour(fields: list[int]) -> int | None:
-    if len(fields) >= 2 and fields[0] == 5 and fields[1] < 256:
-        return fields[1]
-    if len(fields) >= 4 and fields[0] == 2:
-        red, green, blue = fields[-3:] if len(fields) < 6 else fields[2:5]
-        if max(red, green, blue) < 256:
-            return TRUE_COLOR | red << 16 | green << 8 | blue
-    return None

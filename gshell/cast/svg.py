@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from gshell.cast.cells import BLINK, BOLD, ITALIC, STRIKE, UNDERLINE, Style
 from gshell.cast.format import Cast
 from gshell.cast.frames import Film, Runs, film, still
 from gshell.cast.palette import Palette
-from gshell.cast.screen import BLINK, BOLD, ITALIC, STRIKE, UNDERLINE, Style
 from gshell.cast.width import text_width
 
 CELL_W, CELL_H, FONT_PX = 8.4, 18, 14  # a monospace font is 0.6 as wide as high

@@ -109,7 +109,7 @@ ONLY_IN = {  # third party: the only modules that know it
 
 PURE = {
     "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi",
-    "gshell.cast.format", "gshell.cast.screen",
+    "gshell.cast.format", "gshell.cast.screen", "gshell.cast.cells",
     "gshell.cast.width", "gshell.cast.asciicast", "gshell.cast.typescript", "gshell.cast.ttyrec",
     "gshell.cast.octets", "gshell.cast.edit", "gshell.cast.redraw", "gshell.cast.frames",
     "gshell.cast.svg", "gshell.cast.html", "gshell.cast.load", "gshell.cast.palette",

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gshell.cast import screen as s
-from gshell.cast.screen import Screen, Style
+from gshell.cast import cells as s
+from gshell.cast.cells import Style
+from gshell.cast.screen import MAX_ROWS, Screen
 
 
 def shown(text, columns=10, rows=4):
@@ -100,7 +101,7 @@ def test_a_resize_cuts_rows_and_keeps_the_cursor_inside():
     screen.resize(5, 2)
     assert (screen.text(), screen.x, screen.y) == (["2", "3"], 1, 1)
     screen.resize(0, 10**9)
-    assert (screen.columns, screen.rows) == (80, s.MAX_ROWS)
+    assert (screen.columns, screen.rows) == (80, MAX_ROWS)
 
 
 _PIECES = st.one_of(
