@@ -27,6 +27,7 @@ def redraw(screen: Screen) -> str:
     if (screen.top, screen.bottom) != (0, screen.rows - 1):
         parts.append(f"\x1b[{screen.top + 1};{screen.bottom + 1}r")
     parts += [f"\x1b[?{mode}{'h' if on else 'l'}" for mode, on in screen.modes.items()]
+    parts.append("\x1b[?6h" if screen.origin else "")
     above = screen.top if screen.origin else 0
     parts.append(_placed(screen.lines, screen.x, screen.y, screen.pending, above))
     parts.append(_charsets(screen.charsets))

@@ -77,7 +77,7 @@ class Screen:
         self.alternate_mode = 0  # the mode that entered it
         self._saved = [Cursor(), Cursor()]  # main, alternate
         self.modes: dict[int, bool] = {}
-        """DEC private modes that were set or reset, the alternate screens apart."""
+        """DEC private modes that were set or reset, but the alternate screens and 6."""
         self.tabs = set(TABS)
         self.keypad = self.newline = False
         self._last = ""
@@ -91,7 +91,7 @@ class Screen:
         self.shifted = False
         self.insert = self.origin = False
         self._wraps = self.cursor_visible = True
-        for mode in (6, 7, 25):
+        for mode in (7, 25):
             self.modes.pop(mode, None)
         self.top, self.bottom = 0, self.rows - 1
         self._saved[self.alternate] = Cursor()
@@ -532,12 +532,13 @@ class Screen:
             return
         if mode > 9999:
             return
-        self.modes.pop(mode, None)
-        self.modes[mode] = on
-        if mode == 6:
+        if mode == 6:  # not kept with the others: ESC 8 restores it
             self.origin = on
             self._go_to(0, 0)
-        elif mode == 7:
+            return
+        self.modes.pop(mode, None)
+        self.modes[mode] = on
+        if mode == 7:
             self._wraps = on
             self.pending = self.pending and on
         elif mode == 25:

@@ -39,6 +39,15 @@ def test_a_new_terminal_goes_on_where_the_old_one_was(before, after):
     assert state(new) == state(old)
 
 
+def test_what_was_restored_is_not_what_was_set():
+    old, new = Screen(9, 4), Screen(9, 4)
+    old.feed("\x1b[?6h\x1b8")
+    new.feed(redraw(old))
+    for screen in (old, new):
+        screen.feed("\x1b[2;3r")
+    assert state(new) == state(old)
+
+
 def test_it_is_short_where_little_is_shown():
     screen = Screen(80, 24)
     screen.feed("$ ls\r\n" * 3)
