@@ -168,11 +168,13 @@ class Screen:
     def _print(self, text: str) -> None:
         if self.charsets[self.shifted] == "0":
             text = text.translate(_LINES)
-        self._last = text[-1:]
+        before, self._last = self._last, text[-1]
         if not text.isascii():
             widths = [char_width(char) for char in text]
             if min(widths) != 1 or max(widths) != 1:
-                self._last = next((c for c, w in zip(reversed(text), reversed(widths)) if w), "")
+                self._last = next(
+                    (c for c, w in zip(reversed(text), reversed(widths)) if w), before
+                )
                 for char, width in zip(text, widths):
                     self._put(char, width)
                 return

@@ -43,6 +43,7 @@ def shown(text, columns=10, rows=4):
         ("a\tb\x1b[1;1H\x1b[Ic", ["a       c", "", "", ""]),
         ("ab\x1b]0;title\x07cd\x1bP1$r\x1b\\ef", ["abcdef", "", "", ""]),
         ("a\x1b[3bc", ["aaaac", "", "", ""]),
+        ("e\u0301\x1b[2b", ["e\u0301ee", "", "", ""]),
         ("a\r\x1b[3bc", ["c", "", "", ""]),
         ("ab\x1b[2;3r\x1b[?6h\x1b#8\x1b[2Jx", ["x", "", "", ""]),
         ("a\x1b[2\nBb", ["a", "", "", " b"]),
