@@ -598,6 +598,7 @@ GROUPS = {
     "agent": "start, stop, drain and pack agents",
     "site": "add, show, pause and remove sites: batch systems",
     "pilot": "cancel pilots: batch jobs that hold nodes",
+    "cast": "look at recordings; join, cut, convert and check them",
 }
 
 ROOT = Command(

@@ -108,7 +108,11 @@ ONLY_IN = {  # third party: the only modules that know it
 }
 
 PURE = {
-    "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
+    "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi",
+    "gshell.cast.format", "gshell.cast.screen", "gshell.cast.cells",
+    "gshell.cast.width", "gshell.cast.asciicast", "gshell.cast.typescript", "gshell.cast.ttyrec",
+    "gshell.cast.octets", "gshell.cast.edit", "gshell.cast.redraw", "gshell.cast.frames",
+    "gshell.cast.svg", "gshell.cast.html", "gshell.cast.load", "gshell.cast.palette",
     "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
     "gshell.replay.judge", "gshell.replay.keys", "gshell.replay.screen", "gshell.replay.learn",
     "gshell.replay.fromcast", "gshell.replay.matrix", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
@@ -124,6 +128,7 @@ PURE_LIBRARY = {
 }  # fmt: skip
 # ... and these have an impure part beside the pure one.
 PURE_NAMES = {
+    "codecs": {"getincrementaldecoder"},
     "pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"},
     "warnings": {"catch_warnings", "simplefilter"},  # compiling a user's regex, quietly
 }  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench.lab import Lab
 from bench.rows import (
     bulk,
+    cast,
     coallocation,
     fanout,
     files,
@@ -52,6 +53,7 @@ ROWS = (
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
     Row("lists", "jobs, --json and a Tab, whole process", lists.lists),
+    Row("cast", "recordings: drift, reading, screen", cast.cast),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
     Row("sessions", "relay memory per idle session", relay.sessions),
     Row("agents", "relay memory per idle agent", relay.agents),
