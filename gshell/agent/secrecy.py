@@ -22,6 +22,7 @@ from typing import Any, List, NamedTuple  # noqa: UP035 - 3.9 looks at them at r
 ECHO_S = 1.0  # a program that has read a key shows it sooner
 KERNEL_S = 0.05  # and a terminal at once
 MOST_ECHO_BYTES = 8192  # of output looked at for one key
+PASTED_BYTES = 4  # in one piece: no key
 LINE_BYTES = 400  # of the line typed so far, to be found again where it is drawn anew
 
 _TOKENS = re.compile(
@@ -130,18 +131,19 @@ class Secrecy:
             elif head.by_terminal:
                 found.append(self._told(self._pending.pop(0), not modes.echoes))
             else:
-                count, secret = self._judge(seen)
-                if not count:
+                hidden, open_ = self._judge(seen)
+                if not hidden + open_:
                     break
-                for _ in range(count):
-                    found.append(self._told(self._pending.pop(0), secret))
+                for number in range(hidden + open_):
+                    found.append(self._told(self._pending.pop(0), number < hidden))
                 self._shown = seen = b""
         if not self._pending:
             self._shown = b""
         return found
 
-    def _judge(self, seen: bytes) -> tuple[int, bool]:
-        """How many of the pieces of text at the head are decided by that, and how."""
+    def _judge(self, seen: bytes) -> tuple[int, int]:
+        """How many of the pieces of text at the head turn out to be secret, and how many after
+        them not."""
         pieces = []
         ended = False
         for piece in self._pending:
@@ -151,22 +153,27 @@ class Secrecy:
             pieces.append(piece)
         run = b"".join(piece.data for piece in pieces)
         if seen.startswith(run):
-            return len(pieces), False
+            return 0, len(pieces)
+        for number in range(1, len(pieces)):  # keys that nothing shows, then a line in one piece
+            if len(pieces[number].data) >= PASTED_BYTES:
+                rest = b"".join(piece.data for piece in pieces[number:])
+                if rest in seen:
+                    return number, len(pieces) - number
         if ended:
             # The line is over, and was answered with something else.
-            return (len(pieces), True) if b"\n" in seen else (0, False)
+            return (len(pieces) if b"\n" in seen else 0), 0
         if _MASKS.match(seen):
-            return len(pieces), True
+            return len(pieces), 0
         line = self._line + run
         if (len(line) > 2 and line in seen) or seen.rstrip(b" ").endswith(run):
-            return len(pieces), False  # drawn anew
+            return 0, len(pieces)  # drawn anew
         taken = count = 0
         for piece in pieces:
             if not seen.startswith(piece.data, taken):
                 break
             taken += len(piece.data)
             count += 1
-        return count, False
+        return 0, count
 
     def look(self, now: float, modes: Modes, unread: bool) -> Found:
         """Time has passed. ``unread``: the program has not taken all of it yet."""

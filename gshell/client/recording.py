@@ -15,6 +15,7 @@ import time
 from gshell.cast.format import Header
 from gshell.cast.recorder import Recorder
 from gshell.client.recordspec import RecordSpec
+from gshell.client.seats import within
 from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
 
@@ -218,8 +219,8 @@ class Recording:
         self._job = self._job or str(seat.talk.job)
         window = welcome.get("window")
         if isinstance(window, list) and len(window) == 2 and self._plan.verb != "run":
-            if all(isinstance(n, int) and 0 < n < 10_000 for n in window):
-                self._window = (window[0], window[1])
+            rows, columns = (within(n, 0, 10_000) for n in window)
+            self._window = (rows or 24, columns or 80)
 
     def sized(self, size: int) -> None:
         """So many ranks are there, of which several may come into one file."""

@@ -65,7 +65,8 @@ def test_keys_that_the_program_shows_are_open_before_their_echo_is_told():
     typing = Typing(RAW)
     typing.keys(b"ls", lambda key: b"\x1b[1m" + key + b"\x1b[m")
     typing.type(b"\r")
-    assert typing.open == b"ls\r" and not typing.secret
+    assert typing.open == b"ls\r"
+    assert not typing.secret
 
 
 def test_keys_read_raw_that_nothing_answers_are_secret():
@@ -122,7 +123,8 @@ def test_the_end_of_a_paste_waits_for_its_echo_that_comes_in_pieces():
     typing.type(b"echo a\r")
     typing.shows(b"ech")
     typing.shows(b"o a\r\na\r\n")
-    assert typing.open == b"echo a\r" and not typing.secret
+    assert typing.open == b"echo a\r"
+    assert not typing.secret
 
 
 def test_keys_on_the_alternate_screen_are_commands():
@@ -168,3 +170,12 @@ def test_everything_comes_out_once_in_order_with_its_offsets():
     for told in typing.found:
         assert told.begin == at
         at += len(told.data)
+
+
+def test_a_line_that_is_shown_is_open_though_keys_before_it_were_not():
+    typing = Typing(RAW)
+    for key in (b"x", b"y"):
+        typing.type(key)
+    typing.type(b"make all\r")
+    typing.shows(b"got 2\r\n$ make all\r\n")
+    assert (typing.open, typing.secret) == (b"make all\r", b"xy")
