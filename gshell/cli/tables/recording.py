@@ -28,7 +28,7 @@ REC = Command(
         ),
         Option("-t --pty", help="a command gets a terminal (else: if stdin and stdout are one)"),
     ),
-    words="[ID] [FILE] [-- CMD...]",
+    words="[ID] [FILE] [--] [CMD...]",
     examples=(
         ("gshell rec demo.cast", "a shell; exit ends it"),
         ("gshell rec demo.cast -- ./lu.A.1", "a command"),
