@@ -160,6 +160,9 @@ class Secrecy:
                 if rest in seen:
                     return number, len(pieces) - number
         if ended:
+            first = seen.partition(b"\n")[0].rstrip(b"\r")
+            if first.endswith(run) or (len(run) >= PASTED_BYTES and run in first):
+                return 0, len(pieces)  # behind a prompt that was drawn anew
             # The line is over, and was answered with something else.
             return (len(pieces) if b"\n" in seen else 0), 0
         if _MASKS.match(seen):

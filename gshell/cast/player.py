@@ -186,7 +186,7 @@ class Player:
     def seek(self, to_s: float, now: float) -> Screen:
         """The screen there; it goes on from it as it did before."""
         to_s = max(0.0, min(to_s, self.duration_s))
-        self.at = bisect_right(self.times, to_s + 1e-9) if to_s > 0 else 0
+        self.at = bisect_right(self.times, to_s + 1e-9)
         self._set(to_s, now)
         if self.ended:
             self.paused = True

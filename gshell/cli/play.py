@@ -4,7 +4,6 @@ shown when is the `Player`'s."""
 from __future__ import annotations
 
 import os
-import re
 import select
 import sys
 import time
@@ -126,41 +125,18 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def keys_alone(data: bytes) -> bytes:
-    """``data``, of whole sequences, without the modes that change what keys and mouse send.
-
-    >>> keys_alone(b"\\x1b[?25;1000h\\x1b[>1uq\\x1b[?1006h")
-    b'\\x1b[?25hq'
-    """
-    return _KEYBOARD.sub(_without, data) if b"\x1b" in data else data
-
-
-_KEYBOARD = re.compile(rb"\x1b\[(?:[<>=][0-9;:]*u|>[0-9;:]*m|\?(?P<modes>[0-9;]+)[hl])")
-_INPUT_MODES = frozenset(
-    b"1 9 66 67 1000 1001 1002 1003 1004 1005 1006 1007 1015 1016 2004 2031 2048 9001".split()
-)
-
-
-def _without(match: re.Match[bytes]) -> bytes:
-    modes = match["modes"]
-    if modes is None:
-        return b""
-    kept = [mode for mode in modes.split(b";") if mode.lstrip(b"0") not in _INPUT_MODES]
-    return b"\x1b[?" + b";".join(kept) + match[0][-1:] if kept else b""
-
-
 class Show:
     """The terminal while it plays. Invariant: at the end it is as it was, whatever the end."""
 
     def __init__(self, player: Player, keys: int, raw: bool, loops: bool) -> None:
-        from gshell.model.vt import LiveFilter
+        from gshell.cast.playsafe import PlaySafe
 
         self._player = player
         self._keys = keys
         self._raw = raw
         self._loops = loops
-        self._new_filter = LiveFilter
-        self._filter = LiveFilter(strict=True)
+        self._new_filter = PlaySafe
+        self._filter = PlaySafe()
         self._terminal: Terminal | None = None
         self._over = False
         self._covered = False  # a line of ours is on the screen
@@ -257,7 +233,7 @@ class Show:
     def _safe(self, data: bytes) -> bytes:
         """Without what asks, takes the clipboard or the title, or changes what keys send: they are
         for us."""
-        return keys_alone(self._filter.feed(data))
+        return self._filter.feed(data)
 
     def _write(self, data: bytes) -> None:
         terminal = self._terminal
@@ -276,7 +252,7 @@ class Show:
         terminal.seen.clear()
         self._write(reset + b"\x1b[!p\x1b[m\x0f\x1b[H\x1b[2J")
         drawn = redraw(screen).encode("utf-8", "replace")
-        self._filter = self._new_filter(strict=True)
+        self._filter = self._new_filter()
         self._write(drawn if self._raw else self._safe(drawn))
         self._covered = False
 

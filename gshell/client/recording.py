@@ -117,12 +117,12 @@ class Tape:
 class Recording:
     """Of one run or attachment. Times are this client's: when something came."""
 
-    def __init__(self, runner: Runner, spec: RecordSpec, plan: Plan, say: Callable[[str], None]):
+    def __init__(self, runner: Runner, spec: RecordSpec, plan: Plan) -> None:
         self.spec = spec
         self._plan = plan
         self._loop = runner._loop
         self._port = runner._port
-        self._say = say
+        self._say: Callable[[str], None] = lambda text: runner.screen.say(text)
         self._began: float | None = None  # by the loop's clock
         self._tapes: dict[int | None, Tape] = {}
         self._refused: set[int | None] = set()
@@ -132,6 +132,8 @@ class Recording:
         self._lines: Any = None  # of several ranks in one file
         self._size = 1
         self._marks = 0
+        self._exits: dict[int, tuple[int, float]] = {}  # rank -> its status, when
+        self._past = False  # all of it was over before we came
         self._stamp = 0
         self.over = False
         if "%j" not in spec.file and "%r" not in spec.file:
@@ -217,6 +219,7 @@ class Recording:
     def greeted(self, seat: Seat, welcome: dict[str, Any]) -> None:
         """We know whose output will come."""
         self._job = self._job or str(seat.talk.job)
+        self._past = welcome.get("state") == "ended"
         window = welcome.get("window")
         if isinstance(window, list) and len(window) == 2 and self._plan.verb != "run":
             rows, columns = (within(n, 0, 10_000) for n in window)
@@ -291,6 +294,10 @@ class Recording:
             return
         number = int(message.get("rank", 0))
         rank = seat.first + number if not (seat.starter and number == seat.tasks - 1) else -1
+        if kind == "exit":  # what it has printed may still be on its way
+            when = self._now() if self._began is not None else 0.0
+            self._exits[rank] = int(message.get("code", 0)), when
+            return
         recorder = self._recorder(rank)
         if recorder is None:
             return
@@ -304,8 +311,6 @@ class Recording:
             recorder.waits(at, str(message.get("from")))
         elif kind == "size" and self._plan.verb != "run":
             recorder.resized(at, int(message["cols"]), int(message["rows"]))
-        elif kind == "exit" and self._each:
-            recorder.exited(at, int(message.get("code", 0)))
 
     def resized(self) -> None:
         """The user's terminal, which is the program's."""
@@ -327,8 +332,8 @@ class Recording:
                 tape.recorder.mark(self._at(tape), str(self._marks))
         return str(self._marks)
 
-    def close(self, status: int | None) -> None:
-        """The program has ended with ``status``; None: it goes on without us."""
+    def close(self, ended: bool) -> None:
+        """The program has ended, or goes on without us."""
         if self.over:
             return
         if self._lines is not None:
@@ -337,13 +342,18 @@ class Recording:
         self.over = True
         if None in self._tapes and self._began is not None:
             self._recorder(0)
-        for tape in self._tapes.values():
+        worst = max((code for code, _ in self._exits.values()), default=0)
+        for rank, tape in self._tapes.items():
             recorder = tape.recorder
             if recorder is not None and not recorder.ended:
-                if status is not None:
-                    recorder.exited(self._at(tape), status)
+                status, at = worst, self._now()
+                if rank is not None and rank in self._exits:
+                    status, at = self._exits[rank]
+                at = 0.0 if self._past else at + (tape.resumed_at or 0.0)
+                if ended or (rank is not None and rank in self._exits):
+                    recorder.exited(at, status)
                 else:
-                    recorder.close(self._at(tape))
+                    recorder.close(at)
             tape.close()
 
     def told(self) -> str:
@@ -401,12 +411,12 @@ def toggle(runner: Runner) -> None:
     """``~R``: begin to record, or stop."""
     recording = runner.recording
     if recording is not None and not recording.over:
-        recording.close(None)
+        recording.close(False)
         runner.screen.say(f"[recording stopped: {recording.told() or 'nothing came'}]")
         return
     try:
         spec = RecordSpec(own_name(runner))
-        runner.recording = begun = Recording(runner, spec, runner._plan, runner.screen.say)
+        runner.recording = begun = Recording(runner, spec, runner._plan)
     except (GshellError, OSError) as error:
         runner.screen.say(f"[cannot record: {sanitize(str(error))}]")
         return

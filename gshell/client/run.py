@@ -69,6 +69,11 @@ class Runner(Steering):
         self._port = port
         self._on_done = on_done
         self.over = False
+        self.recording: Recording | None = None
+        if plan.record is not None:
+            from gshell.client.recording import Recording
+
+            self.recording = Recording(self, plan.record, plan)  # or nothing is begun at all
         self.screen = Screen(self._loop, descriptors, port, self._settle, self._reader_gone)
         self._showing = Showing(self._loop, plan, port, self.screen, self._dropped)
         keys = EscapeKeys(plan.escape) if plan.pty else None
@@ -92,11 +97,6 @@ class Runner(Steering):
         self._timed_out = False
         self._whys: set[object] = set()  # said already
         self._opening = Opening(dialler, self, plan, port)
-        self.recording: Recording | None = None
-        if plan.record is not None:
-            from gshell.client.recording import Recording
-
-            self.recording = Recording(self, plan.record, plan, self.screen.say)
         self.seats = [
             self._opening.seat(index, warm if index == 0 else None) for index in range(plan.agents)
         ]
@@ -500,7 +500,7 @@ class Runner(Steering):
             return
         self.over = True
         if self.recording is not None:
-            self.recording.close(None)
+            self.recording.close(False)
         if self._forwards is not None:
             self._forwards.close()
         self._input.close()
@@ -612,7 +612,7 @@ class Runner(Steering):
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""
-        self._stop_recording(code)
+        self._stop_recording(True)
         if self.screen.awaiting_raw:
             self._ending = code
             return
@@ -654,13 +654,13 @@ class Runner(Steering):
             if not seat.talk.over:
                 seat.talk.close("detach")
         self._asking.leave()
-        self._stop_recording(None)
+        self._stop_recording(False)
         self._drain(code)
 
-    def _stop_recording(self, status: int | None) -> None:
+    def _stop_recording(self, ended: bool) -> None:
         recording = self.recording
         if recording is not None and not recording.over:
-            recording.close(status)
+            recording.close(ended)
             told = recording.told()
             if told and (recording.spec.told or (self.screen.err_is_tty and not self._plan.quiet)):
                 self.screen.say(f"[recorded: {told}]")

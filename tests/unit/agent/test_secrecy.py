@@ -179,3 +179,10 @@ def test_a_line_that_is_shown_is_open_though_keys_before_it_were_not():
     typing.type(b"make all\r")
     typing.shows(b"got 2\r\n$ make all\r\n")
     assert (typing.open, typing.secret) == (b"make all\r", b"xy")
+
+
+def test_a_line_behind_a_prompt_that_is_drawn_anew_is_open():
+    typing = Typing(RAW)
+    typing.type(b"exit 4\r")
+    typing.shows(b"\r\x1b[Kready$ exit 4\r\nexit\r\n")
+    assert (typing.open, typing.secret) == (b"exit 4\r", b"")
