@@ -13,7 +13,7 @@ from gshell.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gshell.cast.format import Cast
-    from gshell.cast.player import Player
+    from gshell.cast.playback import Player
     from gshell.cast.screen import Screen
     from gshell.cli.options import Parsed
     from gshell.client.terminal import Terminal
@@ -41,7 +41,7 @@ def play(parsed: Parsed) -> int:
     keys = _keyboard()
     if keys < 0:
         return _print_lines(cast, bool(parsed["quiet"]))
-    from gshell.cast.player import Player
+    from gshell.cast.playback import Player
 
     player = Player(cast, parsed["speed"], parsed["idle"], bool(parsed["marks"]))
     return Show(player, keys, bool(parsed["raw"]), bool(parsed["loop"])).run(
@@ -98,7 +98,7 @@ def _keyboard() -> int:
 
 
 def _print_screen(cast: Cast, at_s: float) -> int:
-    from gshell.cast.player import Pictures, index_at
+    from gshell.cast.playback import Pictures, index_at
 
     rows = Pictures(cast).at(index_at(cast, at_s)).text()
     while rows and not rows[-1]:
@@ -108,7 +108,7 @@ def _print_screen(cast: Cast, at_s: float) -> int:
 
 
 def _print_lines(cast: Cast, quiet: bool) -> int:
-    from gshell.cast.player import lines_of
+    from gshell.cast.playback import lines_of
 
     for when, line in lines_of(cast):
         sys.stdout.write(f"{line}\n" if quiet else f"{when:9.3f}  {line}\n")

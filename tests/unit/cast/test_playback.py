@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("gshell.cast.screen")
 
 from gshell.cast.format import Cast, Event, Header
-from gshell.cast.player import Pictures, Player, index_at, lines_of
+from gshell.cast.playback import Pictures, Player, index_at, lines_of
 
 
 def cast(*events, **more):
@@ -116,7 +116,7 @@ def test_every_picture_is_that_of_playing_from_the_start():
     events.insert(150, (15.0, "r", "30x6"))
     events.insert(200, (20.0, "o", "\x1b[2J\x1b[H"))
     whole = cast(*events)
-    from gshell.cast import player as module
+    from gshell.cast import playback as module
     from gshell.cast.screen import Screen
 
     module.KEY_CHARS, before = 200, module.KEY_CHARS
