@@ -339,6 +339,8 @@ class Attachment:
                 session.cancel()
         elif kind == "trace":
             session.traced(self, message)
+        elif kind == "record":
+            session.record(self, message)
         elif kind == "steal":
             session.steal(self)
 

@@ -45,6 +45,7 @@ from gshell.wire.constants import (
 if TYPE_CHECKING:
     from gshell.agent.crew import Crew
     from gshell.agent.mpijob import MpiJob
+    from gshell.agent.taping import Taping
     from gshell.agent.trace import Trace
 
 READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
@@ -190,6 +191,8 @@ class Session:
         self._meter: Meter | None = None
         self.trace: Trace | None = None
         """Who records what is typed, if anybody ever did."""
+        self.tape: Taping | None = None
+        """A recording here, for nobody in particular."""
 
     # -- starting
 
@@ -443,6 +446,8 @@ class Session:
             rank.times[stream].mark(self._loop.clock(), kept.end)
             if self.trace is not None and rank.modes is not None:
                 self.trace.output(rank, b"".join(parts))
+            if self.tape is not None and self.tape.rank is rank:
+                self.tape.output(stream, b"".join(parts))
             if rank.modes is not None:
                 data = parts[0] if len(parts) == 1 else b"".join(parts)
                 rank.modes.feed(data)
@@ -772,6 +777,8 @@ class Session:
 
     def _say_exit(self, rank: Rank) -> None:
         rank.said = True
+        if self.tape is not None and self.tape.rank is rank:
+            self.tape.exited(rank.code)
         for log in rank.logs.values():
             if not log.closed:
                 log.close()
@@ -942,6 +949,8 @@ class Session:
                 rank.modes.resized(rows)
             if self.trace is not None and rank.child is not None and rank.child.pty:
                 self.trace.sized(rank, rows, columns)
+            if self.tape is not None and self.tape.rank is rank:
+                self.tape.sized(rows, columns)
 
     def traced(self, attachment: Attachment, message: dict[str, Any]) -> None:
         """Somebody records: what was typed is told from here on."""
@@ -950,6 +959,17 @@ class Session:
 
             self.trace = Trace(self)
         self.trace.ask(attachment, message)
+
+    def record(self, attachment: Attachment, message: dict[str, Any]) -> None:
+        """Its owner wants it recorded here, whoever is there."""
+        if attachment.share or attachment.user != self.user:
+            return
+        from gshell.agent.taping import answer
+
+        if message.get("input") is True:
+            self.traced(attachment, {})
+        attachment.peer.say(answer(self, message))
+        attachment.pump()
 
     # -- attachments
 

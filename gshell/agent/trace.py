@@ -50,7 +50,7 @@ class Trace:
         for gone in [who for who in self._asking if here.get(who.id) is not who]:
             del self._asking[gone]
             self._away.pop(gone, None)
-        return bool(self._asking)
+        return bool(self._asking) or self._session.tape is not None
 
     # -- what happens
 
@@ -117,6 +117,9 @@ class Trace:
     def _tell(self, rank: Rank, found: list[Told]) -> None:
         if not found or not self.on:
             return
+        tape = self._session.tape
+        if tape is not None and tape.rank is rank:
+            tape.typed(found)
         now = round(time.time(), 3)
         for told in _joined(found):
             for at in range(0, len(told.data), PIECE_BYTES):

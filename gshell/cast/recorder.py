@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from bisect import bisect_right
 
 from gshell.cast.format import Event, Header
 from gshell.cast.lines import Encoder
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _MARK = re.compile(rb"\x1b\]133;([A-D](?:;[^\x00-\x1f\x7f]{0,200})?)(?:\x07|\x1b\\)")
 _MARK_BEGINS = b"\x1b]133;"
 _MARK_BYTES = 256  # at most held back for the rest of one
-_INVALID = "\ufffd"
+TIMED_BYTES = 4096  # of what came in one span, in one event
 
 
 def whole_characters(data: bytes) -> int:
@@ -192,3 +193,20 @@ class Recorder:
         """Nobody records any more; the program goes on."""
         self._flush(at_s)
         self.ended = True
+
+
+def timed(marks: list[list[float]], offset: int, data: bytes) -> list[tuple[float, bytes]]:
+    """``data`` of a stream at ``offset`` as pieces with the times when they came; what came in one
+    span is spread over it."""
+    found = []
+    at, end = offset, offset + len(data)
+    starts = [int(mark[2]) for mark in marks]
+    while at < end:
+        span = max(0, bisect_right(starts, at) - 1)
+        until = min(end, starts[span + 1] if span + 1 < len(starts) else end, at + TIMED_BYTES)
+        begun, last, first = marks[span]
+        whole = (starts[span + 1] if span + 1 < len(starts) else end) - first
+        when = begun + (last - begun) * max(0.0, min(1.0, (at - first) / max(1.0, whole)))
+        found.append((when, data[at - offset : until - offset]))
+        at = until
+    return found

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from gshell.errors import UsageError
+from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 
 TYPE_CHECKING = False
@@ -24,6 +24,10 @@ def rec(parsed: Parsed) -> int:
     for flag in ("since", "rank"):
         if not job and parsed[flag] is not None:
             raise UsageError(f"rec: --{flag} is of a job", hint="gshell rec ID")
+    if parsed["there"] or parsed["stop"]:
+        if not job:
+            raise UsageError("rec: --there is of a job", hint="gshell rec ID --there")
+        return _there(parsed, job, file)
     return _beside(parsed, job, file) if job else _new(parsed, file, command)
 
 
@@ -95,6 +99,37 @@ def _beside(parsed: Parsed, job: str, file: str) -> int:
     if not plan.quiet and sys.stderr.isatty():
         sys.stderr.write(f"[recording job {job} to {named}; Ctrl-C ends that]\n")
     return run_here(plan, ticket, (-1, -1, err))
+
+
+def _there(parsed: Parsed, job: str, file: str) -> int:
+    from gshell.cli import launch
+    from gshell.client.conversation import Dialler
+    from gshell.client.recordthere import RecordThere
+    from gshell.model.sanitize import sanitize
+    from gshell.net.loop import Loop
+
+    ticket: Ticket = launch.ticket_for(parsed, start=False)
+    rank = parsed["rank"] or "0"
+    if not rank.isdigit():
+        raise UsageError("rec: --there records one rank", hint="gshell rec ID --there --rank 3")
+    request = {
+        "t": "record",
+        "on": not parsed["stop"],
+        "file": file,
+        "rank": int(rank),
+        "input": bool(parsed["rec_input"]),
+        "version": int(parsed["rec_format"][1:]),
+    }
+    loop = Loop()
+    answer = RecordThere(loop, Dialler(loop, ticket), job, request).ask()
+    if answer.get("error"):
+        raise GshellError(f"job {job}: {sanitize(str(answer['error']))}")
+    where = sanitize(str(answer.get("file")))
+    if not parsed["quiet"]:
+        doing = "is recorded there until it ends" if answer.get("on") else "was recorded there"
+        sys.stderr.write(f"[job {job} {doing}; `gshell get` fetches it]\n")
+    print(f"{job}:{where}")
+    return 0
 
 
 def beside_plan(parsed: Parsed, here: Surroundings, job: str, named: str) -> Plan:

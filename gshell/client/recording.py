@@ -13,7 +13,7 @@ import shlex
 import time
 
 from gshell.cast.format import Header
-from gshell.cast.recorder import Recorder
+from gshell.cast.recorder import Recorder, timed
 from gshell.client.recordspec import RecordSpec
 from gshell.client.seats import within
 from gshell.errors import GshellError, UsageError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gshell.client.seats import Seat
 
 MOST_FILES = 256  # open at a time
-TIMED_BYTES = 4096  # of what came in one second, in one event
 
 
 class Tape:
@@ -237,7 +236,7 @@ class Recording:
             return
         marks = self._times.get((seat, stream))
         if marks is not None and offset < seat.live.get(stream, 0):
-            for when, piece in _timed(marks, offset, data):
+            for when, piece in timed(marks, offset, data):
                 self._put(rank, err, piece, when)
             return
         if not self._each and self._size > 1:
@@ -372,25 +371,6 @@ class Recording:
 def _span(seconds: float) -> str:
     whole = int(seconds)
     return f"{whole // 60}:{whole % 60:02d} min" if whole >= 60 else f"{seconds:.1f} s"
-
-
-def _timed(marks: list[list[float]], offset: int, data: bytes) -> list[tuple[float, bytes]]:
-    """``data`` of a stream at ``offset`` as pieces with the times when they came; what came in one
-    span is spread over it."""
-    from bisect import bisect_right
-
-    found = []
-    at, end = offset, offset + len(data)
-    starts = [int(mark[2]) for mark in marks]
-    while at < end:
-        span = max(0, bisect_right(starts, at) - 1)
-        until = min(end, starts[span + 1] if span + 1 < len(starts) else end, at + TIMED_BYTES)
-        begun, last, first = marks[span]
-        whole = (starts[span + 1] if span + 1 < len(starts) else end) - first
-        when = begun + (last - begun) * max(0.0, min(1.0, (at - first) / max(1.0, whole)))
-        found.append((when, data[at - offset : until - offset]))
-        at = until
-    return found
 
 
 # -- while attached

@@ -26,6 +26,8 @@ REC = Command(
         Option(
             "--rank", "RANKS", "of a job: only these; with %r in FILE a file for each", ranks_text
         ),
+        Option("--there", help="of a job: by its agent, into FILE there; no client is needed"),
+        Option("--stop", help="with --there: no more; then `gshell get ID:FILE`"),
         Option("-t --pty", help="a command gets a terminal (else: if stdin and stdout are one)"),
     ),
     words="[ID] [FILE] [--] [CMD...]",

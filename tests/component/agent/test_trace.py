@@ -247,3 +247,38 @@ def test_when_what_was_printed_before_came_is_told_to_who_asks(bench: Bench) -> 
     bench.session.add(one)
     first = json.loads(peer.control.read(0, 1 << 16).decode().splitlines()[0])
     assert (first["t"], first["stream"], first["marks"][0][2]) == ("times", stdout_of(0), 0)
+
+
+def recorded(bench: Bench, **more: Any) -> dict[str, Any]:
+    one = bench.come("asks", rights="r", **more)
+    one._control({"t": "record", "on": True, "file": str(bench.owner.folder / "a"), "input": True})
+    control = one.peer.control
+    lines = control.read(control.start, 1 << 16).decode().splitlines() if control.end else []
+    bench.session.remove(one)
+    return next((m for m in map(json.loads, lines) if m["t"] == "recording"), {})
+
+
+def test_a_recording_at_the_agent_has_the_past_and_goes_on_when_nobody_is_there(
+    bench: Bench,
+) -> None:
+    bench.start(["sh", "-c", "stty -echo; echo before; read x; echo after; exit 3"])
+    bench.wait_for(b"before\r\n")
+    assert recorded(bench) == {"t": "recording", "on": True, "file": str(bench.owner.folder / "a")}
+    bench.type(SECRET + b"\r")
+    bench.session.remove(bench.writer)
+    bench.until(lambda: bench.session.state == "ended")
+    path = bench.owner.folder / "a"
+    assert path.stat().st_mode & 0o777 == 0o600
+    events = [json.loads(line)[1:] for line in path.read_text().splitlines()[1:]]
+    assert "".join(data for code, data in events if code == "o") == "before\r\nafter\r\n"
+    assert [event for event in events if event[0] in "is"] == [["s", "1"], ["i", "\r"]]
+    assert events[-1] == ["x", "3"]
+
+
+def test_nobody_else_has_a_job_recorded_and_no_file_is_overwritten(bench: Bench) -> None:
+    bench.start(["cat"])
+    assert recorded(bench, user="other", share="s1") == {}
+    (bench.owner.folder / "a").write_text("mine")
+    assert "exists" in recorded(bench)["error"]
+    assert (bench.owner.folder / "a").read_text() == "mine"
+    assert bench.session.tape is None

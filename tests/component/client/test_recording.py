@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gshell.cast.format import Header
-from gshell.cast.recorder import Recorder
-from gshell.client.recording import Tape, _timed
+from gshell.cast.recorder import Recorder, timed
+from gshell.client.recording import Tape
 from gshell.client.recordspec import RecordSpec
 from gshell.errors import GshellError, UsageError
 
@@ -134,6 +134,6 @@ def test_who_is_killed_loses_one_event_at_most(tmp_path: Path) -> None:
 
 def test_the_past_is_spread_over_the_spans_in_which_it_came() -> None:
     marks = [[100.0, 101.0, 0.0], [110.0, 110.0, 10.0]]
-    found = _timed(marks, 0, b"0123456789tail")
+    found = timed(marks, 0, b"0123456789tail")
     assert found == [(100.0, b"0123456789"), (110.0, b"tail")]
-    assert _timed(marks, 12, b"il") == [(110.0, b"il")]
+    assert timed(marks, 12, b"il") == [(110.0, b"il")]
