@@ -114,7 +114,7 @@ PURE = {
     "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
     "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
     "gshell.replay.judge", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
-    "gshell.net.x11",
+    "gshell.net.x11", "gshell.cast.recorder", "gshell.cast.playback", "gshell.cast.playsafe",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {

@@ -186,3 +186,10 @@ def test_a_line_behind_a_prompt_that_is_drawn_anew_is_open():
     typing.type(b"exit 4\r")
     typing.shows(b"\r\x1b[Kready$ exit 4\r\nexit\r\n")
     assert (typing.open, typing.secret) == (b"exit 4\r", b"")
+
+
+def test_a_key_that_was_read_and_is_not_shown_in_time_is_secret():
+    typing = Typing(RAW)
+    typing.type(b"p")
+    typing.later(ECHO_S)
+    assert typing.secret == b"p"
