@@ -210,7 +210,7 @@ _FORMAT = Option(
     choices=("v2", "v3"),
 )
 RECORDS = (
-    Option("-I --rec-input", help="record what is typed, too; passwords never"),
+    Option("-I --rec-input", help="record what is typed, too, but for passwords and the like"),
     _FORMAT,
     Option("--overwrite", help="a recording that is there already"),
     Option("--append", help="to a recording that is there already"),
