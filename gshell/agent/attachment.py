@@ -6,9 +6,11 @@ Detached is an attachment whose cursor stopped. Knows the session it belongs to,
 from __future__ import annotations
 
 import signal as signals
+import time
 from typing import TYPE_CHECKING, Any
 
 from gshell.agent import beside, rankview
+from gshell.agent.trace import window
 from gshell.errors import RemoteProtocolError
 from gshell.model.rankset import RankSet
 from gshell.net.link import Link
@@ -54,6 +56,7 @@ class Attachment:
         ] = {}  # stream -> where we began, where the present was
         self._starved_at: dict[int, int] = {}  # stream -> the limit at which we said so
         self._said_writer: bool | None = None
+        self._wants_times = False
         self._pumping = False
 
     def wants_ranks(self, hello: dict[str, Any]) -> None:
@@ -67,6 +70,7 @@ class Attachment:
                 self.ranks = RankSet.parse("" if hello["ranks"] == "none" else str(hello["ranks"]))
             except ValueError:
                 raise RemoteProtocolError("bad-ranks", "a set of ranks") from None
+        self._wants_times = hello.get("times") is True
 
     # -- links
 
@@ -112,6 +116,9 @@ class Attachment:
             message.update(session.typists.welcome(self))
             if self.ranks is not None:
                 message["pty"] = self._one_terminal()
+            size = next((found for found in map(window, session.ranks) if found), None)
+            if size is not None:
+                message["window"] = size
             message["name"] = spec.name
             message["start"] = {str(id): start for id, (start, _) in self._from.items()}
             message["live"] = {str(id): live for id, (_, live) in self._from.items()}
@@ -200,10 +207,21 @@ class Attachment:
                 self.peer.add_recv(stdin_of(rank_number), INPUT_WINDOW)
         self.peer.early_input = 0
         if not from_start:
+            if self._wants_times:
+                self._say_times()
             self._say_modes()
             for rank in session.ranks:
                 if rank.exited and rank.child is None:
                     session.say_end(self, rank)
+
+    def _say_times(self) -> None:
+        """When what came that there is to see, before it is seen."""
+        shift_s = time.time() - self.session.clock()
+        for rank in self.session.ranks:
+            if self.sees(rank):
+                for stream, line in rank.times.items():
+                    marks = line.marks(shift_s)
+                    self.peer.say({"t": "times", "stream": stream, "marks": marks})
 
     def sees(self, rank: Rank) -> bool:
         """Is it for this rank, too?"""
@@ -319,6 +337,10 @@ class Attachment:
         elif kind == "cancel":
             if self.rights == "rw" and not self.share:
                 session.cancel()
+        elif kind == "trace":
+            session.traced(self, message)
+        elif kind == "record":
+            session.record(self, message)
         elif kind == "steal":
             session.steal(self)
 

@@ -9,7 +9,10 @@ import zipfile
 from collections.abc import Iterable, Iterator
 
 CLOSURE = ("agent", "net", "wire", "model", "mpi", "lrms")  # packages; plus the files below
-FILES = ("__init__.py", "errors.py", "sitepath.py")
+FILES = (
+    "__init__.py", "errors.py", "sitepath.py",
+    "cast/__init__.py", "cast/format.py", "cast/lines.py", "cast/recorder.py",
+)  # fmt: skip
 _MAIN = """\
 import sys
 from gshell.agent.main import main

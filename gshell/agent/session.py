@@ -27,6 +27,7 @@ from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.timeline import Timeline
+from gshell.agent.trace import modes_of
 from gshell.agent.typists import Typists
 from gshell.agent.usage import Step
 from gshell.agent.wrapped import Wrapped
@@ -44,6 +45,8 @@ from gshell.wire.constants import (
 if TYPE_CHECKING:
     from gshell.agent.crew import Crew
     from gshell.agent.mpijob import MpiJob
+    from gshell.agent.taping import Taping
+    from gshell.agent.trace import Trace
 
 READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
 PTY_ROUND_BYTES = 1 << 15  # of a pty in one round: eight reads; with more the other end stands idle
@@ -186,6 +189,10 @@ class Session:
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
         self._meter: Meter | None = None
+        self.trace: Trace | None = None
+        """Who records what is typed, if anybody ever did."""
+        self.tape: Taping | None = None
+        """A recording here, for nobody in particular."""
 
     # -- starting
 
@@ -437,6 +444,10 @@ class Session:
                 parts.clear()
         if parts:
             rank.times[stream].mark(self._loop.clock(), kept.end)
+            if self.trace is not None and rank.modes is not None:
+                self.trace.output(rank, b"".join(parts))
+            if self.tape is not None and self.tape.rank is rank:
+                self.tape.output(stream, b"".join(parts))
             if rank.modes is not None:
                 data = parts[0] if len(parts) == 1 else b"".join(parts)
                 rank.modes.feed(data)
@@ -643,6 +654,7 @@ class Session:
         taken: list[tuple[Attachment | None, int]] = []
         while rank.input and fd >= 0:
             writer, data = rank.input[0]
+            modes = modes_of(rank) if self.trace is not None else None
             try:
                 written = os.write(fd, data)
             except BlockingIOError:
@@ -655,6 +667,8 @@ class Session:
             taken.append((writer, written))
             self.taken_bytes += written
             rank.taken += written
+            if self.trace is not None:
+                self.trace.given(rank, writer, data[:written], modes)
             if written == len(data):
                 rank.input.pop(0)
             else:
@@ -707,6 +721,8 @@ class Session:
         for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
                 pass
+        if self.trace is not None:
+            self.trace.ended(rank)
         if rank.paused:
             rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
         self._finish_rank(rank)
@@ -761,6 +777,8 @@ class Session:
 
     def _say_exit(self, rank: Rank) -> None:
         rank.said = True
+        if self.tape is not None and self.tape.rank is rank:
+            self.tape.exited(rank.code)
         for log in rank.logs.values():
             if not log.closed:
                 log.close()
@@ -929,6 +947,29 @@ class Session:
                 rank.child.resize(rows, columns)
             if rank.modes is not None:
                 rank.modes.resized(rows)
+            if self.trace is not None and rank.child is not None and rank.child.pty:
+                self.trace.sized(rank, rows, columns)
+            if self.tape is not None and self.tape.rank is rank:
+                self.tape.sized(rows, columns)
+
+    def traced(self, attachment: Attachment, message: dict[str, Any]) -> None:
+        """Somebody records: what was typed is told from here on."""
+        if self.trace is None:
+            from gshell.agent.trace import Trace
+
+            self.trace = Trace(self)
+        self.trace.ask(attachment, message)
+
+    def record(self, attachment: Attachment, message: dict[str, Any]) -> None:
+        """Its owner wants it recorded here, whoever is there."""
+        if attachment.share or attachment.user != self.user:
+            return
+        from gshell.agent.taping import answer
+
+        if message.get("input") is True:
+            self.traced(attachment, {})
+        attachment.peer.say(answer(self, message))
+        attachment.pump()
 
     # -- attachments
 

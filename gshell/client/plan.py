@@ -77,6 +77,12 @@ class Plan(Record):
     """That its ranks take at each agent, if not one each."""
     forwards: Any = None
     """Port forwardings beside it: a list of `gshell.client.forwardspec.Forward`."""
+    here: Any = None
+    """The user's side: `Surroundings`."""
+    record: Any = None
+    """What is recorded: a `gshell.client.recordspec.RecordSpec`."""
+    silent: bool = False
+    """Nothing is shown: it is for the recording."""
     display: Any = None
     """The user's X display, for -X: a `gshell.client.forwardspec.Display`."""
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gshell.client.recording import Recording
     from gshell.model.rankset import RankSet
 
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
@@ -68,6 +69,11 @@ class Runner(Steering):
         self._port = port
         self._on_done = on_done
         self.over = False
+        self.recording: Recording | None = None
+        if plan.record is not None:
+            from gshell.client.recording import Recording
+
+            self.recording = Recording(self, plan.record, plan)  # or nothing is begun at all
         self.screen = Screen(self._loop, descriptors, port, self._settle, self._reader_gone)
         self._showing = Showing(self._loop, plan, port, self.screen, self._dropped)
         keys = EscapeKeys(plan.escape) if plan.pty else None
@@ -98,6 +104,8 @@ class Runner(Steering):
         self._set_writer(plan.verb == "run")
         if plan.verb == "run":
             self._showing.sized(sum(seat.ranks for seat in self.seats))
+            if self.recording is not None:
+                self.recording.sized(sum(seat.ranks for seat in self.seats))
             self._reach(plan.spec["mpi"]["input"] if plan.wish is not None else "0")
 
     # -- starting
@@ -153,6 +161,8 @@ class Runner(Steering):
         self._asking.forget_note()
         seat = self._seat_of(talk)
         self._found()
+        if self.recording is not None:
+            self.recording.greeted(seat, welcome)
         first = seat is self.seats[0]
         if self._plan.forwards and first and self._forwards is None and not self.over:
             self._loop.soon(lambda: self._forward(seat))
@@ -193,8 +203,10 @@ class Runner(Steering):
             self._plan = self._showing.plan = self._plan._replace(pty=False)
             self._escape_by_lines()
         plan = self._plan
-        self._showing.shows = pty and self.screen.out_is_tty
+        self._showing.shows = pty and self.screen.out_is_tty and not plan.silent
         self._showing.sized(joined.size)
+        if self.recording is not None:
+            self.recording.sized(joined.size if not self._plan.rank else 1)
         seat.starter, seat.first, seat.tasks = joined.starter, joined.first, joined.tasks
         if self._ranks is not None:
             numbers = range(seat.ranks)
@@ -285,11 +297,15 @@ class Runner(Steering):
     def on_event(self, talk: Conversation, event: wire.Event) -> None:
         seat = self._seat_of(talk)
         if isinstance(event, wire.StreamData):
+            if self.recording is not None:
+                self.recording.output(seat, event.stream, event.offset, event.data)
             self._showing.output(seat, event.stream, event.offset, event.data)
         elif isinstance(event, wire.ControlReceived):
             self._control(seat, event.message)
         elif isinstance(event, wire.StreamGap):
             size = event.end - event.start
+            if self.recording is not None:
+                self.recording.gap(seat, event.stream, size)
             if self._showing.gap(seat, event.stream, size, event.end):
                 self._redraw()
             self._dropped(seat, event.stream, size)
@@ -300,6 +316,8 @@ class Runner(Steering):
 
     def _control(self, seat: Seat, message: dict[str, Any]) -> None:
         kind = message.get("t")
+        if self.recording is not None:
+            self.recording.control(seat, message)
         if kind == "exit":
             rank = within(message.get("rank", 0), 0, max(0, seat.tasks - 1))
             message["code"] = within(message.get("code", 0), 0, 255)
@@ -317,7 +335,10 @@ class Runner(Steering):
             if self._plan.detach and all(s.started for s in self.seats):
                 self._detached_start()
         elif kind == "modes" and self._plan.pty and self._plan.verb != "logs":
-            self._showing.modes(bytes.fromhex(str(message.get("prelude", ""))))
+            prelude = bytes.fromhex(str(message.get("prelude", "")))
+            self._showing.modes(prelude)
+            if self.recording is not None:
+                self.recording.prelude(prelude)
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
         elif kind == "ranks" and (self.screen.raw or self._input.lines is not None):
@@ -478,6 +499,8 @@ class Runner(Steering):
         if self.over:
             return
         self.over = True
+        if self.recording is not None:
+            self.recording.close(False)
         if self._forwards is not None:
             self._forwards.close()
         self._input.close()
@@ -589,6 +612,7 @@ class Runner(Steering):
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""
+        self._stop_recording(True)
         if self.screen.awaiting_raw:
             self._ending = code
             return
@@ -630,7 +654,16 @@ class Runner(Steering):
             if not seat.talk.over:
                 seat.talk.close("detach")
         self._asking.leave()
+        self._stop_recording(False)
         self._drain(code)
+
+    def _stop_recording(self, ended: bool) -> None:
+        recording = self.recording
+        if recording is not None and not recording.over:
+            recording.close(ended)
+            told = recording.told()
+            if told and (recording.spec.told or (self.screen.err_is_tty and not self._plan.quiet)):
+                self.screen.say(f"[recorded: {told}]")
 
     def _drain(self, code: int) -> None:
         """Our own last words may still wait for a slow descriptor."""

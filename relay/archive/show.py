@@ -178,6 +178,10 @@ class Shown:
 
     def steal(self, attachment: Attachment) -> None: ...
 
+    def record(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
+
+    def traced(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
+
     def input_ranks(self) -> list[int]:
         return []
 

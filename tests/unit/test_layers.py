@@ -28,7 +28,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.cast": {"gshell.model"},
     "gshell.config": {"gshell.model"},
     "gshell.net": {"gshell.model", "gshell.wire"},
-    "gshell.agent": {"gshell.model", "gshell.wire", "gshell.net", "gshell.mpi", "gshell.lrms"},
+    "gshell.agent": {
+        "gshell.model", "gshell.wire", "gshell.net", "gshell.mpi", "gshell.lrms",
+        "gshell.cast",  # it records where no client is
+    },
     "gshell.submitter": {
         "gshell.model", "gshell.net", "gshell.lrms", "gshell.plugins", "gshell.config",
         "gshell.agent.pack",
@@ -115,8 +118,9 @@ PURE = {
     "gshell.cast.svg", "gshell.cast.html", "gshell.cast.load", "gshell.cast.palette",
     "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
     "gshell.replay.judge", "gshell.replay.keys", "gshell.replay.screen", "gshell.replay.learn",
-    "gshell.replay.fromcast", "gshell.replay.matrix", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
-    "gshell.net.x11",
+    "gshell.replay.fromcast", "gshell.replay.matrix", "gshell.sweep.space", "relay.broker",
+    "gshell.net.handshake", "gshell.net.mux",
+    "gshell.net.x11", "gshell.cast.recorder", "gshell.cast.playback", "gshell.cast.playsafe",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {
@@ -138,6 +142,7 @@ IMPURE_METHODS = {"now", "utcnow", "today"}  # datetime's clock
 # What a worker node runs: the standard library only, Python 3.9.
 CLOSURE = BASE | {
     "gshell.agent", "gshell.net", "gshell.wire", "gshell.model", "gshell.mpi", "gshell.lrms",
+    "gshell.cast.format", "gshell.cast.lines", "gshell.cast.recorder",
 }  # fmt: skip
 CLOSURE_SYNTAX = (3, 9)
 
