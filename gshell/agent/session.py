@@ -216,7 +216,7 @@ class Session:
                 rank.times[stream] = Timeline()
             if spec.pty:
                 rank.modes = ModeTracker()
-                rank.modes.resized(spec.pty[0])
+                rank.modes.resized(*spec.pty)
         for attachment in self.attachments.values():
             attachment.open_streams(from_start=True)
         self._hold_for_next(None)
@@ -928,7 +928,9 @@ class Session:
             if rank.child is not None:
                 rank.child.resize(rows, columns)
             if rank.modes is not None:
-                rank.modes.resized(rows)
+                rank.modes.resized(rows, columns)
+        for attachment in self.attachments.values():
+            attachment.say_sizes()
 
     # -- attachments
 

@@ -256,6 +256,7 @@ SHARE = Command(
         Option("--once", help="for one visit; it is over when that leaves"),
         Option("--uses", "N", "how many may use it (else any number)", values.whole_number),
         Option("--to", "USER", "for this user only"),
+        Option("--web", "URL", "for a browser, at this gateway (gshell web prints its URL)"),
     ),
     words="[ID]",
     examples=(
