@@ -28,7 +28,7 @@ class Browser:
 
     def __init__(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="gsh-chromium-")
-        self._log = open(Path(self._folder) / "log", "wb")  # noqa: SIM115: closed with the browser
+        self._log = open(Path(self._folder) / "log", "wb")  # noqa: SIM115
         self._process = subprocess.Popen(
             [
                 str(program()),
@@ -51,7 +51,9 @@ class Browser:
             lambda: port.exists() and len(port.read_text().split()) == 2, "the browser to listen"
         )
         number, path = port.read_text().split()
-        self._socket = connect(f"ws://127.0.0.1:{number}{path}", max_size=None, compression=None)
+        url = f"ws://127.0.0.1:{number}{path}"
+        self._stack = contextlib.ExitStack()
+        self._socket = self._stack.enter_context(connect(url, max_size=None, compression=None))
         self._count = 0
         self._pages: dict[str, Page] = {}
 
@@ -69,7 +71,7 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._socket.close()
+        self._stack.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -16,6 +16,7 @@ const THEMES = {
     background: "#ffffff", foreground: "#1d2330", cursor: "#1d2330", selectionBackground: "#b9d4ff",
     yellow: "#8a6500", brightYellow: "#8a6500", white: "#555b66", brightWhite: "#1d2330",
     green: "#1b7a3f", brightGreen: "#1b7a3f", cyan: "#0b7285", brightCyan: "#0b7285",
+    blue: "#1f4fbf", brightBlue: "#1f5fbf",
   },
 };
 
