@@ -263,6 +263,7 @@ SHARE = Command(
         ("gshell share 42", "prints the command for your colleague"),
         ("gshell share 42 --write --for 10m", "to type together"),
         ("gshell share 42 --once --to bob", "one visit, of one user"),
+        ("gshell share 42 --web http://h:8080", "prints an address for a browser"),
     ),
     about="`gshell shares` lists them, `gshell revoke ID` ends one. Who has the link needs no "
     "login. They see the job's output, from before too, and what you type if the program shows it. "

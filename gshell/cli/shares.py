@@ -27,7 +27,7 @@ def _ticket(parsed: Parsed) -> Ticket:
         raise GshellError(
             "the private relay of this user can be reached by nobody else",
             hint="gshell relay start --listen HOST:PORT    then log in there: it prints how\n"
-            "or:   gshell web    and gshell share ID --web http://127.0.0.1:8080, for a browser",
+            "or:   gshell web    for browsers, with gshell share ID --web URL",
         )
     return launch.ticket_for(parsed, start=False)
 

@@ -16,11 +16,6 @@ from gshell.net import address
 
 
 def web(parsed: Parsed) -> int:
-    if parsed.words:
-        raise UsageError(
-            f"{parsed.words[0]!r}: a gateway is for every job that is shared",
-            hint=f"gshell share {parsed.words[0]} --web URL",
-        )
     family, target = address.split(parsed["listen"])
     if family == socket.AF_UNIX or not isinstance(target, tuple):
         raise UsageError("--listen: browsers know no unix sockets", hint="--listen 127.0.0.1:8080")

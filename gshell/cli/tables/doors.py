@@ -18,10 +18,10 @@ WEB = Command(
     ),
     examples=(
         ("gshell web", "for browsers on this machine"),
-        ("gshell share 42 --web http://127.0.0.1:8080", "prints the address to open"),
+        ("gshell web --once", "until the first visitor leaves"),
     ),
-    about="The page is a terminal; who has the address sees the job and, if shared with --write, "
-    "types. The session is decrypted in this process, so its visitors trust who runs it; the page "
+    about="`gshell share ID --web URL` prints an address to open. The page is a terminal: who has "
+    "the address sees the job and, if shared with --write, types. The session is decrypted in this process, so its visitors trust who runs it; the page "
     "says so. The secret is the part of the address behind #, which browsers do not send.",
     common=GLOBAL,
     module="gshell.cli.web",
