@@ -21,8 +21,9 @@ WEB = Command(
         ("gshell web --once", "until the first visitor leaves"),
     ),
     about="`gshell share ID --web URL` prints an address to open. The page is a terminal: who has "
-    "the address sees the job and, if shared with --write, types. The session is decrypted in this process, so its visitors trust who runs it; the page "
-    "says so. The secret is the part of the address behind #, which browsers do not send.",
+    "the address sees the job and, if shared with --write, types. The session is decrypted in this "
+    "process, so its visitors trust who runs it; the page says so. The secret is the part of the "
+    "address behind #, which browsers do not send.",
     common=GLOBAL,
     module="gshell.cli.web",
     packages=True,
