@@ -359,5 +359,7 @@ def test_what_a_program_prints_can_do_nothing_but_show(relay: Env, gateway: Gate
         )
         assert one.js("document.title") == "<b>title · gshell"
         assert one.complaints == []
+    said = watcher.js("import('/page.js').then(({session}) => session.peer.sending(2).end)")
+    assert said == 0  # not a byte of an answer was even said
     page.type("q")
     page.until(lambda: page.text("#state") == "over", "the end")

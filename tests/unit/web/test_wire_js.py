@@ -206,3 +206,19 @@ def test_what_the_page_does_not_show_is_not_sent(page: Page) -> None:
     turn()
     turn()
     assert came == INTERACTIVE_WINDOW + INTERACTIVE_WINDOW // 2
+
+
+def test_what_came_before_a_break_is_not_shown_again(page: Page) -> None:
+    page("new")
+    page("up", hello={"op": "attach", "secret": "00"})
+    welcome = frames.Welcome({"v": 1, "pty": True, "start": {"3": 5}, "have": {}, "stopped": []})
+    said = [
+        welcome, frames.Data(3, 5, b"abc", False), frames.Data(3, 5, b"abcdef", False),
+        frames.Data(3, 6, b"bc", False), frames.Gap(3, 7, 20), frames.Gap(3, 11, 20),
+        frames.Data(3, 20, b"g", True), frames.Data(3, 20, b"g", True),
+    ]  # fmt: skip
+    events = page("receive", data=b"".join(map(frames.encode, said)).hex())["events"][1:]
+    assert [(e["event"], e.get("offset", e.get("start")), e.get("data", e.get("end"))) for e in events] == [
+        ("data", 5, b"abc".hex()), ("data", 8, b"def".hex()), ("gap", 11, 20), ("data", 20, b"g".hex()),
+        ("end", None, None),
+    ]  # fmt: skip
