@@ -187,6 +187,9 @@ class Gateway:
             if known is None:
                 await _say(socket, "unknown", "")
             return known
+        if self._settings.once and self._first is not None and known is not self._first:
+            await _say(socket, "over", "this gateway is for one visit, which has begun", "link")
+            return None
         try:
             if known is not None:
                 visit = known.again()
@@ -199,9 +202,6 @@ class Gateway:
         except GshellError as error:
             await asyncio.sleep(WRONG_S)
             await _say(socket, "over", error.message, "link")
-            return None
-        if self._settings.once and self._first is not None and known is not self._first:
-            await _say(socket, "over", "this gateway is for one visit, which has begun", "link")
             return None
         self._first = visit
         self._visits.add(visit, time.monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import ssl
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ async def _serve(settings: Settings, host: str, port: int, ready: Callable[[str]
         server = await gateway.start(host, port)
     except OSError as error:
         raise GshellError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            f"cannot listen on {host}:{port}: {_why(error)}",
             hint="gshell web --listen 127.0.0.1:0    takes any free port",
         ) from None
     loop = asyncio.get_running_loop()
@@ -60,3 +61,8 @@ async def _serve(settings: Settings, host: str, port: int, ready: Callable[[str]
     await gateway.over.wait()
     server.close()
     await server.wait_closed()
+
+
+def _why(error: OSError) -> str:
+    number = error.errno or 0  # a name's are negative, and asyncio words the others its own way
+    return os.strerror(number) if number > 0 else str(error.strerror or error)
