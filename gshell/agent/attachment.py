@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gshell.agent.ranks import Rank
     from gshell.agent.session import Session
     from gshell.agent.sessionlog import Cursor, StreamLog
+    from gshell.model.vt import ModeTracker
 
 PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each
 TYPED_SIGNALS = (signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP)
@@ -57,6 +58,7 @@ class Attachment:
         self._starved_at: dict[int, int] = {}  # stream -> the limit at which we said so
         self._said_writer: bool | None = None
         self._wants_times = False
+        self._said_sizes: dict[int, tuple[int, int]] = {}
         self._pumping = False
 
     def wants_ranks(self, hello: dict[str, Any]) -> None:
@@ -235,16 +237,32 @@ class Attachment:
         seen = [rank for rank in self.session.ranks if self.sees(rank)]
         return len(seen) == 1 and seen[0].modes is not None
 
+    def _drawn(self) -> list[tuple[int, ModeTracker]]:
+        """The ranks' terminals that this reader may draw."""
+        spec = self.session.spec
+        return [
+            (rank.number, rank.modes)
+            for rank in self.session.ranks
+            if rank.modes is not None
+            and ((spec is not None and spec.pty) or (self.sees(rank) and self._one_terminal()))
+        ]
+
     def _say_modes(self) -> None:
         """Of terminals, to who may draw what they print."""
-        spec = self.session.spec
-        for rank in self.session.ranks:
-            if rank.modes is None or not (
-                (spec is not None and spec.pty) or (self.sees(rank) and self._one_terminal())
-            ):
-                continue
-            prelude = rank.modes.prelude().hex()
-            self.peer.say({"t": "modes", "rank": rank.number, "prelude": prelude})
+        self.say_sizes()
+        for rank, modes in self._drawn():
+            self.peer.say({"t": "modes", "rank": rank, "prelude": modes.prelude().hex()})
+
+    def say_sizes(self) -> None:
+        """How large the program's terminals are, to who draws them and did not say it himself."""
+        sizes = {rank: modes.size for rank, modes in self._drawn()}
+        for rank, size in sizes.items():
+            if size != self._said_sizes.get(rank) and self.session.primary is not self:
+                rows, columns = size
+                self.peer.say({"t": "size", "rank": rank, "rows": rows, "cols": columns})
+        if sizes != self._said_sizes:
+            self._said_sizes = sizes
+            self.pump()
 
     def _begin(self, rank: Rank, stream: int, log: StreamLog) -> int:
         """Where this reader's history begins. What was asked for and is not kept becomes a gap."""

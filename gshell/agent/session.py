@@ -223,7 +223,7 @@ class Session:
                 rank.times[stream] = Timeline()
             if spec.pty:
                 rank.modes = ModeTracker()
-                rank.modes.resized(spec.pty[0])
+                rank.modes.resized(*spec.pty)
         for attachment in self.attachments.values():
             attachment.open_streams(from_start=True)
         self._hold_for_next(None)
@@ -946,11 +946,13 @@ class Session:
             if rank.child is not None:
                 rank.child.resize(rows, columns)
             if rank.modes is not None:
-                rank.modes.resized(rows)
+                rank.modes.resized(rows, columns)
             if self.trace is not None and rank.child is not None and rank.child.pty:
                 self.trace.sized(rank, rows, columns)
             if self.tape is not None and self.tape.rank is rank:
                 self.tape.sized(rows, columns)
+        for attachment in self.attachments.values():
+            attachment.say_sizes()
 
     def traced(self, attachment: Attachment, message: dict[str, Any]) -> None:
         """Somebody records: what was typed is told from here on."""

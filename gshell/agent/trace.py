@@ -91,7 +91,8 @@ class Trace:
         if self.on:
             message = {"t": "size", "rank": rank.number, "rows": rows, "cols": columns}
             for attachment in self._asking:
-                self._say(attachment, message)
+                if attachment is self._session.primary:  # the others are told anyway
+                    self._say(attachment, message)
 
     # -- telling
 

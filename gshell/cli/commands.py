@@ -256,12 +256,14 @@ SHARE = Command(
         Option("--once", help="for one visit; it is over when that leaves"),
         Option("--uses", "N", "how many may use it (else any number)", values.whole_number),
         Option("--to", "USER", "for this user only"),
+        Option("--web", "URL", "for a browser, at this gateway (gshell web prints its URL)"),
     ),
     words="[ID]",
     examples=(
         ("gshell share 42", "prints the command for your colleague"),
         ("gshell share 42 --write --for 10m", "to type together"),
         ("gshell share 42 --once --to bob", "one visit, of one user"),
+        ("gshell share 42 --web http://h:8080", "prints an address for a browser"),
     ),
     about="`gshell shares` lists them, `gshell revoke ID` ends one. Who has the link needs no "
     "login. They see the job's output, from before too, and what you type if the program shows it. "

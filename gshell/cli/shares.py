@@ -26,13 +26,16 @@ def _ticket(parsed: Parsed) -> Ticket:
     if config.find_ticket() is None:
         raise GshellError(
             "the private relay of this user can be reached by nobody else",
-            hint="gshell relay start --listen HOST:PORT    then log in there: it prints how",
+            hint="gshell relay start --listen HOST:PORT    then log in there: it prints how\n"
+            "or:   gshell web    for browsers, with gshell share ID --web URL",
         )
     return launch.ticket_for(parsed, start=False)
 
 
 def share(parsed: Parsed) -> int:
-    ticket = _ticket(parsed)
+    where = web_address(parsed["web"]) if parsed["web"] else ""
+    # A gateway of ours reaches the private relay, too, and lets others in.
+    ticket = launch.ticket_for(parsed, start=False) if where else _ticket(parsed)
     if not parsed.words:
         parsed.words = [launch._newest_job(ticket, "share")]
     job = parsed.words[0].partition(".")[0]
@@ -50,14 +53,38 @@ def share(parsed: Parsed) -> int:
         request["seconds"] = parsed["for"]
     answer = ask(ticket, request)
     made = {**answer["share"], "link": relaylink.share_link(ticket, answer["token"])}
+    if where:
+        made["link"] = f"{where}#{answer['token']}"
     if parsed["json"]:
         print(json.dumps({"schema": JSON_SCHEMA, "share": made}, indent=1))
         return 0
-    print(f"gshell attach '{made['link']}'")
+    print(made["link"] if where else f"gshell attach '{made['link']}'")
     if not parsed["quiet"]:
         sys.stdout.flush()
         sys.stderr.write(f"gshell: {_in_words(made)}; `gshell revoke {made['id']}` ends it now\n")
     return 0
+
+
+def web_address(text: str) -> str:
+    """Of a gateway's page: behind it comes ``#`` and the token.
+
+    Raises:
+        UsageError: no browser would go there.
+    """
+    from urllib.parse import urlsplit  # only for who shares with a browser
+
+    try:
+        parts = urlsplit(text)
+        if parts.port == 0:  # looked at only when it is read
+            raise ValueError
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(
+            f"--web {text!r} is not the address of a gateway",
+            hint="gshell web    prints its own: http://127.0.0.1:8080/",
+        )
+    return text if text.endswith("/") else text + "/"
 
 
 def _in_words(made: dict[str, Any]) -> str:

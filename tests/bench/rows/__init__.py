@@ -23,6 +23,7 @@ from bench.rows import (
     lists,
     lu,
     relay,
+    screens,
     spawn,
     startup,
 )
@@ -49,6 +50,7 @@ ROWS = (
     Row("files", "files there and back", files.copies),
     Row("stall", "a client that doesn't read", relay.stall),
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
+    Row("screens", "terminal programs, direct and through", screens.screens),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),

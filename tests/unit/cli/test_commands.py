@@ -170,3 +170,11 @@ def test_any_line_is_read_or_refused(argv):
     except UsageError as error:
         refused = error
     assert refused is None or refused.hint
+
+
+def test_a_gateway_s_options():
+    assert options("web --listen h:1 --once --name a --name b") == {
+        "listen": "h:1", "once": True, "name": ["a", "b"],
+    }  # fmt: skip
+    assert options("share 42 --web https://gate/x") == {"web": "https://gate/x"}
+    assert read(["web"])["listen"] == "127.0.0.1:8080"
