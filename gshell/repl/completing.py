@@ -162,7 +162,7 @@ def _choices(words: list[str], slot: _Slot, world: World) -> Iterable[Candidate]
         if equals and name in options:
             more = slot._replace(typed=value, prefix=name + "=")
             return _values(options[name], more, world)
-        return _options(options.values(), slot)
+        return _options((*command.options, *command.common), slot)
     return _words(command, count, slot, world)
 
 

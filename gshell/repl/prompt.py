@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-import locale
 import os
+import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -19,7 +20,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from gshell.cli.options import Parsed
 from gshell.model.sanitize import sanitize
-from gshell.repl import news, scripts, toolbar, widgets
+from gshell.repl import news, scripts, session, toolbar, widgets
 from gshell.repl.facts import Facts
 from gshell.repl.plain import words_of
 from gshell.repl.session import Leave, Session
@@ -43,7 +44,7 @@ class Prompt:
         self._news: deque[news.News] = deque(maxlen=NEWS_KEPT)
         self._drawing = False
         self._task: Any = None  # kept: the loop itself does not
-        self._ascii = "utf" not in locale.getpreferredencoding(False).lower().replace("-", "")
+        self._ascii = ascii_only(os.environ)
         color = parsed["color"] != "never" and not os.environ.get("NO_COLOR")
         self._parsed = parsed
         self.kept_lines = widgets.History()
@@ -58,7 +59,7 @@ class Prompt:
             style=widgets.style(color),
             color_depth=None if color else ColorDepth.DEPTH_1_BIT,
             include_default_pygments_style=False,
-            prompt_continuation=lambda width, number, wrapped: "... ",
+            prompt_continuation=lambda width, number, wrapped: "" if wrapped else "... ",
             reserve_space_for_menu=6,
             mouse_support=False,
             enable_suspend=True,
@@ -69,11 +70,15 @@ class Prompt:
 
     def talk(self) -> int:
         """Until Ctrl-D or `exit`; the status."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _ended)
+        modes = session.modes()
+        quiet = session.quiet(modes)
         try:
             if not self._parsed["no_rc"]:
                 scripts.startup(self.session)
             while True:
-                self._settle()
+                session.set_modes(quiet)  # what is typed between two prompts is shown by the next
                 try:
                     text = self._ask()
                 except KeyboardInterrupt:
@@ -81,12 +86,14 @@ class Prompt:
                     continue
                 except EOFError:
                     return self.session.status
+                session.set_modes(modes)
                 self.session.execute(text, self.detached)
                 if self.watcher is not None:
                     self.watcher.look()  # a relay may have come, or gone
         except Leave as leave:
             return leave.status
         finally:
+            session.set_modes(modes)
             if self.watcher is not None:
                 self.watcher.close()
 
@@ -116,11 +123,6 @@ class Prompt:
 
             self.watcher = Watcher(self._changed, self._said)
             self.watcher.start()
-
-    def _settle(self) -> None:
-        """What a program may have left behind on the screen: a line without an end stays as it
-        is, the cursor is at the start of the next."""
-        sys.stdout.flush()
 
     # ------------------------------------------------------------------------------------ the relay
 
@@ -200,6 +202,16 @@ class Prompt:
         self.pane = not self.pane
         if self.watcher is not None:
             self.watcher.tick(self.pane)
+
+
+def _ended(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)  # past everything that gives the terminal back
+
+
+def ascii_only(environ: Mapping[str, str]) -> bool:
+    """Does the locale say that this terminal knows nothing else? Python itself would use UTF-8."""
+    said = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    return bool(said) and "utf" not in said.lower()
 
 
 def talk(parsed: Parsed) -> int:

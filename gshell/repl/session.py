@@ -272,7 +272,7 @@ class Session:
             argv = ["/bin/sh", "-c", '"$@" ' + rest, "sh", *argv]
         sys.stdout.flush()
         sys.stderr.flush()
-        modes = _modes() if self.interactive else None
+        was = modes() if self.interactive else None
         before = signal.signal(signal.SIGINT, lambda number, frame: None)  # it is the program's
         try:
             child = subprocess.Popen(argv, stdin=self.stdin)
@@ -281,7 +281,7 @@ class Session:
             raise GshellError(f"cannot start {argv[0]}: there is no such program") from None
         finally:
             signal.signal(signal.SIGINT, before)
-            _set_modes(modes)
+            set_modes(was)
         return 128 - code if code < 0 else code
 
 
@@ -313,7 +313,8 @@ def _theirs(words: Sequence[str]) -> int:
     return min(at, len(words))
 
 
-def _modes() -> list[Any] | None:
+def modes() -> list[Any] | None:
+    """Of the terminal that is stdin; None: it is none."""
     import termios
 
     try:
@@ -322,16 +323,25 @@ def _modes() -> list[Any] | None:
         return None
 
 
-def _set_modes(modes: list[Any] | None) -> None:
+def quiet(attributes: list[Any] | None) -> list[Any] | None:
+    """These modes, but what is typed is not echoed."""
+    if attributes is None:
+        return None
+    import termios
+
+    return [*attributes[:3], attributes[3] & ~termios.ECHO, *attributes[4:]]
+
+
+def set_modes(wanted: list[Any] | None) -> None:
     """A program that was killed left the terminal as it was using it."""
-    if modes is None:
+    if wanted is None:
         return
     import termios
 
     from gshell.client.terminal import in_foreground
 
     try:
-        if in_foreground(0) and termios.tcgetattr(0) != modes:
-            termios.tcsetattr(0, termios.TCSADRAIN, modes)
+        if in_foreground(0) and termios.tcgetattr(0) != wanted:
+            termios.tcsetattr(0, termios.TCSADRAIN, wanted)
     except termios.error:
         pass  # it has gone

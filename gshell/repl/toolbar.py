@@ -10,6 +10,8 @@ from gshell.model.sanitize import sanitize
 from gshell.repl.facts import Facts
 
 PANE_ROWS = 8
+AWAY = "relay away: "
+WIDE = 60  # columns: there is room for where it runs
 
 
 def line(facts: Facts, width: int, ascii_only: bool = False) -> str:
@@ -22,10 +24,14 @@ def line(facts: Facts, width: int, ascii_only: bool = False) -> str:
         if facts.up:
             parts = [f"{name} {_latency(facts.latency_s)}".rstrip()]
         else:
-            parts = [f"{name} away: {sanitize(facts.trouble) or 'dialling'}"]
+            parts = [AWAY + (sanitize(facts.trouble) or f"dialling {name}")]
         if facts.known:
             parts += [_agents(facts), _jobs(facts)]
     text = bar.join(parts)
+    if not facts.up and len(parts) == 3:  # why it is away matters more than all of its name
+        room = width - 1 - display_width(bar.join(["", *parts[1:]]))
+        if room >= len(AWAY) + 8:
+            text = bar.join([sanitize(parts[0], room), *parts[1:]])
     if display_width(text) > width - 1 and len(parts) == 3 and facts.up:
         text = bar.join([_latency(facts.latency_s) or "up", *parts[1:]])
     if display_width(text) > width - 1 and len(parts) == 3:
@@ -87,10 +93,13 @@ def pane(
 
 
 def _row(job: Mapping[str, Any], number: str, now: float, width: int) -> str:
-    name = sanitize(str(job.get("name") or job.get("argv0") or ""), 16)
+    wide = width >= WIDE
+    name = sanitize(str(job.get("name") or job.get("argv0") or ""), 16 if wide else 8)
     began = stamp(job, "started_at") or stamp(job, "created_at")
     age = duration_text(max(0.0, now - began)) if began is not None else ""
-    state = sanitize(state_text(job)[0], 12)
+    state = sanitize(state_text(job)[0], 10 if wide else 8)
+    if not wide:
+        return f"{number:<4}{job['id']!s:<6}{_padded(name, 9)}{state:<9}{age:>8}"[: width - 1]
     where = hosts_text([str(host) for host in job.get("hosts") or ()]) or str(job.get("why") or "")
     head = f"{number:<4}{job['id']!s:<7}{_padded(name, 17)}{state:<11}{age:>9}  "
     return sanitize((head + sanitize(where)).rstrip(), max(1, width - 1))

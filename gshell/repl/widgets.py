@@ -255,7 +255,9 @@ def keys(prompt: Prompt) -> KeyBindings:
 
     @table.add("f3")
     def _attach(event: KeyPressEvent) -> None:
-        prompt.kept = event.current_buffer.text
-        event.app.exit(result="attach %+")
+        buffer = event.current_buffer
+        prompt.kept = buffer.text
+        buffer.text = " attach %+"  # the blank: it is not for the history
+        buffer.validate_and_handle()
 
     return table
