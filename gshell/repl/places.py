@@ -65,4 +65,4 @@ def _tidy(path: str) -> str:
         return ""
     path = posixpath.normpath(path)
     path = path[1:] if path.startswith("//") else path
-    return path.removeprefix("~/")
+    return "" if path == "." else path.removeprefix("~/")
