@@ -19,6 +19,14 @@ class Place(NamedTuple):
     def shown(self) -> str:
         return f"{self.name}:{self.path or '~'}" if self.name else ""
 
+    def short(self, width: int = 32) -> str:
+        """As the prompt has it: of a long path its end."""
+        whole = self.shown()
+        if len(whole) <= width:
+            return whole
+        last = self.path.rpartition("/")[2]
+        return f"{self.name}:.../{last}"
+
     def request(self) -> dict[str, object]:
         """Fields of an opening."""
         job, _, index = self.name.partition(".")

@@ -13,7 +13,7 @@ from gshell.repl.session import Leave, Session
 def words_of(session: Session) -> str:
     """What stands before the line: where one is, and the last status if it is not 0."""
     status = f"[{session.status}] " if session.status else ""
-    return f"{status}{sanitize(session.place.shown(), 40) or 'gshell'}> "
+    return f"{status}{sanitize(session.place.short(), 40) or 'gshell'}> "
 
 
 def talk(parsed: Parsed) -> int:

@@ -212,7 +212,8 @@ class Session:
             return main.run(parsed)
         if name == "repl" and not parsed.words and not parsed.options.get("file"):
             raise UsageError("this is the prompt", hint="help")
-        window = self._begin(name, parsed.words)
+        left = detached or "detach" in parsed.given
+        window = self._begin("" if left else name, parsed.words)
         try:
             return self.process([*config.entry(), *words], rest)
         finally:

@@ -199,8 +199,9 @@ def keys(prompt: Prompt) -> KeyBindings:
     @table.add("enter", filter=~searching)
     def _enter(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        if buffer.complete_state is not None and buffer.complete_state.current_completion:
-            buffer.complete_state = None  # chosen; the next Enter does it
+        state = buffer.complete_state
+        if state is not None and state.current_completion and len(state.completions) > 1:
+            buffer.complete_state = None  # chosen from several; the next Enter does it
             return
         text = buffer.text
         if not text.lstrip().startswith("!") and reading.is_open(text):

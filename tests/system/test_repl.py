@@ -73,7 +73,7 @@ def test_files_there_are_completed_and_shown(tmux, relay_env, tmp_path):
     agent = relay_env.agents()[0]["id"]
     tmux.line(f"cd {agent}:{tmp_path}/there")
     tmux.wait_for(f"{agent}:", PATIENCE_S)
-    tmux.wait_for("there> ", PATIENCE_S)
+    tmux.wait_for("there>", PATIENCE_S)
     tmux.do("send-keys", "-l", "cat res")
     tmux.keys("Tab")
     tmux.wait_for("cat result.txt", PATIENCE_S)
@@ -81,7 +81,9 @@ def test_files_there_are_completed_and_shown(tmux, relay_env, tmp_path):
     tmux.wait_for("it is \\x1b[31m42", PATIENCE_S)
     tmux.clear()
     tmux.line("run pwd")
-    until(lambda: f"\n{tmp_path}/there\n" in tmux.screen(), "where it runs", PATIENCE_S, tmux.screen)
+    until(
+        lambda: f"\n{tmp_path}/there\n" in tmux.screen(), "where it runs", PATIENCE_S, tmux.screen
+    )
     tmux.line("cd :")
     tmux.keys("C-d")
 

@@ -25,7 +25,9 @@ def env(tmp_path):
     (tmp_path / "home/config/gshellrc").write_text(RC)
     (tmp_path / "home/config/gshellrc").chmod(0o600)
     (tmp_path / "home/state/history").write_text("jobs -a\nrun -n 4 -- lu.C\n")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GSHELL_", "XDG_", "LC_", "NO_C"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("GSHELL_", "XDG_", "LC_", "NO_C"))
+    }
     return {**kept, "GSHELL_HOME": str(tmp_path / "home"), "HOME": str(tmp_path), "SHELL": "/bin/sh",
             "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}  # fmt: skip
 
@@ -75,7 +77,11 @@ def test_a_suggestion_is_taken_and_the_history_searched(tmux):
     tmux.wait_for("history>", PATIENCE_S)
     tmux.do("send-keys", "-l", "r4lu")
     tmux.wait_for("history> r4lu\n", PATIENCE_S)
-    until(lambda: any(line.strip() == "run -n 4 -- lu.C" for line in lines(tmux)), "it", show=tmux.screen)
+    until(
+        lambda: any(line.strip() == "run -n 4 -- lu.C" for line in lines(tmux)),
+        "it",
+        show=tmux.screen,
+    )
     tmux.keys("Enter")
     tmux.wait_for("gshell> run -n 4 -- lu.C", PATIENCE_S)
 
@@ -98,7 +104,9 @@ def test_the_history_is_private_and_leaves_out_what_begins_with_a_blank(tmux, en
     tmux.line("greet")
     tmux.wait_for("\nhello there\n", PATIENCE_S)
     path = Path(env["GSHELL_HOME"], "state/history")
-    until(lambda: path.read_text() == "jobs -a\nrun -n 4 -- lu.C\ngreet\n", "it", show=path.read_text)
+    until(
+        lambda: path.read_text() == "jobs -a\nrun -n 4 -- lu.C\ngreet\n", "it", show=path.read_text
+    )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -167,7 +175,9 @@ def test_without_colour_there_is_none(env, how):
         pty.send("\x04")
         pty.wait(PATIENCE_S)
         colours = re.findall(rb"\x1b\[[0-9;]*m", bytes(pty.seen))
-        assert not [one for one in colours if re.search(rb"[\[;](3[0-7]|4[0-7]|9[0-7])[;m]|[34]8;", one)]
+        assert not [
+            one for one in colours if re.search(rb"[\[;](3[0-7]|4[0-7]|9[0-7])[;m]|[34]8;", one)
+        ]
 
 
 def test_a_locale_without_more_gets_ascii(env):

@@ -96,7 +96,10 @@ def test_what_is_not_known_is_wanted():
 
 
 def test_paths_there():
-    there = {Place("42"): [("a b", "f"), ("out", "d"), (".x", "f")], Place("42", "out"): [("f1", "f")]}
+    there = {
+        Place("42"): [("a b", "f"), ("out", "d"), (".x", "f")],
+        Place("42", "out"): [("f1", "f")],
+    }
     assert texts("get 42:", folders=there) == ["42:a\\ b ", "42:out/"]
     assert texts("get 42:out/", folders=there) == ["42:out/f1 "]
     assert texts("get 42:.", folders=there) == ["42:.x "]
@@ -127,7 +130,9 @@ def test_a_hostile_name_is_shown_harmlessly_or_not_offered():
     assert texts("get 42:", folders=there) == ["42:ok "]
 
 
-@pytest.mark.parametrize("line", ["run '", "attach \\", "kill -s", "--relay", "site:", "cd site:", "))"])
+@pytest.mark.parametrize(
+    "line", ["run '", "attach \\", "kill -s", "--relay", "site:", "cd site:", "))"]
+)
 def test_half_a_line_has_no_completion_but_breaks_nothing(line):
     candidates(line, World(lists={}, folders={}))
 

@@ -59,7 +59,9 @@ def test_a_link_is_not_followed(place, tmp_path):
     assert (tmp_path / "theirs").read_text() == ""
 
 
-@pytest.mark.parametrize(("text", "yes"), [("jobs", True), (" jobs", False), ("", False), ("\tx", False)])
+@pytest.mark.parametrize(
+    ("text", "yes"), [("jobs", True), (" jobs", False), ("", False), ("\tx", False)]
+)
 def test_what_begins_with_a_blank_is_not_kept(text, yes):
     assert history.wanted(text) is yes
 

@@ -33,13 +33,16 @@ def test_a_line_is_read_as_a_shell_reads_it(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["run 'a", 'run "a\nb', "run \\", "run (a", "--req [x\ny", "jobs | sort |", "jobs | g 'x"]
+    "text",
+    ["run 'a", 'run "a\nb', "run \\", "run (a", "--req [x\ny", "jobs | sort |", "jobs | g 'x"],
 )
 def test_an_open_line_goes_on(text):
     assert reading.is_open(text)
 
 
-@pytest.mark.parametrize("text", ["run 'a'", "run )", ":) (a)", "jobs | sort", "a \\\\", "# it's", ""])
+@pytest.mark.parametrize(
+    "text", ["run 'a'", "run )", ":) (a)", "jobs | sort", "a \\\\", "# it's", ""]
+)
 def test_a_whole_line_does_not(text):
     assert not reading.is_open(text)
 

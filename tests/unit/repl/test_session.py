@@ -7,7 +7,10 @@ from gshell.repl import builtins, scripts
 from gshell.repl.places import Place
 from gshell.repl.session import Foreground, Leave, Session
 
-JOBS = [{"id": "42", "name": "lu", "started_at": 1.0}, {"id": "43", "name": "bt", "started_at": 2.0}]
+JOBS = [
+    {"id": "42", "name": "lu", "started_at": 1.0},
+    {"id": "43", "name": "bt", "started_at": 2.0},
+]
 
 
 class Spy(Session):
@@ -179,6 +182,14 @@ def test_the_end_of_a_job_that_was_watched_is_no_news():
     joined = Foreground(100.0, "5")
     assert joined.saw_the_end_of({**ours, "started_at": 50.0})
     assert not joined.saw_the_end_of({**ours, "id": "6"})
+
+
+def test_the_end_of_a_job_that_was_left_running_is(spy):
+    spy.execute("run --detach ls")
+    spy.execute("run ls", detached=True)
+    assert spy.foreground == []
+    spy.execute("run ls\nattach 42\nattach")
+    assert [window.job for window in spy.foreground] == ["", "42", "*"]
 
 
 # ------------------------------------------------------------------------------------------ scripts

@@ -38,7 +38,9 @@ def test_a_relay_that_is_away_says_so_and_why():
 
 @pytest.mark.parametrize("width", [1, 10, 20, 40, 60, 80, 200])
 def test_nothing_is_wider_than_the_screen(width):
-    many = facts(relay="x" * 300, trouble="y" * 300, jobs=tuple(job(n, name="名" * 40) for n in range(30)))
+    many = facts(
+        relay="x" * 300, trouble="y" * 300, jobs=tuple(job(n, name="名" * 40) for n in range(30))
+    )
     for known in (many, many._replace(up=False), Facts(trouble="z" * 300)):
         for ascii_only in (False, True):
             assert display_width(toolbar.line(known, width, ascii_only)) <= max(1, width - 1)
@@ -58,7 +60,9 @@ def test_the_pane_has_what_lives_and_the_numbers():
 
 
 def test_hostile_texts_move_nothing():
-    bad = facts(relay=EVIL, agents=({"id": EVIL, "state": EVIL},), jobs=(job(1, name=EVIL, hosts=[EVIL]),))
+    bad = facts(
+        relay=EVIL, agents=({"id": EVIL, "state": EVIL},), jobs=(job(1, name=EVIL, hosts=[EVIL]),)
+    )
     shown = [toolbar.line(bad, 80), *toolbar.pane(bad, {}, 0.0, 80), toolbar.meta(bad.jobs[0], 0.0),
              toolbar.line(bad._replace(up=False, trouble=EVIL), 80)]  # fmt: skip
     event = {"kind": "job", "job": job(1, "FAILED", 20.0, name=EVIL, error=EVIL)}
@@ -93,7 +97,9 @@ def test_agents_that_come_and_go():
     agent = {"id": "n1", "host": "h", "state": "waiting"}
     assert said({"kind": "agent", "agent": agent}) == ["agent n1 on h: waiting"]
     assert said({"kind": "agent", "agent": agent}, {**agent, "state": "busy"}) == []
-    assert said({"kind": "agent", "agent": {**agent, "state": "away"}}, agent) == ["agent n1 on h: away"]
+    assert said({"kind": "agent", "agent": {**agent, "state": "away"}}, agent) == [
+        "agent n1 on h: away"
+    ]
     assert said({"kind": "gone", "what": "agent", "id": "n1"}, agent) == ["agent n1 has gone"]
     assert said({"kind": "gone", "what": "agent", "id": "n1"}, {**agent, "state": "away"}) == []
 
