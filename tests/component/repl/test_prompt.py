@@ -115,6 +115,10 @@ def test_ctrl_c_ends_what_runs_and_not_the_prompt(tmux):
     tmux.wait_for("begun", PATIENCE_S)
     tmux.keys("C-c")
     tmux.wait_for("[130] gshell>", PATIENCE_S)
+    tmux.line("!trap 'echo cau''ght' INT; echo aga''in; sleep 1000; echo go''es on")
+    tmux.wait_for("again", PATIENCE_S)
+    tmux.keys("C-c")
+    tmux.wait_for("caught\ngoes on\ngshell>", PATIENCE_S)
 
 
 def test_a_narrow_screen_and_one_that_grows(tmux):
@@ -178,6 +182,17 @@ def test_without_colour_there_is_none(env, how):
         assert not [
             one for one in colours if re.search(rb"[\[;](3[0-7]|4[0-7]|9[0-7])[;m]|[34]8;", one)
         ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "yes"),
+    [({}, False), ({"LANG": "C"}, True), ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, True),
+     ({"LC_CTYPE": "en_US.utf8"}, False), ({"LANG": "de_DE.ISO-8859-1"}, True)],
+)  # fmt: skip
+def test_what_a_locale_says_of_the_terminal(environ, yes):
+    from gshell.repl.prompt import ascii_only
+
+    assert ascii_only(environ) is yes
 
 
 def test_a_locale_without_more_gets_ascii(env):
