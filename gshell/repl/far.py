@@ -30,7 +30,6 @@ class Folder(Transfer):
     def look(self, patterns: list[str]) -> None:
         self.found: list[Entry] = []
         self.refused: Trouble | None = None
-        self.tries = [False] * len(patterns)
         for pattern in patterns:
             self.ask({"m": "list", "path": pattern, "recursive": False}, self._take)
         self.start(_nothing())
