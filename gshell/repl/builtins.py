@@ -67,7 +67,8 @@ def help_(session: Session, words: Sequence[str]) -> int:
         print("\n".join(options.columns(rows, 22)))
         return 0
     page = help_page([])
-    print(page[page.index("commands\n") : page.index("\n\noptions\n")])
+    page = page[page.index("usage:") : page.index("\n\noptions\n")]
+    print(page.partition("\n\n")[2])
     print("\n".join(["", "at the prompt", *options.columns(HELP, 22)]))
     print("\n".join(["", "keys", *options.columns(KEYS, 22)]))
     return 0

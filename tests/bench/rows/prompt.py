@@ -13,7 +13,7 @@ from gshell import sitepath
 
 NEEDS = (
     "gshell.cli.main, gshell.cli.commands, gshell.cli.verbs, gshell.client.glance, "
-    "gshell.client.render, gshell.net.relaylink"
+    "gshell.client.render, gshell.net.relaylink, json"
 )
 
 
