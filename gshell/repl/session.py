@@ -69,7 +69,7 @@ class Session:
 
     def __init__(self, live_jobs: Callable[[], list[Job]] | None = None) -> None:
         """``live_jobs``: where somebody keeps them up to date; else the relay is asked."""
-        self.aliases: dict[str, str] = {}
+        self.aliases = _configured()
         self.settings = {"announce": "on", "suggest": "on", "toolbar": "on", "here": "on"}
         self.place = places.Place()
         self.status = 0
@@ -284,6 +284,19 @@ class Session:
             signal.signal(signal.SIGINT, before)
             set_modes(was)
         return 128 - code if code < 0 else code
+
+
+def _configured() -> dict[str, str]:
+    """The aliases of config.toml; a command's name is no alias there."""
+    if not os.path.exists(config.config_dir() + "/config.toml"):
+        return {}
+    from gshell.cli import commands, configfile
+
+    return {
+        name: " ".join(map(reading.quoted, words))
+        for name, words in configfile.load().alias.items()
+        if commands.find(name) is None and name not in commands.GROUPS
+    }
 
 
 def _after_verb(words: Sequence[str]) -> int:

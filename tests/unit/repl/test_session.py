@@ -138,6 +138,15 @@ def test_aliases_are_made_shown_and_forgotten(spy, capsys):
     assert capsys.readouterr().out == "alias j='jobs -a'\nalias k='kill -s TERM'\n"
 
 
+def test_aliases_of_the_configuration_hold_here_too(tmp_path, monkeypatch):
+    folder = tmp_path / "config"
+    folder.mkdir(mode=0o700)
+    (folder / "config.toml").write_text('[alias]\nj = "jobs -a"\n')
+    (folder / "config.toml").chmod(0o600)
+    monkeypatch.setenv("GSHELL_HOME", str(tmp_path))
+    assert Session().aliases == {"j": "jobs -a"}
+
+
 def test_an_alias_of_itself_ends(spy):
     spy.aliases = {"a": "b", "b": "a"}
     assert spy.execute("a") == 2
