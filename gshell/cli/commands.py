@@ -19,7 +19,7 @@ from gshell.cli.sessions import (
     quota,
     seconds,
 )
-from gshell.cli.tables import casts, comforts, doors, recording, replaying
+from gshell.cli.tables import casts, comforts, doors, prompting, recording, replaying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -593,7 +593,7 @@ COMMANDS = (
     AGENT_PILOT, ADOPT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
     PILOT_CANCEL, RELAY, LOGIN, GLOGIN, MPI_START, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP,
     *recording.COMMANDS, *replaying.COMMANDS, *casts.COMMANDS, *doors.COMMANDS,
-    *comforts.COMMANDS,
+    *comforts.COMMANDS, *prompting.COMMANDS,
     DOCTOR, DEMO, HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip
 GROUPS = {
@@ -606,9 +606,10 @@ GROUPS = {
 ROOT = Command(
     "",
     "an instant terminal on machines that only a batch system can reach",
-    (Option("-V --version", help="print the version"),),
+    (Option("-V --version", help="print the version"), *prompting.SCRIPT),
     remainder="[COMMAND ...]",
     examples=(
+        ("gshell", "a prompt: the same commands, with Tab"),
         ("gshell run hostname", "run a command on a waiting agent"),
         ("gshell sh", "a shell there; ~. leaves it running"),
         ("gshell jobs", "what runs; attach ID comes back to it"),
@@ -623,7 +624,7 @@ def read(argv: Sequence[str]) -> Parsed:
     """The whole command line, without the program's own name.
 
     ``help`` in every spelling comes back as the command `HELP_COMMAND` with what it is about in
-    ``words``; so does no command at all.
+    ``words``. No command at all is the prompt, or a script of its lines.
 
     Raises:
         UsageError: with the nearest command or option, where there is one.
@@ -631,8 +632,10 @@ def read(argv: Sequence[str]) -> Parsed:
     before = o.parse(ROOT, argv)
     if before["version"] and not before.help:
         return Parsed(VERSION, before)
-    if before.help or not before.words:
+    if before.help:
         return Parsed(HELP_COMMAND, before)
+    if not before.words or before["file"] or prompting.is_script(before.words[0]):
+        return o.parse(prompting.REPL, before.words, before)
     command, rest = _find(before.words)
     if command is None:
         return _help(list(before.words[:1]), before)
@@ -672,6 +675,22 @@ def _find(words: Sequence[str]) -> tuple[Command | None, list[str]]:
 def find(name: str) -> Command | None:
     """The command of that name (``jobs``, ``ps``, ``agent start``); None if there is none."""
     return _BY_NAME.get(name)
+
+
+def named(words: Sequence[str]) -> tuple[Command, int] | None:
+    """The command that a line names, whatever else is wrong with it, and where its own words
+    begin; None if it names none."""
+    takes = {name for option in (*ROOT.options, *GLOBAL) if option.metavar for name in option.names}
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in takes else 1
+    if at >= len(words):
+        return None
+    if words[at] in GROUPS and at + 1 < len(words):
+        command = _BY_NAME.get(f"{words[at]} {words[at + 1]}")
+        return (command, at + 2) if command is not None else None
+    command = _BY_NAME.get(words[at])
+    return (command, at + 1) if command is not None else None
 
 
 def _unknown(name: str, topics: Iterable[str] = ()) -> Exception:

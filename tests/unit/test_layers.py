@@ -68,7 +68,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.repl",  # no verb at all starts the prompt
         "gshell.replay", "gshell.web",
     },
-    "gshell.repl": {"gshell.model", "gshell.client", "gshell.cli", "gshell.config"},
+    "gshell.repl": {
+        "gshell.model", "gshell.client", "gshell.cli", "gshell.config",
+        "gshell.net",  # the feed and the files of others, on the loop that the client uses
+    },
     "gshell.front": {"gshell.client", "gshell.cli"},
     "gshell.__main__": {"gshell.front"},
     "gshell": {  # the public API, all of it loaded on first use

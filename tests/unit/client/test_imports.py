@@ -68,6 +68,21 @@ def test_reading_a_command_line_loads_no_more():
     )
 
 
+def test_a_list_of_jobs_needs_no_library_of_others():
+    """Nor could it: without `site` there are none."""
+    what = (
+        "import os; os.environ['GSHELL_HOME'] = '/nonexistent'; sys.stdout = sys.stderr\n"
+        "from gshell.cli.main import main\n"
+        "import gshell.client.glance, gshell.client.feed, gshell.client.render, gshell.net.tls\n"
+        "sys.stdout = open(os.devnull, 'w')\n"
+        "assert main(['jobs', '--json']) == 0\n"
+        "sys.stdout = sys.__stdout__\n"
+        "assert 'site' not in sys.modules"
+    )
+    roots = {name.partition(".")[0] for name in loaded(what)}
+    assert roots <= {"gshell", *sys.stdlib_module_names}
+
+
 def test_a_guarded_terminal_loads_no_more():
     what = (
         "import os; from gshell.client.terminal import Terminal\n"
