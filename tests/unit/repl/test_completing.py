@@ -47,7 +47,7 @@ def texts(line, **world):
 def test_verbs_words_of_the_prompt_and_aliases():
     assert texts("at") == ["at ", "attach "]
     assert texts("jo") == ["jobs "]
-    assert texts("ca") == ["cancel ", "cat "]
+    assert texts("ca") == ["cancel ", "cast ", "cat "]
     assert {"run ", "help ", "exit ", "j ", "agent "} <= set(texts(""))
     assert "bg " not in texts("")
     assert texts("agent s") == ["start ", "stop "]
