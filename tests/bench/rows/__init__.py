@@ -25,6 +25,7 @@ from bench.rows import (
     prompt,
     relay,
     screens,
+    replay,
     spawn,
     startup,
 )
@@ -53,6 +54,7 @@ ROWS = (
     Row("stall", "a client that doesn't read", relay.stall),
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
     Row("screens", "terminal programs, direct and through", screens.screens),
+    Row("replay", "replay: inputs placed right, no false alarms", replay.replay),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
