@@ -307,7 +307,7 @@ class Engine:
     # -- typing
 
     def _type(self, step: Step, sync: str) -> None:
-        self._begin_step(sync)
+        self._begin_step(sync, step is self._script.steps[0])
         if step.kind == "wait":
             return
         pieces: list[bytes] = []
@@ -335,11 +335,14 @@ class Engine:
                 break
             self._send(piece, step)
 
-    def _begin_step(self, sync: str) -> None:
+    def _begin_step(self, sync: str, first: bool) -> None:
         self._sync = sync
         self._typed_at = self._loop.clock()
         self._sent, self._sent_err = len(self._out), len(self._err)
-        self._sent_rank = {rank: len(data) for rank, data in self._of_rank.items()}
+        for rank, data in self._of_rank.items():
+            # What others print does not wait for us: before the first input it is the first step's.
+            if not first or rank in self._target.readers:
+                self._sent_rank[rank] = len(data)
         self._typed_marks = len(self._marks.found)
         self._typed = ""
         self._prompt = self.last_line()

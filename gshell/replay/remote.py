@@ -123,6 +123,10 @@ class Remote:
         self._run.end_typing()
 
     @property
+    def readers(self) -> set[int]:
+        return {seat.rank(stream) for seat, stream in self._run.typed}
+
+    @property
     def waiting(self) -> Waiting | None:
         typed = self._run.typed
         found = None

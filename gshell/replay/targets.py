@@ -66,6 +66,10 @@ class Target(Protocol):
     tells: bool | None
     """Does it say when it waits? None: not known yet."""
 
+    @property
+    def readers(self) -> set[int]:
+        """Ranks that what is typed goes to."""
+
     def start(self, player: Player) -> None: ...
 
     def type(self, data: bytes) -> None: ...
@@ -86,6 +90,7 @@ class Local:
     echoes = True
     ranks = False
     tells: bool | None = True
+    readers: set[int] = {0}  # noqa: RUF012 - never changed
 
     def __init__(
         self,
