@@ -28,9 +28,7 @@ SLEEPS = ("wait_woken", "n_tty_read", "pipe_read", "pipe_wait", "poll_schedule_t
 MANY_POLLED = 1024
 MANY_PROCESSES = 512
 STARTERS = frozenset(("mpirun", "mpiexec", "orterun", "prterun", "mpiexec.hydra", "srun", "prun"))
-FIRST_RANK = (
-    b"OMPI_COMM_WORLD_RANK=0", b"PMIX_RANK=0", b"PMI_RANK=0", b"SLURM_PROCID=0", b"GSHELL_RANK=0",
-)  # fmt: skip
+FIRST_RANK = (b"OMPI_COMM_WORLD_RANK=0", b"PMIX_RANK=0", b"PMI_RANK=0", b"SLURM_PROCID=0")
 RELAYS = frozenset(("ssh", "tmux: client", "tmux", "screen", "mosh-client", "docker", "kubectl",
                     "script", "telnet", "gshell", *STARTERS))  # fmt: skip
 """They read the terminal always, for somebody else: that they wait says little."""
@@ -151,7 +149,7 @@ def _is_first_rank(pid: int) -> bool:
             words = file.read(1 << 18).split(b"\0")
     except OSError:
         return False
-    return any(word in words for word in FIRST_RANK[:4])
+    return any(word in words for word in FIRST_RANK)
 
 
 def _left_in(pid: int) -> int:

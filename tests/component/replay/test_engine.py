@@ -6,8 +6,7 @@ import pytest
 
 from gshell.net import inputwait
 from gshell.net.loop import Loop
-from gshell.replay import engine as engine_module
-from gshell.replay import gst, shells
+from gshell.replay import gst, ladder, shells
 from gshell.replay.engine import Engine
 from gshell.replay.script import Key, Script, Step, Text, Wait
 from gshell.replay.targets import Local
@@ -77,7 +76,7 @@ def test_marks_stand_beside_what_the_user_has_set(tmp_path, monkeypatch, shell, 
 
 
 def test_where_another_program_waits_nothing_is_typed(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine_module, "STRAY_S", 0.4)
+    monkeypatch.setattr(ladder, "STRAY_S", 0.4)
     text = f"$ cat >{tmp_path}/f; echo end\n(gdb)> precious\n"
     verdicts, outcome = play(script(text), timeout_s=30.0)
     assert len(verdicts) == 1
@@ -180,7 +179,7 @@ class Deaf(Local):
 def test_without_word_of_waits_it_goes_by_the_text_and_then_by_silence(
     prompt, sync, warned, monkeypatch
 ):
-    monkeypatch.setattr(engine_module, "QUIET_S", 0.3)
+    monkeypatch.setattr(ladder, "QUIET_S", 0.3)
     loop = Loop()
     one = Script("x", (Step(1, 1, "x", "line", (Text("me"),), Wait(text=prompt)),))
     watcher = Judge(one)
