@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -124,13 +123,10 @@ def read(name: str) -> Script:
         name.endswith((".cast", ".json", ".gz", ".zst")) or data[:1] in (b"{", b"\x1f")
     ):
         return gst.read(_text(data, name), base)
-    loaded = _part("cast.load").load(data, name=base)
+    from gshell.cast import load  # most scripts are none
+
+    loaded = load.load(data, name=base)
     return fromcast.script(loaded.cast, base)
-
-
-def _part(name: str) -> Any:
-    """Most replays need none of these."""
-    return importlib.import_module(f"gshell.{name}")
 
 
 def _text(data: bytes, name: str) -> str:
