@@ -24,8 +24,8 @@ from bench.rows import (
     lu,
     prompt,
     relay,
-    screens,
     replay,
+    screens,
     spawn,
     startup,
 )
