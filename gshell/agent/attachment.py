@@ -301,6 +301,11 @@ class Attachment:
             return 0
         return cursor.released if cursor.needed else None
 
+    def input_taken(self, rank_number: int) -> int:
+        """Up to where the program has what this client typed."""
+        receiving = self.peer.receiving(stdin_of(rank_number))
+        return receiving.consumed if receiving is not None else 0
+
     def consumed_input(self, stream: int, count: int) -> None:
         self.peer.consume(stream, count)
         if not self._pumping:
@@ -333,6 +338,8 @@ class Attachment:
         kind = message.get("t")
         only = None if self.ranks is None else session.typists.ranks(self)
         types = session.primary is self or (only is not None and session.typists.types(self))
+        if kind == "trace":
+            session.tell_waits(self, message.get("waits") is True)
         if kind == "open":
             session.open(self, message)
         elif kind == "resize":

@@ -44,6 +44,7 @@ from gshell.wire.constants import (
 
 if TYPE_CHECKING:
     from gshell.agent.crew import Crew
+    from gshell.agent.inputwait import InputWaits
     from gshell.agent.mpijob import MpiJob
     from gshell.agent.taping import Taping
     from gshell.agent.trace import Trace
@@ -179,6 +180,8 @@ class Session:
         self.archived = False
         """The relay has all of it."""
         self._much = False  # more came out than is kept for an archive while somebody reads
+        self.input_waits: InputWaits | None = None
+        """Once somebody asked when its programs wait for input."""
         self.taken_bytes = 0  # that its ranks have read of what was typed
         self.notice: str | None = None
         """What those attached were told of output that has no room, while that lasts."""
@@ -390,6 +393,8 @@ class Session:
             self._loop.add(child.pidfd, IN, lambda mask: self._on_exit(rank))
         else:
             self._loop.later(REAP_POLL_S, lambda: self._poll_exit(rank))
+        if self.input_waits is not None:
+            self.input_waits.begun(rank)
 
     # -- output
 
@@ -456,6 +461,8 @@ class Session:
                 for data in parts:  # as they came: a frame each, and nothing is copied
                     kept.append(data)
             self._check_much(kept.end)
+            if self.input_waits is not None:
+                self.input_waits.printed(rank)
             self._publish()
         if kept.full or kept.trouble is not None:
             self._in_trouble = True
@@ -674,6 +681,8 @@ class Session:
             else:
                 rank.input[0] = (writer, data[written:])
         waiting = bool(rank.input)
+        if self.input_waits is not None:
+            self.input_waits.typed(rank)
         if child.pty:
             if fd in rank.paused:
                 self._loop.modify(fd, (0 if rank.paused[fd] else IN) | (OUT if waiting else 0))
@@ -759,6 +768,8 @@ class Session:
         self._close_input(rank)
         if not self._early:
             rank.input.clear()
+        if self.input_waits is not None:
+            self.input_waits.ended(rank)
         rank.child.close()
         rank.child = None
         wrapped = self._wrapped
@@ -1155,6 +1166,12 @@ class Session:
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""
         return self._owner.find(self.beside) if self.beside else None
+
+    def tell_waits(self, attachment: Attachment, on: bool) -> None:
+        """It wants to know, from now on or no more, when a program waits for input."""
+        from gshell.agent import inputwait  # few ask
+
+        inputwait.ask(attachment, on)
 
     def input_ranks(self) -> list[int]:
         """Those, by their number here, whose stdin is a pipe by the MPI program's spec."""

@@ -187,4 +187,7 @@ class Shown:
 
     def end_input(self, rank: int) -> None: ...
 
+    def tell_waits(self, attachment: Attachment, on: bool) -> None:
+        """Nothing runs here."""
+
     def take_input(self, rank: int, data: bytes, writer: Attachment) -> None: ...
