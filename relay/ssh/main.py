@@ -108,7 +108,7 @@ class SshDoor:
         try:
             options = await asyncssh.SSHServerConnectionOptions.construct(
                 server_factory=lambda: server.Server(self._keys.ca, self._joiner, known),
-                server_host_keys=[(self._keys.host, self._keys.cert), self._keys.host],
+                server_host_keys=[(self._keys.host, self._keys.cert)],
                 encryption_algs=server.CIPHERS,
                 compression_algs=None,
                 login_timeout=server.LOGIN_S,

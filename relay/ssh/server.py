@@ -67,16 +67,18 @@ class Server(asyncssh.SSHServer):
         self._joiner = joiner
         self._known = known
         self._conn: Any = None
+        self._who: Who | None = None
         self._channels = 0
 
     def connection_made(self, conn: Any) -> None:
         self._conn = conn
-        conn.set_authorized_keys(self._admission)
 
     def begin_auth(self, username: str) -> bool:
+        self._conn.set_authorized_keys(self._admission)
         return True
 
     def auth_completed(self) -> None:
+        self._who = self._admission.who
         self._known()
 
     def session_requested(self) -> NoReturn:
@@ -88,7 +90,7 @@ class Server(asyncssh.SSHServer):
         place = sshname.place_of(dest_host)
         if place is None or dest_port != sshname.PORT:
             raise _no("this relay leads to jobs (job42) and agents, port 22, and nowhere else")
-        who = self._admission.who
+        who = self._who
         if who is None or self._channels >= CHANNELS:
             raise _no("too many connections")
         self._channels += 1
