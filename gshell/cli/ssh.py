@@ -37,7 +37,8 @@ def ssh_config(parsed: Parsed) -> int:
     if parsed["uninstall"]:
         changed = sshfiles.change_users_config(path, on=False)
         shutil.rmtree(where, ignore_errors=True)
-        _say(parsed, f"{sshfiles.users_config()}: " + ("our line is out" if changed else "as it was"))
+        what = "our line is out" if changed else "as it was"
+        _say(parsed, f"{sshfiles.users_config()}: {what}")
         return 0
     ticket = launch.ticket_for(parsed, start=False)
     if parsed["renew"]:
@@ -49,8 +50,8 @@ def ssh_config(parsed: Parsed) -> int:
         return 0
     if parsed["install"]:
         changed = sshfiles.change_users_config(path, on=True)
-        _say(parsed, f"{sshfiles.users_config()} " + ("includes" if changed else "includes already")
-             + f" {path}")  # fmt: skip
+        what = "includes" if changed else "includes already"
+        _say(parsed, f"{sshfiles.users_config()} {what} {path}")
     else:
         _say(parsed, f"written: {path}    (gshell ssh-config --install: for every ssh)")
     _say(parsed, "try:  ssh job42    ssh AGENT.gshell    scp FILE job42:    (gshell jobs: which)")
@@ -159,7 +160,7 @@ def ssh(parsed: Parsed) -> int:
         prepare(launch.ticket_for(parsed, start=False), where)
     options, command = _options_first(rest)
     sys.stdout.flush()
-    os.execv(  # noqa: S606  # that is what the verb is for
+    os.execv(  # that is what the verb is for
         program, [program, "-F", alone, *options, sshname.host_of(word), *command]
     )
 

@@ -95,7 +95,8 @@ def _skew(ticket: Ticket) -> float:
     from gshell.net.loop import Loop
     from gshell.net.relaylink import RelayLink
 
-    loop, said = Loop(), []
+    loop = Loop()
+    said: list[GshellError] = []
     link = RelayLink(loop, ticket, said.append)
     link.open()
     loop.run_until(lambda: bool(link.welcome or said), 10.0)

@@ -14,7 +14,8 @@ import signal
 import struct
 import subprocess
 import termios
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import asyncssh
 
@@ -135,9 +136,8 @@ class Program(asyncssh.SSHServerSession):  # type: ignore[type-arg]
 
     def _environment(self) -> dict[str, str]:
         env = dict(self._shells.env)
-        for name, value in self._chan.get_environment().items():
-            if not name.startswith(NOT_TAKEN):
-                env[name] = value
+        sent = self._chan.get_environment().items()
+        env.update((name, value) for name, value in sent if not name.startswith(NOT_TAKEN))
         path = self._chan.get_agent_path()
         if path:
             env["SSH_AUTH_SOCK"] = path
@@ -413,5 +413,3 @@ def _set_modes(fd: int, modes: dict[int, int]) -> None:
             byte = 0 if value == 255 else value & 0xFF
             words[6][getattr(termios, _CHARACTERS[number])] = bytes([byte])
     termios.tcsetattr(fd, termios.TCSANOW, words)
-
-

@@ -7,7 +7,8 @@ import os
 import pwd
 import signal
 import socket
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import asyncssh
 
@@ -109,5 +110,3 @@ def _environment(said: dict[str, Any]) -> dict[str, str]:
     env["SSH_CONNECTION"] = "127.0.0.1 0 127.0.0.1 22"
     env.update(said.get("env") or {})
     return env
-
-

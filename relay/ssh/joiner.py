@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import time
-from typing import Any, cast
+from typing import Any
 
 import asyncssh
 
@@ -126,7 +126,7 @@ class Near(asyncssh.SSHTCPSession):  # type: ignore[type-arg]
     async def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         far, _ = await loop.create_connection(lambda: _Far(self, self._chan), sock=self._sock)
-        self._far = cast(asyncio.Transport, far)
+        self._far = far
         self._far.set_write_buffer_limits(high=BUFFER_BYTES)
         if self._over:
             self._far.abort()

@@ -121,7 +121,7 @@ class SshDoor:
             )
             await server.serve(sock, options)
         except (OSError, asyncssh.Error, TimeoutError) as error:
-            _log.info("%s: %s", source, error or type(error).__name__)
+            _log.info("%s: %s", source, str(error) or type(error).__name__)
         except asyncio.CancelledError:
             pass
         except Exception:

@@ -42,10 +42,10 @@ SSH_CONFIG = Command(
     ),
     examples=(
         ("gshell ssh-config --install", "from now on: ssh job42"),
-        ("scp -r results job42:", "with any program that uses ssh"),
-        ("ssh -J gshell-relay job42", "by way of the relay's SSH server"),
+        ("gshell ssh-config --key ~/.ssh/id_ed25519.pub", "with a key that I have"),
     ),
-    about="Jobs are hosts named job42 (job42.1: its second member), agents AGENT.gshell. A "
+    about="After that: ssh job42, scp -r results job42:, rsync, sftp, an editor's remote mode; or "
+    "ssh -J gshell-relay job42, by way of the relay's SSH server. Jobs are hosts named job42 (job42.1: its second member), agents AGENT.gshell. A "
     "certificate lasts 16 hours and ends with this client's key; hosts are certified, too, so ssh "
     "asks nothing. What passes is encrypted between ssh and the node.",
     common=GLOBAL,
@@ -53,10 +53,14 @@ SSH_CONFIG = Command(
 )
 PROXY = Command(
     "proxy",
-    "a ProxyCommand for ssh: a connection to a job's or an agent's SSH server",
-    (Option("--fdpass", help="pass the connection to ssh (ProxyUseFdpass yes) instead of copying"),),
+    "a ProxyCommand for ssh: connect to a job's or an agent's node",
+    (
+        Option(
+            "--fdpass", help="pass the connection to ssh (ProxyUseFdpass yes) instead of copying"
+        ),
+    ),
     words="HOST [PORT]",
-    examples=(("ssh -o ProxyCommand='gshell proxy %h %p' job42", "without a configuration"),),
+    examples=(("gshell proxy job42 22", "ssh -o ProxyCommand='gshell proxy %h %p' job42"),),
     common=GLOBAL,
     module=_SSH,
 )
