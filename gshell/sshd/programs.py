@@ -103,6 +103,8 @@ class Program(asyncssh.SSHServerSession):  # type: ignore[type-arg]
         self._chan = chan
         chan.set_encoding(None)
         chan.set_write_buffer_limits(high=1 << 20)
+        # OpenSSH's word for "nobody reads this any more", which asyncssh has no name for.
+        chan._process_eow_at_openssh_dot_com_request = self._nobody_reads
 
     def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
         self._term, self._size, self._modes = term_type, term_size, dict(term_modes)
@@ -232,6 +234,15 @@ class Program(asyncssh.SSHServerSession):  # type: ignore[type-arg]
         self._reading = True
         for fd in self._outputs:
             self._loop.add_reader(fd, self._read, fd)
+
+    def _nobody_reads(self, packet: Any) -> bool:
+        """`ssh job42 yes | head`: what it goes on printing is a broken pipe to it, as it would be
+        here; its end is still told."""
+        for fd in [fd for fd, is_stderr in self._outputs.items() if not is_stderr]:
+            if fd != self._terminal:
+                self._end_output(fd)
+        self._check()
+        return True
 
     # -- its input
 

@@ -28,6 +28,9 @@ class _Channel:
     def get_connection(self) -> Any:
         return self
 
+    def is_closing(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return os.environ.get("USER", "") if name == "username" else default
 

@@ -72,6 +72,7 @@ class Server(asyncssh.SSHServer):
 
     def connection_made(self, conn: Any) -> None:
         self._conn = conn
+        _plain(conn)
 
     def begin_auth(self, username: str) -> bool:
         self._conn.set_authorized_keys(self._admission)
@@ -116,6 +117,17 @@ class _Counted(Near):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._left()
+
+
+def _plain(conn: Any) -> None:
+    """As in gshell/sshd/server.py: without an empty packet before each one."""
+    send = conn.send_packet
+
+    def send_packet(pkttype: int, *args: Any, **more: Any) -> None:
+        if pkttype != asyncssh.constants.MSG_IGNORE:
+            send(pkttype, *args, **more)
+
+    conn.send_packet = send_packet
 
 
 def _no(why: str) -> asyncssh.ChannelOpenError:

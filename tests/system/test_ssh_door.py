@@ -145,14 +145,14 @@ def test_the_end_of_stdin_is_told_and_the_answer_still_comes(door: Door) -> None
 
 
 def test_a_program_whose_reader_is_gone_ends(door: Door) -> None:
-    one = door.popen(door.host, "echo $$; exec yes", stdin=subprocess.DEVNULL)
-    assert one.stdout is not None
-    pid = int(one.stdout.readline())
-    one.stdout.close()
-    one.wait(TIMEOUT_S)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "yes to end", show=door.env.logs)
-    assert one.stderr is not None
-    one.stderr.close()
+    for command in ("echo $$; exec yes", "echo $$; yes | cat; exit 3"):
+        with forwarding(door, door.host, command) as one:
+            assert one.stdout is not None
+            pid = int(one.stdout.readline())
+            one.stdout.close()
+            one.stdout = None
+            one.wait(TIMEOUT_S)
+        until(lambda: not Path(f"/proc/{pid}").exists(), "it to end", show=door.env.logs)  # noqa: B023
 
 
 def test_signals_are_the_program_s(door: Door) -> None:
@@ -210,16 +210,18 @@ def test_a_shell_has_a_terminal_of_the_right_kind_and_size_that_follows(door: Do
     env = {**door.env.env, "TERM": "xterm-256color"}
     with Pty(door.argv("-t", door.host, "sh"), env, size=(31, 71)) as pty:
         pty.send(b"stty size; echo $TERM $((6*7))\n")
-        pty.wait_for(rb"31 71\r\n")
-        pty.wait_for(rb"xterm-256color 42\r\n")
+        pty.wait_for("31 71\r\n")
+        pty.wait_for("xterm-256color 42\r\n")
         pty.resize(40, 100)
         pty.send(b"until stty size | grep -q '40 100'; do sleep 0.05; done; echo re$((1+1))sized\n")
-        pty.wait_for(rb"re2sized")
-        pty.send(b"sleep 1000; echo st$((1+1))opped\n")
-        pty.wait_for(rb"opped\r\n")
+        pty.wait_for("re2sized")
+        pty.send(b"PS1='pro''mpt '\n")
+        pty.wait_for("prompt ")
+        pty.send(b"sleep 1000\n")
+        pty.wait_for("1000\r\n")
         pty.send(b"\x03")  # it is the foreground's
-        pty.send(b"echo a$((1+1))live; exit 7\n")
-        pty.wait_for(rb"a2live")
+        pty.wait_for("prompt ")
+        pty.send(b"exit 7\n")
         assert pty.wait() == 7
 
 
@@ -256,11 +258,15 @@ def test_without_an_sftp_server_on_the_node_there_is_ours(door: Door, tmp_path: 
     import gshell
 
     root = Path(gshell.__file__).parent.parent
-    ours = f"{sys.executable} -c 'import sys; sys.path.append(sys.argv[1]); " \
-        f"import gshell.sshd.sftp as m; m.main()' {root}"  # fmt: skip
+    ours = tmp_path / "server"
+    ours.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.append({str(root)!r})\n"
+        "import gshell.sshd.sftp as m\nm.main()\n"
+    )
+    ours.chmod(0o700)
     (tmp_path / "here").write_bytes(noise(300_000))
     done = door.ssh(
-        "-q", "-D", ours, str(tmp_path / "here"), f"x:{tmp_path / 'there'}", program="scp"
+        "-q", "-D", str(ours), str(tmp_path / "here"), f"x:{tmp_path / 'there'}", program="scp"
     )
     assert done.returncode == 0, door.said(done)
     assert (tmp_path / "there").read_bytes() == noise(300_000)
@@ -423,7 +429,7 @@ def test_an_agent_without_the_library_says_so_in_one_line(door: Door, tmp_path: 
     probe = [base, "-I", "-c", "import asyncssh"]
     if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
         pytest.skip(f"{base} has asyncssh itself")
-    words = ["agent", "pack", "-o", str(tmp_path / "agent.pyz")]
+    words = ["agent", "pack", str(tmp_path / "agent.pyz")]
     assert env.gshell(*words).returncode == 0
     invite = tmp_path / "invite"
     invite.write_text(env.invite())
