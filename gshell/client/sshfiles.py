@@ -82,7 +82,8 @@ def configuration(where: str, key: str, relay: tuple[str, int] | None, forward_a
     cert = os.path.join(where, KEY + "-cert.pub")
     jobs = " ".join(f"job{digit}*" for digit in range(1, 10))
     # Not older than that: a look costs nothing, and a Python only starts when it is.
-    fresh = f"find {shlex.quote(cert)} -mmin -{FRESH_MINUTES} 2>/dev/null | grep -q ."
+    path = shlex.quote(cert).replace("%", "%%")
+    fresh = f"find {path} -mmin -{FRESH_MINUTES} 2>/dev/null | grep -q ."
     renew = _command("ssh-config", "--renew")
     test = f"{fresh} || {renew}"
     known = os.path.join(where, KNOWN)

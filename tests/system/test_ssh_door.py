@@ -98,7 +98,9 @@ def test_a_command_s_exit_code_and_both_its_streams_arrive(
     door: Door, way: tuple[str, ...], code: int
 ) -> None:
     done = door.ssh(*way, door.host, f"echo out; echo err >&2; exit {code}")
-    assert (done.returncode, done.stdout, done.stderr) == (code, b"out\n", b"err\n"), door.said(done)
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"out\n", b"err\n"), door.said(
+        done
+    )
 
 
 def test_it_runs_beside_the_job_in_its_directory(door: Door) -> None:

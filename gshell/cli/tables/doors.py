@@ -45,9 +45,10 @@ SSH_CONFIG = Command(
         ("gshell ssh-config --key ~/.ssh/id_ed25519.pub", "with a key that I have"),
     ),
     about="After that: ssh job42, scp -r results job42:, rsync, sftp, an editor's remote mode; or "
-    "ssh -J gshell-relay job42, by way of the relay's SSH server. Jobs are hosts named job42 (job42.1: its second member), agents AGENT.gshell. A "
-    "certificate lasts 16 hours and ends with this client's key; hosts are certified, too, so ssh "
-    "asks nothing. What passes is encrypted between ssh and the node.",
+    "ssh -J gshell-relay job42, by way of the relay's SSH server. Jobs are hosts named job42 "
+    "(job42.1: its second member), agents AGENT.gshell. A certificate lasts 16 hours and ends "
+    "with this client's key; hosts are certified, too, so ssh asks nothing. What passes is "
+    "encrypted between ssh and the node.",
     common=GLOBAL,
     module=_SSH,
 )
