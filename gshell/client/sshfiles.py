@@ -19,7 +19,7 @@ FRESH_MINUTES = 480  # a certificate lasts twice as long
 
 
 def folder() -> str:
-    return config.private_dir(os.path.join(config.config_dir(), "ssh"))
+    return config.private_dir(os.path.join(config.private_dir(config.config_dir()), "ssh"))
 
 
 def own_key(path: str) -> str:

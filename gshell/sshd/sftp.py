@@ -75,7 +75,8 @@ async def _serve() -> None:
     channel = _Channel()
     writer: Any = _Writer(1, channel)
     server = asyncssh.SFTPServer(channel)  # type: ignore[arg-type]
-    handler: Any = SFTPServerHandler(server, _Reader(stream, channel), writer, VERSION)
+    reader: Any = _Reader(stream, channel)
+    handler: Any = SFTPServerHandler(server, reader, writer, VERSION)
     await handler.run()
 
 

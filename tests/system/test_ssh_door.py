@@ -455,6 +455,41 @@ def test_an_agent_without_the_library_says_so_in_one_line(door: Door, tmp_path: 
     env.processes["bare"].send_signal(signal.SIGTERM)
 
 
+def test_a_revoked_key_ends_what_it_opened_and_opens_nothing_more(door: Door) -> None:
+    env = door.env
+    theirs = {"GSHELL_HOME": str(env.home) + "/second"}
+    assert env.gshell("login", env.invite(1), env=theirs).returncode == 0
+    assert env.gshell("ssh-config", env=theirs).returncode == 0
+    folder = f"{env.home}/second/config/ssh"
+    shown = subprocess.run(
+        ["ssh-keygen", "-L", "-f", f"{folder}/id_gshell-cert.pub"], capture_output=True, check=True
+    )
+    serial = re.search(rb"\bkey:([0-9a-f]+)", shown.stdout)
+    assert serial is not None
+    argv = ["ssh", "-F", f"{folder}/config"]
+    open_ones = [
+        subprocess.Popen(
+            [*argv, *way, door.host, "echo here; exec sleep 1000"], env=env.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )
+        for way in ((), JUMP)
+    ]  # fmt: skip
+    for one in open_ones:
+        assert one.stdout is not None
+        assert one.stdout.readline() == b"here\n"
+    assert env.gshell("revoke", serial[1].decode()).returncode == 0
+    for one in open_ones:
+        one.communicate(timeout=TIMEOUT_S)
+        assert one.returncode == 255
+    for way in ((), JUMP):
+        done = subprocess.run(
+            [*argv, *way, door.host, "true"], env=env.env, capture_output=True, timeout=TIMEOUT_S,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 255
+        assert b"these credentials" in done.stderr, door.said(done)
+
+
 # --------------------------------------------------------------------------------------- the client
 
 
