@@ -284,7 +284,8 @@ class Desk:
     def _ssh_cert(self, up: ConnUp, message: Message, now: float) -> Outcome:
         """A user's public key gets a certificate that hangs on the key of this connection."""
         ca = self.ssh_authority()
-        signed = ca.user(message.get("key"), up.user, up.credential, now, up.valid_until)
+        signed = ca.user(message.get("key"), up.user, up.credential, now, up.valid_until,
+                         message.get("forward_agent") is True)  # fmt: skip
         names = relay_names(self._relays)
         audit = Audit(up.user, "ssh-cert", f"user {up.user}", "ok", up.source,
                       {"key": up.credential[:12], "until": round(signed.until)})  # fmt: skip

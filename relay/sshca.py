@@ -22,7 +22,8 @@ KEY_BYTES = 4096
 MOST_NAMES = 1024
 KEY = "key:"  # of a user certificate's second principal: the credential that it hangs on
 # What a user's certificate permits; forwarding of X11 is not among it.
-PERMITS = (b"permit-agent-forwarding", b"permit-port-forwarding", b"permit-pty", b"permit-user-rc")
+PERMITS = (b"permit-port-forwarding", b"permit-pty", b"permit-user-rc")
+AGENT = b"permit-agent-forwarding"  # only who asked for it
 
 
 class Signed(NamedTuple):
@@ -39,8 +40,11 @@ class Authority:
         self._key = _private(state, CA_KEY)
         self.public = _line(self._key.public_key())
 
-    def user(self, line: object, user: str, serial: str, now: float, until: float) -> Signed:
+    def user(
+        self, line: object, user: str, serial: str, now: float, until: float, agent: bool = False
+    ) -> Signed:
         """For a user's public key; good as long as the credential ``serial`` is, ``until`` then.
+        ``agent``: programs at the other end may use their ssh-agent.
 
         Raises:
             UsageError: no key that a certificate can be for.
@@ -49,7 +53,8 @@ class Authority:
         if until:
             end = min(end, until)
         names = [user, KEY + serial]
-        return self._sign(_public(line), names, f"gshell user {user}", now, end, user=True)
+        permits = (AGENT, *PERMITS) if agent else PERMITS
+        return self._sign(_public(line), names, f"gshell user {user}", now, end, permits)
 
     def agent(self, line: object, agent_id: str, names: list[str], now: float) -> Signed:
         """For the host key of an agent's server, of ed25519.
@@ -66,11 +71,13 @@ class Authority:
         return _pem(key), signed
 
     def _sign(
-        self, key: object, names: list[str], key_id: str, now: float, end: float, user: bool = False
-    ) -> Signed:
+        self, key: object, names: list[str], key_id: str, now: float, end: float,
+        permits: tuple[bytes, ...] = (),
+    ) -> Signed:  # fmt: skip
+        """A user's if it permits something, else a host's."""
         from cryptography.hazmat.primitives.serialization import ssh
 
-        kind = ssh.SSHCertificateType.USER if user else ssh.SSHCertificateType.HOST
+        kind = ssh.SSHCertificateType.USER if permits else ssh.SSHCertificateType.HOST
         builder = (
             ssh.SSHCertificateBuilder()
             .public_key(key)  # type: ignore[arg-type]
@@ -81,7 +88,7 @@ class Authority:
             .valid_after(int(now - BACKDATE_S))
             .valid_before(int(end))
         )
-        for permit in PERMITS if user else ():
+        for permit in permits:
             builder = builder.add_extension(permit, b"")
         return Signed(builder.sign(self._key).public_bytes().decode(), end)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gshell.cli.options import Parsed
 
-_PORT_OF_SSH = 22
+_FORWARD_AGENT = "forward-agent"  # a file: the next certificate permits it, too
 
 
 def ssh_config(parsed: Parsed) -> int:
@@ -78,6 +78,11 @@ def prepare(ticket: Ticket, where: str, key: str = "", forward_agent: bool = Fal
         path = sshfiles.read_public(chosen)
     else:
         path = os.path.join(where, sshfiles.KEY) + ".pub"
+    wish = os.path.join(where, _FORWARD_AGENT)
+    if forward_agent:
+        config.write_private(wish, "yes\n")
+    elif os.path.exists(wish):
+        os.unlink(wish)
     names = renew(ticket, where)
     relay = _relay_address(ticket) if names else None
     text = sshfiles.configuration(where, path, relay, forward_agent)
@@ -99,7 +104,9 @@ def renew(ticket: Ticket, where: str) -> list[str]:
         if os.path.exists(chosen)
         else sshfiles.own_key(own)
     )
-    answer = ask(ticket, {"m": "ssh-cert", "key": " ".join(public.split()[:2])})
+    agent = os.path.exists(os.path.join(where, _FORWARD_AGENT))
+    words = " ".join(public.split()[:2])
+    answer = ask(ticket, {"m": "ssh-cert", "key": words, "forward_agent": agent})
     cert, ca = sanitize(str(answer.get("cert"))), sanitize(str(answer.get("ca")))
     found = answer.get("names")
     names = [sanitize(str(name)) for name in found] if isinstance(found, list) else []
@@ -125,7 +132,7 @@ def proxy(parsed: Parsed) -> int:
     """
     if len(parsed.words) not in (1, 2):
         raise UsageError("proxy: HOST and PORT", hint="ProxyCommand gshell proxy %h %p")
-    host, port = parsed.words[0], (parsed.words[1:] or [str(_PORT_OF_SSH)])[0]
+    host, port = parsed.words[0], (parsed.words[1:] or [str(sshname.PORT)])[0]
     place = sshname.place_of(host)
     if place is None or port != str(sshname.PORT):
         raise UsageError(

@@ -33,8 +33,8 @@ def _relay(ticket: Ticket) -> Finding:
     """By its own answer: who speaks SSH says so first."""
     tcp = [one for one in ticket.relays if not one.startswith(("unix:", address.HEAD))]
     if not tcp:
-        why = "SSH door: closed to ssh -J, as the relay listens on a unix socket only"
-        return Finding("note", f"{why}; ssh job42 and gshell ssh work", _SETUP)
+        why = f"{_SETUP}, then ssh job42; not ssh -J: the relay listens on a unix socket only"
+        return Finding("ok", f"SSH door: {why}")
     said = banner(tcp[0])
     if said.startswith("SSH-2.0-"):
         return Finding("ok", f"SSH door: open at {tcp[0]} ({_SETUP}, then ssh job42)")

@@ -61,7 +61,7 @@ async def _serve(sock: socket.socket, keys: Keys, said: dict[str, Any], tell: Te
         login_timeout=LOGIN_S,
         keepalive_interval=ALIVE_S,
         keepalive_count_max=MISSED,
-        agent_forwarding=os.environ.get("GSHELL_SSH_AGENT_FORWARDING") == "1",
+        agent_forwarding=True,  # where the certificate permits it
         x11_forwarding=False,
         allow_scp=False,
         line_editor=False,

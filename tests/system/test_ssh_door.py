@@ -356,6 +356,32 @@ def test_sessions_share_a_control_master(door: Door) -> None:
             assert done.returncode == number, door.said(done)
 
 
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="ssh-agent is not installed")
+def test_the_user_s_ssh_agent_is_used_there_only_where_that_was_asked_for(door: Door) -> None:
+    path = f"{door.env.root}/agent"
+    env = {**door.env.env, "SSH_AUTH_SOCK": path}
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: os.path.exists(path), "ssh-agent")
+        key = door.config.parent / "id_gshell"
+        subprocess.run(["ssh-add", "-q", str(key)], env=env, check=True, capture_output=True)
+
+        def seen() -> bytes:
+            argv = door.argv("-A", door.host, "ssh-add -l 2>&1")
+            return subprocess.run(
+                argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                timeout=TIMEOUT_S, check=False,
+            ).stdout  # fmt: skip
+
+        assert b"ED25519" not in seen()
+        assert door.env.gshell("ssh-config", "--forward-agent").returncode == 0
+        assert b"ED25519" in seen(), door.env.logs()
+    finally:
+        agent.terminate()
+        agent.wait()
+        assert door.env.gshell("ssh-config").returncode == 0
+
+
 # ---------------------------------------------------------------------------------------- refusals
 
 

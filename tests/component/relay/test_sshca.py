@@ -38,6 +38,9 @@ def test_a_user_s_certificate_names_user_and_credential_and_ends_with_that(tmp_p
     at = lines.index("Principals:")
     assert lines[at + 1 : at + 3] == ["alice", "key:ab12"]
     assert "permit-X11-forwarding" not in lines
+    assert "permit-agent-forwarding" not in lines
+    asked = shown(tmp_path, ca.user(key, "alice", "ab12", NOW, 0.0, agent=True).cert)
+    assert "permit-agent-forwarding" in asked
     assert any(line.endswith("to 2027-01-15T08:01:00") for line in lines), lines
     assert ca.user(key, "alice", "ab12", NOW, 0.0).until == NOW + sshca.USER_S
 
