@@ -160,6 +160,7 @@ def run_ssh(place: Place, writer: int) -> None:
     from relay.ssh import main as ssh
     from relay.ssh.joiner import Joiner
 
+    raise_descriptor_limit()
     authority = sshca.Authority(".")
     host, signed = authority.relay(sshca.relay_names([*place.relays, *place.listen]), time.time())
     keys = ssh.Keys(host, signed.cert, authority.public)

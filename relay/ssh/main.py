@@ -69,20 +69,28 @@ class SshDoor:
         except OSError:
             return
         line.setblocking(False)
+        task = asyncio.ensure_future(self._take(line))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, line: socket.socket) -> None:
+        """The door has connected; what it passes on comes a moment later."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(line.fileno(), ready.set)
         try:
+            await ready.wait()
             data, fds, _, _ = socket.recv_fds(line, MESSAGE_BYTES, 4)
-        except OSError:  # it sends right after it has connected, and before us it has
-            line.close()
-            return
+        except OSError:
+            data, fds = b"", []
+        finally:
+            loop.remove_reader(line.fileno())
         socks = [socket.socket(fileno=fd) for fd in fds]
-        if len(socks) != 1:
+        if len(socks) != 1:  # that was no door
             for sock in [*socks, line]:
                 sock.close()
             return
-        source = str(json.loads(data).get("from"))
-        task = asyncio.ensure_future(self._serve(socks[0], line, source))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._serve(socks[0], line, str(json.loads(data).get("from")))
 
     async def _serve(self, sock: socket.socket, line: socket.socket, source: str) -> None:
         """``line``: to the door, as long as nobody has logged in."""
