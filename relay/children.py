@@ -165,7 +165,8 @@ def run_ssh(place: Place, writer: int) -> None:
     host, signed = authority.relay(sshca.relay_names([*place.relays, *place.listen]), time.time())
     keys = ssh.Keys(host, signed.cert, authority.public)
     near = min(place.listen, key=lambda where: not where.startswith("unix:"))
-    ssh.run(state.SSH, keys, Joiner(local(near), auth.mac_secret(".")), place.life)
+    joiner = Joiner(local(near), auth.mac_secret("."))
+    ssh.run(state.SSH, keys, joiner, place.life, reopen_log)
 
 
 def _ticket(name: str, place: Place) -> Ticket:

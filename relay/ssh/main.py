@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import asyncssh
 
@@ -46,12 +47,13 @@ class SshDoor:
         self._listening.listen(BACKLOG)
         self._listening.setblocking(False)
 
-    async def run(self, life: int) -> None:
-        """Until TERM, or ``life`` closes."""
+    async def run(self, life: int, hang_up: Callable[[], None] = lambda: None) -> None:
+        """Until TERM, or ``life`` closes. ``hang_up`` is called at SIGHUP."""
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, over.set)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         loop.add_reader(life, over.set)
         loop.add_reader(self._listening.fileno(), self._accept)
         await over.wait()
@@ -141,6 +143,7 @@ class SshDoor:
             sock.close()
 
 
-def run(path: str, keys: Keys, joiner: Joiner, life: int) -> None:
+def run(path: str, keys: Keys, joiner: Joiner, life: int, hang_up: Callable[[], None]) -> None:
+    """The process's life."""
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    asyncio.run(SshDoor(path, keys, joiner).run(life))
+    asyncio.run(SshDoor(path, keys, joiner).run(life, hang_up))

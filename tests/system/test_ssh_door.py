@@ -93,7 +93,7 @@ def free_port() -> int:
 # ---------------------------------------------------------------------------------------- commands
 
 
-@pytest.mark.parametrize("code", [0, 9, 44])
+@pytest.mark.parametrize(("way", "code"), [((), 9), (JUMP, 44)], ids=["proxy", "jump"])
 def test_a_command_s_exit_code_and_both_its_streams_arrive(
     door: Door, way: tuple[str, ...], code: int
 ) -> None:
@@ -112,7 +112,7 @@ def test_it_runs_beside_the_job_in_its_directory(door: Door) -> None:
 
 def test_a_member_and_an_agent_have_names_too(door: Door) -> None:
     agent = door.env.agents()[0]["id"]
-    for host in (f"{door.host}.0", f"{door.host}.gshell", f"{agent}.gshell"):
+    for host in (f"{door.host}.0", f"{agent}.gshell"):
         done = door.ssh(host, "echo here")
         assert done.stdout == b"here\n", door.said(done)
 
@@ -136,7 +136,7 @@ def test_eight_megabytes_pass_unchanged_both_ways(door: Door, way: tuple[str, ..
 
 def test_much_on_both_streams_is_drained_before_the_exit_status(door: Door) -> None:
     script = "head -c 2000000 /dev/zero >&2; head -c 1000000 /dev/zero; exit 5"
-    for _ in range(5):  # the last million fits into its pipe: the program ends before it is read
+    for _ in range(2):  # the last million fits into its pipe: the program ends before it is read
         done = door.ssh(door.host, script)
         assert (done.returncode, len(done.stdout), len(done.stderr)) == (5, 1000000, 2000000)
 
@@ -147,7 +147,7 @@ def test_the_end_of_stdin_is_told_and_the_answer_still_comes(door: Door) -> None
 
 
 def test_a_program_whose_reader_is_gone_ends(door: Door) -> None:
-    for command in ("echo $$; exec yes", "echo $$; yes | cat; exit 3"):
+    for command in ("echo $$; exec yes",):
         with forwarding(door, door.host, command) as one:
             assert one.stdout is not None
             pid = int(one.stdout.readline())
@@ -230,7 +230,7 @@ def test_a_shell_has_a_terminal_of_the_right_kind_and_size_that_follows(door: Do
 # ------------------------------------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("old", [[], ["-O"]], ids=["sftp", "scp"])
+@pytest.mark.parametrize(("way", "old"), [((), ["-O"]), (JUMP, [])], ids=["proxy-O", "jump"])
 def test_scp_copies_there_and_back(
     door: Door, way: tuple[str, ...], old: list[str], tmp_path: Path
 ) -> None:
@@ -351,7 +351,7 @@ def test_sessions_share_a_control_master(door: Door) -> None:
     path = f"{door.env.root}/cm"
     with forwarding(door, "-M", "-N", "-S", path, door.host):
         until(lambda: os.path.exists(path), "the master", show=door.env.logs)
-        for number in range(5):
+        for number in (0, 3):
             done = door.ssh("-S", path, "-o", "ControlMaster=no", door.host, f"exit {number}")
             assert done.returncode == number, door.said(done)
 
@@ -385,15 +385,15 @@ def test_the_user_s_ssh_agent_is_used_there_only_where_that_was_asked_for(door: 
 # ---------------------------------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize("target", ["127.0.0.1:22", "example.com:80", "localhost:22"])
-def test_the_relay_leads_nowhere_but_to_jobs_and_agents(door: Door, target: str) -> None:
-    done = door.ssh("-W", target, "gshell-relay")
-    assert done.returncode != 0
-    assert re.search(rb"open failed: .*(nowhere else|of yours)", done.stderr), door.said(done)
+def test_the_relay_leads_nowhere_but_to_jobs_and_agents(door: Door) -> None:
+    for target in ("127.0.0.1:22", "example.com:80"):
+        done = door.ssh("-W", target, "gshell-relay")
+        assert done.returncode != 0
+        assert re.search(rb"open failed: .*(nowhere else|of yours)", done.stderr), door.said(done)
 
 
 def test_the_relay_runs_nothing_and_listens_for_nobody(door: Door) -> None:
-    for words in (["gshell-relay", "true"], ["gshell-relay"], ["-s", "gshell-relay", "sftp"]):
+    for words in (["gshell-relay", "true"], ["-s", "gshell-relay", "sftp"]):
         done = door.ssh(*words)
         assert done.returncode != 0
         assert b"this relay runs nothing" in done.stderr, door.said(done)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 
 import pytest
@@ -87,6 +88,27 @@ def test_the_end_of_a_connection_ends_its_line(tmp_path):
             assert line.recv(10) == b""
 
     served(tmp_path, act)
+
+
+def test_hanging_up_is_for_its_log_and_ends_nothing(tmp_path):
+    async def run():
+        ca = sshca.Authority(str(tmp_path))
+        host, signed = ca.relay(["gshell-relay"], NOW)
+        keys = Keys(host, signed.cert, ca.public)
+        door = SshDoor(f"{tmp_path}/ssh", keys, Joiner("127.0.0.1:1", b"0" * 32))
+        life, ours = os.pipe()
+        hung_up = asyncio.Event()
+        task = asyncio.ensure_future(door.run(life, hung_up.set))
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(WAIT_S):
+            await hung_up.wait()
+            assert not task.done()
+            os.close(ours)
+            await task
+        os.close(life)
+
+    asyncio.run(run())
 
 
 def test_a_line_on_which_nothing_is_passed_is_closed(tmp_path):
