@@ -447,6 +447,12 @@ def mpi() -> list[Finding]:
     ]
 
 
+def ssh() -> list[Finding]:
+    from gshell.cli import sshcheck
+
+    return sshcheck.ssh_door()
+
+
 CHECKS: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
     ("python", python),
     ("environment", environment),
@@ -456,5 +462,6 @@ CHECKS: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
     ("private", private),
     ("relay", relay),
     ("agents", agents),
+    ("ssh", ssh),
     ("mpi", mpi),
 )

@@ -103,6 +103,7 @@ ONLY_IN = {  # third party: the only modules that know it
     "classad2": {"gshell.jdl.eval"},
     "cryptography": {
         "relay.auth",
+        "relay.sshca",
         "gshell.glogin.certificate",  # a listener's own: the standard library makes none
     },
     "matplotlib": {"gshell.sweep.plots"},

@@ -27,6 +27,7 @@ from bench.rows import (
     replay,
     screens,
     spawn,
+    sshdoor,
     startup,
 )
 from bench.table import Line
@@ -50,6 +51,7 @@ ROWS = (
     Row("bulk-pty", "bulk stdout, pty", bulk.pty),
     Row("lines", "4 writers, unbuffered lines", bulk.lines),
     Row("forward", "bulk and round trips through -L", forward.forward),
+    Row("ssh", "stock ssh and scp to a job's node", sshdoor.ssh_door),
     Row("files", "files there and back", files.copies),
     Row("stall", "a client that doesn't read", relay.stall),
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
