@@ -27,7 +27,6 @@ _DOUBTS = (
         "'%s' is text: a capture is (int as NAME)",
     ),
     (r"^(\((?:gdb|lldb|i?[Pp]db)\)) \S", "taken as output: %s> text is typed"),
-    (r"^(\s+\$ .*)", "'%s' is taken as output: no blanks stand before a command"),
 )
 
 
