@@ -6,10 +6,12 @@ A secret is what
 * or was given while the terminal does not echo itself (readline, prompts of all kinds), is text,
   and the program did not show it in turn, outside the alternate screen: ``read -s -n``, prompts
   that show stars;
-* or was to be echoed by the terminal, which had ceased to by the time it was read.
+* or was to be echoed by the terminal, which had ceased to by the time it was read;
+* or was given on the alternate screen, three characters or more, and drew nothing, or stars, until
+  a key came that is no text (Enter, Tab): `dialog --passwordbox`, sudo inside tmux. Keys that are
+  commands draw something, or are shorter (`gg`, `"ay`).
 
-In doubt it is a secret. Not secrets: Enter and the other keys that are no text, what is typed to a
-program on the alternate screen (its keys are commands and are not shown either), and what the
+In doubt it is a secret. Not secrets: Enter and the other keys that are no text, and what the
 terminal has echoed: that is in the output for everybody to read. What comes of a paste counts line
 by line.
 """
@@ -23,10 +25,12 @@ ECHO_S = 1.0  # a program that has read a key shows it sooner
 KERNEL_S = 0.05  # and a terminal at once
 MOST_ECHO_BYTES = 8192  # of output looked at for one key
 PASTED_BYTES = 4  # in one piece: no key
+VEILED_CHARS = 3  # that draw nothing on the alternate screen: more than a command's
+SETTLED_S = 0.2  # a key so old has drawn what it draws
 LINE_BYTES = 400  # of the line typed so far, to be found again where it is drawn anew
 
 _TOKENS = re.compile(
-    rb"(?P<key>\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?)"
+    rb"(?P<key>\x1b(?:[\]P^_][^\x07\x1b]*(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|O.|.)?)"
     rb"|(?P<end>[\r\n\x03\x04\x1a\x1c])"
     rb"|(?P<control>[\x00-\x1f\x7f])"
     rb"|(?P<text>[^\x00-\x1f\x7f]+)",
@@ -36,6 +40,9 @@ _UNSEEN = re.compile(
     rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[P^_X][^\x1b]*(?:\x1b\\)?"
     rb"|\x1b[ -/]*[0-~]|\x07"
 )
+_RUBBED = frozenset((b"\x7f", b"\x08", b"\x15", b"\x17"))  # part of what is typed unseen
+_INVISIBLE = re.compile(rb"[\x00-\x20\x7f]+")
+_MOVED = re.compile(rb"\n|\x1bM|\x1b\[[0-9;]*[JKLMPST]")  # lines, or what is on them
 _MASKS = re.compile(rb"(?:[*#.]|\xe2\x80\xa2|\xe2\x97\x8f|\xe2\x9d\x8b)+\Z")
 
 
@@ -61,16 +68,19 @@ class Told(NamedTuple):
 class _Piece:
     """Not judged yet. What is no text waits only for what was typed before it."""
 
-    __slots__ = ("at", "by_terminal", "data", "due", "end", "text", "whose")
+    __slots__ = ("at", "by_terminal", "data", "due", "end", "since", "text", "veiled", "whose")
 
     def __init__(self, whose: Any, at: int, data: bytes, due: float) -> None:
         self.whose = whose
         self.at = at
         self.data = data
         self.due = due
+        self.since = due - ECHO_S
         self.text = False
         self.end = False
         self.by_terminal = False
+        self.veiled = False
+        """Text on the alternate screen; nobody knows yet whether it is drawn."""
 
 
 Found = List[Told]  # noqa: UP006
@@ -107,6 +117,9 @@ class Secrecy:
                     found += self._all()  # whatever waits was typed before
                     found.append(Told(whose, piece.at, piece.data, True))
                 continue
+            if alternate and not modes.edits and not modes.echoes:
+                found += self._given_unseen(piece, kind == "text", now)
+                continue
             piece.text = kind == "text" and (modes.edits or not alternate)
             if piece.text or self._pending:
                 if piece.text and modes.echoes:
@@ -126,7 +139,13 @@ class Secrecy:
         found: Found = []
         while self._pending:
             head = self._pending[0]
-            if not head.text:
+            if head.veiled:
+                before = len(found)
+                found += self._drawn(seen)
+                if len(found) == before:
+                    break
+                self._shown = seen = b""
+            elif not head.text:
                 found.append(self._told(self._pending.pop(0), False))
             elif head.by_terminal:
                 found.append(self._told(self._pending.pop(0), not modes.echoes))
@@ -147,7 +166,7 @@ class Secrecy:
         pieces = []
         ended = False
         for piece in self._pending:
-            if not piece.text or piece.by_terminal:
+            if not piece.text or piece.by_terminal or piece.veiled:
                 ended = piece.end
                 break
             pieces.append(piece)
@@ -178,11 +197,73 @@ class Secrecy:
             count += 1
         return 0, count
 
+    # -- on the alternate screen
+
+    def _given_unseen(self, piece: _Piece, text: bool, now: float) -> Found:
+        """A key on the alternate screen, of a program that reads keys."""
+        run = self._run()
+        if text or (run and piece.data in _RUBBED):
+            piece.text = piece.veiled = True
+            self._pending.append(piece)
+            return []
+        if not self._pending:
+            return [self._told(piece, False)]
+        settled = len(run) == len(self._pending) and run[-1].since + SETTLED_S <= now
+        found = self._judged(len(run)) if settled else []
+        if self._pending:
+            self._pending.append(piece)  # it may draw what was typed before
+        else:
+            found.append(self._told(piece, False))
+        return found
+
+    def _run(self) -> list[_Piece]:
+        """What was typed unseen, at the head."""
+        run = []
+        for piece in self._pending:
+            if not piece.veiled:
+                break
+            run.append(piece)
+        return run
+
+    def _drawn(self, seen: bytes) -> Found:
+        """Something came: is it what was typed, or what a command does, or nothing of these?"""
+        run = self._run()
+        visible = _INVISIBLE.sub(b"", seen)
+        if not visible and not _MOVED.search(self._shown):
+            return []
+        for number in range(len(run)):
+            typed = _INVISIBLE.sub(b"", b"".join(piece.data for piece in run[number:]))
+            if typed and _is_drawn(typed, len(run) - number, visible):
+                found = self._judged(number) if number else []
+                return found + [self._told(self._pending.pop(0), False) for _ in run[number:]]
+        if _MASKS.match(visible):
+            return []
+        if len(run) < len(self._pending):
+            return self._judged(len(run))  # a key has come, and this answers it
+        if _chars(run) < VEILED_CHARS:
+            return [self._told(self._pending.pop(0), False) for _ in run]
+        self._shown = b""
+        return []  # a clock perhaps
+
+    def _judged(self, count: int) -> Found:
+        """The first ``count`` drew nothing."""
+        secret = _chars(self._pending[:count]) >= VEILED_CHARS
+        return [self._told(self._pending.pop(0), secret) for _ in range(count)]
+
+    # -- time
+
     def look(self, now: float, modes: Modes, unread: bool) -> Found:
         """Time has passed. ``unread``: the program has not taken all of it yet."""
         found: Found = []
         while self._pending and self._pending[0].due <= now:
             head = self._pending[0]
+            if head.veiled:
+                run = self._run()
+                if len(run) < len(self._pending) and not unread:
+                    found += self._judged(len(run))
+                    continue
+                head.due = now + ECHO_S
+                break
             if head.by_terminal:
                 found.append(self._told(self._pending.pop(0), not modes.echoes))
             elif unread and head.text:
@@ -212,3 +293,17 @@ class Secrecy:
         elif piece.text and not secret:
             self._line = (self._line + piece.data)[-LINE_BYTES:]
         return Told(piece.whose, piece.at, piece.data, secret)
+
+
+def _chars(run: list[_Piece]) -> int:
+    return sum(
+        len(piece.data.decode("utf-8", "replace")) for piece in run if piece.data not in _RUBBED
+    )
+
+
+def _is_drawn(typed: bytes, keys: int, visible: bytes) -> bool:
+    """Of what came in one piece (``ihello``) the beginning may have been a command."""
+    if typed in visible:
+        return True
+    half = max(VEILED_CHARS, len(typed) // 2)
+    return keys == 1 and len(typed) > half and typed[-half:] in visible

@@ -118,7 +118,7 @@ def read(name: str) -> Script:
         raise UsageError(f"{name}: {error.strerror}") from None
     base = os.path.basename(name)
     if name.endswith(".tape"):
-        return tape.read(_text(data, name), base)
+        return tape.read(_text(data, name), base, lambda other: _beside(name, other))
     if name.endswith(".gst") or not (
         name.endswith((".cast", ".json", ".gz", ".zst")) or data[:1] in (b"{", b"\x1f")
     ):
@@ -127,6 +127,14 @@ def read(name: str) -> Script:
 
     loaded = load.load(data, name=base)
     return fromcast.script(loaded.cast, base)
+
+
+def _beside(name: str, other: str) -> str:
+    """The tape that another one names: from where we are, as VHS takes it, or beside that one."""
+    if not os.path.exists(other):
+        other = os.path.join(os.path.dirname(name), other)
+    with open(other, encoding="utf-8") as file:
+        return file.read()
 
 
 def _text(data: bytes, name: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gshell.replay import keys, masks
+from gshell.replay import habits, keys, masks
 from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
 
 _INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s(.*))?$', re.DOTALL)
@@ -35,6 +35,7 @@ def read(text: str, name: str) -> Script:
         ScriptError: it is none; the message begins with file, line and column.
     """
     reader = _Reader(name)
+    reader.indented = habits.indented(text)
     for number, line in _joined(text):
         reader.line(number, line)
     return reader.done()
@@ -87,6 +88,9 @@ class _Reader:
         self._known: set[str] = set()
         self._steps: list[Step] = []
         self._open: _Open | None = None
+        self.indented = False
+        """Commands stand behind blanks, as in cram's files."""
+        self._warnings: list[str] = []
         self._expect: Step | None = None  # belongs to the next input, if that follows
 
     def line(self, number: int, line: str) -> None:
@@ -119,6 +123,7 @@ class _Reader:
             size=size if isinstance(size, tuple) else None,
             env=tuple(self._env.items()),
             status=status if isinstance(status, int) else None,
+            warnings=tuple(self._warnings),
         )
 
     def _bad(self, why: str, column: int = 1, hint: str | None = None) -> ScriptError:
@@ -295,9 +300,13 @@ class _Reader:
             self._begin(step)
         if self._open is None:
             raise self._bad(
-                "output is expected, but nothing was typed before it", 1,
-                "$ command, PROMPT> text, or # for a comment",
-            )  # fmt: skip
+                "output is expected, but nothing was typed before it",
+                1,
+                habits.hint(line, self.indented),
+            )
+        if kind is None:
+            where = f"{self._name}:{self._number}"
+            self._warnings += [f"{where}: {why}" for why in habits.doubts(line)]
         if kind == "status":
             found = _STATUS.match(line.rstrip())
             assert found is not None

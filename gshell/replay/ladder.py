@@ -80,7 +80,7 @@ class Ready:
                 return ""
             self._looked_at = engine.size
             text = engine.all_text() if self._step.wait.on_screen else engine.since_typed()
-            if self._regex.search(text) is None:
+            if not _found(self._regex, text):
                 return ""
             self._matched_at = engine.target.loop.clock()
         ready = engine.target.waiting is not None or engine.at_prompt or self._step.kind == "wait"
@@ -124,6 +124,13 @@ class Ready:
             self._stray_since = self._stray_since or now
         if now - self._stray_since >= STRAY_S and self._engine.quiet_s() >= STRAY_S:
             self.stray = words
+
+
+def _found(regex: re.Pattern[str], text: str) -> bool:
+    """In all of it, or in the line where the cursor is, so that ``^`` is its beginning. Blanks at
+    the end were cut off: ``/>>> $/`` is as good as ``/>>>$/``."""
+    last = text.rpartition("\n")[2]
+    return any(map(regex.search, (text, text + " ", last, last + " ")))
 
 
 def _of_shell(step: Step) -> bool:

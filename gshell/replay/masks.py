@@ -149,9 +149,9 @@ def parse(text: str) -> Pattern:
             user_regex(PARAM.sub("x", before))
             return Pattern("re", regex=before)
         if whole[2] == "glob":
-            return Pattern("line", _merged(_glob(before)))
-        return Pattern("line", (Token("lit", _unescaped(before)),))
-    tokens = _merged(_tokens(text))
+            return Pattern("line", _tabbed(_merged(_glob(before))))
+        return Pattern("line", _tabbed((Token("lit", _unescaped(before)),)))
+    tokens = _tabbed(_merged(_tokens(text)))
     last = tokens[-1] if tokens else None
     if last is not None and last.kind == "numbers":
         rest = tokens[:-1]
@@ -304,6 +304,24 @@ def _merged(tokens: Iterator[Token]) -> tuple[Token, ...]:
     return tuple(done)
 
 
+def _tabbed(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    """Tabs as what was seen has them: the blanks that a terminal shows. Beside masks, whose width
+    nobody knows yet, any number of blanks."""
+    if all(token.kind == "lit" for token in tokens):
+        return tuple(token._replace(text=token.text.expandtabs(8)) for token in tokens)
+    done: list[Token] = []
+    for token in tokens:
+        if token.kind != "lit" or "\t" not in token.text:
+            done.append(token)
+            continue
+        for part in re.split(r"([ \t]*\t[ \t]*)", token.text):
+            if "\t" in part:
+                done.append(Token("blanks"))
+            elif part:
+                done.append(token._replace(text=part))
+    return tuple(done)
+
+
 _AS_WIDE_AS_IT_IS = ("num", "int", "time")  # programs pad them: blanks beside are of any number
 
 
@@ -450,6 +468,7 @@ def match(pattern: Pattern, line: str, values: Mapping[str, str]) -> Match | Non
             return None
         named = tuple((name, text or "") for name, text in found.groupdict().items())
         return Match(named, ("re",))
+    line = line.expandtabs(8)
     first = pattern.tokens[0] if pattern.tokens and pattern.kind == "line" else None
     if first and first.kind == "lit" and not line.startswith(first.text.rstrip()):
         return None  # most lines of an alignment
@@ -585,7 +604,8 @@ _ENDS: dict[str, Callable[[Token, str, int], int]] = {
 
 def stands(prompt: str, last_line: str, values: Mapping[str, str]) -> bool:
     """Whether what ``Wait.text`` says is what stands last on a line: as its end, masks in it,
-    blanks at the end ignored, numbers of any value (``In [3]:``)."""
+    blanks at the end ignored, numbers of any value (``In [3]:``). A ``>`` may follow: who copies
+    ``mysql> select 1`` from a screen means the prompt that is there."""
     wanted, line = prompt.rstrip(), last_line.rstrip()
     if not wanted:
         return True
@@ -603,4 +623,5 @@ def stands(prompt: str, last_line: str, values: Mapping[str, str]) -> bool:
             tokens += [Token("lit", bound.text[at : found.start()]), Token("int")]
             at = found.end()
         tokens.append(Token("lit", bound.text[at:]))
-    return _walk(tuple(tokens), line) is not None
+    lines = (line, line[:-1].rstrip()) if line.endswith(">") else (line,)
+    return any(_walk(tuple(tokens), one) is not None for one in lines)

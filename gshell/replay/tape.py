@@ -49,6 +49,8 @@ class _Token(NamedTuple):
     """Strings without their quotes."""
     line: int
     column: int
+    closed: bool = True
+    """A string that ends with the quote that it began with, not with its line."""
 
 
 def read(text: str, name: str, source: Callable[[str], str] | None = None) -> Script:
@@ -58,7 +60,7 @@ def read(text: str, name: str, source: Callable[[str], str] | None = None) -> Sc
         ScriptError: it is none; the message begins with file, line and column.
     """
     reader = _Reader(name, source)
-    reader.tape(text, name, 0)
+    reader.tape(text.removeprefix("\ufeff"), name, 0)
     return reader.done()
 
 
@@ -69,11 +71,11 @@ def _tokens(text: str) -> list[_Token]:
         if kind == "newline":
             line, begin = line + 1, found.end()
         elif kind not in ("space", "comment"):
-            whole = found[0]
+            whole, closed = found[0], True
             if kind in ("string", "regex"):
                 closed = len(whole) > 1 and whole[-1] == whole[0]
                 whole = whole[1:-1] if closed else whole[1:]
-            done.append(_Token(kind, whole, line, found.start() - begin + 1))
+            done.append(_Token(kind, whole, line, found.start() - begin + 1, closed))
             line += found[0].count("\n")
     return done
 
@@ -202,7 +204,10 @@ class _Reader:
             and self._peek().text not in _COMMANDS
             and self._peek().line == command.line
         ):
-            words.append(self._next().text)
+            part = self._next()
+            if not part.closed:
+                self._warn(part, f"no quote at the end: all of {part.text!r} is typed")
+            words.append(part.text)
         if not words:
             raise self._bad(command, f"{command.text} takes a text", f'{command.text} "text"')
         return " ".join(words)
@@ -255,6 +260,8 @@ class _Reader:
             self._next()
             part = self._next()
             if part.text in ("Ctrl", "Alt", "Shift"):
+                if pressed:
+                    raise self._bad(part, f"{part.text} stands before the key", "Ctrl+Alt+x")
                 held.add(part.text)
             elif part.kind in ("word", "string", "mark", "other") and part.text and not pressed:
                 pressed = part.text
@@ -369,7 +376,14 @@ class _Reader:
             raise self._bad(token, f"{name} is another tape", "copy its commands into this one")
         if depth >= MAX_DEPTH:
             raise self._bad(token, f"more than {MAX_DEPTH} tapes in each other")
-        self.tape(self._source(name), name, depth + 1)
+        if not name.endswith(".tape"):
+            raise self._bad(token, f"{name} is no tape", "Source other.tape")
+        try:
+            text = self._source(name)
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "this is no text in UTF-8"
+            raise self._bad(token, f"{name}: {why}")
+        self.tape(text.removeprefix("\ufeff"), name, depth + 1)
 
     # -- steps
 

@@ -87,6 +87,32 @@ def test_a_shell_is_recorded_with_what_is_typed_but_for_passwords(
     assert set(header["env"]) <= {"TERM", "SHELL"}
 
 
+BOX = """
+import os, tty
+tty.setraw(0)
+os.write(1, b"\\x1b[?1049hsecret: ")
+typed = b""
+while not typed.endswith(b"\\r"):
+    typed += os.read(0, 100)
+os.write(1, b"\\x1b[?1049l")
+"""
+
+
+def test_what_a_box_on_the_alternate_screen_does_not_show_is_not_recorded(
+    private: Env, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.cast"
+    argv = private.argv("run", "-t", "--rec", str(path), "-I", "--", sys.executable, "-c", BOX)
+    with Pty(argv, private.client_env()) as pty:
+        pty.wait_for("secret: ")
+        for key in SECRET:
+            pty.send(key)
+        pty.send("\r")
+        assert pty.wait() == 0
+    assert SECRET[-4:] not in path.read_text()
+    assert not set(SECRET) & set(texts(path, "i"))
+
+
 def test_without_being_asked_nothing_typed_is_recorded(private: Env, tmp_path: Path) -> None:
     path = tmp_path / "a.cast"
     with Pty(private.argv("sh", "--rec", str(path)), private.client_env()) as pty:

@@ -1,6 +1,8 @@
 """Scripts played to real programs in real terminals: what is typed when, and what is said of it."""
 
+import shlex
 import shutil
+import sys
 
 import pytest
 
@@ -109,6 +111,15 @@ def test_what_was_captured_is_typed():
 def test_a_running_program_is_interrupted():
     text = '$ sleep 100\n""> ^C\n[130]\n$ echo on\non\n'
     verdicts, _ = play(script(text), timeout_s=20.0)
+    assert differences(verdicts) == []
+
+
+@pytest.mark.parametrize("regex", [">>>$", ">>> $", "^>>>", "^>>> $"])
+def test_a_prompt_is_found_with_its_blank_or_without(regex):
+    ask = "print(1); x = input('>>> '); print(x)"
+    text = f"$ {sys.executable} -c {shlex.quote(ask)}\nexpect /{regex}/ 5s\n> 7\n7\n$ exit\n"
+    verdicts, _ = play(script(text))
+    assert [v.seen.sync for v in verdicts][1] == "expect"
     assert differences(verdicts) == []
 
 

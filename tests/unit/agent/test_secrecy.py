@@ -1,3 +1,5 @@
+import pytest
+
 from gshell.agent.secrecy import ECHO_S, KERNEL_S, Modes, Secrecy
 
 COOKED = Modes(True, True)
@@ -127,10 +129,77 @@ def test_the_end_of_a_paste_waits_for_its_echo_that_comes_in_pieces():
     assert not typing.secret
 
 
-def test_keys_on_the_alternate_screen_are_commands():
+def test_keys_on_the_alternate_screen_that_draw_are_commands():
     typing = Typing(RAW, alternate=True)
-    typing.type(b":wq\r")
-    assert typing.open == b":wq\r"
+    typing.keys(b"jjxp", echo=lambda key: b"\x1b[24;60H2,1")
+    typing.keys(b"jjjj", echo=lambda key: b"\r\n")
+    typing.keys(b"xxxx", echo=lambda key: b"\x1b[P")
+    typing.keys(b":wq")
+    typing.type(b"\r")
+    assert typing.open == b"jjxpjjjjxxxx:wq\r"
+
+
+def test_a_word_that_is_typed_at_once_waits_for_its_drawing():
+    typing = Typing(RAW, alternate=True)
+    typing.type(b"ihello\x1b")
+    assert typing.found == []
+    typing.shows(b"\x1b[1;1Hhello\x1b[1;5H")
+    assert typing.open == b"ihello\x1b"
+
+
+def test_short_commands_that_draw_nothing_are_open():
+    typing = Typing(RAW, alternate=True)
+    typing.type(b"g")
+    typing.later(10)
+    typing.type(b"g")
+    typing.shows(b"\x1b[1;1H1,1")
+    assert typing.open == b"gg"
+    typing.type(b"d")
+    typing.later(10)
+    typing.type(b"\x1b[B")
+    assert typing.open == b"ggd\x1b[B"
+
+
+@pytest.mark.parametrize("drawn", [b"", b"*", b"\x1b[12;20H", b"\x1b[12;20H*", b"\b* "])
+@pytest.mark.parametrize("key", [b"\r", b"\t", b"\x1b[B"])
+@pytest.mark.parametrize("pause", [0.0, 0.01, 3.0])
+def test_a_password_box_on_the_alternate_screen_is_secret(drawn, key, pause):
+    typing = Typing(RAW, alternate=True)
+    for byte in b"hun\x7fnter2":
+        typing.type(bytes((byte,)))
+        typing.shows(drawn)
+        if pause:
+            typing.later(pause)
+    typing.type(key)
+    typing.shows(b"\x1b[?1049lthank you")
+    assert typing.secret == b"hun\x7fnter2"
+    assert typing.open == key
+
+
+def test_a_password_that_is_pasted_with_its_enter_is_secret():
+    typing = Typing(RAW, alternate=True)
+    typing.type(b"hunter2\r")
+    typing.later(ECHO_S, unread=True)
+    assert typing.found == []
+    typing.shows(b"\x1b[?1049lthank you")
+    assert (typing.secret, typing.open) == (b"hunter2", b"\r")
+
+
+def test_a_clock_does_not_tell_a_password():
+    typing = Typing(RAW, alternate=True)
+    typing.keys(b"hunt", echo=lambda key: b"")
+    typing.shows(b"\x1b[24;60H09:31")
+    typing.keys(b"er", echo=lambda key: b"")
+    typing.later(1)
+    typing.type(b"\r")
+    assert typing.secret == b"hunter"
+
+
+def test_what_is_never_drawn_is_secret_when_the_program_ends():
+    typing = Typing(RAW, alternate=True)
+    typing.keys(b"hunter", echo=lambda key: b"")
+    typing.found += typing.secrecy.ended()
+    assert typing.secret == b"hunter"
 
 
 def test_a_password_by_lines_is_secret_on_the_alternate_screen_too():
@@ -193,3 +262,10 @@ def test_a_key_that_was_read_and_is_not_shown_in_time_is_secret():
     typing.type(b"p")
     typing.later(ECHO_S)
     assert typing.secret == b"p"
+
+
+def test_what_a_terminal_answers_is_no_secret():
+    typing = Typing(RAW, alternate=True)
+    typing.type(b"\x1bP>|xterm(367)\x1b\\\x1b]11;rgb:0000/0000/0000\x07\x1b[?1;2c")
+    assert typing.secret == b""
+    assert typing.open.endswith(b"c")

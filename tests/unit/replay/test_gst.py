@@ -188,3 +188,45 @@ def test_warnings_of_other_forms_are_written_as_comments():
     assert gst.write(Script("a.tape", (), warnings=("Sleep is not slept",))).splitlines()[1] == (
         "# note: Sleep is not slept"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Words of cram\n\n  $ echo\n", "beginning of their lines"),
+        ("```scrut\n$ echo\n```", "fences"),
+        ("spawn bash\n", "command line"),
+        ('send "ls\\r"', "$ command for a shell"),
+        ("(gdb) bt", '"(gdb)"> text'),
+        ("hello", "$ command, PROMPT> text"),
+    ],
+)
+def test_who_writes_another_language_is_told_ours(text, hint):
+    with pytest.raises(ScriptError) as error:
+        gst.read(text, "x.gst")
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "foo (no-eol)",
+        "x+ (re+)",
+        "* (glob*)",
+        "expect foo",
+        "wait soon",
+        "(int as 3x)",
+        "(gdb) bt",
+        "  $ ls",
+    ],
+)
+def test_output_that_was_perhaps_meant_otherwise_is_said(line):
+    script = gst.read(f"$ a\n{line}\n", "x.gst")
+    assert len(script.warnings) == 1
+    assert script.warnings[0].startswith("x.gst:2: ")
+    assert script.steps[0].expected[0].text == line
+
+
+@pytest.mark.parametrize("line", ["foo (re)", "(int as n)", "wait for it", "expect (any)", "a (b)"])
+def test_of_other_lines_nothing_is_said(line):
+    assert gst.read(f"$ a\n{line}\n", "x.gst").warnings == ()

@@ -19,6 +19,7 @@ GOOD = [
     ("#0 ... (glob)", "#0  0x1 in main ()"), ("a*c?e (glob)", "abbcde"), (r"a\*b (glob)", "a*b"),
     (r"a\tb (esc)", "a\tb"), ("N=${N}", "N=4"), ("$$${N} $x", "$4 $x"), ("${N}+ (re)", "44"),
     (r"\(any)", "(any)"), (r"\\(any)", r"\foo"), (r"x \(re)", "x (re)"), ("(any questions?)", "(any questions?)"),
+    ("a\tb", "a       b"), (r"a\tb (esc)", "a       b"), ("(int)\tx", "7       x"), ("n\t(any)", "n       z"),
     ("(number 5)", "(number 5)"), ("int(x)", "int(x)"), ("f(int)", "f3"),
 ]  # fmt: skip
 BAD = [
@@ -26,7 +27,7 @@ BAD = [
     ("t (num)", "t nan"), ("t (num)", "t inf"), ("t (num)", "t x"), ("r (num 1.5 rel=1e-8)", "r 1.50001"),
     ("r (num 0)", "r 1e-300"), ("r (num 1.5)", "r NaN"), ("r (num inf)", "r -inf"),
     (" 1 1.0 2.0E+00 (num rel=1e-3)", " 1 1.0 2.1"), (" 1 1.0 (num rel=1e-3)", " 1 1.0 1.0"), (" 1 x (num rel=1)", " 1 y"),
-    ("(time)", "soon"), ("(time)", "12"), ("x+ (re)", "xxy"), ("a? (glob)", "a"), ("N=${N}", "N=${N}"), ("x", "X"), ("x", " x"),
+    ("(time)", "soon"), ("(time)", "12"), ("x+ (re)", "xxy"), ("a? (glob)", "a"), ("N=${N}", "N=${N}"), ("x", "X"), ("x", " x"), ("a\tb", "a b"), ("(int)\tx", "7x"),
 ]  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def test_a_value_is_not_a_regex():
     [
         ("(gdb)", "(gdb) ", True), (">>>", "foo>>> ", True), ("In [3]:", "In [12]: ", True), ("", "anything", True),
         ("(gdb)", "(gdb) bt", False), (">>>", "...", False), ("Name (re /.+/):", "Name x:", True),
+        (">>", ">>> ", True), ("mysql", "mysql> ", True), ("gdb", "(gdb) ", False), (">>", "... ", False),
     ],
 )  # fmt: skip
 def test_a_prompt_stands_last(prompt, line, there):

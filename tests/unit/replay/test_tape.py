@@ -91,6 +91,7 @@ def test_every_quoting_is_read(text, typed):
         ("Jump 3", "1:1", "no command"), ("Enter\n  enter", "2:3", "no command"), ("Type", "1:1", "takes a text"), ("Sleep", "1:1", "how long"),
         ("Wait /[/", "1:1", "no regular"), ("Wait+Page /x/", "1:1", "Wait+Line"), ("Type@x 'a'", "1:5", "a time"), ("Ctrl+", "1:1", "what"),
         ("Source other.tape", "1:1", "another tape"), ("Enter 100000", "1:7", "too often"), ("Set WaitTimeout x", "1:1", "time"), ("Ctrl", "1:1", "what"),
+        ("Ctrl+Shift+C+Alt", "1:14", "before the key"), ("Source other.vhs", "1:1", "another tape"),
     ],
 )  # fmt: skip
 def test_what_is_no_tape_is_an_error_with_its_place(text, where, why):
@@ -112,3 +113,24 @@ def test_tapes_in_tapes_are_read_where_the_caller_can():
     assert [step.shown for step in script.steps] == ["$ inside", "> outside"]
     with pytest.raises(ScriptError, match="in each other"):
         tape.read("Source loop.tape", "x.tape", inner.__getitem__)
+
+
+def test_a_tape_that_cannot_be_read_is_an_error_where_it_is_named():
+    def nothing(name):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    for name, why in (("a.tape", "No such file"), ("a.vhs", "no tape")):
+        with pytest.raises(ScriptError, match=why) as error:
+            tape.read(f"Enter\nSource {name}", "x.tape", nothing)
+        assert str(error.value).startswith("x.tape:2:1: ")
+
+
+def test_a_tape_of_windows_is_read():
+    script = tape.read("\ufeffType 'a'\r\nEnter\r\n", "x.tape")
+    assert [step.shown for step in script.steps] == ["$ a"]
+
+
+def test_a_quote_that_is_not_closed_is_said():
+    script = tape.read('Type "echo hi Sleep 300ms Enter\nEnter', "x.tape")
+    assert [step.shown for step in script.steps] == ["$ echo hi Sleep 300ms Enter"]
+    assert "no quote at the end" in script.warnings[0]
