@@ -153,7 +153,7 @@ def _run(parsed: Parsed) -> int:
         from gshell import __version__
 
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("version", __version__)
         else:
@@ -163,7 +163,7 @@ def _run(parsed: Parsed) -> int:
         from gshell.cli.commands import help_page, help_table
 
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("commands", help_table(parsed.words))
             return 0
