@@ -23,10 +23,14 @@ def main(argv: list[str]) -> int:
             from gshell.cli.launch import background_main
 
             return background_main(argv[1:])
-        from gshell.cli import commands
+        from gshell.cli import sessions
 
         argv, kept = _kept_settings(argv)
-        parsed = commands.read(argv)
+        parsed = sessions.read(argv)
+        if parsed is None:
+            from gshell.cli import commands
+
+            parsed = commands.read(argv)
         if parsed.options.get("relay"):
             os.environ["GSHELL_RELAY"] = parsed["relay"]
         _apply(parsed, kept)
