@@ -56,6 +56,7 @@ def test_ctrl_z_stops_gshell_and_the_shell_has_the_typing(tmux: Tmux) -> None:
         tmux.line(f"echo mine-$(({number}+100))")
         tmux.wait_for(f"mine-{number + 100}")
     tmux.line("fg")
+    tmux.wait_for("fg\ngshell run")
     tmux.line("to the 'program'")
     screen = tmux.wait_for("to the 'program'\nto the 'program'")
     assert "not found" not in screen
@@ -100,6 +101,7 @@ def test_in_pipe_mode_ctrl_z_is_the_kernels(tmux: Tmux, tmp_path: Path) -> None:
         tmux.line(f"echo mine-$(({number}+100))")
         tmux.wait_for(f"mine-{number + 100}")
     tmux.line("fg")
+    tmux.wait_for("fg\ngshell run")  # the shell has the terminal no longer
     tmux.line("for the program")
     tmux.wait_for("for the program\nfor the program")
     tmux.keys("C-d")
@@ -146,6 +148,7 @@ def test_a_background_run_that_is_brought_forward_gets_the_typing(tmux: Tmux) ->
     tmux.line("gshell run -T -- sh -c 'echo st''arted; cat' &")
     tmux.wait_for("started")
     tmux.line("fg")
+    tmux.wait_for("fg\ngshell run")  # the shell has the terminal no longer
     tmux.line("for the program")
     tmux.wait_for("for the program\nfor the program")
     tmux.keys("C-d")
