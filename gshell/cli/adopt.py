@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 from gshell.cli import launch
+from gshell.cli.listing import print_json
 from gshell.cli.options import Parsed
 from gshell.cli.sites import check_reachable
-from gshell.cli.verbs import print_json
 from gshell.errors import GshellError, LrmsError, UsageError
 from gshell.lrms import running
 from gshell.lrms.base import State

@@ -53,7 +53,7 @@ def info(parsed: Parsed) -> int:
             status = 2
             _complain(error)
     if parsed["json"]:
-        from gshell.cli.verbs import print_json
+        from gshell.cli.listing import print_json
 
         print_json("casts", found)
     else:
@@ -272,7 +272,7 @@ def validate(parsed: Parsed) -> int:
         if not parsed["json"] and not (parsed["quiet"] and verdict["valid"]):
             print("\n".join(map(sanitize, text.split("\n"))))
     if parsed["json"]:
-        from gshell.cli.verbs import print_json
+        from gshell.cli.listing import print_json
 
         print_json("casts", found)
     return status

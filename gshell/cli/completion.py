@@ -119,7 +119,7 @@ def script(shell: str) -> str:
 def completion(parsed: Parsed) -> int:
     text = script(parsed.words[0])
     if parsed["json"]:
-        from gshell.cli.verbs import print_json
+        from gshell.cli.listing import print_json
 
         print_json("script", text)
     else:
@@ -190,7 +190,7 @@ def complete(parsed: Parsed) -> int:
 
         found = candidates(words, Asked())
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("words", [{"text": word.text, "meta": word.meta} for word in found.words])
         else:

@@ -3,11 +3,11 @@ wrong. The looking is in `gshell.cli.checks`."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable
 
 from gshell.cli.checks import CHECKS, Finding
+from gshell.cli.listing import print_json
 from gshell.cli.options import Parsed
 from gshell.errors import GshellError
 from gshell.model.sanitize import sanitize
@@ -34,7 +34,7 @@ def report(
     bad = sum(1 for _, finding in findings if finding.level == "bad")
     if as_json:
         lines = [{"check": name, **finding._asdict()} for name, finding in findings]
-        print(json.dumps({"schema": 1, "findings": lines}, indent=1))
+        print_json("findings", lines)
         return 1 if bad else 0
 
     signs = _signs()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gshell.cli import launch
+from gshell.cli.listing import print_json
 from gshell.cli.options import Parsed
 from gshell.client.conversation import Dialler
 from gshell.client.fileget import Get, Listing
@@ -26,7 +26,6 @@ from gshell.net.relaylink import ask, items_of
 DRAW_S = 0.2  # between two looks of the line that tells how far it is
 RATE_OVER_S = 3.0
 SHOWN_FAILURES = 20
-JSON_SCHEMA = 1
 
 
 class Where(NamedTuple):
@@ -268,7 +267,7 @@ class Copy:
             }  # fmt: skip
             if self._listing is not None:
                 facts = {"error": facts["error"], "files": [_facts(e) for e in self._listing]}
-            print(json.dumps({"schema": JSON_SCHEMA, "transfer": facts}, indent=1))
+            print_json("transfer", facts)
             return status if error is None or isinstance(error, Trouble) else error.exit_code
         shown = [f for f in self._failed if error is None or f.code not in ("full", "limit")]
         for failed in shown[:SHOWN_FAILURES]:

@@ -55,19 +55,28 @@ def text_of(
     """The list as it was asked for. ``table``: of these fields (none: the usual ones)."""
     fields = parsed.options.get("fields") or ()
     if parsed["json"]:
-        import json
-
         shown: Any = items
         if fields:
             from gshell.client.fields import only
 
             shown = only(items, fields)
-        return json.dumps({"schema": JSON_SCHEMA, name: shown}, indent=1) + "\n"
+        return json_text(name, shown)
     if parsed["quiet"] and fields:
         return table(fields).partition("\n")[2]
     if parsed["quiet"]:
         return "".join(f"{item.get(id_key)}\n" for item in items)
     return table(fields)
+
+
+def json_text(name: str, value: Any) -> str:
+    """What every ``--json`` prints: the schema's version, and the one thing that was asked for."""
+    from gshell.model.quickjson import pretty
+
+    return pretty({"schema": JSON_SCHEMA, name: value}) + "\n"
+
+
+def print_json(name: str, value: Any) -> None:
+    sys.stdout.write(json_text(name, value))
 
 
 def width() -> int:

@@ -23,10 +23,14 @@ def main(argv: list[str]) -> int:
             from gshell.cli.launch import background_main
 
             return background_main(argv[1:])
-        from gshell.cli import commands
+        from gshell.cli import sessions
 
         argv, kept = _kept_settings(argv)
-        parsed = commands.read(argv)
+        parsed = sessions.read(argv)
+        if parsed is None:
+            from gshell.cli import commands
+
+            parsed = commands.read(argv)
         if parsed.options.get("relay"):
             os.environ["GSHELL_RELAY"] = parsed["relay"]
         _apply(parsed, kept)
@@ -153,7 +157,7 @@ def _run(parsed: Parsed) -> int:
         from gshell import __version__
 
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("version", __version__)
         else:
@@ -163,7 +167,7 @@ def _run(parsed: Parsed) -> int:
         from gshell.cli.commands import help_page, help_table
 
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("commands", help_table(parsed.words))
             return 0

@@ -110,7 +110,7 @@ def man(parsed: Parsed) -> int:
     today = time.strftime("%Y-%m-%d")
     if not parsed["install"] and parsed["dir"] is None:
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("man", {"page": page(today)})
         else:
@@ -129,7 +129,7 @@ def man(parsed: Parsed) -> int:
             f"cannot write {path}: {error.strerror}", "gshell man --dir DIR"
         ) from None
     if parsed["json"]:
-        from gshell.cli.verbs import print_json
+        from gshell.cli.listing import print_json
 
         print_json("man", {"path": path})
     elif not parsed["quiet"]:

@@ -7,8 +7,9 @@ import time
 from typing import Any, NamedTuple
 
 from gshell.cli import launch
+from gshell.cli.listing import print_json
 from gshell.cli.options import Parsed
-from gshell.cli.submit import JSON_SCHEMA, describe, one_file, places, plan_anywhere, tell
+from gshell.cli.submit import describe, one_file, places, plan_anywhere, tell
 from gshell.errors import GshellError
 from gshell.jdl import glue
 from gshell.jdl.matching import Matcher
@@ -59,9 +60,7 @@ def match(parsed: Parsed) -> int:
                 sys.stdout.flush()
                 sys.stderr.write(explained(request, found))
     if parsed["json"]:
-        import json
-
-        print(json.dumps({"schema": JSON_SCHEMA, "jobs": answer}, indent=1))
+        print_json("jobs", answer)
     return status
 
 

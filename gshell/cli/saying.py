@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from gshell.cli.options import Parsed
     from gshell.errors import GshellError
 
-JSON_SCHEMA = 1
 # Verbs whose answer is that it was done; what they say in words is for people.
 DEEDS = frozenset((
     "stop", "login", "agent start", "agent ticket", "agent pilot", "agent pack", "site add",
@@ -47,7 +46,8 @@ def asked_for(argv: Sequence[str]) -> tuple[bool, str]:
 def deed(parsed: Parsed, do: Callable[[Parsed], int]) -> int:
     """Does one of `DEEDS` and prints what it did as JSON; ``do(parsed)`` is the exit status."""
     import io
-    import json
+
+    from gshell.cli.listing import print_json
 
     out, real = io.StringIO(), sys.stdout
     sys.stdout = out
@@ -61,5 +61,5 @@ def deed(parsed: Parsed, do: Callable[[Parsed], int]) -> int:
         return status
     lines = [line.strip().removeprefix("gshell: ") for line in said.splitlines()]
     done = {"verb": parsed.command.name, "on": parsed.words, "exit": status, "said": lines}
-    print(json.dumps({"schema": JSON_SCHEMA, "done": done}, indent=1))
+    print_json("done", done)
     return status

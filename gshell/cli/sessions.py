@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from gshell.cli import values
 from gshell.cli.listing import fields_option
-from gshell.cli.options import Command, Option
+from gshell.cli.options import Command, Option, Parsed, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 HELP = Option("-h --help", help="this page")
@@ -427,3 +427,17 @@ RANKS = Command(
     ),
     common=GLOBAL,
 )
+
+_FIRST = {command.name: command for command in (RUN, MPI, SH, ATTACH, LOGS)}
+
+
+def read(argv: Sequence[str]) -> Parsed | None:
+    """A line that begins with one of these, without the table of all other commands, which takes a
+    millisecond to make; None for other lines, and for who wants help.
+
+    Raises:
+        UsageError: as `commands.read`.
+    """
+    command = _FIRST.get(argv[0]) if argv else None
+    parsed = parse(command, argv[1:]) if command is not None else None
+    return None if parsed is None or parsed.help else parsed

@@ -117,7 +117,7 @@ def settings_verb(parsed: Parsed) -> int:
 
 
 def _json(name: str, value: Any) -> None:
-    from gshell.cli.verbs import print_json
+    from gshell.cli.listing import print_json
 
     print_json(name, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 from gshell import config
 from gshell.cli import launch
-from gshell.cli.listing import JSON_SCHEMA, color_of, text_of, width
+from gshell.cli.listing import color_of, print_json, text_of, width
 from gshell.cli.options import Parsed
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
@@ -56,7 +55,7 @@ def share(parsed: Parsed) -> int:
     if where:
         made["link"] = f"{where}#{answer['token']}"
     if parsed["json"]:
-        print(json.dumps({"schema": JSON_SCHEMA, "share": made}, indent=1))
+        print_json("share", made)
         return 0
     print(made["link"] if where else f"gshell attach '{made['link']}'")
     if not parsed["quiet"]:

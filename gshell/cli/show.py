@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gshell.cli import launch, saying
-from gshell.cli.listing import color_of
+from gshell.cli.listing import color_of, print_json
 from gshell.cli.options import Parsed
-from gshell.cli.verbs import _job_id, print_json
+from gshell.cli.verbs import _job_id
 from gshell.client import fields, render
 from gshell.errors import BrokerError
 from gshell.net.relaylink import ask, items_of

@@ -7,9 +7,9 @@ from typing import Any
 
 from gshell import config, plugins
 from gshell.cli import launch
-from gshell.cli.listing import color_of, text_of, width
+from gshell.cli.listing import color_of, print_json, text_of, width
 from gshell.cli.options import Parsed
-from gshell.cli.verbs import _each, print_json, watch
+from gshell.cli.verbs import _each, watch
 from gshell.client import upkeep
 from gshell.errors import BrokerError, GshellError, LrmsError, UsageError
 from gshell.lrms import registry

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from gshell.cli import launch, scripts
+from gshell.cli.listing import print_json
 from gshell.cli.meeting import Meeting
 from gshell.cli.options import Parsed
 from gshell.cli.progress import Progress
@@ -29,7 +30,6 @@ from gshell.net.relaylink import ANSWER_S, RelayLink, ask, items_of, said_no, un
 MOST_BYTES = 1 << 20
 SECRET_VARIABLE = "GSHELL_GLOGIN_SECRET_FILE"  # noqa: S105 - names, of a variable and of a file
 SECRET_NAME = ".i2glogin"  # noqa: S105
-JSON_SCHEMA = 1
 _OF_HTCONDOR = re.compile(r"(?im)^[ \t]*(?:universe[ \t]*=|queue[ \t]*(?:\d*|\w+ .*)$)")
 
 
@@ -64,10 +64,8 @@ def _told(parsed: Parsed, made: list[Request], ids: dict[str, str]) -> str:
     if parsed["output"]:
         write_ids(parsed["output"], list(ids.values()))
     if parsed["json"]:
-        import json
-
         jobs = [{"id": id_, "node": node} for node, id_ in ids.items()]
-        print(json.dumps({"schema": JSON_SCHEMA, "jobs": jobs}, indent=1))
+        print_json("jobs", jobs)
     else:
         sys.stdout.write("".join(f"{id_}\n" for id_ in ids.values()))
     sys.stdout.flush()

@@ -455,7 +455,7 @@ def top(parsed: Parsed) -> int:
     try:
         one.first()
         if parsed["json"]:
-            from gshell.cli.verbs import print_json
+            from gshell.cli.listing import print_json
 
             print_json("top", one.facts())
         elif full:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
 
 from gshell import config
 from gshell.cli import launch
-from gshell.cli.listing import JSON_SCHEMA, color_of, over, text_of, width
-from gshell.cli.options import Parsed
+from gshell.cli.listing import color_of, over, print_json, text_of, width
 from gshell.errors import BrokerError, GshellError, UsageError
-from gshell.model.ticket import Ticket
 from gshell.net.relaylink import ask, enrol, items_of, parse_invite, received_ticket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from gshell.cli.options import Parsed
+    from gshell.model.ticket import Ticket
 
 
 def _ask(parsed: Parsed, message: dict[str, Any], start: bool = False) -> dict[str, Any]:
     return ask(launch.ticket_for(parsed, start=start), message)
-
-
-def print_json(name: str, value: Any) -> None:
-    print(json.dumps({"schema": JSON_SCHEMA, name: value}, indent=1))
 
 
 def jobs(parsed: Parsed) -> int:
@@ -238,8 +236,10 @@ def _await_starting() -> None:
 
 def _end(pid: int) -> None:
     fd = os.pidfd_open(pid)
-    signal.pidfd_send_signal(fd, signal.SIGTERM)
     import select
+    import signal
+
+    signal.pidfd_send_signal(fd, signal.SIGTERM)
 
     poll = select.poll()
     poll.register(fd, select.POLLIN)

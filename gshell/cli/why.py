@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gshell.cli import verbs
-from gshell.cli.listing import color_of
+from gshell.cli.listing import color_of, print_json
 from gshell.cli.options import Parsed
 from gshell.errors import BrokerError, UsageError
 
@@ -38,7 +38,7 @@ def why(parsed: Parsed) -> int:
         found.append(answer)
     if parsed["json"]:
         if found or len(jobs) > 1:
-            verbs.print_json("why", found if len(jobs) > 1 else found[0])
+            print_json("why", found if len(jobs) > 1 else found[0])
         return status
     color = color_of(parsed)
     pages = ["".join(f"{line}\n" for line in page(one, time.time(), color)) for one in found]

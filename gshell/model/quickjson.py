@@ -46,6 +46,21 @@ def loads(text: str) -> Any:
     return value
 
 
-def dumps(value: dict[str, Any]) -> str:
+def dumps(value: Any) -> str:
     """In ASCII, on one line, without blanks."""
     return "".join(_encode(value, 0))
+
+
+def pretty(value: Any, margin: str = "\n") -> str:
+    """In ASCII, each part on a line of its own: what ``json.dumps(value, indent=1)`` makes."""
+    inner = margin + " "
+    if isinstance(value, dict) and value:
+        items = [f"{_key(key)}: {pretty(one, inner)}" for key, one in value.items()]
+        return "{" + inner + f",{inner}".join(items) + margin + "}"
+    if isinstance(value, (list, tuple)) and value:
+        return "[" + inner + f",{inner}".join([pretty(one, inner) for one in value]) + margin + "]"
+    return dumps(value)
+
+
+def _key(key: object) -> str:
+    return encode_basestring_ascii(key) if isinstance(key, str) else dumps({key: 0})[1:-3]

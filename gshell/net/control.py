@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import struct
 
 from gshell.errors import RemoteProtocolError
+from gshell.model import quickjson
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
     from typing import Any
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: that costs as much as a use
 _HEAD = struct.Struct("!I")
 MAX_FROM_PEER_BYTES = 1 << 18  # what a relay accepts: an argv and an environment fit
 MAX_FROM_RELAY_BYTES = 1 << 24  # what a client accepts: ten thousand jobs fit
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    body = _encode(message).encode()
+    body = quickjson.dumps(message).encode()
     return _HEAD.pack(len(body)) + body
 
 
@@ -48,7 +47,7 @@ class ControlDecoder:
                 break
             at += _HEAD.size
             try:
-                message = json.loads(buffer[at : at + size].decode())
+                message = quickjson.loads(buffer[at : at + size].decode())
             except (ValueError, RecursionError):
                 raise RemoteProtocolError("bad-json", "control message") from None
             if not isinstance(message, dict):

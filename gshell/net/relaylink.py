@@ -3,9 +3,8 @@ sessions."""
 
 from __future__ import annotations
 
-import json
-
 from gshell.errors import AuthError, BrokerError, GshellError, LinkLost, UsageError
+from gshell.model import quickjson
 from gshell.model.sanitize import sanitize_all
 from gshell.model.ticket import Ticket
 from gshell.net import address, control
@@ -303,7 +302,7 @@ def received_ticket(answer: dict[str, Any], relays: list[str]) -> Ticket:
     fields["gshell_ticket"] = 1
     if not fields.get("relays"):
         fields["relays"] = relays
-    return Ticket.load(json.dumps(fields), "what the relay sent")
+    return Ticket.load(quickjson.dumps(fields), "what the relay sent")
 
 
 def enrol(

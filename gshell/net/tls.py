@@ -165,9 +165,9 @@ class Tls:
 
 def pin_of(der: bytes) -> str:
     """How a certificate is written in an invite: the SHA-256 of its DER form, in hex."""
-    import hashlib  # 3 ms, and only control connections ask
+    from _hashlib import openssl_sha256  # hashlib's own: that loads all the others, for 3 ms
 
-    return hashlib.sha256(der).hexdigest()
+    return str(openssl_sha256(der).hexdigest())
 
 
 def _translated(error: ssl.SSLError) -> Exception:

@@ -115,7 +115,7 @@ SCENARIOS = (
     Scenario("readline over two rows", SH, (PROMPT, (f"echo {'abcdefghij' * 9}", "abcdefghij\n|abcdefghij$"), ("<C-a><Right><Right>X", "ecXho"))),
     Scenario("job control", SH, (PROMPT, ("sleep 1000<Enter>", "sleep 1000$"), ("<C-z>", "Stopped"), ("jobs<Enter>", "Stopped.*Stopped|jobs(.|\n)*Stopped"), ("kill %1; fg<Enter>", "Terminated")), True),
     Scenario("an interrupt at the prompt", SH, (PROMPT, ("not this", "not this"), ("<C-c>", r"\^C"), ("echo $((6*7))<Enter>", "\n42"))),
-    Scenario("the end of input", f"{SH}; echo left", (("<C-d>", "left"),)),
+    Scenario("the end of input", f"{SH}; echo left", (PROMPT, ("<C-d>", "left"))),
     Scenario("output stopped and gone on", SH, (PROMPT, ("echo $((6*7))<Enter>", "\n42"), ("clear; seq 1 3000<Enter>", "\n3000")), True),
     Scenario("watch", "watch -t -n 1000 echo hello", (("", "hello"),)),
     Scenario("watch leaves", "watch -t -n 1000 echo hello; echo left", (("", "hello"), ("<C-c>", "left"))),

@@ -17,6 +17,7 @@ from kit.pty import Pty
 
 FAKETIME = shutil.which("faketime")
 DAY = ["faketime", "-f", "+1d"]
+SMALL_JOBS = int(os.environ.get("GSHELL_SMALL_JOBS", "300"))  # 1000 take half a minute
 
 
 def archived(env: Env, job: str, patience_s: float = 20.0) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def test_a_reader_does_not_notice_that_the_archive_was_killed(relay: Env, tmp_pa
     assert digest.digest() == sent
 
 
-def test_a_thousand_small_jobs_are_all_archived_and_readable(alone: Env) -> None:
+def test_hundreds_of_small_jobs_are_all_archived_and_readable(alone: Env) -> None:
     from gshell.model.ticket import Ticket
     from gshell.net.relaylink import ask
 
@@ -219,7 +220,7 @@ def test_a_thousand_small_jobs_are_all_archived_and_readable(alone: Env) -> None
     alone.start_agent("one", invite, "--slots", "8")
     ticket = Ticket.load((alone.home / "config/client.ticket").read_text(), "ticket")
     jobs = []
-    for number in range(1000):
+    for number in range(SMALL_JOBS):
         spec = {"argv": ["sh", "-c", f"echo {number}; exit {number % 100}"], "env": {}}
         answer = ask(ticket, {"m": "submit", "spec": spec, "n": 1, "size": 1})
         jobs.append(answer["job"])
@@ -228,7 +229,7 @@ def test_a_thousand_small_jobs_are_all_archived_and_readable(alone: Env) -> None
         return sum(not job["archived"] for job in ask(ticket, {"m": "jobs", "all": True})["jobs"])
 
     until(lambda: left() == 0, "all to be archived", 150.0, lambda: f"{left()}\n{alone.logs()}")
-    for number in range(0, 1000, 97):
+    for number in range(0, SMALL_JOBS, SMALL_JOBS // 11):
         done = alone.gshell("attach", jobs[number])
         assert (done.returncode, done.stdout) == (number % 100, b"%d\n" % number)
     metas = list((alone.state / "archive").glob("*.0/meta.json"))

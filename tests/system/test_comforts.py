@@ -40,8 +40,8 @@ JSON_LINES = {
     "completion": "completion --json bash", "complete": "complete --json bash gshell att",
     "man": "man --json", "doctor": "doctor --json", "help": "help --json", "version": "version --json",
 }  # fmt: skip
-ELSEWHERE = ("gshell.cli.tables.casts", "gshell.cli.tables.doors", "gshell.cli.tables.recording",
-             "gshell.cli.tables.replaying")  # fmt: skip
+ELSEWHERE = ("gshell.cli.tables.casts", "gshell.cli.tables.doors", "gshell.cli.tables.prompting",
+             "gshell.cli.tables.recording", "gshell.cli.tables.replaying")  # fmt: skip
 
 
 def of_this_table() -> set[str]:

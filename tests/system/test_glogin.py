@@ -101,8 +101,12 @@ def test_size_keys_and_signals_go_to_the_job(glogin: Glogin) -> None:
         user.line("stty size")
         user.wait_for("33 101")
         user.resize(20, 60)
-        user.line("stty size; echo -n and; sleep 100")
-        user.wait_for("20 60\r\nand")
+        size = b""
+        while b"20 60" not in size:  # a signal and a line go separate ways: either may be first
+            user.line("stty size; echo now$?")
+            size = user.wait_for("now0")
+        user.line("echo -n an''d; sleep 100")
+        user.wait_for("and")
         user.send(b"\x03")
         user.wait_for(PROMPT)
         user.line("echo $TERM; exit 130")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ def back_at_the_shell(tmux: Tmux) -> None:
     tmux.wait_for("end")
 
 
+def brought_forward(tmux: Tmux) -> None:
+    """When the shell names the job, it has the terminal no longer."""
+    tmux.line("fg")
+    until(lambda: re.search(r"fg\n\S", tmux.screen()), "fg to say what goes on", show=tmux.screen)
+
+
 def test_ctrl_z_stops_gshell_and_the_shell_has_the_typing(tmux: Tmux) -> None:
     tmux.line("gshell run -- sh -c 'echo st''arted; cat'")
     tmux.wait_for("started")
@@ -55,7 +62,7 @@ def test_ctrl_z_stops_gshell_and_the_shell_has_the_typing(tmux: Tmux) -> None:
     for number in range(5):
         tmux.line(f"echo mine-$(({number}+100))")
         tmux.wait_for(f"mine-{number + 100}")
-    tmux.line("fg")
+    brought_forward(tmux)
     tmux.line("to the 'program'")
     screen = tmux.wait_for("to the 'program'\nto the 'program'")
     assert "not found" not in screen
@@ -99,7 +106,7 @@ def test_in_pipe_mode_ctrl_z_is_the_kernels(tmux: Tmux, tmp_path: Path) -> None:
     for number in range(5):
         tmux.line(f"echo mine-$(({number}+100))")
         tmux.wait_for(f"mine-{number + 100}")
-    tmux.line("fg")
+    brought_forward(tmux)
     tmux.line("for the program")
     tmux.wait_for("for the program\nfor the program")
     tmux.keys("C-d")
@@ -145,7 +152,7 @@ def test_a_run_in_the_background_takes_none_of_the_shells_typing(
 def test_a_background_run_that_is_brought_forward_gets_the_typing(tmux: Tmux) -> None:
     tmux.line("gshell run -T -- sh -c 'echo st''arted; cat' &")
     tmux.wait_for("started")
-    tmux.line("fg")
+    brought_forward(tmux)
     tmux.line("for the program")
     tmux.wait_for("for the program\nfor the program")
     tmux.keys("C-d")

@@ -76,8 +76,8 @@ def test_who_attaches_to_a_rank_types_to_it_and_sees_no_other(env: Env, started:
         out, _ = other.communicate(b"there\n", timeout=20)
     assert b"1 got there\n" in out
     assert b"2 got" not in out
-    shown = env.gshell("logs", job, "--rank", "0,2").stdout
-    assert sorted(shown.splitlines()) == [b"2 got hello", b"I am 0", b"I am 2"]
+    shown = env.gshell("logs", job, "--rank", "0,2")
+    assert sorted(shown.stdout.splitlines()) == [b"2 got hello", b"I am 0", b"I am 2"], shown
 
 
 def test_a_rank_that_reads_nothing_says_how_it_would(env: Env, started: list[str]) -> None:

@@ -46,6 +46,7 @@ def test_run_shell_detach_jobs_attach_exit(tmux, relay_env):
     screen = tmux.screen()
     assert "●" not in screen, f"its end was seen: it is no news\n{screen}"
     tmux.line("exit 5")
+    tmux.wait_for("exit 5\nready$", PATIENCE_S)
     tmux.line("echo left $?")
     tmux.wait_for("left 5", PATIENCE_S)
 

@@ -28,7 +28,7 @@ def test_whoami_names_user_role_and_relay(env: Env) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["help"], ["--help"], ["-h"], [], ["help", "run"], ["run", "--help"], ["agent"], ["help", "agent", "start"],
+    "words", [["help"], ["--help"], ["-h"], ["help", "run"], ["run", "--help"], ["agent"], ["help", "agent", "start"],
               ["sh", "-h"], ["logs", "-h"], ["attach", "--help"]]
 )  # fmt: skip
 def test_help_is_on_stdout_and_fits_80_columns(private: Env, words: list[str]) -> None:

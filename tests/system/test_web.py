@@ -286,6 +286,9 @@ def test_a_relay_that_restarts_and_a_gateway_that_does(relay: Env, browser) -> N
         finally:
             page.close()
             gateway.close()
+            relay.gshell(
+                "cancel", job
+            )  # who types now, and so whether it ends with the owner, is open
 
 
 def test_a_revoked_share_ends_at_once_and_the_page_says_why(

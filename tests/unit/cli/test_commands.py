@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gshell.cli import sessions
 from gshell.cli.commands import COMMANDS, GROUPS, help_page, named, read
 from gshell.errors import UsageError
 
@@ -204,6 +205,28 @@ def test_any_line_is_read_or_refused(argv):
     except UsageError as error:
         refused = error
     assert refused is None or refused.hint
+
+
+@given(
+    st.sampled_from(["run", "mpi", "sh", "attach", "logs", "jobs", "-q"]),
+    st.lists(
+        st.sampled_from(
+            ["-n", "4", "--", "x", "--json", "-q", "-h", "--color=never", "-e", "none", "-vv", "42"]
+        )
+    ),
+)
+def test_a_session_s_line_is_read_the_same_without_the_other_commands(word, rest):
+    argv = [word, *rest]
+    both = []
+    for reader in (sessions.read, read):
+        try:
+            one = reader(argv)
+        except UsageError as error:
+            both.append((error.message, error.hint))
+        else:
+            both.append(one and (one.command, one.options, one.given, one.words, one.rest_at))
+    quick, whole = both
+    assert quick == whole or (quick is None and (word in ("jobs", "-q") or "-h" in rest))
 
 
 def test_a_gateway_s_options():

@@ -31,6 +31,14 @@ def test_what_it_writes_is_what_the_json_module_writes(value):
     assert quickjson.dumps(value) == json.dumps(value, separators=(",", ":"))
 
 
+@pytest.mark.parametrize(
+    "value",
+    [*VALUES, [], (), [[], [{}], ({"a": ()}, 1)], {1: 2, None: 0, 0: {2.5: [{}]}}, "é", 7],
+)
+def test_what_it_writes_prettily_is_what_the_json_module_writes_with_an_indent(value):
+    assert quickjson.pretty(value) == json.dumps(value, indent=1)
+
+
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("form", [{}, {"indent": 2}, {"ensure_ascii": False}])
 def test_what_the_json_module_writes_it_reads(value, form):
