@@ -366,8 +366,10 @@ class Recording:
             for kind, lines in self._lines.flush():
                 self._put(0, kind, lines)
         self.over = True
-        if None in self._tapes and self._began is not None:
-            self._recorder(0)
+        if self._began is not None or self._exits:  # who printed nothing has ended, too
+            for one in sorted(self._exits) if self._each else [0]:
+                if not self._each or (one >= 0 and (not self._plan.rank or self._wanted(one))):
+                    self._recorder(one)
         worst = max((code for code, _ in self._exits.values()), default=0)
         for rank, tape in self._tapes.items():
             recorder = tape.recorder
