@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gshell.agent.trace import window
 from gshell.cast.format import Header
 from gshell.cast.recorder import Recorder, timed
+from gshell.model.sanitize import sanitize
 from gshell.wire.constants import stderr_of, stdout_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gshell.agent.session import Session
 
 PAST_BYTES = 1 << 16  # of the log in one read
+NAME_COLUMNS = 200  # of a file's name in an error
 
 
 class Taping:
@@ -28,6 +30,7 @@ class Taping:
 
         Raises:
             OSError: the file cannot be made, or is there already.
+            ValueError: no file can have that name.
         """
         spec = session.spec
         self._session = session
@@ -143,5 +146,8 @@ def answer(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     try:
         session.tape = Taping(session, ranks[0], message)
     except OSError as error:
-        return {"t": "recording", "on": False, "error": f"{error.filename}: {error.strerror}"}
+        name = sanitize(str(error.filename), NAME_COLUMNS)
+        return {"t": "recording", "on": False, "error": f"{name}: {error.strerror}"}
+    except ValueError:  # a NUL, or a half of a character
+        return {"t": "recording", "on": False, "error": "no file can have that name"}
     return {"t": "recording", "on": True, "file": session.tape.path}

@@ -24,6 +24,15 @@ def text_of(data: str) -> str:
     return text
 
 
+def _whole(value: Any) -> Any:
+    """Without halves of characters: most readers refuse a header that has one."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list) else value
+
+
 class Encoder:
     """A cast's text, an event at a time. Invariant: times do not drift, however many events there
     are: intervals are the differences of rounded times."""
@@ -43,7 +52,7 @@ class Encoder:
             found["term"] = {**more.pop("term"), **found["term"]}
         for key, value in more.items():
             found.setdefault(key, value)
-        kept = {key: value for key, value in found.items() if value is not None}
+        kept = {key: _whole(value) for key, value in found.items() if value is not None}
         text = json.dumps(kept)
         return text + "\n" if self.version > 1 else f'{text[:-1]}, "stdout": ['
 

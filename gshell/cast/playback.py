@@ -18,6 +18,7 @@ _UNSEEN = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*(?:\x1b\\)"
     r"|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
 )
+_C1 = re.compile("[\x80-\x9f]")  # terminals obey these characters as ESC and a letter
 
 
 def size_of(data: str) -> tuple[int, int] | None:
@@ -32,7 +33,12 @@ def text_of(data: str) -> str:
     >>> text_of("\\x1b[1mbold\\x1b[m\\r\\n")
     'bold\\n'
     """
-    return _UNSEEN.sub("", data)
+    return _UNSEEN.sub("", _seven_bit(data))
+
+
+def _seven_bit(data: str) -> str:
+    """With each control character of C1 as the two that mean the same."""
+    return _C1.sub(lambda found: "\x1b" + chr(ord(found.group()) - 0x40), data)
 
 
 class Pictures:
@@ -256,7 +262,7 @@ def lines_of(cast: Cast) -> list[tuple[float, str]]:
     for event in cast.events:
         if event.code not in SHOWN:
             continue
-        text = _CONTROLS.sub("", event.data.replace("\r\n", "\n"))
+        text = _CONTROLS.sub("", _seven_bit(event.data).replace("\r\n", "\n"))
         for number, part in enumerate(text.split("\n")):
             if number:
                 found.append((begun, _last_drawn(line)))

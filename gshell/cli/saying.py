@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Verbs whose answer is that it was done; what they say in words is for people.
 DEEDS = frozenset((
     "stop", "login", "agent start", "agent ticket", "agent pilot", "agent pack", "site add",
-    "site remove", "site pause", "site resume",
+    "site remove", "site pause", "site resume", "ssh-config",
 ))  # fmt: skip
 
 

@@ -45,6 +45,7 @@ def show(parsed: Parsed) -> int:
     if missing:
         sys.stdout.flush()
         error = BrokerError(f"there is no job {', '.join(missing)}", hint="gshell jobs -a")
+        error.exit_code = 1  # nothing was to be run
         saying.complain(error, bool(parsed["json"]), parsed["color"])
     return 1 if missing else 0
 

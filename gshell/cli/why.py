@@ -28,7 +28,7 @@ def why(parsed: Parsed) -> int:
         try:
             answer = ask(ticket, {"m": "why", "job": job}).get("why")
         except BrokerError as error:
-            status = 1
+            status = error.exit_code = 1
             saying.complain(error, bool(parsed["json"]), parsed["color"])
             continue
         if not isinstance(answer, dict):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import stat
 import time
 
 from gshell.cast.format import Header
@@ -45,19 +46,24 @@ class Tape:
         self.resumed_at: float | None = None
         self.version = spec.version
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        flags |= os.O_TRUNC if spec.overwrite else 0 if spec.append else os.O_EXCL
+        self._ours = False  # did we make it?
         try:
-            self._fd = os.open(path, flags, 0o600)
+            try:
+                self._fd = os.open(path, flags | os.O_EXCL, 0o600)
+                self._ours = True
+            except FileExistsError:
+                if not (spec.overwrite or spec.append):
+                    raise
+                self._fd = _opened(path, flags, spec.overwrite)
         except FileExistsError:
             raise UsageError(
                 f"{sanitize(path)} is there already", hint="--overwrite, --append, or another name"
             ) from None
         except OSError as error:
             raise GshellError(f"cannot record to {sanitize(path)}: {error.strerror}") from None
-        self._new = not os.fstat(self._fd).st_size
         self._size = 0
         self.events = -1  # the header is none
-        if spec.append and not self._new:
+        if spec.append and os.fstat(self._fd).st_size:
             self._go_on()
         self.recorder: Recorder | None = None
 
@@ -68,7 +74,6 @@ class Tape:
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
         self._size = sum(map(len, lines))
-        os.ftruncate(self._fd, self._size)
         try:
             header = json.loads(lines[0])
             self.version = header["version"]
@@ -76,11 +81,12 @@ class Tape:
             if self.version not in (2, 3):
                 raise ValueError
             self.resumed_at = float(sum(times) if self.version == 3 else times[-1] if times else 0)
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             os.close(self._fd)
             raise UsageError(
                 f"{sanitize(self.path)} is no asciicast v2 or v3: nothing can be appended"
             ) from None
+        os.ftruncate(self._fd, self._size)
         self.events = 0
 
     def write(self, line: bytes) -> None:
@@ -104,13 +110,34 @@ class Tape:
         self.events += 1
 
     def close(self) -> None:
-        """For good; what has nothing in it is not left behind."""
+        """For good; a file that we made, with nothing in it, is not left behind."""
         os.close(self._fd)
-        if self._new and self.events <= 0:
+        if self._ours and self.events <= 0:
             try:
                 os.unlink(self.path)
             except OSError:
                 pass
+
+
+def _opened(path: str, flags: int, empty: bool) -> int:
+    """A file that is there already. Whose it is, is known before anything of it is lost.
+
+    Raises:
+        OSError: it cannot be opened.
+        GshellError: somebody else would read what is recorded.
+    """
+    fd = os.open(path, flags & ~os.O_CREAT)
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            if status.st_uid != os.geteuid():
+                raise GshellError(f"cannot record to {sanitize(path)}: it belongs to somebody else")
+            if empty:
+                os.ftruncate(fd, 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 class Recording:
@@ -339,8 +366,10 @@ class Recording:
             for kind, lines in self._lines.flush():
                 self._put(0, kind, lines)
         self.over = True
-        if None in self._tapes and self._began is not None:
-            self._recorder(0)
+        if self._began is not None or self._exits:  # who printed nothing has ended, too
+            for one in sorted(self._exits) if self._each else [0]:
+                if not self._each or (one >= 0 and (not self._plan.rank or self._wanted(one))):
+                    self._recorder(one)
         worst = max((code for code, _ in self._exits.values()), default=0)
         for rank, tape in self._tapes.items():
             recorder = tape.recorder

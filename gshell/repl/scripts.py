@@ -125,4 +125,19 @@ def distrust(status: os.stat_result, uid: int) -> str:
         return "it belongs to somebody else"
     if status.st_mode & stat.S_IWOTH:
         return "everybody may write it"
+    if status.st_mode & stat.S_IWGRP and not is_private(status.st_gid, uid):
+        return "its group may write it"
     return ""
+
+
+def is_private(group: int, user: int) -> bool:
+    """Has that group nobody in it but that user? (Where each has one, files are group-writable.)"""
+    import grp
+    import pwd
+
+    try:
+        who, found = pwd.getpwuid(user), grp.getgrgid(group)
+    except KeyError:
+        return False
+    alone = set(found.gr_mem) <= {who.pw_name}
+    return who.pw_gid == group and found.gr_name == who.pw_name and alone

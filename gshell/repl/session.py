@@ -24,7 +24,7 @@ HERE = frozenset((
 ))  # fmt: skip
 """Ask, print, and are done: no new process for these, unless they are to be kept up to date."""
 STAYS = frozenset(("watch", "follow", "relay", "wait"))
-JOINS = ("run", "mpi", "sh", "attach", "logs")
+JOINS = ("run", "mpi", "sh", "attach", "logs", "rec", "replay", "demo")
 BEGINS = ("run", "mpi", "sh")
 SLACK_S = 1.0  # between two clocks, and between an end and its news
 MAX_DEPTH = 16  # of aliases, and of files that have others read
@@ -253,6 +253,8 @@ class Session:
         job = ""
         if name in ("attach", "logs"):
             job = words[0].partition(".")[0] if words else "*"
+        elif name == "rec" and words and words[0].partition(".")[0].isdigit():
+            job = words[0].partition(".")[0]
         window = Foreground(time.time(), job)
         if job:
             self.numbers.touched[job] = window.begun

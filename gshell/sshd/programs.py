@@ -23,6 +23,7 @@ from gshell import sitepath
 
 READ_BYTES = 1 << 16
 PIPE_BYTES = 1 << 20
+LEFT_BYTES = 1 << 20  # more than a terminal holds of what an ended program has printed
 INPUT_BYTES = 1 << 20  # that wait for a program's stdin; then the other side is not read
 SFTP_SERVERS = (
     "/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server",
@@ -336,12 +337,13 @@ class Program(asyncssh.SSHServerSession):  # type: ignore[type-arg]
 
     def _drain_terminal(self) -> None:
         """What it left in the terminal; who else has that open keeps nobody waiting."""
-        fd = self._terminal
+        fd, left = self._terminal, LEFT_BYTES
         while fd in self._outputs:
             try:
-                data = os.read(fd, READ_BYTES)
+                data = os.read(fd, READ_BYTES) if left > 0 else b""
             except OSError:
                 data = b""
+            left -= len(data)
             if data:
                 self._chan.write(data)
             else:

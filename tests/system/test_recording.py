@@ -46,6 +46,14 @@ def test_a_run_is_recorded_with_its_streams_and_its_end(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_of_a_program_that_prints_nothing_its_end_is_recorded(private: Env, tmp_path: Path) -> None:
+    path = tmp_path / "quiet.cast"
+    done = private.gshell("rec", str(path), "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert [json.loads(line)[1:] for line in path.read_text().splitlines()[1:]] == [["x", "3"]]
+    assert b"quiet.cast" in done.stderr
+
+
 def test_what_is_there_is_not_overwritten_and_nothing_is_started(
     private: Env, tmp_path: Path, background: bool
 ) -> None:

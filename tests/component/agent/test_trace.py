@@ -275,6 +275,21 @@ def test_a_recording_at_the_agent_has_the_past_and_goes_on_when_nobody_is_there(
     assert events[-1] == ["x", "3"]
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 5000, "no/such/place"])
+def test_a_name_that_no_file_can_have_is_an_answer_and_harms_nobody(
+    bench: Bench, name: str
+) -> None:
+    bench.start(["cat"])
+    one = bench.come("recorder")
+    one._control({"t": "record", "on": True, "file": name})
+    control = one.peer.control
+    lines = control.read(control.start, 1 << 20).decode().splitlines()
+    answers = [m for m in map(json.loads, lines) if m["t"] == "recording"]
+    assert [answer["on"] for answer in answers] == [False]
+    assert answers[0]["error"]
+    assert bench.session.tape is None
+
+
 def test_nobody_else_has_a_job_recorded_and_no_file_is_overwritten(bench: Bench) -> None:
     bench.start(["cat"])
     assert recorded(bench, user="other", share="s1") == {}

@@ -74,11 +74,36 @@ def test_what_is_appended_goes_on_in_time(tmp_path: Path, torn: bytes) -> None:
     assert events(tmp_path / "a") == [[1.0, "o", "first"], [2.0, "o", "second"]]
 
 
-def test_to_something_else_nothing_is_appended(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a diary\n")
+@pytest.mark.parametrize("text", ["a diary\n", "a diary", "a\ndiary", "[" * 5000 + "\n"])
+def test_to_something_else_nothing_is_appended_nor_is_it_shortened(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "a").write_text(text)
     with pytest.raises(UsageError, match="no asciicast"):
         tape(tmp_path / "a", append=True)
-    assert (tmp_path / "a").read_text() == "a diary\n"
+    assert (tmp_path / "a").read_text() == text
+
+
+def test_what_was_there_before_is_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    for way in ("append", "overwrite"):
+        tape(tmp_path / "a", **{way: True}).close()
+        assert (tmp_path / "a").exists()
+    (tmp_path / "null").symlink_to("/dev/null")
+    tape(tmp_path / "null", overwrite=True).close()
+    assert (tmp_path / "null").is_symlink()
+
+
+@pytest.mark.parametrize("way", ["append", "overwrite"])
+def test_into_somebody_elses_file_nothing_is_recorded(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "a", b"theirs")
+    before = (tmp_path / "a").read_bytes()
+    monkeypatch.setattr("os.geteuid", lambda: (tmp_path / "a").stat().st_uid + 1)
+    with pytest.raises(GshellError, match="belongs to somebody else"):
+        tape(tmp_path / "a", **{way: True})
+    assert (tmp_path / "a").read_bytes() == before
 
 
 def test_where_nothing_can_be_written_is_an_error_before_anything_starts(tmp_path: Path) -> None:

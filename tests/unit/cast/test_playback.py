@@ -142,5 +142,15 @@ def test_lines_are_what_they_were_last():
     assert found == [(0.0, "100%"), (1.0, "done!")]
 
 
+def test_in_lines_nothing_is_left_that_a_terminal_would_obey():
+    found = lines_of(
+        cast(
+            (0.0, "o", "a\x9b6n\x9d52;c;AAAA\x9cb\x90$qm\x9cc\x1b]0;T\x07\x85\n"),
+            (1.0, "o", "\x9b"),
+        )
+    )
+    assert [line for _, line in found] == ["abc"]
+
+
 def test_events_until_then():
     assert [index_at(WORDS, at) for at in (-1, 0, 1.5, 99)] == [0, 1, 2, 5]

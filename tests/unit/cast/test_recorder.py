@@ -134,3 +134,16 @@ def test_nothing_follows_the_end():
     made.recorder.exited(1, 0)
     made.recorder.output(2, b"late")
     assert [event[1] for event in made.events()] == ["x"]
+
+
+def test_a_header_has_no_half_characters_which_other_readers_refuse():
+    lines: list[bytes] = []
+    header = Header(80, 24, command="printf '\udcff'", title="\ud800", env={"SHELL": "a\udcffb"})
+    Recorder(lines.append, header)
+    found = json.loads(lines[0])
+    assert b"\\ud" not in lines[0]
+    assert (found["command"], found["title"], found["env"]["SHELL"]) == (
+        "printf '\ufffd'",
+        "\ufffd",
+        "a\ufffdb",
+    )

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -201,7 +202,30 @@ def test_the_end_of_a_job_that_was_left_running_is(spy):
     assert [window.job for window in spy.foreground] == ["", "42", "*"]
 
 
+def test_a_job_that_was_recorded_or_replayed_was_watched(spy):
+    spy.execute("rec a.cast -- ls\nrec\nrec 42.1 a.cast\nreplay a.gst")
+    assert [window.job for window in spy.foreground] == ["", "", "42", ""]
+
+
 # ------------------------------------------------------------------------------------------ scripts
+
+
+@pytest.mark.parametrize(
+    ("user", "gid", "group", "private"),
+    [
+        (("alice", 1000), 1000, ("alice", []), True),
+        (("alice", 1000), 1000, ("alice", ["alice"]), True),
+        (("alice", 1000), 1000, ("alice", ["bob"]), False),
+        (("alice", 100), 100, ("users", []), False),
+        (("alice", 1000), 2000, ("alice", []), False),
+    ],
+)
+def test_a_group_that_is_a_users_alone_is_nobody_else(monkeypatch, user, gid, group, private):
+    me = SimpleNamespace(pw_name=user[0], pw_gid=user[1])
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: me)
+    found = SimpleNamespace(gr_name=group[0], gr_mem=group[1])
+    monkeypatch.setattr("grp.getgrgid", lambda number: found)
+    assert scripts.is_private(gid, 1000) is private
 
 
 def test_a_script_stops_at_the_first_line_that_fails(spy, tmp_path, capsys):
@@ -229,8 +253,9 @@ def test_files_that_read_each_other_end(spy, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("mode", "uid", "read"),
-    [(0o600, 0, True), (0o644, 0, True), (0o646, 0, False), (0o602, 0, False), (0o600, 1, False)],
-)
+    [(0o600, 0, True), (0o644, 0, True), (0o646, 0, False), (0o602, 0, False), (0o600, 1, False),
+     (0o660, 0, False), (0o664, 0, False)],
+)  # fmt: skip
 def test_the_rc_file_is_read_only_if_nobody_else_may_write_it(
     spy, tmp_path, capsys, monkeypatch, mode, uid, read
 ):
@@ -241,6 +266,7 @@ def test_the_rc_file_is_read_only_if_nobody_else_may_write_it(
     rc.chmod(mode)
     mine = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: mine + uid)
+    monkeypatch.setattr(scripts, "is_private", lambda group, user: False)
     scripts.startup(spy)
     assert ("j" in spy.aliases) is read
     assert ("is not read" in capsys.readouterr().err) is not read
