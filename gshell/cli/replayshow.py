@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gshell.cli.options import Parsed
 from gshell.model.sanitize import sanitize
-from gshell.replay import judge, report
+from gshell.replay import judge, masks, report
 from gshell.replay.engine import Outcome
 from gshell.replay.script import Script, Step, Verdict
 
@@ -111,9 +111,7 @@ class Show:
 
     def _shown(self, step: Step) -> str:
         """As it is typed this time, in its column."""
-        text = step.shown
-        for name, value in self._params.items():
-            text = text.replace("${" + name + "}", value)
+        text = masks.shown(step.shown, self._params)
         return _cut(text, min(STEP_WIDTH, max(12, self._width - REST_WIDTH)))
 
     def _wipe(self) -> None:
