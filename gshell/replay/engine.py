@@ -27,8 +27,6 @@ from gshell.replay.targets import Target
 
 BETWEEN_S = 1.0  # between two keys of a step, until the program has taken the first
 ESC_S = 0.2  # after a lone Esc: programs take what follows at once for Alt
-PIECE_BYTES = 512  # a terminal holds 4095 bytes of a line, and refuses the rest
-PIECE_WAIT_S = 5.0
 SHOWN_LINES = 20
 EXPECT_BYTES = 1 << 18  # of the output since the last input, that a regex is looked for in
 TICK_S = 0.05
@@ -335,20 +333,15 @@ class Engine:
         self._prompt = self.last_line()
 
     def _send(self, data: bytes, step: Step) -> None:
-        """In pieces: a program's terminal takes only so much before somebody reads it."""
-        for at in range(0, len(data), PIECE_BYTES):
-            if at:
-                self._until(lambda: self._over or self._target.waiting is not None, PIECE_WAIT_S)
-            if self._over:
-                return
-            piece = data[at : at + PIECE_BYTES]
-            secrets = [part.number for part in step.parts if isinstance(part, Secret)]
-            at_s = self._loop.clock() - self._began
-            if not secrets:
-                self.happenings.append(Happening(at_s, "i", piece))
-            elif not at:
-                self.happenings.append(Happening(at_s, "s", str(secrets[0]).encode()))
-            self._target.type(piece)
+        if self._over:
+            return
+        secrets = [part.number for part in step.parts if isinstance(part, Secret)]
+        at_s = self._loop.clock() - self._began
+        if secrets:
+            self.happenings.append(Happening(at_s, "s", str(secrets[0]).encode()))
+        else:
+            self.happenings.append(Happening(at_s, "i", data))
+        self._target.type(data)
 
     def _taken(self, before: bytes) -> bool:
         """Has the program read the key, so that the next one may follow?"""

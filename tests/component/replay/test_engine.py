@@ -146,7 +146,7 @@ def test_a_secret_is_typed_and_not_recorded():
 
 
 def test_a_long_paste_arrives_whole(tmp_path):
-    lines = "".join(f"line {number} {'x' * 50}\n" for number in range(200))
+    lines = "".join(f"line {number} {'x' * 50}\n" for number in range(2000))  # 25 x a terminal
     paste = Text(lines.replace("\n", "\r"))
     steps = [
         Step(1, 1, "paste", "keys", (paste,)),
