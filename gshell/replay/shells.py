@@ -11,8 +11,8 @@ import os
 import re
 from typing import NamedTuple
 
-MARKING = ("bash", "zsh", "fish")
-SHELLS = frozenset((*MARKING, "sh", "dash", "ksh", "mksh", "ash", "busybox", "tcsh", "csh"))
+MARKING = ("bash", "zsh", "fish", "sh", "dash", "ash")
+SHELLS = frozenset((*MARKING, "ksh", "mksh", "busybox", "tcsh", "csh"))
 
 _BASH = r"""
 command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC
@@ -59,11 +59,18 @@ end
 function __gshell_begins --on-event fish_preexec; printf "\e]133;C\a"; end
 function __gshell_ended --on-event fish_postexec; printf "\e]133;D;%s\a" $status; end
 """
+# They look into their prompt each time, so that it can say how the last command ended; where its
+# output begins they cannot.
+_PLAIN = r"""
+command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC GSHELL_REPLAY_HOW
+unset ENV
+PS1="$(printf '\033]133;D;')"'$?'"$(printf '\007\033]133;A\007')$PS1$(printf '\033]133;B\007')"
+"""
 # The shell is $1, or the user's own. $2 "plain": without what the user has set for it; "own": the
 # user is there, and keeps history and pasting as they are.
 BOOT = rf"""
 s=${{1:-${{SHELL:-/bin/sh}}}}; d=
-case ${{s##*/}} in bash|zsh) d=$(mktemp -d) || d= ;; esac
+case ${{s##*/}} in bash|zsh|sh|dash|ash) d=$(mktemp -d) || d= ;; esac
 GSHELL_REPLAY_RC=$d; GSHELL_REPLAY_HOW=$2; export GSHELL_REPLAY_RC GSHELL_REPLAY_HOW
 case ${{s##*/}}$d in
 bash/*) cat >"$d/rc" <<'GSHELL_END'
@@ -81,6 +88,13 @@ fi
 {_ZSH}
 GSHELL_END
   GSHELL_REPLAY_ZDOTDIR=$ZDOTDIR; ZDOTDIR=$d; export GSHELL_REPLAY_ZDOTDIR ZDOTDIR
+  exec "$s" -i ;;
+sh/*|dash/*|ash/*) cat >"$d/rc" <<'GSHELL_END'
+[ "$GSHELL_REPLAY_HOW" != plain ] && [ -r "$GSHELL_REPLAY_ENV" ] && . "$GSHELL_REPLAY_ENV"
+unset GSHELL_REPLAY_ENV
+{_PLAIN}
+GSHELL_END
+  GSHELL_REPLAY_ENV=$ENV; ENV=$d/rc; export GSHELL_REPLAY_ENV ENV
   exec "$s" -i ;;
 fish*) unset GSHELL_REPLAY_RC GSHELL_REPLAY_HOW; exec "$s" -i -C '{_FISH}' ;;
 *) unset GSHELL_REPLAY_RC GSHELL_REPLAY_HOW; exec "$s" -i ;;

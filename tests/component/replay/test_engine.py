@@ -43,7 +43,7 @@ def test_nothing_is_typed_before_a_slow_program_asks(tmp_path):
     assert conversations.wrong(conversation, 8, None) == []
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "dash", "sh"])
 def test_a_shell_says_how_each_command_ended(shell):
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} here")
