@@ -37,7 +37,9 @@ class Change(NamedTuple):
         return f"{self.kind} at step {self.step}, {self.line!r}"
 
 
-def change(script: Script, clean: Sequence[Verdict], kind: str, luck: random.Random) -> Change | None:
+def change(
+    script: Script, clean: Sequence[Verdict], kind: str, luck: random.Random
+) -> Change | None:
     """One of this kind, in what a clean run printed; None: there is nothing to be changed so."""
     steps = [one for one in clean if one.step.expected and one.seen.out and one.seen.out[0]]
     if kind == "status":
