@@ -330,9 +330,9 @@ def _files(parsed: Parsed, script: Script, name: str, played: list[Played], show
     if parsed["junit"] or parsed["csv"]:
         runs = [one.run(script) for one in played]
         if parsed["junit"]:
-            _write(parsed["junit"], report.junit_of(runs))
+            _write(parsed["junit"], report.junit(runs))
         if parsed["csv"]:
-            text = report.csv_of(runs)
+            text = report.csv(runs)
             if parsed["csv"] == "-":
                 sys.stdout.write(text)
             else:
