@@ -109,6 +109,41 @@ def test_a_program_that_ends_otherwise_is_red(env: Env, place: Path, tmp_path: P
     assert b"-[1]" in done.stdout
 
 
+def test_a_password_is_not_in_the_recording_and_typed_again(env: Env, tmp_path: Path) -> None:
+    cast = tmp_path / "word.cast"
+    shell = {**env.client_env(), "SHELL": "/bin/bash"}
+    with Pty(env.argv("rec", str(cast), "-I"), shell) as pty:
+        pty.wait_for(PROMPT)
+        pty.line("read -s -p 'word: ' w; echo; echo ${#w} $(echo $w | md5sum)")
+        pty.wait_for("\x07word: ")
+        pty.line("Hunter2Zq")
+        pty.wait_for(PROMPT)
+        pty.line("exit")
+        pty.wait()
+    assert "Hunter2Zq" not in cast.read_text()
+    for word, status in (("Hunter2Zq", 0), ("Hunter2Zp", 1)):
+        reads, writes = os.pipe()
+        os.write(writes, word.encode() + b"\n")
+        os.close(writes)
+        words = ("replay", str(cast), "--no-cast", "--secrets", str(reads))
+        done = env.gshell(*words, pass_fds=(reads,), cwd=tmp_path)
+        os.close(reads)
+        assert done.returncode == status, done
+        assert word.encode() not in done.stdout + done.stderr
+    done = env.gshell("replay", str(cast), "--no-cast", cwd=tmp_path)
+    assert done.returncode == 2, done
+    assert b"--secrets FILE" in done.stderr
+
+
+def test_a_shell_beside_a_job_is_a_target(env: Env, tmp_path: Path) -> None:
+    job = env.gshell("run", "--detach", "--", "sleep", "600").stdout.decode().strip()
+    script = tmp_path / "beside.gst"
+    script.write_text(f"$ echo $$GSHELL_JOB; false\n{job}\n[1]\n$ exit\n")
+    done = env.gshell("replay", str(script), "--no-cast", "--", "sh", job)
+    env.gshell("cancel", job)
+    assert done.returncode == 0, done
+
+
 def test_a_matrix_of_ranks_is_a_table_of_times(env: Env, place: Path, tmp_path: Path) -> None:
     (place / "pen").write_text("")
     words = ("--matrix", "N=1,2,4", "-D", f"BIN={place}/bin", "-D", f"MPIRUN={place}/mpirun")

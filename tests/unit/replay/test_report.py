@@ -50,9 +50,7 @@ def test_junit_is_xml_whatever_was_printed():
 
 
 def test_csv_has_a_row_per_combination():
-    rows = list(
-        csv.reader(io.StringIO(report.csv([run(), run("ko", (("N", "2"), ("C", "a,b")))])))
-    )
+    rows = list(csv.reader(io.StringIO(report.csv([run(), run("ko", (("N", "2"), ("C", "a,b")))]))))
     assert rows == [
         ["N", "C", "t", "elapsed_s", "ok"],
         ["4", "", "1.5", "1.250", "0"],
