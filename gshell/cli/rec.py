@@ -92,7 +92,7 @@ def _marked(plan: Plan) -> Plan:
     if not plan.spec.get("shell"):
         return plan
     spec = {**plan.spec, "shell": False, "argv": shells.argv(own=True)}
-    return plan._replace(spec=spec, record=plan.record._replace(of_shell=True))
+    return plan._replace(spec=spec, record=plan.record._replace(interactive=True))
 
 
 def _beside(parsed: Parsed, job: str, file: str) -> int:

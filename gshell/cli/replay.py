@@ -78,7 +78,7 @@ def replay(parsed: Parsed) -> int:
         script, count = likely.loosened(script)
         if count:
             lines = f"{count} line{'s' * (count > 1)}"
-            what = f"times, rates, process ids, 9th digits may differ in {lines}"
+            what = f"times, rates, ids, 9th digits may differ in {lines}"
             _note(parsed, f"{name}: {what} (not: --exact)")
     if not script.steps:
         raise ScriptError(f"{name}: nothing is typed in it", hint="gshell rec -I FILE records it")

@@ -200,7 +200,7 @@ class Recording:
         spec = plan.spec
         env = spec.get("env") or (plan.here.env if plan.here is not None else {})
         kept = {name: env[name] for name in ("SHELL", "TERM") if env.get(name)}
-        shell = spec.get("shell") or self.spec.of_shell
+        shell = spec.get("shell") or self.spec.interactive
         command = shlex.join(spec["argv"]) if spec.get("argv") and not shell else None
         title = f"job {self._job}" if self._job else "gshell"
         if self._each:

@@ -87,7 +87,7 @@ def test_a_recorded_session_is_green_on_another_agent_and_red_when_a_digit_of_it
         (place / "pen").write_text(f"s/{RESULT}/{pen}/\n" if pen else "")
         done = env.gshell("replay", str(cast), "--on", other, "--no-cast", cwd=tmp_path)
         assert done.returncode == status, (pen, done)
-        assert b"times, rates, process ids, 9th digits may differ in" in done.stderr
+        assert b"times, rates, ids, 9th digits may differ in" in done.stderr
         assert (b"+           1   " + BEYOND.encode() in done.stdout) == (pen == BEYOND)
     done = env.gshell("replay", str(cast), "--on", other, "--no-cast", "--exact", cwd=tmp_path)
     assert done.returncode == 1, done  # the time, if nothing else
