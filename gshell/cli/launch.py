@@ -80,13 +80,13 @@ def session(parsed: Parsed, change: Callable[[Plan], Plan] = lambda plan: plan) 
 
         plan = plan.laid_out(fit(plan.wish, items_of(ask(ticket, {"m": "agents"}), "agents")))
     if plan.beside and "." not in plan.beside:
-        plan = plan._replace(beside=_step_of(ticket, plan.beside, plan.spec.get("beside_rank")))
+        plan = plan._replace(beside=step_of(ticket, plan.beside, plan.spec.get("beside_rank")))
     if attaching and plan.rank:
         check_ranks(ticket, plan.job, plan.rank)
     return run_here(plan, ticket, descriptors)
 
 
-def _step_of(ticket: Ticket, job: str, rank: int | None) -> str:
+def step_of(ticket: Ticket, job: str, rank: int | None) -> str:
     """The job's step with that rank.
 
     Raises:

@@ -76,12 +76,23 @@ def _new(parsed: Parsed, file: str, command: list[str]) -> int:
         argv.append("-t")
     if command:
         argv += ["--", *command]
-    return launch.session(commands.read(argv), _said)
+    return launch.session(commands.read(argv), _marked if parsed["rec_input"] else _said)
 
 
 def _said(plan: Plan) -> Plan:
     """Where it is, is said at the end, whoever looks."""
     return plan._replace(record=plan.record._replace(told=not plan.quiet))
+
+
+def _marked(plan: Plan) -> Plan:
+    """The same; a shell says where its commands end, and how, for who replays it."""
+    from gshell.replay import shells  # only with -I
+
+    plan = _said(plan)
+    if not plan.spec.get("shell"):
+        return plan
+    spec = {**plan.spec, "shell": False, "argv": shells.argv(own=True)}
+    return plan._replace(spec=spec, record=plan.record._replace(interactive=True))
 
 
 def _beside(parsed: Parsed, job: str, file: str) -> int:

@@ -14,7 +14,7 @@ from gshell.cli.options import Parsed
 from gshell.cli.replayshow import Show
 from gshell.errors import GshellError, UsageError
 from gshell.net.loop import Loop
-from gshell.replay import fromcast, gst, judge, learn, masks, report, tape
+from gshell.replay import fromcast, gst, judge, learn, likely, masks, report, tape
 from gshell.replay.engine import Engine, Happening, Outcome
 from gshell.replay.script import Script, ScriptError, Seen, Step, Verdict
 from gshell.replay.targets import SIZE
@@ -73,6 +73,13 @@ def replay(parsed: Parsed) -> int:
     script = read(name)
     for warning in script.warnings:
         _note(parsed, f"{name}: {warning}")
+    recorded = not any(step.line for step in script.steps)  # and nobody has looked at it since
+    if recorded and not parsed["exact"] and not parsed["learn"]:
+        script, count = likely.loosened(script)
+        if count:
+            lines = f"{count} line{'s' * (count > 1)}"
+            what = f"times, rates, ids, 9th digits may differ in {lines}"
+            _note(parsed, f"{name}: {what} (not: --exact)")
     if not script.steps:
         raise ScriptError(f"{name}: nothing is typed in it", hint="gshell rec -I FILE records it")
     _check(parsed, script, name)
@@ -331,9 +338,9 @@ def _files(parsed: Parsed, script: Script, name: str, played: list[Played], show
     if parsed["junit"] or parsed["csv"]:
         runs = [one.run(script) for one in played]
         if parsed["junit"]:
-            _write(parsed["junit"], report.junit_of(runs))
+            _write(parsed["junit"], report.junit(runs))
         if parsed["csv"]:
-            text = report.csv_of(runs)
+            text = report.csv(runs)
             if parsed["csv"] == "-":
                 sys.stdout.write(text)
             else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gshell.cli.options import Parsed
 from gshell.model.sanitize import sanitize
-from gshell.replay import judge, report
+from gshell.replay import judge, masks, report
 from gshell.replay.engine import Outcome
 from gshell.replay.script import Script, Step, Verdict
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STEP_WIDTH = 38
 REST_WIDTH = 42  # verdict, time, sync
+BEFORE_REST = 14  # number, verdict, blanks
 MOST_DIFF = 40
 WIDE = ("any", "any*")  # masks that say nothing of what they let through
 
@@ -85,7 +86,10 @@ class Show:
         if kinds:
             more.append(f"masked: {', '.join(kinds)}")
         text = "  ".join(more).rstrip()
-        print(f" {step.number:>2} {self._shown(step)}  {colored}{text}", flush=True)
+        shown = self._shown(step)
+        if self._live:  # a line each: a table that wraps is none
+            text = text[: max(0, self._width - len(shown) - BEFORE_REST)].rstrip()
+        print(f" {step.number:>2} {shown}  {colored}{text}", flush=True)
         if not verdict.ok:
             lines = judge.unified(verdict).rstrip("\n").split("\n")[2:]
             for line in lines[:MOST_DIFF]:
@@ -111,9 +115,7 @@ class Show:
 
     def _shown(self, step: Step) -> str:
         """As it is typed this time, in its column."""
-        text = step.shown
-        for name, value in self._params.items():
-            text = text.replace("${" + name + "}", value)
+        text = masks.shown(step.shown, self._params)
         return _cut(text, min(STEP_WIDTH, max(12, self._width - REST_WIDTH)))
 
     def _wipe(self) -> None:

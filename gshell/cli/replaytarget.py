@@ -91,9 +91,10 @@ def _planned(parsed: Parsed, words: list[str], here: Surroundings) -> tuple[Plan
         _place(verb, parsed["on"])
     # As if it was typed in a terminal, wherever this was.
     plan = plans.make(verb, here._replace(stdin_tty=True, stdout_tty=True))
-    if plan.beside and "." not in plan.beside:
-        raise UsageError("replay: beside which step?", hint=f"sh {plan.beside}.0")
     ticket = launch.ticket_for(verb, start=plan.verb == "run")
+    if plan.beside and "." not in plan.beside:
+        beside = launch.step_of(ticket, plan.beside, plan.spec.get("beside_rank"))
+        plan = plan._replace(beside=beside)
     if plan.wish is not None and not plan.spec["mpi"]["layout"]:
         from gshell.client.layout import fit
         from gshell.net.relaylink import ask, items_of

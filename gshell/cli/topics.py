@@ -164,19 +164,46 @@ they type goes nowhere unless --write; then it has all of your rights there.
 account of that agent's owner.
 """),
     "recording": Topic("keep what a session showed, and show it again", """
-Every session's output is kept by its agent with its times, so that a
-recording can begin at any moment, also afterwards:
-  gshell logs 42                 the text; --since 10m, --grep REGEX
-  gshell help                    lists rec, play and cast where they are there
-Recordings are asciicast files. What is typed is recorded only where that was
-asked for, and never what a program asks for without echo.
+  gshell rec demo.cast                a shell, recorded; exit ends it
+  gshell rec demo.cast -I             with what is typed, to replay it
+  gshell rec demo.cast -- ./lu.A.1    a command
+  gshell rec 42                       a job that runs, from its beginning
+  gshell run --rec a.cast -- ./a.out  a run as any other
+  ~R  ~m                              while attached: begin or end; a marker
+
+  gshell play demo.cast               space pauses, arrows seek, / searches
+  gshell play -s 3 -i 1s demo.cast    three times as fast, no long pauses
+  gshell cast info demo.cast          size, length, markers, exit status
+  gshell cast convert demo.cast demo.svg   or .html, .txt: by its name
+  gshell logs 42                      the text alone, also without recording
+
+Files are asciicast v2, which asciinema plays. What is typed is in them only
+with -I, and then never what a program reads without showing it: passwords are
+asked for again when it is replayed. With -I the shell also notes where each
+command ends and with which status (OSC 133 marks, which terminals ignore).
 """),
     "replay": Topic("do a recorded session again, and judge it", """
-A replay types a recorded session's input into a live program and compares
-what it answers. It waits for the program, never for the clock: for marks of
-the shell, for the program to want input, for expected text. Numbers may have
-a tolerance, lines may come in any order.
-  gshell help replay             its options, where the command is there
+  gshell rec lu.cast -I               work as always; exit ends it
+  gshell replay lu.cast               again, in my shell on an agent
+  gshell replay lu.cast --on beta     ... there; --local: on this machine
+  gshell replay lu.cast --learn --write lu.gst   three runs; a test to keep
+  gshell replay lu.gst -D N=4         with a parameter (@param N=1 in it)
+  gshell replay lu.gst --matrix N=1,2,4 --csv times.csv    a table of times
+
+It types when the program waits for input, never before and never by the clock
+(SYNC says how it knew). Of a recording as it is, times, rates, process ids and
+digits from the ninth on may differ; all else must be as it was. A .gst says it
+line by line:
+  $ mpirun -n ${N} ./lu.S.${N}        a command for the shell
+  (gdb)> bt                           a line for a program with that prompt
+  ... (any*)                          any lines
+  Time in seconds = (num as t)        any number, kept: a column of the table
+  residual (num 0.0161963 rel=1e-8)   this number, nearly
+  at (re /0x[0-9a-f]+/) on (time)     a regex; a date, a time, a duration
+  [0]                                 its exit status
+Nothing written below an input: nothing is judged. - was expected, + was seen.
+Statuses: 0 as expected, 1 something differs, 2 the script is wrong, 124 a step
+took too long, 125 not started, 255 lost. What differs is recorded: play it.
 """),
     "ssh": Topic("stock ssh, and ssh under gshell", """
   gshell fwd 42 -L 8888:localhost:8888   ports, as ssh -L, -R and -D

@@ -227,7 +227,8 @@ class Recording:
         spec = plan.spec
         env = spec.get("env") or (plan.here.env if plan.here is not None else {})
         kept = {name: env[name] for name in ("SHELL", "TERM") if env.get(name)}
-        command = shlex.join(spec["argv"]) if spec.get("argv") and not spec.get("shell") else None
+        shell = spec.get("shell") or self.spec.interactive
+        command = shlex.join(spec["argv"]) if spec.get("argv") and not shell else None
         title = f"job {self._job}" if self._job else "gshell"
         if self._each:
             title += f" rank {rank}"

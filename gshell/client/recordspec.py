@@ -17,5 +17,7 @@ class RecordSpec(Record):
     overwrite: bool = False
     history: bool = False
     """What came before we did, at its own times."""
+    interactive: bool = False
+    """It is the user's shell, however that was started."""
     told: bool = False
     """Where it is, is said at the end, whoever reads it."""

@@ -15,11 +15,12 @@ Nothing is ever typed ahead: if none of them holds the step fails, and says what
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gshell.errors import GshellError
-from gshell.replay import ladder, screen
+from gshell.replay import ladder, masks, screen
 from gshell.replay.ladder import Ready
 from gshell.replay.script import Key, Script, Secret, Seen, Step, Text
 from gshell.replay.shells import Marks
@@ -27,9 +28,8 @@ from gshell.replay.targets import Target
 
 BETWEEN_S = 1.0  # between two keys of a step, until the program has taken the first
 ESC_S = 0.2  # after a lone Esc: programs take what follows at once for Alt
-PIECE_BYTES = 512  # a terminal holds 4095 bytes of a line, and refuses the rest
-PIECE_WAIT_S = 5.0
 SHOWN_LINES = 20
+RANKS_LATE_S = 3.0  # without output: a rank's lines that are missing then will not come
 EXPECT_BYTES = 1 << 18  # of the output since the last input, that a regex is looked for in
 TICK_S = 0.05
 SAY_S = 0.5  # how often who follows is told that it goes on
@@ -108,6 +108,7 @@ class Engine:
         self._sent = 0  # where in the output something was typed last
         self._sent_err = 0
         self._sent_rank: dict[int, int] = {}
+        self._cut_rank: dict[int, int] = {}  # where the next step's lines of it begin
         self._typed_marks = 0  # marks that there were then
         self._typed = ""  # what was typed, as it would be echoed
         self._prompt = ""  # the line before it
@@ -215,6 +216,8 @@ class Engine:
         def looked() -> bool:
             nonlocal found
             found = asks.look()
+            if found and self._ranks_behind(before):
+                found = ""
             self._say_waiting(before or step, asks.wants, begun)
             return bool(found) or self._over or bool(asks.stray)
 
@@ -235,6 +238,28 @@ class Engine:
         self._late = not asks.stray
         self._tell_trouble(step, missing)
         return "", missing
+
+    def _ranks_behind(self, before: Step | None) -> bool:
+        """Who reads is ready; a rank that does not read has not printed all that it is to yet. It
+        is given a moment."""
+        if before is None or not self._target.ranks or self._over:
+            return False
+        behind = any(
+            self._of_rank.get(rank, bytearray()).count(b"\n", self._sent_rank.get(rank, 0)) < count
+            for rank, count in self._counts(before).items()
+        )
+        return behind and self.quiet_s() < RANKS_LATE_S
+
+    def _counts(self, step: Step) -> dict[int, int]:
+        """How many lines are expected of ranks that do not read, where that is known."""
+        counts: Counter[int] = Counter()
+        unknown = set()
+        for line in step.expected or ():
+            if line.rank is not None and line.rank not in self._target.readers:
+                counts[line.rank] += 1
+                if masks.parse(line.text).kind == "span" or line.stream != "out":
+                    unknown.add(line.rank)
+        return {rank: count for rank, count in counts.items() if rank not in unknown}
 
     def _say_waiting(self, step: Step, wants: str, since: float) -> None:
         now = self._loop.clock()
@@ -326,7 +351,11 @@ class Engine:
         self._sync = sync
         self._typed_at = self._loop.clock()
         self._sent, self._sent_err = len(self._out), len(self._err)
+        cut, self._cut_rank = self._cut_rank, {}
         for rank, data in self._of_rank.items():
+            if rank in cut:
+                self._sent_rank[rank] = cut[rank]
+                continue
             # What others print does not wait for us: before the first input it is the first step's.
             if not first or rank in self._target.readers:
                 self._sent_rank[rank] = len(data)
@@ -335,20 +364,15 @@ class Engine:
         self._prompt = self.last_line()
 
     def _send(self, data: bytes, step: Step) -> None:
-        """In pieces: a program's terminal takes only so much before somebody reads it."""
-        for at in range(0, len(data), PIECE_BYTES):
-            if at:
-                self._until(lambda: self._over or self._target.waiting is not None, PIECE_WAIT_S)
-            if self._over:
-                return
-            piece = data[at : at + PIECE_BYTES]
-            secrets = [part.number for part in step.parts if isinstance(part, Secret)]
-            at_s = self._loop.clock() - self._began
-            if not secrets:
-                self.happenings.append(Happening(at_s, "i", piece))
-            elif not at:
-                self.happenings.append(Happening(at_s, "s", str(secrets[0]).encode()))
-            self._target.type(piece)
+        if self._over:
+            return
+        secrets = [part.number for part in step.parts if isinstance(part, Secret)]
+        at_s = self._loop.clock() - self._began
+        if secrets:
+            self.happenings.append(Happening(at_s, "s", str(secrets[0]).encode()))
+        else:
+            self.happenings.append(Happening(at_s, "i", data))
+        self._target.type(data)
 
     def _taken(self, before: bytes) -> bool:
         """Has the program read the key, so that the next one may follow?"""
@@ -431,8 +455,10 @@ class Engine:
         lines = self._without_echo(view.lines) if echoed else view.lines
         if lines and not at_end and not missing and view.last.strip() == lines[-1].strip():
             lines = lines[:-1]  # the next prompt
+        if self._target.ranks and not last:
+            self._cut(step)
         ranks = tuple(
-            (rank, self._of_one(data[self._sent_rank.get(rank, 0) :], at_end or bool(missing)))
+            (rank, self._of_one(self._since(rank, data), at_end or bool(missing)))
             for rank, data in sorted(self._of_rank.items())
         )
         return Seen(
@@ -444,6 +470,19 @@ class Engine:
             sync=self._sync,
             timed_out=missing,
         )
+
+    def _cut(self, step: Step) -> None:
+        """A rank that does not read runs ahead, or lags: it is not our input that its lines come
+        after. As many as this step expects are this step's, what is more the next one's."""
+        for rank, count in self._counts(step).items():
+            data = self._of_rank.get(rank, bytearray())
+            at = self._sent_rank.get(rank, 0)
+            for _ in range(count):
+                at = data.find(b"\n", at) + 1 or len(data)
+            self._cut_rank[rank] = at
+
+    def _since(self, rank: int, data: bytearray) -> bytearray:
+        return data[self._sent_rank.get(rank, 0) : self._cut_rank.get(rank, len(data))]
 
     def _of_one(self, data: bytearray, at_end: bool) -> tuple[str, ...]:
         """A rank's lines; without what it printed last, if that is a question."""

@@ -390,6 +390,14 @@ def expanded(text: str, values: Mapping[str, str]) -> str:
     return "".join(value(t.text) if t.kind == "param" else t.text for t in _dollars(text))
 
 
+def shown(text: str, values: Mapping[str, str]) -> str:
+    """The same for a person; what has no value yet stands as it was written."""
+    return "".join(
+        values.get(t.text, "${" + t.text + "}") if t.kind == "param" else t.text
+        for t in _dollars(text)
+    )
+
+
 def params(text: str) -> Iterator[tuple[str, int]]:
     """The parameters in a text to type, and their columns from 0."""
     for found in DOLLAR.finditer(text):

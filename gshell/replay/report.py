@@ -48,76 +48,7 @@ class Run(NamedTuple):
         return {name: value for verdict in self.verdicts for name, value in verdict.captures}
 
 
-Played = Sequence[tuple[Mapping[str, str], Sequence[Verdict]]]  # of each run: parameters, verdicts
-
-
-def runs(script: Script, played: Played) -> list[Run]:
-    """Runs of one script."""
-    return [
-        Run(
-            script,
-            tuple(verdicts),
-            tuple(values.items()),
-            sum(verdict.seen.elapsed_s for verdict in verdicts),
-        )
-        for values, verdicts in played
-    ]
-
-
 # ------------------------------------------------------------------------------------------- people
-
-
-def table(run: Run, width: int = 100, ascii_only: bool = False) -> str:
-    """A line per step, and below what was not as expected; at the end one line for all."""
-    good, bad, none = ("ok", "FAIL", "-") if ascii_only else ("✔", "✘", "·")
-    rows = [("", "STEP", "SYNC", "TIME", "RESULT")]
-    for verdict in run.verdicts:
-        judged = verdict.step.expected is not None or verdict.step.status is not None
-        mark = bad if not verdict.ok else good if judged else none
-        took = f"{verdict.seen.elapsed_s:.2f} s"
-        rows.append((mark, verdict.step.shown, verdict.seen.sync or "-", took, _result(verdict)))
-    undone = run.script.steps[len(run.verdicts) :]
-    rows += [(none, step.shown, "-", "-", "not done") for step in undone]
-    cells = [[sanitize(cell) for cell in row] for row in rows]
-    widths = [max(_width(row[n]) for row in cells) for n in range(5)]
-    room = max(width - widths[0] - sum(widths[2:]) - 8, 12)
-    widths[1] = min(widths[1], room)
-    lines = []
-    for mark, shown, sync, took, result in cells:
-        lines.append(
-            "  ".join(
-                [
-                    _padded(mark, widths[0]), _padded(_cut(shown, widths[1]), widths[1]),
-                    _padded(sync, widths[2]), took.rjust(widths[3]), result,
-                ]
-            ).rstrip()
-        )  # fmt: skip
-    for verdict in run.verdicts:
-        if not verdict.ok:
-            at = f"{run.script.name}:{verdict.step.line}" if verdict.step.line else run.script.name
-            lines += ["", sanitize(f"step {verdict.step.number}  {at}")]
-            lines += [sanitize(line) for line in judge.unified(verdict).splitlines()]
-    if run.error:
-        lines += ["", *map(sanitize, run.error.splitlines())]
-    return "\n".join([*lines, "", summary(run, ascii_only)]) + "\n"
-
-
-def summary(run: Run, ascii_only: bool = False) -> str:
-    """One line: ``✔ lu.gst  12 steps, 0 differences, 1.4 s  t=0.05``."""
-    good, bad = ("ok", "FAIL") if ascii_only else ("✔", "✘")
-    steps, done = len(run.script.steps), len(run.verdicts)
-    count = f"{done} of {steps}" if done < steps else str(steps)
-    wrong = sum(len(verdict.differences) for verdict in run.verdicts)
-    parts = [
-        f"{good if run.ok else bad} {run.script.name}",
-        " ".join(f"{name}={value}" for name, value in run.params),
-        f"{count} step{'s' * (steps != 1)}, {wrong} difference{'s' * (wrong != 1)}, "
-        f"{run.elapsed_s:.1f} s",
-        " ".join(f"{name}={value}" for name, value in run.captures.items()),
-    ]
-    if run.script.status is not None and run.status not in (None, run.script.status):
-        parts.append(f"exit {run.status}, expected {run.script.status}")
-    return sanitize("  ".join(part for part in parts if part))
 
 
 def _result(verdict: Verdict) -> str:
@@ -146,10 +77,6 @@ def _width(text: str) -> int:
 
 def _padded(text: str, width: int) -> str:
     return text + " " * max(width - _width(text), 0)
-
-
-def _cut(text: str, width: int) -> str:
-    return sanitize(text, width)
 
 
 def matrix_table(runs: Sequence[Run], ascii_only: bool = False) -> str:
@@ -219,13 +146,8 @@ def _xml(text: str) -> str:
     return shown.replace("\n", "&#10;").replace("\t", "&#9;").replace("\r", "&#13;")
 
 
-def junit(script: Script, played: Played) -> str:
+def junit(runs: Sequence[Run]) -> str:
     """A test suite per run, a test case per step."""
-    return junit_of(runs(script, played))
-
-
-def junit_of(runs: Sequence[Run]) -> str:
-    """The same of whole runs, which may have an error."""
     suites = []
     totals = [0, 0, 0, 0]
     for run in runs:
@@ -271,12 +193,8 @@ def junit_of(runs: Sequence[Run]) -> str:
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *suites, "</testsuites>", ""])
 
 
-def csv(script: Script, played: Played) -> str:
+def csv(runs: Sequence[Run]) -> str:
     """Parameters and captures, a row per run; what a run did not capture is empty."""
-    return csv_of(runs(script, played))
-
-
-def csv_of(runs: Sequence[Run]) -> str:
     out = io.StringIO()
     writer = csv_text.writer(out, lineterminator="\n")
     writer.writerow([*_columns(runs), "elapsed_s", "ok"])

@@ -11,13 +11,16 @@ import os
 import re
 from typing import NamedTuple
 
-MARKING = ("bash", "zsh", "fish")
-SHELLS = frozenset((*MARKING, "sh", "dash", "ksh", "mksh", "ash", "busybox", "tcsh", "csh"))
+MARKING = ("bash", "zsh", "fish", "sh", "dash", "ash")
+SHELLS = frozenset((*MARKING, "ksh", "mksh", "busybox", "tcsh", "csh"))
 
 _BASH = r"""
-command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC GSHELL_REPLAY_PLAIN
-unset HISTFILE
-bind 'set enable-bracketed-paste off' 2>/dev/null
+command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC
+if [ "$GSHELL_REPLAY_HOW" != own ]; then
+  unset HISTFILE
+  bind 'set enable-bracketed-paste off' 2>/dev/null
+fi
+unset GSHELL_REPLAY_HOW
 __gshell_status() { local s=$?; printf '\033]133;D;%s\007' "$s"; return "$s"; }
 __gshell_prompt() {
   local s=$?
@@ -33,8 +36,9 @@ __gshell_prompt" ;;
 esac
 """
 _ZSH = r"""
-command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC GSHELL_REPLAY_PLAIN
-unset HISTFILE
+command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC
+[[ $GSHELL_REPLAY_HOW = own ]] || unset HISTFILE
+unset GSHELL_REPLAY_HOW
 unsetopt prompt_sp prompt_cr
 __gshell_status() { local s=$?; print -n "\e]133;D;$s\a"; return $s }
 __gshell_prompt() {
@@ -55,21 +59,29 @@ end
 function __gshell_begins --on-event fish_preexec; printf "\e]133;C\a"; end
 function __gshell_ended --on-event fish_postexec; printf "\e]133;D;%s\a" $status; end
 """
-# The shell is $1, or the user's own; "plain" as $2: without what the user has set for it.
+# They look into their prompt each time, so that it can say how the last command ended; where its
+# output begins they cannot.
+_PLAIN = r"""
+command rm -rf -- "$GSHELL_REPLAY_RC"; unset GSHELL_REPLAY_RC GSHELL_REPLAY_HOW
+unset ENV
+PS1="$(printf '\033]133;D;')"'$?'"$(printf '\007\033]133;A\007')$PS1$(printf '\033]133;B\007')"
+"""
+# The shell is $1, or the user's own. $2 "plain": without what the user has set for it; "own": the
+# user is there, and keeps history and pasting as they are.
 BOOT = rf"""
-s=${{1:-${{SHELL:-/bin/sh}}}}; [ "$2" = plain ] && p=1 || p=; d=
-case ${{s##*/}} in bash|zsh) d=$(mktemp -d) || d= ;; esac
-GSHELL_REPLAY_RC=$d; GSHELL_REPLAY_PLAIN=$p; export GSHELL_REPLAY_RC GSHELL_REPLAY_PLAIN
+s=${{1:-${{SHELL:-/bin/sh}}}}; d=
+case ${{s##*/}} in bash|zsh|sh|dash|ash) d=$(mktemp -d) || d= ;; esac
+GSHELL_REPLAY_RC=$d; GSHELL_REPLAY_HOW=$2; export GSHELL_REPLAY_RC GSHELL_REPLAY_HOW
 case ${{s##*/}}$d in
 bash/*) cat >"$d/rc" <<'GSHELL_END'
-[ -z "$GSHELL_REPLAY_PLAIN" ] && [ -r ~/.bashrc ] && . ~/.bashrc
+[ "$GSHELL_REPLAY_HOW" != plain ] && [ -r ~/.bashrc ] && . ~/.bashrc
 {_BASH}
 GSHELL_END
   exec "$s" --rcfile "$d/rc" -i ;;
 zsh/*) cat >"$d/.zshrc" <<'GSHELL_END'
 if [[ -n $GSHELL_REPLAY_ZDOTDIR ]]; then ZDOTDIR=$GSHELL_REPLAY_ZDOTDIR; else unset ZDOTDIR; fi
 unset GSHELL_REPLAY_ZDOTDIR
-if [[ -z $GSHELL_REPLAY_PLAIN ]]; then
+if [[ $GSHELL_REPLAY_HOW != plain ]]; then
   [[ -r ${{ZDOTDIR:-$HOME}}/.zshenv ]] && . ${{ZDOTDIR:-$HOME}}/.zshenv
   [[ -r ${{ZDOTDIR:-$HOME}}/.zshrc ]] && . ${{ZDOTDIR:-$HOME}}/.zshrc
 fi
@@ -77,15 +89,24 @@ fi
 GSHELL_END
   GSHELL_REPLAY_ZDOTDIR=$ZDOTDIR; ZDOTDIR=$d; export GSHELL_REPLAY_ZDOTDIR ZDOTDIR
   exec "$s" -i ;;
-fish*) unset GSHELL_REPLAY_RC GSHELL_REPLAY_PLAIN; exec "$s" -i -C '{_FISH}' ;;
-*) unset GSHELL_REPLAY_RC GSHELL_REPLAY_PLAIN; exec "$s" -i ;;
+sh/*|dash/*|ash/*) cat >"$d/rc" <<'GSHELL_END'
+[ "$GSHELL_REPLAY_HOW" != plain ] && [ -r "$GSHELL_REPLAY_ENV" ] && . "$GSHELL_REPLAY_ENV"
+unset GSHELL_REPLAY_ENV
+{_PLAIN}
+GSHELL_END
+  GSHELL_REPLAY_ENV=$ENV; ENV=$d/rc; export GSHELL_REPLAY_ENV ENV
+  exec "$s" -i ;;
+fish*) unset GSHELL_REPLAY_RC GSHELL_REPLAY_HOW; exec "$s" -i -C '{_FISH}' ;;
+*) unset GSHELL_REPLAY_RC GSHELL_REPLAY_HOW; exec "$s" -i ;;
 esac
 """
 
 
-def argv(shell: str = "", plain: bool = False) -> list[str]:
-    """Words that start it with marks; ``shell``: its path, else the user's own there."""
-    return ["/bin/sh", "-c", BOOT, "gshell-replay", shell, "plain" if plain else ""]
+def argv(shell: str = "", plain: bool = False, own: bool = False) -> list[str]:
+    """Words that start it with marks; ``shell``: its path, else the user's own there. ``own``: a
+    person types, and nothing but the marks is to be different."""
+    how = "plain" if plain else "own" if own else ""
+    return ["/bin/sh", "-c", BOOT, "gshell-replay", shell, how]
 
 
 def marking(words: list[str]) -> list[str]:

@@ -78,6 +78,35 @@ def test_ranks_are_judged_apart(env: Env, tmp_path: Path) -> None:
     assert done.returncode == 0, done
 
 
+def test_a_rank_that_reads_nothing_is_judged_by_its_lines_not_by_the_time(
+    env: Env, tmp_path: Path
+) -> None:
+    path = tmp_path / "late.gst"
+    path.write_text(
+        """""> one
+(rank 0) 0 one
+(rank 1) 1 late
+""> two
+(rank 0) 0 two
+(rank 1) 1 early
+(rank 1) 1 last
+[0]
+"""
+    )
+    # Rank 1's first line comes when rank 0 waits again, its second one before that is typed to.
+    program = """cd "$0"; if [ $GSHELL_RANK = 0 ]; then
+        read x; echo "0 $x"; >typed; while [ ! -e told ]; do sleep 0.01; done; read x; echo "0 $x"
+        else while [ ! -e typed ]; do sleep 0.01; done; sleep 0.6; >told; sleep 0.6; echo '1 late'
+        echo '1 early'; echo '1 last'; fi"""
+    words = ("--", "run", "-n", "2", "--", "sh", "-c", program, str(tmp_path))
+    done = env.gshell("replay", str(path), "--no-cast", *words)
+    assert done.returncode == 0, done
+    (tmp_path / "typed").unlink()
+    (tmp_path / "told").unlink()
+    path.write_text(path.read_text().replace("1 last", "1 least"))
+    assert env.gshell("replay", str(path), "--no-cast", *words).returncode == 1
+
+
 def test_a_job_that_runs_already_is_typed_to_and_left(env: Env, tmp_path: Path) -> None:
     path = tmp_path / "cat.gst"
     path.write_text('""> hello\nhello\n')

@@ -28,6 +28,7 @@ REPLAY = Command(
         Option("--matrix", "'N=1,2 C=S,W'", "once for each combination of these", _matrix),
         Option("--local", help="on this machine: after -- the program (else my shell)"),
         Option("--on", "AGENT|SITE", "my shell there (else on any agent that waits)"),
+        Option("--exact", help="of a recording: also times, rates and ids must be as they were"),
         Option("-x --exitfirst", help="stop at the first step that differs"),
         Option("--learn", help="mask what differs between runs; see -n, --write, --in-place"),
         Option("-n --runs", "N", "with --learn: so many runs (3); else: play it N times",

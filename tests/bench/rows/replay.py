@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.lab import Lab
 from bench.table import FAILED, OK, Line, at_most
-from kit import conversations
+from kit import conversations, pens
 
 FACTORS = (1, 4, 10)
 CLEAN_RUNS = 100
@@ -27,6 +27,7 @@ def replay(lab: Lab) -> list[Line]:
     lines = [_placed(every, factor) for factor in FACTORS]
     lines.append(_clean(every, CLEAN_RUNS if not lab.quick else 20))
     lines.append(_mutants(every, MUTANTS if not lab.quick else 20))
+    lines.append(_penned(every, MUTANTS if not lab.quick else 20))
     lines.append(_overhead(every))
     return lines
 
@@ -58,7 +59,7 @@ def _clean(every: list[conversations.Conversation], runs: int) -> Line:
 
 def _mutants(every: list[conversations.Conversation], count: int) -> Line:
     """Each has one digit, line, order or status that is not as expected."""
-    line = Line("replay", "mutants caught")
+    line = Line("replay", "mutants of the script caught")
     missed = []
     luck = random.Random(SEED)
     for number in range(count):
@@ -67,6 +68,25 @@ def _mutants(every: list[conversations.Conversation], count: int) -> Line:
         verdicts, _ = conversations.play(script)
         if all(verdict.ok for verdict in verdicts):
             missed.append(f"{one.name}: {what}")
+    line.ours = f"{count - len(missed)} of {count}"
+    line.verdict = FAILED if len(missed) > count // 100 else OK
+    line.note = ", ".join(missed)
+    return line
+
+
+def _penned(every: list[conversations.Conversation], count: int) -> Line:
+    """The program's real output is changed on its way, or the program ended or stopped."""
+    line = Line("replay", "mutants of the program caught")
+    missed = []
+    luck = random.Random(SEED)
+    clean = {one.name: conversations.play(one.script)[0] for one in every[:count]}
+    for number in range(count):
+        one = every[number % len(every)]
+        kinds = [pens.KINDS[number % len(pens.KINDS)], *luck.sample(pens.KINDS, len(pens.KINDS))]
+        changes = (pens.change(one.script, clean[one.name], kind, luck) for kind in kinds)
+        change = next(one for one in changes if one is not None)
+        if not pens.caught(one.script, change):
+            missed.append(f"{one.name}: {change}")
     line.ours = f"{count - len(missed)} of {count}"
     line.verdict = FAILED if len(missed) > count // 100 else OK
     line.note = ", ".join(missed)

@@ -1,8 +1,13 @@
 """Programs in real terminals: who waits for input, and who does not."""
 
+import fcntl
 import os
 import shutil
+import signal
+import sys
+import termios
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +17,7 @@ from gshell.net.inputwait import Watched
 from gshell.net.loop import Loop
 from gshell.replay import targets
 from gshell.replay.targets import Local
+from kit.procs import until
 
 PATIENCE_S = 30.0
 MPIRUN = "mpirun --oversubscribe --allow-run-as-root -n 2"
@@ -149,3 +155,51 @@ def test_the_reader_of_a_pipe_waits_until_something_is_in_it():
     finally:
         os.close(writes)
         os.waitpid(pid, 0)
+
+
+# It is woken once by what is typed, leaves it where it is, and sleeps on.
+POLLS = """import os, select, tty
+tty.setraw(0)
+os.write(1, b"prompt")
+poll = select.epoll()
+poll.register(0, select.EPOLLIN | select.EPOLLET)
+poll.poll()
+os.write(1, b"woken")
+poll.poll()
+"""
+
+
+def test_nobody_waits_while_something_is_on_its_way():
+    """Neither with a prompt that was not seen yet, nor with an answer that was not taken."""
+    if not inputwait.CALLS:
+        pytest.skip("system calls are not known for this processor")
+    master, slave = os.openpty()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        for fd in range(3):
+            os.dup2(slave, fd)
+        os.execv(sys.executable, [sys.executable, "-S", "-c", POLLS])
+    program = Watched(pid, master, slave, -1)
+    try:
+        until(lambda: inputwait.queued(master) == len("prompt") and sleeps(pid, "epoll"))
+        assert inputwait.looks(program) is None
+        os.read(master, 99)
+        assert inputwait.looks(program) is not None
+        os.write(master, b"answer")
+        assert os.read(master, 99) == b"woken"
+        until(lambda: sleeps(pid, "epoll"))
+        assert inputwait.queued(slave) == len("answer")
+        assert inputwait.looks(program) is None
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(master)
+        os.close(slave)
+
+
+def sleeps(pid: int, call: str) -> bool:
+    """In this system call?"""
+    number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    return number.isdigit() and inputwait.CALLS.get(int(number)) == call

@@ -45,7 +45,7 @@ def test_nothing_is_typed_before_a_slow_program_asks(tmp_path):
     assert conversations.wrong(conversation, 8, None) == []
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "dash", "sh"])
 def test_a_shell_says_how_each_command_ended(shell):
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} here")
@@ -157,7 +157,7 @@ def test_a_secret_is_typed_and_not_recorded():
 
 
 def test_a_long_paste_arrives_whole(tmp_path):
-    lines = "".join(f"line {number} {'x' * 50}\n" for number in range(200))
+    lines = "".join(f"line {number} {'x' * 50}\n" for number in range(2000))  # 25 x a terminal
     paste = Text(lines.replace("\n", "\r"))
     steps = [
         Step(1, 1, "paste", "keys", (paste,)),

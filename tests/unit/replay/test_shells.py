@@ -30,7 +30,7 @@ def test_what_begins_like_a_mark_and_is_none_is_not_kept_for_ever():
 
 
 @pytest.mark.parametrize(
-    "words", [["bash", "-c", "x"], ["bash", "file"], ["python3"], ["dash"], ["bash", "-s", "a"]]
+    "words", [["bash", "-c", "x"], ["bash", "file"], ["python3"], ["ksh"], ["bash", "-s", "a"]]
 )
 def test_only_a_bare_shell_is_changed(words):
     assert marking(words) == words
