@@ -730,8 +730,6 @@ class Session:
         for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
                 pass
-        if self.trace is not None:
-            self.trace.ended(rank)
         if rank.paused:
             rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
         self._finish_rank(rank)
@@ -768,6 +766,8 @@ class Session:
         self._close_input(rank)
         if not self._early:
             rank.input.clear()
+        if self.trace is not None:
+            self.trace.ended(rank)  # before its exit is told, after which nobody listens
         if self.input_waits is not None:
             self.input_waits.ended(rank)
         rank.child.close()

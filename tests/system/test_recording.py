@@ -117,8 +117,32 @@ def test_what_a_box_on_the_alternate_screen_does_not_show_is_not_recorded(
             pty.send(key)
         pty.send("\r")
         assert pty.wait() == 0
+    found = [(code, data) for _, code, data in events(path) if code in "is"]
+    assert found == [("s", "1"), ("i", "\r")]
     assert SECRET[-4:] not in path.read_text()
-    assert not set(SECRET) & set(texts(path, "i"))
+
+
+SILENT = """
+import os, tty
+tty.setraw(0)
+os.write(1, b"secret: ")
+typed = b""
+while not typed.endswith(b"\\r"):
+    typed += os.read(0, 100)
+"""
+
+
+def test_what_was_typed_last_is_told_though_the_program_ends_without_an_answer(
+    private: Env, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.cast"
+    argv = private.argv("run", "-t", "--rec", str(path), "-I", "--", sys.executable, "-c", SILENT)
+    with Pty(argv, private.client_env()) as pty:
+        pty.wait_for("secret: ")
+        pty.send(SECRET + "\r")
+        assert pty.wait() == 0
+    found = [(code, data) for _, code, data in events(path) if code in "is"]
+    assert found == [("s", "1"), ("i", "\r")]
 
 
 def test_without_being_asked_nothing_typed_is_recorded(private: Env, tmp_path: Path) -> None:
