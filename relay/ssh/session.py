@@ -19,6 +19,7 @@ READ_BYTES = 1 << 16
 INPUT_BYTES = 1 << 18  # typed ahead; then the other side is not read
 BUFFER_BYTES = 1 << 18
 REFUSED = 1  # the status
+LEAVE_S = 5.0  # for a view to leave when nobody looks any more
 
 
 class Session(asyncssh.SSHServerSession):  # type: ignore[type-arg]
@@ -30,7 +31,7 @@ class Session(asyncssh.SSHServerSession):  # type: ignore[type-arg]
         self._order = order
         self._instead = instead
         self._chan: Any = None
-        self._pty = self._refused = False
+        self._pty = self._refused = self._gone = False
         self._size = (80, 24, 0, 0)
         self._loop = asyncio.get_running_loop()
         self._number = 0
@@ -121,6 +122,8 @@ class Session(asyncssh.SSHServerSession):  # type: ignore[type-arg]
         if not data:
             self._close_output(fd)
             self._check()
+        elif self._gone:
+            pass  # its last words
         elif self._outputs[fd]:
             self._chan.write_stderr(data)
         else:
@@ -183,14 +186,26 @@ class Session(asyncssh.SSHServerSession):  # type: ignore[type-arg]
 
     def _ended(self, status: int) -> None:
         self._status = status
-        self._check()
+        if self._gone:
+            self._close_all()
+        else:
+            self._check()
 
     def _check(self) -> None:
-        if self._status is not None and not self._outputs:
+        if self._status is not None and not self._outputs and not self._gone:
             self._chan.exit(self._status)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The view sees its terminal hang up, and leaves; the job goes on."""
+        """The view is told to leave; the job goes on. Its terminal stays open until it has: a
+        hang-up might be taken for an end of what is typed."""
+        self._gone = True
+        self.resume_writing()
+        if self._status is None and self._number:
+            self._viewers.end(self._number)
+            self._loop.call_later(LEAVE_S, self._close_all)
+        else:
+            self._close_all()
+
+    def _close_all(self) -> None:
         for fd in list(self._outputs):
             self._close_output(fd)
-        self._viewers.end(self._number)

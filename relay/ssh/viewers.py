@@ -74,7 +74,6 @@ class Viewers:
     def end(self, number: int) -> None:
         """Nobody looks any more."""
         if number in self._ends:
-            self._ends[number] = lambda status: None
             try:
                 self._sock.send(json.dumps({"m": "end", "n": number}).encode())
             except OSError:
