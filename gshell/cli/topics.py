@@ -180,7 +180,7 @@ a tolerance, lines may come in any order.
 """),
     "ssh": Topic("stock ssh to jobs and agents, and ssh under gshell", """
   gshell ssh-config --install         once: jobs and agents are hosts for ssh
-  ssh job42    ssh job42.1            a shell beside the job, beside its member 1
+  ssh job42    ssh job42.1            a shell beside the job, or its member 1
   ssh n014.gshell                     a shell at that agent
   scp FILE job42:    rsync -a DIR job42:    sftp job42
   ssh -L 8888:localhost:8888 job42    ports, each way; -D, -A, ProxyJump, too
@@ -190,7 +190,7 @@ yours or gshell's own, with a certificate for a day that renews itself, and
 `gshell revoke KEY` ends what it opened. Nobody is asked about fingerprints.
 
   ssh 42@gshell-relay                 job 42's own terminal, as gshell attach
-  ssh watch+job42@gshell-relay        only to look; ssh -T: its output, followed
+  ssh watch+job42@gshell-relay        only to look; ssh -T: the output
   ssh job42.r3@gshell-relay           rank 3; job42.1 is the job's member 1
 This one does pass through the relay in clear, and works only where the relay
 was started with --ssh-attach. ~. of ssh, or Ctrl-] three times, leaves; the

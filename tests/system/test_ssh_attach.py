@@ -193,6 +193,8 @@ def test_nothing_else_is_to_be_had_there_and_each_refusal_says_what_to_type(show
     assert b"remote port forwarding failed" in done.stderr.lower()
     done = shows.ssh("nobody", "-T")
     assert b"this relay runs nothing" in done.stderr
+    shows.env.gshell("cancel", job)
+    job = shows.shell()
     with shows.terminal(job) as pty:
         pty.wait_for("detaches", PATIENCE_S)
         for key, said in ((b"~~R", "gshell rec"), (b"~~\x1a", "ssh itself suspends")):
