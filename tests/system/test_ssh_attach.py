@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -116,11 +117,12 @@ def test_a_terminal_is_attached_typed_at_resized_left_and_joined_again_until_its
 
 def test_a_second_one_looks_on_and_so_does_watch(shows: Shows) -> None:
     job = shows.shell()
-    with shows.terminal(job) as one, shows.terminal(f"watch+job{job}") as two:
-        for pty in (one, two):
-            pty.wait_for(f"[job {job}", PATIENCE_S)
-            pty.wait_for("ready", PATIENCE_S)
-        assert b"looking on" in two.seen
+    with shows.terminal(f"watch+job{job}") as two, contextlib.ExitStack() as stack:
+        two.wait_for(f"[job {job} sh, looking on", PATIENCE_S)  # though nobody else types
+        two.wait_for("ready", PATIENCE_S)
+        one = stack.enter_context(shows.terminal(job))
+        one.wait_for("detaches", PATIENCE_S)
+        one.wait_for("ready", PATIENCE_S)
         with shows.terminal(job) as three:
             three.wait_for("looking on", PATIENCE_S)
             three.wait_for("ready", PATIENCE_S)
