@@ -51,6 +51,8 @@ class Plan:
     """Where scrapers are served; empty: nowhere."""
     ssh: bool = True
     """Serve stock SSH on the addresses that are TCP."""
+    ssh_attach: bool = False
+    """Show sessions to `ssh 42@gshell-relay`: this relay then sees what passes."""
     log_format: str = "text"
     log_level: str = "info"
 
@@ -74,6 +76,8 @@ class Place:
     """For the audit log: what was done before there was a broker."""
     ssh: bool = False
     """Stock SSH is served, too."""
+    ssh_attach: bool = False
+    """And shows sessions."""
 
 
 COLLECT = (20_000, 20, 100)
@@ -161,12 +165,17 @@ def run_ssh(place: Place, writer: int) -> None:
     from relay.ssh.joiner import Joiner
 
     raise_descriptor_limit()
+    near = local(min(place.listen, key=lambda where: not where.startswith("unix:")))
+    viewers = None
+    if place.ssh_attach:
+        from relay.ssh.viewers import Viewers
+
+        viewers = Viewers(near)  # it forks: before there is anything that a fork would take along
     authority = sshca.Authority(".")
     host, signed = authority.relay(sshca.relay_names([*place.relays, *place.listen]), time.time())
     keys = ssh.Keys(host, signed.cert, authority.public)
-    near = min(place.listen, key=lambda where: not where.startswith("unix:"))
-    joiner = Joiner(local(near), auth.mac_secret("."))
-    ssh.run(state.SSH, keys, joiner, place.life, reopen_log)
+    joiner = Joiner(near, auth.mac_secret("."))
+    ssh.run(state.SSH, keys, joiner, place.life, reopen_log, viewers)
 
 
 def _ticket(name: str, place: Place) -> Ticket:

@@ -87,6 +87,10 @@ def _run(argv: list[str]) -> int:
         help="do not serve stock ssh (ssh -J gshell-relay job42) on the same port",
     )  # fmt: skip
     start.add_argument(
+        "--ssh-attach", action="store_true",
+        help="show a job's terminal to ssh 42@gshell-relay: this relay then sees what passes",
+    )  # fmt: skip
+    start.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="of relay.log (text)"
     )
     start.add_argument(
@@ -147,6 +151,8 @@ def _start(folder: str, args: argparse.Namespace) -> int:
         if metrics.startswith("unix:"):
             metrics = "unix:" + os.path.abspath(metrics[5:])
         check_metrics(metrics, args.metrics_anywhere)
+    if args.ssh_attach and args.no_ssh:
+        raise UsageError("--ssh-attach is a way into SSH, and --no-ssh closes that")
     user = admin.user_name(args.user)
     state.prepare(folder)
     folder = os.path.realpath(folder)
@@ -161,7 +167,7 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     rules = children.Rules(**{**state.archive_rules(folder), **ordered})
     plan = children.Plan(
         folder, listen, advertise, archive=rules, metrics=metrics, log_format=args.log_format,
-        log_level=args.log_level, ssh=not args.no_ssh,
+        log_level=args.log_level, ssh=not args.no_ssh, ssh_attach=args.ssh_attach,
     )  # fmt: skip
     path = os.path.join(folder, state.LOG)
     handler = log.set_up(path, log.level_of(plan.log_level), plan.log_format)

@@ -148,6 +148,9 @@ def running(
         if trouble:
             text = f"tickets name {where}, which cannot be reached from here: {trouble}"
             found.append(Finding("note", text, "gshell relay start --advertise HOST:PORT"))
+    if facts.get("ssh_attach"):
+        text = "it shows sessions to ssh 42@gshell-relay (--ssh-attach): those it can read"
+        found.append(Finding("note", text, "gshell relay start without --ssh-attach, if unwanted"))
     found += descriptors(said.get("fds"), said.get("fds_limit"))
     return found or [Finding("ok", f"it listens on {listens}; {said.get('agents')} agents, "
                                    f"{said.get('jobs')} jobs")]  # fmt: skip

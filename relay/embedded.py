@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
             say("ready")
             return 0
         log.set_up(os.path.join(folder, state.LOG))
-        relay = supervise.Relay(children.Plan(folder, (listen,), tickets_for=user))
+        relay = supervise.Relay(children.Plan(folder, (listen,), tickets_for=user, ssh_attach=True))
         relay.prepare()
         relay.run(lambda: say("ready"))
     except GshellError as error:

@@ -92,6 +92,7 @@ class Relay:
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
         self._children.append(_Child("archive", run_archive, waited_for=False))
         self.ssh = plan.ssh and any(not one.startswith("unix:") for one in self.listen)
+        self.ssh_attach = self.ssh and plan.ssh_attach
         if self.ssh:
             self._children.append(_Child("ssh", run_ssh, waited_for=False))
         self._boot = os.urandom(8).hex()
@@ -228,7 +229,8 @@ class Relay:
             self.plan.state,
             {"pid": os.getpid(), **pids, "listen": self.listen[0], "listens": self.listen,
              "relays": self.relays, "pin": auth.pin(self.plan.state), "version": __version__,
-             "metrics": self.scraped, "ssh": self.ssh, "boot": self._boot, "takeover": 1,
+             "metrics": self.scraped, "ssh": self.ssh,
+             "ssh_attach": self.ssh_attach, "boot": self._boot, "takeover": 1,
              "program": takeover.program()},
         )  # fmt: skip
 
@@ -338,7 +340,7 @@ class Relay:
             uid = os.geteuid() if self.plan.tickets_for and local else None
             place = Place(
                 self.listening, self.listen, self.relays, uid, self.plan.archive, self._life_read,
-                self.metrics, tuple(self.notes), self.ssh,
+                self.metrics, tuple(self.notes), self.ssh, self.ssh_attach,
             )  # fmt: skip
             child.run(place, writer)
             code = 0

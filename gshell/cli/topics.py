@@ -205,7 +205,25 @@ Nothing written below an input: nothing is judged. - was expected, + was seen.
 Statuses: 0 as expected, 1 something differs, 2 the script is wrong, 124 a step
 took too long, 125 not started, 255 lost. What differs is recorded: play it.
 """),
-    "ssh": Topic("stock ssh, and ssh under gshell", """
+    "ssh": Topic("stock ssh to jobs and agents, and ssh under gshell", """
+  gshell ssh-config --install         once: jobs and agents are hosts for ssh
+  ssh job42    ssh job42.1            a shell beside the job, or its member 1
+  ssh n014.gshell                     a shell at that agent
+  scp FILE job42:    rsync -a DIR job42:    sftp job42
+  ssh -L 8888:localhost:8888 job42    ports, each way; -D, -A, ProxyJump, too
+  gshell ssh 42 -- make               the same, with nothing installed
+What passes is between your ssh and the agent; no relay reads it. Keys are
+yours or gshell's own, with a certificate for a day that renews itself, and
+`gshell revoke KEY` ends what it opened. Nobody is asked about fingerprints.
+
+  ssh 42@gshell-relay                 job 42's own terminal, as gshell attach
+  ssh watch+job42@gshell-relay        only to look; ssh -T: the output
+  ssh job42.r3@gshell-relay           rank 3; job42.1 is the job's member 1
+This one does pass through the relay in clear, and works only where the relay
+was started with --ssh-attach. ~. of ssh, or Ctrl-] three times, leaves; the
+job goes on, and its exit status is ssh's. From a machine without gshell:
+ssh -p PORT -o CertificateFile=... -i KEY job42@HOST.
+
   gshell fwd 42 -L 8888:localhost:8888   ports, as ssh -L, -R and -D
   gshell run -X -- xclock                X11
   gshell site add beta --ssh me@front    a batch system that ssh reaches; keys,

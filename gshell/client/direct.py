@@ -76,12 +76,16 @@ def drive(
     plan: Plan,
     descriptors: tuple[int, int, int],
     make: Callable[[DirectPort, Callable[[int], None]], Runner],
+    guarded: bool = True,
 ) -> int:
-    """Run what ``make`` makes on this process's terminal, with its signals; the exit status."""
+    """Run what ``make`` makes on this process's terminal, with its signals; the exit status.
+
+    ``guarded``: somebody uses that terminal after us, and must find it in order.
+    """
     terminal = None
     if plan.pty and descriptors[0] >= 0 and os.isatty(descriptors[0]):
         terminal = Terminal(descriptors[0])
-        if plan.verb != "logs":
+        if guarded and plan.verb != "logs":
             terminal.guard()
     port = DirectPort(terminal)
     codes: list[int] = []

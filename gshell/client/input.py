@@ -5,6 +5,8 @@ Read is only what fits the windows: the kernel's buffer is the only queue before
 
 from __future__ import annotations
 
+import os
+
 from gshell.client.escape import EscapeKeys, EscapeLines
 from gshell.client.seats import Seat
 from gshell.client.stdio import Source
@@ -32,6 +34,7 @@ class Input:
         escape; whether there is somebody who reads on."""
         self._loop = loop
         self._source: Source | None = Source(loop, fd)
+        self._is_tty = fd >= 0 and os.isatty(fd)
         self._keys = keys
         self.lines: EscapeLines | None = None
         """Escapes while the terminal hands on lines; who has them can leave, whoever reads."""
@@ -86,7 +89,7 @@ class Input:
         source = self._source
         if source is not None and not self.started and (self._targets or self.lines is not None):
             self.started = True
-            source.start(self._typed, self._source_ended)
+            source.start(self._typed, self._at_end)
             if self._paused:
                 source.pause()
 
@@ -158,6 +161,14 @@ class Input:
         for talk in {seat.talk for seat, _, _ in self._targets}:
             talk.check_now()
             talk.pump()
+
+    def _at_end(self) -> None:
+        """A raw terminal only ends when it hangs up: that leaves the program, it does not end its
+        input."""
+        if not (self._is_tty and self._keys is not None and self._raw()) or self._on_command(
+            "detach"
+        ):
+            self._source_ended()
 
     def _source_ended(self) -> None:
         if self._keys is not None:

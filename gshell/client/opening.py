@@ -69,6 +69,8 @@ class Opening:
         }
         if plan.share:
             request["share"] = plan.share
+        if plan.via:
+            request["via"] = plan.via
         hello = {"since": plan.since, "steal": plan.steal}
         if plan.rank:
             hello["ranks"] = plan.rank

@@ -83,6 +83,8 @@ class Plan(Record):
     """What is recorded: a `gshell.client.recordspec.RecordSpec`."""
     silent: bool = False
     """Nothing is shown: it is for the recording."""
+    via: str = ""
+    """How the user came to where this runs, for the audit log."""
     display: Any = None
     """The user's X display, for -X: a `gshell.client.forwardspec.Display`."""
 

@@ -8,12 +8,47 @@ from __future__ import annotations
 
 import re
 
+from gshell.model.record import Record
+
 SUFFIX = ".gshell"
 RELAY = "gshell-relay"  # what its host certificate and the written configuration call the relay
 PORT = 22  # the only one that a virtual host has
 
 _JOB = re.compile(r"job([1-9][0-9]{0,17})(?:\.([0-9]{1,4}))?")
+_LOGIN = re.compile(
+    r"(watch\+)?(?:job)?([1-9][0-9]{0,17})(?:\.([0-9]{1,4})|(?:\.r|-rank)([0-9]{1,7}))?"
+)
 _AGENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
+
+
+class Shown(Record):
+    """What a login name at the relay itself means: a session to be shown."""
+
+    job: str
+    part: int | None
+    """This member of it only."""
+    rank: str
+    """This rank only, by its number."""
+    watch: bool
+    """Nothing shall be typed."""
+
+
+def session_of(login: str) -> Shown | None:
+    """The session that ``ssh LOGIN@gshell-relay`` asks for; None: that names none.
+
+    >>> session_of("42") == session_of("job42") == Shown("42", None, "", False)
+    True
+    >>> session_of("watch+job42.1"), session_of("job42.r3").rank, session_of("42-rank3").rank
+    (Shown(job='42', part=1, rank='', watch=True), '3', '3')
+    >>> session_of("alice"), session_of("job042"), session_of("42x")
+    (None, None, None)
+    """
+    found = _LOGIN.fullmatch(login)
+    if found is None:
+        return None
+    watch, job, part, rank = found.groups()
+    number = None if part is None else int(part)
+    return Shown(job, number, str(int(rank)) if rank else "", bool(watch))
 
 
 def place_of(host: str) -> dict[str, str] | None:

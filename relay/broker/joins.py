@@ -7,16 +7,19 @@ rest.
 from __future__ import annotations
 
 from gshell.errors import UsageError
+from gshell.model.sanitize import sanitize
 from relay.broker import after, archiving, matching, places, rights, shares, staging, why
 from relay.broker.books import Books, job_number
 from relay.broker.events import Asked, AskGone, AskId, Pair, Refuse, Unjoined
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
+from relay.broker.said import text
 from relay.broker.states import JobState
 from relay.broker.wants import Wants
 
 SERVICES = ("files", "forward", "ssh")  # the agent's own programs: gshell/agent/services
 _OF_SERVICES = ("beside", "service", "stage", "depot")  # said in `expect`
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
+_VIA_CHARS = 80
 _RETRY_S = 0.15  # what an agent away for a moment needs to dial again
 
 
@@ -374,9 +377,10 @@ def _attach(b: Books, event: Asked, att: str) -> None:
             shares.used(b, share, att)
         b.add_att(job, fresh)
         if user != ARCHIVE:
-            by_share = {"share": fresh.share} if fresh.share else {}
+            how = {"share": fresh.share, "via": sanitize(text(body, "via", _VIA_CHARS))}
+            how = {key: value for key, value in how.items() if value}
             b.audit(user, "attach", f"job {job.id}", "ok", event.source, rights=fresh.rights,
-                    key=event.credential[:12], **by_share)  # fmt: skip
+                    key=event.credential[:12], **how)  # fmt: skip
     _join(b, job, index, ask, body["op"], att, user)
 
 

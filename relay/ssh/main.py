@@ -14,6 +14,7 @@ import asyncssh
 
 from relay.ssh import server
 from relay.ssh.joiner import Joiner
+from relay.ssh.viewers import Viewers
 
 BACKLOG = 512
 MESSAGE_BYTES = 4096
@@ -34,9 +35,12 @@ class Keys:
 class SshDoor:
     """Invariant: every connection has its line to the door until somebody has logged in."""
 
-    def __init__(self, path: str, keys: Keys, joiner: Joiner) -> None:
+    def __init__(
+        self, path: str, keys: Keys, joiner: Joiner, viewers: Viewers | None = None
+    ) -> None:
         self._keys = keys
         self._joiner = joiner
+        self._viewers = viewers
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             os.unlink(path)  # of one before us, which has ended: we have the relay's lock
@@ -51,6 +55,8 @@ class SshDoor:
         """Until TERM, or ``life`` closes. ``hang_up`` is called at SIGHUP."""
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
+        if self._viewers is not None:
+            self._viewers.listen()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, over.set)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
@@ -117,7 +123,9 @@ class SshDoor:
         sock.setblocking(False)
         try:
             options = await asyncssh.SSHServerConnectionOptions.construct(
-                server_factory=lambda: server.Server(self._keys.ca, self._joiner, known),
+                server_factory=lambda: server.Server(
+                    self._keys.ca, self._joiner, known, self._viewers, source
+                ),
                 server_host_keys=[(self._keys.host, self._keys.cert)],
                 encryption_algs=server.CIPHERS,
                 compression_algs=None,
@@ -143,7 +151,14 @@ class SshDoor:
             sock.close()
 
 
-def run(path: str, keys: Keys, joiner: Joiner, life: int, hang_up: Callable[[], None]) -> None:
+def run(
+    path: str,
+    keys: Keys,
+    joiner: Joiner,
+    life: int,
+    hang_up: Callable[[], None],
+    viewers: Viewers | None = None,
+) -> None:
     """The process's life."""
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    asyncio.run(SshDoor(path, keys, joiner).run(life, hang_up))
+    asyncio.run(SshDoor(path, keys, joiner, viewers).run(life, hang_up))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import asyncssh
 
 from gshell.model import sshname
 from relay.ssh.joiner import Joiner, Near, Who
+from relay.ssh.session import Session
+from relay.ssh.viewers import Viewers
 
 LOGIN_S = 10.0  # as the door's deadline for strangers
 ALIVE_S = 60.0
@@ -19,6 +21,20 @@ CHANNELS = 32  # of one connection at once
 KEY = "key:"  # of the principal that names a credential
 # As in gshell/sshd/server.py: the others would be done in Python here.
 CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
+
+OPEN = (
+    "gshell: this relay shows job {job} and so reads along;"
+    " ssh -J gshell-relay job{job} and gshell attach {job} keep it out\r\n"
+)
+RUNS_NOTHING = "this relay runs nothing: ssh -J gshell-relay job42, or gshell attach 42"
+SHOWS_NOTHING = (
+    "this relay shows no sessions (relay start --ssh-attach would):"
+    " ssh -J gshell-relay job{job}, or gshell attach {job}"
+)
+SHOWS_ONLY = (
+    "a login as job{job} shows its session and nothing else: ssh -J gshell-relay job{job} runs"
+    " commands, copies files, forwards ports"
+)
 
 
 class Admission:
@@ -61,8 +77,18 @@ def who_of(principals: Sequence[str]) -> Who | None:
 class Server(asyncssh.SSHServer):
     """One connection. Everything that is not here is refused by asyncssh's own answers."""
 
-    def __init__(self, ca: asyncssh.SSHKey, joiner: Joiner, known: Callable[[], None]) -> None:
-        """``known`` is called once somebody has logged in."""
+    def __init__(
+        self,
+        ca: asyncssh.SSHKey,
+        joiner: Joiner,
+        known: Callable[[], None],
+        viewers: Viewers | None = None,
+        source: str = "",
+    ) -> None:
+        """``known`` is called once somebody has logged in. ``viewers``: sessions are shown here."""
+        self._viewers = viewers
+        self._source = source
+        self._login = ""
         self._admission = Admission(ca)
         self._joiner = joiner
         self._known = known
@@ -75,6 +101,10 @@ class Server(asyncssh.SSHServer):
         _plain(conn)
 
     def begin_auth(self, username: str) -> bool:
+        shown = sshname.session_of(username)
+        if self._viewers is not None and shown is not None and username != self._login:
+            self._conn.send_auth_banner(OPEN.format(job=shown.job))
+        self._login = username
         self._conn.set_authorized_keys(self._admission)
         return True
 
@@ -82,8 +112,15 @@ class Server(asyncssh.SSHServer):
         self._who = self._admission.who
         self._known()
 
-    def session_requested(self) -> NoReturn:
-        raise _no("this relay runs nothing: ssh -J gshell-relay job42, or gshell attach 42")
+    def session_requested(self) -> Session:
+        shown, who = sshname.session_of(self._login), self._who
+        if shown is None or who is None:
+            raise _no(RUNS_NOTHING)
+        if self._viewers is None:
+            raise _no(SHOWS_NOTHING.format(job=shown.job))
+        order = {"user": who.user, "serial": who.serial, "from": self._source,
+                 **shown._asdict()}  # fmt: skip
+        return Session(self._viewers, order, SHOWS_ONLY.format(job=shown.job))
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int

@@ -25,6 +25,7 @@ class BrokerBench:
         self.feeds = {}  # conn -> (user, seq)
         self.published = []  # (user, seq, events)
         self.audit = []  # (who, verb, object, result)
+        self.details = []  # of each of those
         self.numbers = itertools.count(1)
         self.drawn = 0
         self.core = self._broker()
@@ -65,6 +66,7 @@ class BrokerBench:
                         {"m": "ticket", "user": user, "until": until}
                     )
                 case ev.Audit():
+                    self.details.append(action.detail)
                     self.audit.append(tuple(action[:4]))
                 case ev.Feed(conn, user, seq):
                     self.feeds[conn] = (user, seq)

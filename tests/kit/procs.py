@@ -125,11 +125,14 @@ class Env:
 
     # -- a relay of our own, over TCP
 
-    def start_relay(self, listen: str = "127.0.0.1:0", user: str = "tester") -> str:
+    def start_relay(
+        self, listen: str = "127.0.0.1:0", user: str = "tester", options: Sequence[str] = ()
+    ) -> str:
         """A real relay, enrolled by this Env's client; returns an invite for agents."""
         done = self.gshell(
-            "relay", "start", "--listen", listen, "--state", str(self.state), "--user", user
-        )
+            "relay", "start", "--listen", listen, "--state", str(self.state), "--user", user,
+            *options,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode() + self.logs()
         self.address = self.relay_facts()["listen"]
         self.user = user

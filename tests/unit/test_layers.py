@@ -89,7 +89,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.client",  # it looks on at steps as a client does: the same conversation
         "gshell.agent",  # and shows what it has as an agent does: the same uplink and attachments
     },
-    "relay.ssh": {"gshell.model", "gshell.net", "relay.auth", "relay.bus", "relay.vitals"},
+    "relay.ssh": {
+        "gshell.model", "gshell.net", "relay.auth", "relay.bus", "relay.vitals",
+        "gshell.client",  # what it shows to `ssh 42@relay` is a client's run, in its own process
+    },
     "relay": {
         "relay.archive", "relay.ssh",
         "relay.broker", "relay.bus", "relay.auth", "relay.vitals", "relay.door", "gshell.model",

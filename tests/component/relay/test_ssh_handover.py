@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gshell.net.loop import IN
-from relay.door import limits, listener
+from relay.door import limits, listener, sshdoor
 from relay.door.sshdoor import KNOWN
 
 
@@ -115,3 +115,26 @@ def test_without_that_process_the_user_is_told_and_gshell_goes_on(tcp, ssh):
     sock.send(b"SSH-2.0-x\r\n")
     assert b"SSH door is closed" in tcp.ended(sock)
     assert tcp.client().welcome["user"] == "alice"
+
+
+def test_who_comes_before_the_ssh_process_is_there_waits_for_it(tcp, tmp_path):
+    path = f"{tmp_path}/later"
+    tcp.door._ssh = path
+    tcp.door.listener.to_ssh = tcp.door._to_ssh
+    sock = tcp.dial()
+    sock.send(b"SSH-2.0-x\r\n")
+    early = tcp.door.listener.strangers
+    tcp.until(lambda: any(type(one).__name__ == "_Early" for one in early.values()))
+    one = SshProcess(tcp, path)
+    _, passed, _ = one.get()
+    assert passed.recv(100) == b"SSH-2.0-x\r\n"
+    one.close()
+
+
+def test_who_waits_for_an_ssh_process_in_vain_is_told(tcp, tmp_path, monkeypatch):
+    monkeypatch.setattr(sshdoor, "WAIT_S", 0.05)
+    tcp.door._ssh = f"{tmp_path}/never"
+    tcp.door.listener.to_ssh = tcp.door._to_ssh
+    sock = tcp.dial()
+    sock.send(b"SSH-2.0-x\r\n")
+    assert b"SSH door is closed" in tcp.read(sock)

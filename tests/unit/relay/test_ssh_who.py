@@ -6,6 +6,8 @@ from kit.broker import BrokerBench
 
 asyncssh = pytest.importorskip("asyncssh")
 
+from gshell.model import sshname  # noqa: E402
+from relay.ssh.joiner import Who  # noqa: E402
 from relay.ssh.server import Admission, Server, who_of  # noqa: E402
 
 A, C = "a" * 32, "c" * 32
@@ -81,3 +83,34 @@ def test_an_agent_s_key_is_certified_for_what_runs_there_and_nothing_else(bench)
     assert message["names"] == ["n1", "n1.gshell", "job1", "job1.gshell", "job1.0", "job1.0.gshell"]
     bench.say(other, "ssh-host", key="ssh-ed25519 AAAA")
     assert bench.desk[-1][1]["names"] == ["n2", "n2.gshell"]
+
+
+@pytest.mark.parametrize(
+    ("login", "meant"),
+    [("42", ("42", None, "", False)), ("job42", ("42", None, "", False)),
+     ("job42.1", ("42", 1, "", False)), ("job42.r3", ("42", None, "3", False)),
+     ("job42-rank3", ("42", None, "3", False)), ("watch+job42", ("42", None, "", True)),
+     ("watch+42.0", ("42", 0, "", True)),
+     *[(name, None) for name in ("", "root", "job", "job042", "0", "42x", "42.", "watch+", "4 2",
+                                 "watch+root", "job42.r", "42\n", "JOB42", "job42.1.2")]],
+)  # fmt: skip
+def test_a_login_name_is_a_job_or_none(login, meant):
+    found = sshname.session_of(login)
+    assert (found if found is None else tuple(found)) == meant
+
+
+def test_a_relay_that_was_not_asked_to_shows_no_session_and_says_what_to_type(ca):
+    server = Server(ca, None, lambda: None)
+    server._login, server._who = "job42", Who("alice", "ab12")
+    with pytest.raises(asyncssh.ChannelOpenError) as caught:
+        server.session_requested()
+    assert "--ssh-attach" in caught.value.reason
+    assert "gshell attach 42" in caught.value.reason
+
+
+def test_how_one_came_is_in_the_audit_log_made_safe(bench):
+    bench.running(A)
+    bench.ask(C, op="attach", job="1", rights="rw", cred="k1", via="ssh 1.2.3.4:5\x1b[2J")
+    assert bench.audit[-1][1] == "attach"
+    assert bench.details[-1]["via"].startswith("ssh 1.2.3.4:5")
+    assert "\x1b" not in bench.details[-1]["via"]
