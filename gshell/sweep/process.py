@@ -79,6 +79,8 @@ class ProcessBase:
         self.default_expect_timeout = default_expect_timeout
         self._keep = {STDOUT: default_stdout_handler, STDERR: default_stderr_handler}
         self.lifecycle_handlers = list(lifecycle_handlers or ())
+        self.enders: list[Callable[[ProcessBase], None]] = []
+        """Called at its end, once each, quickly: for the actions that it is part of."""
         self.stdout_handlers = list(stdout_handlers or ())
         self.stderr_handlers = list(stderr_handlers or ())
         self.name = name or _short(cmd)
@@ -330,6 +332,9 @@ class ProcessBase:
         self._tell("end")
         self._log()
         self._done.set()
+        enders, self.enders = self.enders, []
+        for call in enders:
+            call(self)
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers.append(conducting.conductor().later(delay_s, call))
