@@ -279,8 +279,8 @@ def filled(
 class Remote(ProcessesAction):
     """The same command on each of ``hosts``, all at once: ``processes[n]`` is on host n.
 
-    ``{{{host}}}`` and ``{{expression}}`` in the command, and in the file names among the handlers of
-    ``process_args``, are filled in for each host (`substitution`).
+    ``{{{host}}}`` and ``{{expression}}`` in the command, and in the file names among the handlers
+    of ``process_args``, are filled in for each host (`substitution`).
     """
 
     def __init__(

@@ -404,7 +404,11 @@ def tree(pid: int) -> list[int]:
 
 
 def signal_tree(pid: int, number: int) -> None:
-    """To all of them; who has gone meanwhile is passed over."""
-    for one in tree(pid):
-        with contextlib.suppress(OSError):
-            os.kill(one, number)
+    """To all of them, each once; who has gone meanwhile is passed over, and who was born while we
+    looked is found by looking again."""
+    told: set[int] = set()
+    while new := set(tree(pid)) - told:
+        told |= new
+        for one in new:
+            with contextlib.suppress(OSError):
+                os.kill(one, number)
