@@ -13,6 +13,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ FILE = "sweep.sqlite"
 TODO, INPROGRESS, DONE, SKIPPED = range(4)
 BUSY_S = 60.0  # another process holds the file for a transaction, so for well under a millisecond
 LOOK_S = 1.0  # so often at most is looked whether somebody who works on a point has died
+CHECKPOINT = 8192  # pages, 32 MiB, of the write-ahead log before it is worked off, with fsyncs
 GROWN = 4  # times as many entries in the log as points: it is written anew
 SCHEMA = """
 create table if not exists happened (id integer primary key, point text not null,
@@ -34,7 +36,28 @@ create table if not exists owner (id integer primary key, host text not null, bo
 create table if not exists space (id integer primary key, point text not null);
 """
 
+SAY = """
+insert into happened (point, state, owner) select ?, ?, ?
+where ? or coalesce((select max(id) from happened), 0) = ?
+"""
+
 Filter = Callable[[Iterable[HashableDict]], Iterable[HashableDict]]
+
+
+def _no_states() -> tuple[OrderedDict[_Entry, None], ...]:
+    # Their first members are taken away all the time: a dict would be searched for the next one.
+    return tuple(OrderedDict() for _ in range(4))
+
+
+_pid = os.getpid()
+
+
+def _forked() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Counts(NamedTuple):
@@ -57,6 +80,13 @@ class _Entry:
         self.key = ""
         self.state = TODO
         self.owner = 0
+
+
+def _handed(entry: _Entry) -> HashableDict:
+    """For its user, who may change it."""
+    handed = HashableDict(entry.point)
+    handed.point = entry.point
+    return handed
 
 
 def _points(entries: Iterable[_Entry]) -> Points:
@@ -119,12 +149,12 @@ class ParamSweeper:
     def _forget(self) -> None:
         self._entries: dict[HashableDict, _Entry] = {}
         self._by_key: dict[str, _Entry] | None = None
-        self._states: tuple[dict[_Entry, None], ...] = ({}, {}, {}, {})
+        self._states: tuple[OrderedDict[_Entry, None], ...] = _no_states()
         self._foreign: dict[str, tuple[int, int]] = {}  # points that are not of this sweep
         self._seen = 0
 
     def _open(self) -> sqlite3.Connection:
-        if self._db is not None and self._pid == os.getpid():
+        if self._db is not None and self._pid == _pid:
             return self._db
         # After a fork the parent's connection must not even be closed: its locks are the parent's.
         self._inherited = self._db
@@ -140,11 +170,12 @@ class ParamSweeper:
             else:
                 db.execute("pragma journal_mode = wal")
                 db.execute("pragma synchronous = normal")
+                db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
         except sqlite3.Error as error:
             raise self._broken(error) from None
-        self._db, self._pid, self._me = db, os.getpid(), 0
+        self._db, self._pid, self._me = db, _pid, 0
         self._beating = None
         return db
 
@@ -206,16 +237,18 @@ class ParamSweeper:
                 self._by_key[entry.key] = entry
         return self._by_key
 
-    def _say(self, entry: _Entry, state: int) -> None:
-        """Put it into the log, within a transaction."""
+    def _say(self, entry: _Entry, state: int, at_once: bool = False) -> bool:
+        """Put it into the log, within a transaction; or ``at_once``, as one of its own, if nothing
+        is in the log that we have not read. Whether it is there."""
         if not entry.key:
             entry.key = key_of(entry.point)
         owner = self._owner() if state in (INPROGRESS, SKIPPED) else 0
-        cursor = self._open().execute(
-            "insert into happened (point, state, owner) values (?, ?, ?)", (entry.key, state, owner)
-        )
+        cursor = self._open().execute(SAY, (entry.key, state, owner, not at_once, self._seen))
+        if not cursor.rowcount:
+            return False
         self._seen = cursor.lastrowid or self._seen
         self._enter(entry, state, owner)
+        return True
 
     def _compact(self) -> None:
         """A log that is much longer than what it says is written anew, by whoever is alone."""
@@ -249,7 +282,7 @@ class ParamSweeper:
             if point not in self._entries:
                 entry = known.get(point)
                 self._entries[point] = _Entry(HashableDict(point)) if entry is None else entry
-        self._states = ({}, {}, {}, {})
+        self._states = _no_states()
         self._by_key = None
         for entry in self._entries.values():
             self._states[entry.state][entry] = None
@@ -355,7 +388,22 @@ class ParamSweeper:
 
     def get_next_batch(self, num_combs: int, filtr: Filter | None = None) -> list[HashableDict]:
         """Up to ``num_combs`` of them at once."""
-        with self._lock, self._change():
+        with self._lock:
+            if num_combs == 1 and filtr is None and self._may_hurry():
+                first = next(iter(self._states[TODO]))
+                if self._say(first, INPROGRESS, at_once=True):
+                    return [_handed(first)]
+            return self._chosen(num_combs, filtr)
+
+    def _may_hurry(self) -> bool:
+        """There is something to do, we are known, and it is not time to look after others."""
+        return bool(
+            self._states[TODO] and self._me and self._db is not None and self._pid == _pid
+            and time.monotonic() - self._looked_at <= LOOK_S
+        )  # fmt: skip
+
+    def _chosen(self, num_combs: int, filtr: Filter | None) -> list[HashableDict]:
+        with self._change():
             self._fold()
             todo = self._states[TODO]
             if not todo or time.monotonic() - self._looked_at > LOOK_S:
@@ -371,15 +419,11 @@ class ParamSweeper:
                     if len(wanted) >= num_combs:
                         break
                     found = self._entries.get(_hashable(point))
-                    if found in todo and found not in wanted:
+                    if found is not None and found in todo and found not in wanted:
                         wanted.append(found)
-            batch = []
             for entry in wanted:
                 self._say(entry, INPROGRESS)
-                handed = HashableDict(entry.point)
-                handed.point = entry.point
-                batch.append(handed)
-            return batch
+            return [_handed(entry) for entry in wanted]
 
     def _entry(self, combination: Mapping[Any, Any]) -> _Entry:
         """Also if it was changed after it was handed out."""
@@ -397,6 +441,11 @@ class ParamSweeper:
     def _put(self, combinations: Iterable[Mapping[Any, Any]], state: int) -> None:
         with self._lock:
             entries = [self._entry(one) for one in combinations]
+            if len(entries) == 1 and self._db is not None and self._pid == _pid:
+                entry = entries[0]
+                sure = state == DONE or entry.state != DONE
+                if sure and self._say(entry, state, at_once=True):
+                    return
             with self._change():
                 self._fold()
                 for entry in entries:
@@ -513,6 +562,6 @@ class ParamSweeper:
         """Let go of the file; what we worked on stays ours while this process lives."""
         self._closed.set()
         with self._lock:
-            if self._db is not None and self._pid == os.getpid():
+            if self._db is not None and self._pid == _pid:
                 self._db.close()
             self._db = None
