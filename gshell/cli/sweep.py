@@ -16,7 +16,7 @@ from gshell.cli.options import Parsed
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
 from gshell.sweep import execute, experiment
-from gshell.sweep.attempts import Progress
+from gshell.sweep.attempts import Progress, is_worked_on
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
 from gshell.sweep.times import format_duration
@@ -74,7 +74,7 @@ def _go(one: Experiment, folder: str, parsed: Parsed) -> int:
 
 
 class _Live:
-    """What happens, a line each; on a terminal with a line at the bottom that says how far it is."""
+    """What happens, a line each; on a terminal, below them, how far it is."""
 
     def __init__(self, parsed: Parsed) -> None:
         self._json, self._quiet = parsed["json"], parsed["quiet"]
@@ -173,8 +173,8 @@ def _dry_run(one: Experiment, as_json: bool) -> int:
     for step in one.steps:
         each = f" for each {', '.join(step.each)}" if step.each else ""
         print(f"prepare {step.name}{each}: {sanitize(step.command.strip())}")
-    for point, command in rows:
-        words = " ".join(f"{name}={level}" for name, level in point.items())
+    for levels, command in rows:
+        words = " ".join(f"{name}={level}" for name, level in levels.items())
         print(f"{sanitize(words)}: {sanitize(command.strip())}")
     print(f"{len(rows)} points, {one.attempts} attempts each at most")
     return 0
@@ -225,7 +225,7 @@ def status(parsed: Parsed) -> int:
     drawing = sys.stdout.isatty() and not parsed["json"]
     while True:
         now = execute.look(folder, one)
-        live = execute.is_worked_on(folder)
+        live = is_worked_on(folder)
         if parsed["json"]:
             print(json.dumps(_as_json(now, folder, one)), flush=True)
         else:
@@ -263,7 +263,7 @@ def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> li
 
 
 def list_(parsed: Parsed) -> int:
-    rows = []
+    rows: list[tuple[str, str, str, str, dict[str, Any]]] = []
     for folder in _folders(parsed.words[0] if parsed.words else "."):
         try:
             one = execute.of_directory(folder)
@@ -271,7 +271,7 @@ def list_(parsed: Parsed) -> int:
         except UsageError as error:
             rows.append((folder, "?", "", str(error), {}))
             continue
-        live = execute.is_worked_on(folder)
+        live = is_worked_on(folder)
         state = "running" if live else ("complete" if not now.missing else "incomplete")
         gone = len(now.failed) + len(now.skipped)
         about = {**_as_json(now, folder, one), "state": state}
@@ -289,9 +289,7 @@ def list_(parsed: Parsed) -> int:
 
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     cells = [[sanitize(str(one)) for one in row] for row in rows]
-    right = [
-        all(_is_number(row[n]) for row in cells) and bool(cells) for n in range(len(head))
-    ]
+    right = [all(_is_number(row[n]) for row in cells) and bool(cells) for n in range(len(head))]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     for row in [list(head), *cells]:
         print(

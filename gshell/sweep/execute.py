@@ -1,5 +1,5 @@
-"""An experiment's file carried out: prepared, each of its points run, judged by what it printed, and
-tried again where that may help; gone on with after any death.
+"""An experiment's file carried out: prepared, each of its points run, judged by what it printed,
+and tried again where that may help; gone on with after any death.
 
 What was done is known by the result directory alone: the sweeper hands points out, the log of
 attempts says what became of them, outputs have their name only when they are whole and verified.
@@ -165,7 +165,7 @@ class Runner:
         slots = _side_by_side(one) * max(1, len(self._pools))
         return progress(one.points, self.history, one.attempts, time.time(), True, slots, one.best)
 
-    # ------------------------------------------------------------------------------------- all of it
+    # ------------------------------------------------------------------------------------ all of it
 
     def work(self) -> None:
         """With the directory locked and everything else in place."""
@@ -424,7 +424,7 @@ class Runner:
         if lacking:
             return found, f"no {lacking[0]} in its output{self._last_words(one)}"
         if experiment.verify:
-            names = experiment.names(one.point, {}) | found
+            names = row_of(experiment.names(one.point, {}), found)
             try:
                 if not value(experiment.verify, names, "results.verify"):
                     return found, f"not verified: {experiment.verify} is not true"
@@ -469,9 +469,7 @@ class Runner:
             Path(self._path(one.slug, ending)).unlink(missing_ok=True)
         sweeper.cancel(one.point)
 
-    def _give_up(
-        self, sweeper: ParamSweeper, point: HashableDict, what: str, why: str
-    ) -> None:
+    def _give_up(self, sweeper: ParamSweeper, point: HashableDict, what: str, why: str) -> None:
         self._write({"what": what, "point": key_of(point), "why": why})
         sweeper.skip(point)
         self._tell("skipped", f"{self.history.slug_of(point)}: {why}")

@@ -230,7 +230,8 @@ class _Reader:
         found = [*captures, *(NPB_NAMES if kind == "npb" else ())]
         verify = results.get("verify", "verified" if kind == "npb" else "")
         if verify:
-            self._expression(("results", "verify"), verify, [*known, *found])
+            also = [f"{name}_found" for name in found if name in known]
+            self._expression(("results", "verify"), verify, [*known, *found, *also])
         best = results.get("best", "max mops" if kind == "npb" else "")
         if best:
             direction, _, of = best.partition(" ")
@@ -364,9 +365,7 @@ class _Reader:
         if len(lengths) > 1 or any(isinstance(one, dict) for one in columns.values()):
             sizes = ", ".join(f"{name} has {len(levels)}" for name, levels in columns.items())
             raise self._wrong(path, f"factors that go together have as many levels each: {sizes}")
-        return [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _tests(self) -> Iterator[Callable[[Mapping[str, Any]], bool]]:
         whens = self._top.get("when", [])
@@ -504,7 +503,7 @@ class _Reader:
         for one in table.get("hosts", ()):
             more = one if isinstance(one, dict) else _host(one)
             if more is None:
-                raise self._wrong(path, f"{one!r} is no host: \"user@address:port\"")
+                raise self._wrong(path, f'{one!r} is no host: "user@address:port"')
             self._document.check(path, more, keys)
             if "address" not in more:
                 raise self._wrong(path, "its address is missing")
@@ -521,7 +520,7 @@ class _Reader:
             path = ("results", "capture", name)
             if not name.isidentifier() or name in known:
                 raise self._wrong(path, "a result's name is a word, and no factor's")
-            more = {"regex": one} if isinstance(one, str) else one
+            more: dict[str, Any] = {"regex": one} if isinstance(one, str) else one
             self._document.check(path, more, CAPTURE)
             which = more.get("which", "last")
             if which not in ("first", "last", "min", "max", "sum", "mean", "count"):

@@ -48,9 +48,7 @@ class Preparation:
             LaunchError: one fails; its log says why.
         """
         for step in self._experiment.steps:
-            digests = [
-                self._once(step, point, where) for point, where in self._cases(step, places)
-            ]
+            digests = [self._once(step, point, where) for point, where in self._cases(step, places)]
             self._before = hashlib.sha256("".join([self._before, *digests]).encode()).hexdigest()
 
     def _cases(

@@ -1,4 +1,4 @@
-"""What programs print, as tables: NPB's result block, one's own regular expressions, names of files.
+"""What programs print, as tables: NPB's result block, regular expressions, names of files.
 
 Knows not how anything was run: it reads text, files and directories.
 """
@@ -20,12 +20,14 @@ from gshell.model.sanitize import sanitize
 from gshell.sweep.experiment import Capture
 from gshell.sweep.log import logger
 
+# Not "class" and "size": one is no name in an expression, the other a factor in most experiments.
 NPB_NAMES = (
-    "class", "size", "iterations", "seconds", "processes", "mops", "mops_per_process", "verified",
+    "npb_class", "grid", "iterations", "seconds", "processes", "mops", "mops_per_process",
+    "verified",
 )  # fmt: skip
 _LABELS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "Class": ("class", str),
-    "Size": ("size", lambda text: "x".join(re.findall(r"\d+", text)) or text),
+    "Class": ("npb_class", str),
+    "Size": ("grid", lambda text: "x".join(re.findall(r"\d+", text)) or text),
     "Iterations": ("iterations", int),
     "Time in seconds": ("seconds", float),
     "Total processes": ("processes", int),
@@ -53,7 +55,6 @@ def parse_npb(text: str) -> dict[str, Any]:
                 found[name] = convert(words)
             except ValueError:  # asterisks, as of Fortran for what does not fit
                 logger.detail("%s = %s is no number", label, words)
-    # Its own label's "Size" is a factor's name in many experiments; see `extract`.
     return found
 
 
@@ -75,7 +76,9 @@ def _chosen(values: list[Any], which: str) -> Any:
     numbers = [one for one in values if isinstance(one, int | float)]
     if not numbers:
         return None
-    return {"min": min, "max": max, "sum": sum, "mean": statistics.fmean}[which](numbers)
+    if which == "mean":
+        return statistics.fmean(numbers)
+    return sum(numbers) if which == "sum" else min(numbers) if which == "min" else max(numbers)
 
 
 def scalar(text: str) -> Any:
@@ -253,8 +256,8 @@ def row_of(point: Mapping[Any, Any], found: Mapping[str, Any]) -> dict[str, Any]
 
 
 def points_of(names: Sequence[str]) -> list[dict[str, Any]]:
-    """The points that ``names`` were made of (`space.slugify`), as far as that can be known: factors
-    are the words that all of them have, in the same order."""
+    """The points that ``names`` were made of (`space.slugify`), as far as that can be known:
+    factors are the words that all of them have, in the same order."""
     words = [name.split("-") for name in names]
     keys = _every_second(words) or _common(words)
     return [_split(one, keys) for one in words]
@@ -312,7 +315,7 @@ class Spread(NamedTuple):
     median: float
     least: float
     most: float
-    count: int
+    runs: int
     verified: bool
     """All of them."""
 

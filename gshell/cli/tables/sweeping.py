@@ -9,9 +9,9 @@ MODULE = "gshell.cli.sweep"
 _RETRY = Option("--retry", help="try again what an earlier run gave up")
 _ABOUT = (
     "Each point's output is DIR/POINT.out once it is whole and verified; a failed attempt's is"
-    " POINT.failed-N.out. The tables are DIR/results.csv and .jsonl. The exit status is 0 when every"
-    " point is done, 1 when some are missing, 130 when it was interrupted; whatever ended it, a"
-    " signal 9 too, `gshell sweep resume DIR` goes on."
+    " POINT.failed-N.out. The tables are DIR/results.csv and .jsonl. The exit status is 0 when"
+    " every point is done, 1 when some are missing, 130 when it was interrupted; whatever ended it,"
+    " a signal 9 too, `gshell sweep resume DIR` goes on."
 )
 SWEEP_RUN = Command(
     "sweep run",
@@ -88,8 +88,8 @@ SWEEP_PLOT = Command(
     "sweep plot",
     "plot the results of an experiment: in the terminal, or into files",
     (
-        Option("-o --output", "FILE", "PNG, SVG or PDF by its ending; needs matplotlib", repeat=True),
-        Option("-x", "NAME", "what is on the horizontal axis (else: as the file says, or guessed)"),
+        Option("-o --output", "FILE", "PNG, SVG or PDF by its ending (matplotlib)", repeat=True),
+        Option("-x", "NAME", "the horizontal axis (else: as the file says, or guessed)"),
         Option("-l --lines", "NAME", "a line for each of its levels", repeat=True),
         Option("-f --figures", "NAME", "a figure for each of its levels", repeat=True),
         Option("-y --value", "NAME", "what is plotted: seconds, mops, speedup, efficiency, ...",
