@@ -103,6 +103,8 @@ class History:
             one.failures, one.state = 0, "left"
             return
         one.state, one.why = what, entry.get("why", "")
+        one.slug = entry.get("slug", one.slug)
+        self.taken[one.slug] = entry["point"]
         one.seconds = entry.get("seconds")
         one.found = entry.get("found", {})
         one.failures += what == "failed"

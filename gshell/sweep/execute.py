@@ -192,6 +192,7 @@ class Runner:
 
     def _settle(self, sweeper: ParamSweeper) -> None:
         """What the log knows and the sweeper was not told: its teller died in between."""
+        sweeper.reset(reset_inprogress=True)  # we have the lock: nobody else works on anything
         for point in sweeper.get_remaining():
             known = self.history.of(point)
             if known.state == "done":
@@ -470,9 +471,10 @@ class Runner:
         sweeper.cancel(one.point)
 
     def _give_up(self, sweeper: ParamSweeper, point: HashableDict, what: str, why: str) -> None:
-        self._write({"what": what, "point": key_of(point), "why": why})
+        slug = self.history.slug_of(point)
+        self._write({"what": what, "point": key_of(point), "slug": slug, "why": why})
         sweeper.skip(point)
-        self._tell("skipped", f"{self.history.slug_of(point)}: {why}")
+        self._tell("skipped", f"{slug}: {why}")
 
     def _interrupt(self, sweeper: ParamSweeper) -> None:
         """End what runs, and leave everything so that it can be gone on with."""

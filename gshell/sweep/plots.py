@@ -20,7 +20,8 @@ STYLE: Any = {
     "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 8.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#e4e4e4", "grid.linewidth": 0.7, "axes.axisbelow": True,
-    "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "gshell", "axes.edgecolor": "#555555", "axes.titlelocation": "left",
+    "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "gshell",
+    "axes.edgecolor": "#555555", "axes.titlelocation": "left",
 }  # fmt: skip
 PANEL = (4.3, 3.1)  # inches
 DPI = 150
