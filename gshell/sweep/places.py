@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from gshell.errors import GshellError
+from gshell.lrms.base import State
 from gshell.sweep.experiment import HostSpec, Where, fill
 from gshell.sweep.hosts import Host
 from gshell.sweep.log import logger
@@ -167,7 +168,7 @@ class Reserved(Pool):
             now = self._batch.status(self._system, self._job, self._site, None, None)
         except GshellError:
             return False
-        return str(now.state.value).lower() not in ("running", "waiting", "pending", "queued")
+        return now.state in (State.ENDED, State.ENDING)
 
     def lasts(self, seconds: float | None) -> bool:
         return (

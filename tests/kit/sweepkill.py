@@ -13,21 +13,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import gshell
+
 MARK = "GSHELL_SWEEP_DIR="
 DEADLINE_S = 200.0
 
 
-def gshell() -> list[str]:
-    """This checkout's, or the one that is installed."""
-    front = Path(__import__("gshell").__file__).parent / "front.py"
-    return [sys.executable, str(front)]
+COMMAND = [sys.executable, str(Path(gshell.__file__).parent / "front.py")]
 
 
-def sweep(*words: str, **more) -> subprocess.Popen:
+def sweep(*words: str) -> subprocess.Popen:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
-        [*gshell(), "sweep", *words], env=env, stdin=subprocess.DEVNULL, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more,
+        [*COMMAND, "sweep", *words], env=env, stdin=subprocess.DEVNULL, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -88,7 +87,9 @@ def killed_and_resumed(
     first = ["run", "-o", str(folder), str(definition)]
     for _ in range(kills):
         begun = (folder / "origin.json").exists()
-        hits += killed(luck.uniform(0.05, longest_s), *(["resume", str(folder)] if begun else first))
+        hits += killed(
+            luck.uniform(0.05, longest_s), *(["resume", str(folder)] if begun else first)
+        )
         wait_none_left(folder)
     begun = (folder / "origin.json").exists()
     status, out = to_end(*(["resume", str(folder)] if begun else first))

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from kit import sweepkill
 
 from gshell.errors import LaunchError, UsageError
 from gshell.sweep import attempts, execute, experiment
 from gshell.sweep.results import read_table
+from kit import sweepkill
 
 HEAD = """
 [factors]
