@@ -206,7 +206,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_results(tmp_path):
     status, out = sweepkill.to_end("run", "-o", str(whole), str(file))
     assert status == 0, out
     assert f"all 8 points are done: {whole}/results.csv" in out.splitlines()
-    hits, status, out = sweepkill.killed_and_resumed(file, broken, 3, 0.6, seed=7)
+    _, status, out = sweepkill.killed_and_resumed(file, broken, 3, 0.6, seed=7)
     assert status == 0, out
     names = ["n", "repetition", "value"]
     assert sweepkill.results(broken, names) == sweepkill.results(whole, names)
