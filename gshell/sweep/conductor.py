@@ -68,6 +68,8 @@ def all_of():
         elif not orderly and fields[3] not in known and marked(name):
             found.add(int(name))
     return found
+if orderly and not mine:
+    sys.exit()
 for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 0.0)):
     settled = time.monotonic() + 0.1
     end = time.monotonic() + patience

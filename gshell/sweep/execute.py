@@ -37,6 +37,7 @@ DEFINITION = "experiment.toml"
 ORIGIN = "origin.json"
 SWEEPER = "sweeper"
 KILL_S = 10.0  # from TERM to KILL, of what is too late or was interrupted
+VAIN = 3  # reservations that ended before a point had: there is no use in another
 LOOK_S = 0.5  # so often is looked for what nobody tells
 SAID = 160  # columns of a program's last words in a reason
 
@@ -63,7 +64,7 @@ def make_directory(experiment: Experiment, folder: str, source: str) -> None:
     """Of a new run: with the experiment as it is now."""
     os.makedirs(folder, exist_ok=True)
     replace(os.path.join(folder, DEFINITION), experiment.text.encode())
-    origin = {"file": os.path.abspath(source), "here": experiment.here}
+    origin = {"file": os.path.abspath(source), "here": experiment.here, "name": experiment.name}
     replace(os.path.join(folder, ORIGIN), json.dumps(origin).encode())
 
 
@@ -75,13 +76,14 @@ def of_directory(folder: str) -> Experiment:
     """
     try:
         with open(os.path.join(folder, ORIGIN), encoding="utf-8") as file:
-            here = json.load(file)["here"]
+            origin = json.load(file)
+            here, name = origin["here"], origin["name"]
     except (OSError, ValueError, KeyError):
         raise UsageError(
             f"{sanitize(folder)} is no result directory of gshell sweep run",
             "gshell sweep run FILE   makes one; gshell sweep list   shows them",
         ) from None
-    return experiments.load(os.path.join(folder, DEFINITION), here)
+    return experiments.load(os.path.join(folder, DEFINITION), here, name)
 
 
 def look(folder: str, experiment: Experiment | None = None) -> Progress:
@@ -309,7 +311,7 @@ class Runner:
         if pool.state == "ready" and not busy and not pool.lasts(self.experiment.timeout):
             pool.give_back()
         if pool.state == "none":
-            if pool.vain >= self.experiment.attempts:
+            if pool.vain >= VAIN:
                 pool.state, pool.why = "broken", "reservations end before a point has"
             else:
                 self._tell("note", "reserving " + " ".join(filter(None, pool.key)))
@@ -480,7 +482,7 @@ class Runner:
         """End what runs, and leave everything so that it can be gone on with."""
         self.interrupted = self.problem is None
         if self._running and self.interrupted:
-            self._tell("note", f"ending {len(self._running)} running; once more to be rude")
+            self._tell("note", f"ending {len(self._running)} running; once more ends them at once")
         try:
             for one in self._running:
                 one.process.kill(auto_force_kill_timeout=KILL_S)
@@ -494,6 +496,15 @@ class Runner:
         for one in self._running:
             self._again(sweeper, one, "interrupted")
         self._running.clear()
+
+
+def run_experiment(
+    source: str | os.PathLike[str], folder: str, tell: Tell = lambda what, words: None
+) -> Progress:
+    """What `gshell sweep run -o folder source` does, or goes on with if ``folder`` is there."""
+    if not os.path.exists(os.path.join(folder, ORIGIN)):
+        make_directory(experiments.load(source), folder, os.fspath(source))
+    return Runner(of_directory(folder), folder, tell).run()
 
 
 def _end_strays(folder: str) -> None:

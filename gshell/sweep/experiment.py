@@ -178,15 +178,18 @@ def fill(text: str, names: Mapping[str, Any]) -> str:
     return _FILL.sub(one, text)
 
 
-def load(path: str | os.PathLike[str], here: str | None = None) -> Experiment:
-    """The experiment that ``path`` describes. ``here``: as if it were in that directory.
+def load(
+    path: str | os.PathLike[str], here: str | None = None, name: str | None = None
+) -> Experiment:
+    """The experiment that ``path`` describes. ``here``, ``name``: as if it were in that directory,
+    and its file had that name.
 
     Raises:
         UsageError: it cannot be read, or it makes no sense; with file, line and key.
     """
     text, document = toml.read(path)
     place = os.path.dirname(os.path.abspath(path)) if here is None else here
-    fallback = os.path.splitext(os.path.basename(os.fspath(path)))[0]
+    fallback = name or os.path.splitext(os.path.basename(os.fspath(path)))[0]
     return _Reader(document).experiment(text, place, fallback)
 
 

@@ -86,7 +86,7 @@ SWEEP_SHOW = Command(
 )
 SWEEP_PLOT = Command(
     "sweep plot",
-    "plot the results of an experiment: in the terminal, or into files",
+    "plot the results of an experiment, in the terminal or into files",
     (
         Option("-o --output", "FILE", "PNG, SVG or PDF by its ending (matplotlib)", repeat=True),
         Option("-x", "NAME", "the horizontal axis (else: as the file says, or guessed)"),

@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from gshell.errors import LaunchError, UsageError
-from gshell.sweep import attempts, execute, experiment
+from gshell.errors import LaunchError, LrmsError, UsageError
+from gshell.lrms.base import State
+from gshell.sweep import attempts, execute, experiment, places
+from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
 
@@ -102,8 +107,8 @@ def test_a_result_that_is_missing_fails_and_says_which(lab):
 
 
 def test_what_is_too_slow_is_ended_with_its_children(lab):
-    end = lab.run(HEAD + "[run]\nattempts = 1\ntimeout = 0.3\ncommand = 'sleep 99 & sleep 99'")
-    assert end.failed[0] == ("n-1", "not over after 0.3 s")
+    end = lab.run(HEAD + "[run]\nattempts = 1\ntimeout = 0.1\ncommand = 'sleep 99 & sleep 99'")
+    assert end.failed[0] == ("n-1", "not over after 0.1 s")
     assert sweepkill.left_of(lab.folder) == []
 
 
@@ -165,6 +170,27 @@ def test_more_levels_later_and_what_was_done_stays(lab):
     assert (lab.folder / "times").read_text().count("x") == 4
 
 
+def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_telling(lab):
+    run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    lab.run(HEAD + run)
+    shutil.rmtree(lab.folder / execute.SWEEPER)  # as if it had never been told
+    assert lab.run().done == 3
+    assert (lab.folder / "times").read_text().count("x") == 3
+
+
+def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_no_failure(lab):
+    execute.make_directory(
+        lab.define(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = 1'"),
+        str(lab.folder), str(lab.file),
+    )  # fmt: skip
+    begun = {"what": "begun", "point": '{"n": 2}', "slug": "n-2", "attempt": 1, "at": 1.0}
+    attempts.Log(str(lab.folder)).add(begun)
+    (lab.folder / "n-2.out.part").write_text("value = 9\n")
+    end = lab.run()
+    assert (end.done, end.failed) == (3, [])
+    assert (lab.folder / "n-2.out").read_text() == "value = 1\n"
+
+
 def test_one_at_a_time_works_in_a_directory(lab):
     execute.make_directory(
         lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file)
@@ -177,6 +203,87 @@ def test_one_at_a_time_works_in_a_directory(lab):
 def test_a_directory_of_something_else_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no result directory"):
         execute.of_directory(str(tmp_path))
+
+
+class Batch:
+    """Stands for `gshell.sweep.batch`: jobs with two hosts each, that end when they are told to."""
+
+    Submission = staticmethod(lambda *words, **more: words[0])
+
+    def __init__(self):
+        self.got, self.deleted, self.ended, self.refuses = [], [], set(), set()
+
+    def system_of(self, kind):
+        return self
+
+    def submit(self, system, specs, params, timeout, abort):
+        [(resources, site)] = specs
+        if site in self.refuses:
+            raise LrmsError("refused", f"no such cluster: {site}")
+        self.got.append((site, resources))
+        return [(len(self.got), site)]
+
+    def nodes(self, system, job, site, params, timeout):
+        return [Host(f"{site}{job}-{n}") for n in (1, 2)]
+
+    def status(self, system, job, site, params, timeout):
+        return SimpleNamespace(state=State.ENDED if job in self.ended else State.RUNNING)
+
+    def delete(self, system, specs, params, timeout):
+        self.deleted += specs
+
+
+@pytest.fixture
+def batch(monkeypatch):
+    class Near(places.Here):
+        def __init__(self, host, hosts):
+            super().__init__(host.address, host.slots)
+            self.hosts = hosts
+
+    one = Batch()
+    monkeypatch.setattr(places, "import_module", lambda name: one)
+    monkeypatch.setattr(places, "There", Near)
+    return one
+
+
+RESERVED = """
+[factors]
+cluster = ["petit", "grand"]
+n = [1, 2]
+[results]
+format = "none"
+capture.value = 'on (\\S+)'
+[where]
+kind = "oar"
+site = "{cluster}"
+resources = "nodes=2"
+"""
+
+
+def test_one_reservation_serves_all_points_of_a_cluster_and_is_given_back(lab, batch):
+    end = lab.run(RESERVED + "[run]\ncommand = 'echo on {hosts}'")
+    assert end.done == 4
+    assert sorted(batch.got) == [("grand", "nodes=2"), ("petit", "nodes=2")]
+    assert sorted(site for _, site in batch.deleted) == ["grand", "petit"]
+    rows = read_table(lab.folder / "results.csv").rows
+    assert all(re.fullmatch(r"(\w+)\d-1,\1\d-2", row["value"]) for row in rows)
+    assert all(row["value"].startswith(row["cluster"]) for row in rows)
+
+
+def test_a_reservation_that_was_taken_away_is_made_again_and_counts_as_no_failure(lab, batch):
+    batch.ended.add(1)
+    only = RESERVED.replace(', "grand"', "")
+    command = "[ {hosts} != petit1-1,petit1-2 ] || exit 255; echo on {hosts}"
+    end = lab.run(only + f"[run]\nattempts = 1\ncommand = '{command}'")
+    assert (end.done, end.failed, end.retried) == (2, [], 0)
+    assert [site for site, _ in batch.got] == ["petit", "petit"]
+
+
+def test_a_cluster_that_cannot_be_had_leaves_its_points_out_and_the_others_are_run(lab, batch):
+    batch.refuses.add("grand")
+    end = lab.run(RESERVED + "[run]\ncommand = 'echo on {hosts}'")
+    assert end.done == 2
+    assert {why for _, why in end.skipped} == {"no such cluster: grand"}
 
 
 # ----------------------------------------------------------------------- the verbs, as processes
