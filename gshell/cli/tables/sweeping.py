@@ -86,7 +86,7 @@ SWEEP_SHOW = Command(
 )
 SWEEP_PLOT = Command(
     "sweep plot",
-    "plot the results of an experiment, in the terminal or into files",
+    "plot the results, in the terminal or into files",
     (
         Option("-o --output", "FILE", "PNG, SVG or PDF by its ending (matplotlib)", repeat=True),
         Option("-x", "NAME", "the horizontal axis (else: as the file says, or guessed)"),
@@ -100,7 +100,7 @@ SWEEP_PLOT = Command(
     examples=(
         ("gshell sweep plot", "the latest one here, as text"),
         ("gshell sweep plot -o lu.png lu_20260314_101500", "time, Mop/s, speed-up, efficiency"),
-        ("gshell sweep plot -x cores -l class -f cluster -y speedup", "other axes"),
+        ("gshell sweep plot -x cores -l size -y speedup", "other axes"),
     ),
     about="Points are medians over repetitions, bars reach from the least to the most. What was"
     " not verified is marked. DIR may also be a table: results.csv.",
