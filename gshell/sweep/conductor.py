@@ -6,6 +6,7 @@ Python be killed, a guardian (`GUARDIAN`) ends what it had started.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import heapq
 import itertools
@@ -18,6 +19,7 @@ import sys
 import termios
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -30,40 +32,68 @@ DEFAULTED = [
 ]
 GUARDIAN = """
 import os, signal, sys, time
-mine = {}
+mark = sys.argv[1].encode()
+mine, known, orderly = {}, set(), False
 for line in sys.stdin:
     sign, pid, started = line.split()
     if sign == "+":
         mine[pid] = started
-    else:
+        known.add(pid)
+    elif sign == "-":
         mine.pop(pid, None)
+    else:
+        orderly = True
 def stat(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(") ")[2].split()
     except OSError:
         return None
+def marked(pid):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read().split(b"\\0")
+    except OSError:
+        return False
 def all_of():
     found = set()
     for name in os.listdir("/proc"):
         fields = stat(name) if name.isdigit() else None
-        if fields and fields[0] != "Z" and fields[3] in mine and name != str(os.getpid()):
+        if not fields or fields[0] == "Z" or name == str(os.getpid()):
+            continue
+        if fields[3] in mine:
             leader = stat(fields[3])
             if leader is None or leader[19] == mine[fields[3]] or fields[3] != name:
                 found.add(int(name))
+        elif not orderly and fields[3] not in known and marked(name):
+            found.add(int(name))
     return found
+if orderly and not mine:
+    sys.exit()
 for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 0.0)):
-    for pid in all_of():
-        try:
-            os.kill(pid, number)
-        except OSError:
-            pass
+    settled = time.monotonic() + 0.1
     end = time.monotonic() + patience
-    while time.monotonic() < end and all_of():
+    told = set()
+    while True:
+        left = all_of()
+        for pid in left - told:
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
+        told |= left
+        now = time.monotonic()
+        if now >= settled and (not left or now >= end):
+            break
         time.sleep(0.05)
 """
 """Reads who is there (``+PID START``) and who is not (``-``) until its stdin ends, with this
-Python; then ends what is left: with TERM, and KILL after 3 s. Sessions, so children too."""
+Python; then ends what is left: with TERM, and KILL after 3 s. Sessions, so children too; and, if
+this Python did not take leave (``.``), who carries its mark but was never told of: it died between
+starting a process and telling. Nothing may run between its end and another look: what was being
+started when it died comes a moment later."""
+
+MARK = f"GSHELL_SWEEP_HERE={uuid.uuid4().hex}"
 
 logger = logging.getLogger("gshell.sweep")
 
@@ -85,6 +115,9 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
     Raises:
         OSError: it cannot be started.
     """
+    conductor().guarded()  # before there is anything to be guarded
+    name, _, value = MARK.partition("=")
+    env = {**env, name: value}
     ours: list[int] = []
     theirs: list[int] = []
     try:
@@ -160,6 +193,7 @@ class Conductor:
         os.set_blocking(self._waker, False)
         self._selector.register(self._awake, selectors.EVENT_READ, self._woken)
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._guarding = threading.Lock()
         self._asleep = False
         self.pid = os.getpid()
         self.thread = threading.Thread(target=self._run, name="sweep-conductor", daemon=True)
@@ -242,17 +276,32 @@ class Conductor:
         )
         self._write(process)
 
-    def _tell_guardian(self, line: str) -> None:
+    def guarded(self) -> None:
+        """There is a guardian from now on."""
+        with self._guarding:
+            self._guard()
+
+    def _guard(self) -> subprocess.Popen[bytes]:
         if self._guardian is None or self._guardian.poll() is not None:
             self._guardian = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", GUARDIAN],
+                [sys.executable, "-I", "-S", "-c", GUARDIAN, MARK],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-        assert self._guardian.stdin is not None
-        with contextlib.suppress(OSError):
-            self._guardian.stdin.write(line.encode() + b"\n")
-            self._guardian.stdin.flush()
+        return self._guardian
+
+    def _tell_guardian(self, line: str) -> None:
+        with self._guarding:
+            guardian = self._guard()
+            assert guardian.stdin is not None
+            with contextlib.suppress(OSError):
+                guardian.stdin.write(line.encode() + b"\n")
+                guardian.stdin.flush()
+
+    def take_leave(self) -> None:
+        """This Python ends as it should: who was let go lives on."""
+        if self._guardian is not None and self.pid == os.getpid():
+            self._tell_guardian(". 0 0")
 
     def _ready(self, process: Followed, fd: int, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
@@ -364,6 +413,7 @@ def conductor() -> Conductor:
     with _lock:
         if _conductor is None or _conductor.pid != os.getpid():
             _conductor = Conductor()
+            atexit.register(_conductor.take_leave)
         return _conductor
 
 

@@ -22,6 +22,7 @@ from gshell.errors import UsageError
 
 PACKAGE = __name__.rpartition(".")[0]
 MOST = 1_000_000  # elements of a value: more is a mistake
+MOST_POWER = 1000
 _MARK = re.compile(
     r"\{\{\{\{(.*?)\}\}\}\}|\{\{\{host\}\}\}|\{\{((?:[^{}]|\{[^{}]*\})+)\}\}", re.DOTALL
 )
@@ -39,7 +40,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }  # fmt: skip
 
 
-class _NotOurs(Exception):
+class NotOurs(Exception):
     """Not an expression of this language: text that is meant for somebody else."""
 
 
@@ -89,7 +90,7 @@ def substitute(
         if expression not in cache:
             try:
                 cache[expression] = _sequence(expression, look)
-            except _NotOurs:
+            except NotOurs:
                 cache[expression] = None
         values = cache[expression]
         return found.group(0) if values is None else str(_text(values[index % len(values)]))
@@ -103,10 +104,7 @@ def _text(value: Any) -> Any:
 
 
 def _sequence(expression: str, look: Callable[[str], Any]) -> Sequence[Any]:
-    try:
-        tree = ast.parse(expression, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _NotOurs from None
+    tree = parsed(expression)
     where = f"{{{{{expression}}}}}"
     try:
         value = _value(tree, look, {})
@@ -123,6 +121,37 @@ def _sequence(expression: str, look: Callable[[str], Any]) -> Sequence[Any]:
     if not values:
         raise UsageError(f"{where}: it is empty")
     return values
+
+
+def compute(expression: str, look: Callable[[str], Any]) -> Any:
+    """What ``expression`` is, names as ``look`` has them.
+
+    Raises:
+        NotOurs: it is no expression of this language.
+        NameError: ``look``'s.
+        TypeError, LookupError, AttributeError, ArithmeticError: it cannot be computed.
+    """
+    return _value(parsed(expression), look, {})
+
+
+def parsed(expression: str) -> ast.AST:
+    """Raises: NotOurs"""
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise NotOurs from None
+
+
+def names_of(expression: str) -> set[str]:
+    """The names it needs from outside.
+
+    Raises:
+        NotOurs: it is none.
+    """
+    tree = parsed(expression)
+    named = [one for one in ast.walk(tree) if isinstance(one, ast.Name)]
+    bound = {one.id for one in named if isinstance(one.ctx, ast.Store)}
+    return {one.id for one in named} - bound - set(_FUNCTIONS)
 
 
 def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) -> Any:
@@ -150,8 +179,24 @@ def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) ->
             return _OPERATORS[type(node.op)](left, right)
         case ast.UnaryOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](of(node.operand))
-        case ast.Compare() if len(node.ops) == 1 and type(node.ops[0]) in _OPERATORS:
-            return _OPERATORS[type(node.ops[0])](of(node.left), of(node.comparators[0]))
+        case ast.Compare() if all(type(one) in _OPERATORS for one in node.ops):
+            values = [of(one) for one in (node.left, *node.comparators)]
+            return all(
+                _OPERATORS[type(one)](left, right)
+                for one, left, right in zip(node.ops, values, values[1:], strict=False)
+            )
+        case ast.BoolOp():
+            value: Any = None
+            for one in node.values:
+                value = of(one)
+                if bool(value) is isinstance(node.op, ast.Or):
+                    break
+            return value
+        case ast.BinOp(op=ast.Pow()):
+            base, power = of(node.left), of(node.right)
+            if abs(power) > MOST_POWER:
+                raise TypeError(f"a power beyond {MOST_POWER}")
+            return base**power
         case ast.IfExp():
             return of(node.body) if of(node.test) else of(node.orelse)
         case ast.JoinedStr():
@@ -162,7 +207,7 @@ def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) ->
             return _FUNCTIONS[name](*[of(one) for one in node.args])
         case ast.ListComp() | ast.GeneratorExp():
             return list(_comprehension(node.elt, node.generators, look, own))
-    raise _NotOurs
+    raise NotOurs
 
 
 def _bounded(left: Any, right: Any) -> None:
@@ -195,4 +240,4 @@ def _bound(target: ast.AST, item: Any) -> dict[str, Any]:
         for one, part in zip(target.elts, item, strict=True):
             names |= _bound(one, part)
         return names
-    raise _NotOurs
+    raise NotOurs

@@ -23,6 +23,7 @@ from bench.rows import (
     relay,
     spawn,
     startup,
+    sweepkill,
 )
 from bench.table import Line
 
@@ -49,6 +50,7 @@ ROWS = (
     Row("integrity", "random bytes arrive as sent", integrity.integrity),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
+    Row("sweepkill", "a sweep of LU, killed and resumed", sweepkill.sweepkill),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
     Row("sessions", "relay memory per idle session", relay.sessions),

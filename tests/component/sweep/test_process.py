@@ -322,3 +322,26 @@ def test_a_killed_sequence_begins_nothing_more():
     until(lambda: sequence.processes[0].running, "its first")
     sequence.kill().wait()
     assert not sequence.processes[1].started
+
+
+KILLED_EARLY = """
+import os, signal, sys
+from gshell.sweep import conductor
+one = conductor.spawn(["sh", "-c", "sleep 99 & echo $!; wait"], os.environ, False)
+os.set_blocking(one.stdout, True)
+print(one.pid, os.read(one.stdout, 99).decode(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_between_starting_a_process_and_following_it_nothing_is_left():
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    out = subprocess.run(
+        [sys.executable, "-c", KILLED_EARLY], env=env, capture_output=True, text=True
+    ).stdout
+    given_up = time.monotonic() + 30
+    for pid in map(int, out.split()):
+        while os.path.exists(f"/proc/{pid}"):
+            assert time.monotonic() < given_up, f"{pid} is left"
+            time.sleep(0.02)
+    assert len(out.split()) == 2
