@@ -1,4 +1,4 @@
-"""The relay's processes, from their fork on: broker, door, archive. Knows no protocol."""
+"""The relay's processes, from their fork on: broker, door, archive, ssh. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
-from relay import auth, log, scrape, state
+from relay import auth, log, scrape, sshca, state
 from relay.broker.events import Audit
 from relay.broker.model import Settings
 from relay.brokerd import BrokerShell
@@ -48,6 +49,8 @@ class Plan:
     archive: Rules = Rules()
     metrics: str = ""
     """Where scrapers are served; empty: nowhere."""
+    ssh: bool = True
+    """Serve stock SSH on the addresses that are TCP."""
     log_format: str = "text"
     log_level: str = "info"
 
@@ -69,6 +72,8 @@ class Place:
     """Scrapers connect here."""
     notes: tuple[Audit, ...] = ()
     """For the audit log: what was done before there was a broker."""
+    ssh: bool = False
+    """Stock SSH is served, too."""
 
 
 COLLECT = (20_000, 20, 100)
@@ -115,6 +120,7 @@ def run_door(place: Place, writer: int) -> None:
             said.append(1)
             _say_ready(writer)
 
+    ssh = state.SSH if place.ssh else ""
     door = Door(
         loop,
         place.listening,
@@ -124,6 +130,7 @@ def run_door(place: Place, writer: int) -> None:
         place.only_uid,
         ready,
         FeedIn(state.FEED),
+        ssh,
     )
     loop.run()
     door.close()
@@ -143,6 +150,23 @@ def run_archive(place: Place, writer: int) -> None:
     one = archive.begin(loop, state.ARCHIVE, client, agent, rules.days, rules.bytes, state.DEPOT)
     loop.run()
     one.close()
+
+
+def run_ssh(place: Place, writer: int) -> None:
+    os.close(writer)  # nobody waits for it
+    for sock in place.listening:
+        sock.close()
+    # Here and not above: nobody else needs the library, and it is a big one.
+    from relay.ssh import main as ssh
+    from relay.ssh.joiner import Joiner
+
+    raise_descriptor_limit()
+    authority = sshca.Authority(".")
+    host, signed = authority.relay(sshca.relay_names([*place.relays, *place.listen]), time.time())
+    keys = ssh.Keys(host, signed.cert, authority.public)
+    near = min(place.listen, key=lambda where: not where.startswith("unix:"))
+    joiner = Joiner(local(near), auth.mac_secret("."))
+    ssh.run(state.SSH, keys, joiner, place.life, reopen_log)
 
 
 def _ticket(name: str, place: Place) -> Ticket:

@@ -83,6 +83,10 @@ def _run(argv: list[str]) -> int:
         "--metrics-anywhere", action="store_true", help="let --metrics be an address others reach"
     )
     start.add_argument(
+        "--no-ssh", action="store_true",
+        help="do not serve stock ssh (ssh -J gshell-relay job42) on the same port",
+    )  # fmt: skip
+    start.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="of relay.log (text)"
     )
     start.add_argument(
@@ -157,7 +161,7 @@ def _start(folder: str, args: argparse.Namespace) -> int:
     rules = children.Rules(**{**state.archive_rules(folder), **ordered})
     plan = children.Plan(
         folder, listen, advertise, archive=rules, metrics=metrics, log_format=args.log_format,
-        log_level=args.log_level,
+        log_level=args.log_level, ssh=not args.no_ssh,
     )  # fmt: skip
     path = os.path.join(folder, state.LOG)
     handler = log.set_up(path, log.level_of(plan.log_level), plan.log_format)

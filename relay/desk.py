@@ -18,6 +18,7 @@ from relay.broker import rights, shares
 from relay.broker.events import Audit, ConnUp, Known, Revoked
 from relay.broker.model import ARCHIVE
 from relay.journal import Credential, Journal
+from relay.sshca import Authority, relay_names
 
 INVITE_HOURS = 24.0  # long enough to walk over to the other machine, short enough to be forgotten
 INVITE_USES = 10
@@ -49,6 +50,7 @@ class Desk:
         self._secret = auth.mac_secret(state)
         self._ca = auth.ca_text(state)
         self.pin = auth.pin(state)
+        self._ssh: Authority | None = None
 
     def mac_key(self, credential: str) -> str:
         return client_key(self._secret, credential).hex()
@@ -233,8 +235,8 @@ class Desk:
     # ------------------------------------------------------------------------------------- requests
 
     def on_request(self, up: ConnUp, message: Message, now: float) -> Outcome:
-        """``invite``, ``pilot`` and ``ticket`` of a client, for nobody but itself; an
-        administrator's invites may be for others.
+        """``invite``, ``pilot``, ``ticket`` and ``ssh-cert`` of a client, for nobody but itself; an
+        administrator's invites may be for others. ``ssh-host`` of an agent.
 
         Raises:
             UsageError: it makes no sense.
@@ -259,6 +261,10 @@ class Desk:
                 detail = {"nodes": nodes, "hours": hours_of(message)}
                 audit = Audit(user, "invite", f"pilot {name}", "ok", up.source, detail)
                 return Outcome({"invite": text, "name": name}, (audit,))
+            case "ssh-cert":
+                return self._ssh_cert(up, message, now)
+            case "ssh-host":
+                return self._ssh_host(up, message, now)
             case _:
                 agent_id = message.get("agent_id") or ""
                 if message.get("role", "agent") != "agent" or not isinstance(agent_id, str):
@@ -266,6 +272,32 @@ class Desk:
                 ticket = self.ticket("agent", user, agent_id, now)
                 audit = Audit(user, "ticket", f"agent {ticket.agent_id}", "ok", up.source)
                 return Outcome({"ticket": ticket._asdict()}, (audit,))
+
+    # -------------------------------------------------------------------------------- stock SSH
+
+    def ssh_authority(self) -> Authority:
+        """Made when somebody first asks for it: most relays never need one."""
+        if self._ssh is None:
+            self._ssh = Authority(self._state)
+        return self._ssh
+
+    def _ssh_cert(self, up: ConnUp, message: Message, now: float) -> Outcome:
+        """A user's public key gets a certificate that hangs on the key of this connection."""
+        ca = self.ssh_authority()
+        signed = ca.user(message.get("key"), up.user, up.credential, now, up.valid_until,
+                         message.get("forward_agent") is True)  # fmt: skip
+        names = relay_names(self._relays)
+        audit = Audit(up.user, "ssh-cert", f"user {up.user}", "ok", up.source,
+                      {"key": up.credential[:12], "until": round(signed.until)})  # fmt: skip
+        answer = {"cert": signed.cert, "ca": ca.public, "names": names, "until": signed.until}
+        return Outcome(answer, (audit,))
+
+    def _ssh_host(self, up: ConnUp, message: Message, now: float) -> Outcome:
+        """An agent's server is certified for the names that the broker has put down."""
+        ca = self.ssh_authority()
+        names = [str(name) for name in message["names"]]
+        signed = ca.agent(message.get("key"), up.agent_id, names, now)
+        return Outcome({"m": "ssh-host", "cert": signed.cert, "ca": ca.public, "names": names})
 
     def write_ticket(self, name: str, kind: str, user: str, agent_id: str, now: float) -> bool:
         """Put a ticket into the state directory, 0600, unless there is a good one; whether it

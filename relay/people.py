@@ -37,6 +37,8 @@ class People:
                       "message": error.message, "hint": error.hint}  # fmt: skip
             object = str(message.get("user") or message.get("what") or "")
             verb = str(message.get("m"))
+            if verb == "ssh-host":  # agents know messages, not answers
+                answer["m"] = verb
             return Outcome(answer, (Audit(up.user, verb, object, "refused", up.source),))
 
     def _on_request(self, up: ConnUp, message: Message, now: float) -> Outcome:

@@ -14,6 +14,7 @@ from gshell.errors import GshellError, UsageError
 
 BUS = "bus"  # ZeroMQ's socket file
 FEED = "feed"  # the event feed's
+SSH = "ssh"  # where the door passes SSH connections to
 JOURNAL = "journal.sqlite"
 LOCK = "lock"  # held by the relay that runs; the kernel lets go of it however that ends
 LOG = "relay.log"

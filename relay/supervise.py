@@ -1,4 +1,4 @@
-"""Starts door, broker and archive as processes, and again whichever dies. Knows no protocol.
+"""Starts door, broker, archive and ssh as processes, and again whichever dies. Knows no protocol.
 
 All are forks of this process, which has imported all they need and holds the listening socket: a
 new door is there within milliseconds, and who dials meanwhile waits in the kernel's queue. If this
@@ -33,6 +33,7 @@ from relay.children import (
     run_archive,
     run_broker,
     run_door,
+    run_ssh,
 )
 from relay.desk import Desk
 from relay.journal import Journal
@@ -90,6 +91,9 @@ class Relay:
         self.relays = list(plan.advertise) or [reachable(one) for one in self.listen]
         self._children = [_Child("broker", run_broker), _Child("door", run_door)]
         self._children.append(_Child("archive", run_archive, waited_for=False))
+        self.ssh = plan.ssh and any(not one.startswith("unix:") for one in self.listen)
+        if self.ssh:
+            self._children.append(_Child("ssh", run_ssh, waited_for=False))
         self._boot = os.urandom(8).hex()
         self._former = dict(handed.children) if handed is not None else {}
         self.notes: list[Audit] = []  # for the audit log, once there is a broker to write it
@@ -224,7 +228,7 @@ class Relay:
             self.plan.state,
             {"pid": os.getpid(), **pids, "listen": self.listen[0], "listens": self.listen,
              "relays": self.relays, "pin": auth.pin(self.plan.state), "version": __version__,
-             "metrics": self.scraped, "boot": self._boot, "takeover": 1,
+             "metrics": self.scraped, "ssh": self.ssh, "boot": self._boot, "takeover": 1,
              "program": takeover.program()},
         )  # fmt: skip
 
@@ -334,7 +338,7 @@ class Relay:
             uid = os.geteuid() if self.plan.tickets_for and local else None
             place = Place(
                 self.listening, self.listen, self.relays, uid, self.plan.archive, self._life_read,
-                self.metrics, tuple(self.notes),
+                self.metrics, tuple(self.notes), self.ssh,
             )  # fmt: skip
             child.run(place, writer)
             code = 0

@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol
@@ -24,6 +25,7 @@ from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool, segment_bytes
 from gshell.agent.spoolplace import SpoolPlace, usual_quota
+from gshell.agent.sshdoor import SshDoor, Visit
 from gshell.agent.uplink import Uplink
 from gshell.agent.usage import Reporter, Step
 from gshell.agent.workdir import WorkDirs
@@ -110,6 +112,7 @@ class Agent:
         self._uplink = Uplink(loop, ticket, self)
         self.lanes = Lanes(loop, self._uplink.say)
         self._peers = peers.Book(self._uplink.say, loop.later)
+        self.ssh = SshDoor(self)
         self._reporter = Reporter(loop.later, self._running, self._uplink.say)
         self._expects: dict[str, dict[str, Any]] = {}
         self._waiting: dict[str, Greeter] = {}
@@ -407,7 +410,8 @@ class Agent:
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
             "pool": facts.pool, "lanes": True, **facts.allocated,
-            "sessions": [session.summary() for session in sessions.values()],
+            "sessions": [*(session.summary() for session in sessions.values()),
+                         *self.ssh.summaries()],
         }  # fmt: skip
 
     def on_welcome(self) -> None:
@@ -442,11 +446,14 @@ class Agent:
                 raise ValueError(number)
             for session in self._of_job(message):
                 session.signal_all(number)
+            if number in (signal.SIGTERM, signal.SIGKILL):
+                self.ssh.end_job(str(message.get("job")))
         elif kind in ("peer", "peer-no"):
             self._peers.on_control(message)
         elif kind == "cancel":
             for session in self._of_job(message):
                 session.cancel()
+            self.ssh.end_job(str(message.get("job")))
         elif kind == "revoke":
             self._revoke(message)
         elif kind == "ended-ok":
@@ -472,6 +479,8 @@ class Agent:
             self._workdir_done({"size": 1 + int(message["index"]), **message})
         elif kind == "start":
             self._start_detached(message)
+        elif kind == "ssh-host":
+            self.ssh.on_host(message)
         elif kind == "drain":
             self.draining = bool(message.get("on", True))
         elif kind == "watch":
@@ -503,6 +512,7 @@ class Agent:
         waiting = self._waiting.pop(att, None)
         if waiting is not None:
             waiting.go_on()
+        self.ssh.announced(att)
 
     def _make_workdir(self, message: dict[str, Any]) -> None:
         """Ahead of the start, for what is staged in."""
@@ -548,6 +558,25 @@ class Agent:
             self._unused(session)
             return
         self.admit(session, spec)
+
+    # -- stock SSH
+
+    def say(self, message: dict[str, Any]) -> None:
+        self._uplink.say(message)
+
+    def plain_owner(self, sock: socket.socket, data: bytes) -> None:
+        self.ssh.arrived(sock, data)
+
+    def take_expected(self, att: str) -> dict[str, Any] | None:
+        expect = self._expects.get(att)
+        if expect is None:
+            return None
+        if not self._may(expect, str(expect["user"])):
+            return {}  # not for us to run, whatever the relay says
+        return self._expects.pop(att)
+
+    def ssh_lane(self, visit: Visit, began: bool) -> None:
+        (self.lanes.started if began else self.lanes.ended)(visit)
 
     # -- from clients
 
@@ -651,6 +680,7 @@ class Agent:
         waiting = self._waiting.pop(att, None)
         if waiting is not None:
             waiting.refuse("revoked", why)
+        self.ssh.end(att, why)
         session = self._attachments.pop(att, None)
         attachment = session.attachments.get(att) if session is not None else None
         if session is not None and attachment is not None:
@@ -744,6 +774,7 @@ class Agent:
         while self._killed:
             self._say_killed()
         self.lanes.close()
+        self.ssh.end_all()
         for session in set(self._sessions.values()):
             session.cancel()
 
@@ -753,7 +784,8 @@ class Agent:
 
     @property
     def idle(self) -> bool:
-        return not any(session.state == "running" for session in self._sessions.values())
+        running = any(session.state == "running" for session in self._sessions.values())
+        return not running and not self.ssh.visits
 
     @property
     def unarchived(self) -> list[str]:
@@ -782,6 +814,7 @@ class Agent:
                 attachment.end("shutdown", why)
         self._uplink.say({"m": "bye"})
         self._uplink.close()
+        self.ssh.close()
         for session in set(self._sessions.values()):
             session.forget()
         self._place.remove()

@@ -6,9 +6,11 @@ Detached is an attachment whose cursor stopped. Knows the session it belongs to,
 from __future__ import annotations
 
 import signal as signals
+import time
 from typing import TYPE_CHECKING, Any
 
 from gshell.agent import beside, rankview
+from gshell.agent.trace import window
 from gshell.errors import RemoteProtocolError
 from gshell.model.rankset import RankSet
 from gshell.net.link import Link
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from gshell.agent.ranks import Rank
     from gshell.agent.session import Session
     from gshell.agent.sessionlog import Cursor, StreamLog
+    from gshell.model.vt import ModeTracker
 
 PULL_BYTES = 1 << 18  # one round of sending; the link is asked for room before each
 TYPED_SIGNALS = (signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP)
@@ -54,6 +57,8 @@ class Attachment:
         ] = {}  # stream -> where we began, where the present was
         self._starved_at: dict[int, int] = {}  # stream -> the limit at which we said so
         self._said_writer: bool | None = None
+        self._wants_times = False
+        self._said_sizes: dict[int, tuple[int, int]] = {}
         self._pumping = False
 
     def wants_ranks(self, hello: dict[str, Any]) -> None:
@@ -67,6 +72,7 @@ class Attachment:
                 self.ranks = RankSet.parse("" if hello["ranks"] == "none" else str(hello["ranks"]))
             except ValueError:
                 raise RemoteProtocolError("bad-ranks", "a set of ranks") from None
+        self._wants_times = hello.get("times") is True
 
     # -- links
 
@@ -112,6 +118,9 @@ class Attachment:
             message.update(session.typists.welcome(self))
             if self.ranks is not None:
                 message["pty"] = self._one_terminal()
+            size = next((found for found in map(window, session.ranks) if found), None)
+            if size is not None:
+                message["window"] = size
             message["name"] = spec.name
             message["start"] = {str(id): start for id, (start, _) in self._from.items()}
             message["live"] = {str(id): live for id, (_, live) in self._from.items()}
@@ -200,10 +209,21 @@ class Attachment:
                 self.peer.add_recv(stdin_of(rank_number), INPUT_WINDOW)
         self.peer.early_input = 0
         if not from_start:
+            if self._wants_times:
+                self._say_times()
             self._say_modes()
             for rank in session.ranks:
                 if rank.exited and rank.child is None:
                     session.say_end(self, rank)
+
+    def _say_times(self) -> None:
+        """When what came that there is to see, before it is seen."""
+        shift_s = time.time() - self.session.clock()
+        for rank in self.session.ranks:
+            if self.sees(rank):
+                for stream, line in rank.times.items():
+                    marks = line.marks(shift_s)
+                    self.peer.say({"t": "times", "stream": stream, "marks": marks})
 
     def sees(self, rank: Rank) -> bool:
         """Is it for this rank, too?"""
@@ -217,16 +237,32 @@ class Attachment:
         seen = [rank for rank in self.session.ranks if self.sees(rank)]
         return len(seen) == 1 and seen[0].modes is not None
 
+    def _drawn(self) -> list[tuple[int, ModeTracker]]:
+        """The ranks' terminals that this reader may draw."""
+        spec = self.session.spec
+        return [
+            (rank.number, rank.modes)
+            for rank in self.session.ranks
+            if rank.modes is not None
+            and ((spec is not None and spec.pty) or (self.sees(rank) and self._one_terminal()))
+        ]
+
     def _say_modes(self) -> None:
         """Of terminals, to who may draw what they print."""
-        spec = self.session.spec
-        for rank in self.session.ranks:
-            if rank.modes is None or not (
-                (spec is not None and spec.pty) or (self.sees(rank) and self._one_terminal())
-            ):
-                continue
-            prelude = rank.modes.prelude().hex()
-            self.peer.say({"t": "modes", "rank": rank.number, "prelude": prelude})
+        self.say_sizes()
+        for rank, modes in self._drawn():
+            self.peer.say({"t": "modes", "rank": rank, "prelude": modes.prelude().hex()})
+
+    def say_sizes(self) -> None:
+        """How large the program's terminals are, to who draws them and did not say it himself."""
+        sizes = {rank: modes.size for rank, modes in self._drawn()}
+        for rank, size in sizes.items():
+            if size != self._said_sizes.get(rank) and self.session.primary is not self:
+                rows, columns = size
+                self.peer.say({"t": "size", "rank": rank, "rows": rows, "cols": columns})
+        if sizes != self._said_sizes:
+            self._said_sizes = sizes
+            self.pump()
 
     def _begin(self, rank: Rank, stream: int, log: StreamLog) -> int:
         """Where this reader's history begins. What was asked for and is not kept becomes a gap."""
@@ -265,6 +301,11 @@ class Attachment:
             return 0
         return cursor.released if cursor.needed else None
 
+    def input_taken(self, rank_number: int) -> int:
+        """Up to where the program has what this client typed."""
+        receiving = self.peer.receiving(stdin_of(rank_number))
+        return receiving.consumed if receiving is not None else 0
+
     def consumed_input(self, stream: int, count: int) -> None:
         self.peer.consume(stream, count)
         if not self._pumping:
@@ -297,6 +338,8 @@ class Attachment:
         kind = message.get("t")
         only = None if self.ranks is None else session.typists.ranks(self)
         types = session.primary is self or (only is not None and session.typists.types(self))
+        if kind == "trace":
+            session.tell_waits(self, message.get("waits") is True)
         if kind == "open":
             session.open(self, message)
         elif kind == "resize":
@@ -319,6 +362,10 @@ class Attachment:
         elif kind == "cancel":
             if self.rights == "rw" and not self.share:
                 session.cancel()
+        elif kind == "trace":
+            session.traced(self, message)
+        elif kind == "record":
+            session.record(self, message)
         elif kind == "steal":
             session.steal(self)
 

@@ -144,7 +144,7 @@ class LaunchWay:
             return
         if child.pty:
             rank.modes = ModeTracker()
-            rank.modes.resized(USUAL_SIZE[0])
+            rank.modes.resized(*USUAL_SIZE)
         self._session.adopt_child(rank, child)
         if len(self._asked) == self._job.spec.tasks:
             self._begin()

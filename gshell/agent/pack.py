@@ -8,8 +8,11 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 
-CLOSURE = ("agent", "net", "wire", "model", "mpi", "lrms")  # packages; plus the files below
-FILES = ("__init__.py", "errors.py", "sitepath.py")
+CLOSURE = ("agent", "net", "wire", "model", "mpi", "lrms", "sshd")  # packages; plus the files below
+FILES = (
+    "__init__.py", "errors.py", "sitepath.py",
+    "cast/__init__.py", "cast/format.py", "cast/lines.py", "cast/recorder.py",
+)  # fmt: skip
 _MAIN = """\
 import sys
 from gshell.agent.main import main

@@ -87,7 +87,7 @@ def launch(
         pty = USUAL_SIZE  # who attaches to it says which it is
         env.setdefault("TERM", USUAL_TERM)
         rank.modes = ModeTracker()
-        rank.modes.resized(pty[0])
+        rank.modes.resized(*pty)
     return spawn(SpawnSpec(argv, env, cwd, pty, spec.umask, stdin, pipe_bytes(spec), inherit))
 
 

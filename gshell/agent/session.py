@@ -27,6 +27,7 @@ from gshell.agent.spawn import OUTPUT_PIPE_BYTES, Child
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.agent.timeline import Timeline
+from gshell.agent.trace import modes_of
 from gshell.agent.typists import Typists
 from gshell.agent.usage import Step
 from gshell.agent.wrapped import Wrapped
@@ -43,7 +44,10 @@ from gshell.wire.constants import (
 
 if TYPE_CHECKING:
     from gshell.agent.crew import Crew
+    from gshell.agent.inputwait import InputWaits
     from gshell.agent.mpijob import MpiJob
+    from gshell.agent.taping import Taping
+    from gshell.agent.trace import Trace
 
 READ_BYTES = 1 << 16  # of a pipe in one read; also a frame's worth
 PTY_ROUND_BYTES = 1 << 15  # of a pty in one round: eight reads; with more the other end stands idle
@@ -176,6 +180,8 @@ class Session:
         self.archived = False
         """The relay has all of it."""
         self._much = False  # more came out than is kept for an archive while somebody reads
+        self.input_waits: InputWaits | None = None
+        """Once somebody asked when its programs wait for input."""
         self.taken_bytes = 0  # that its ranks have read of what was typed
         self.notice: str | None = None
         """What those attached were told of output that has no room, while that lasts."""
@@ -186,6 +192,10 @@ class Session:
         self._timeout: Timer | None = None
         self._killing: Timer | None = None
         self._meter: Meter | None = None
+        self.trace: Trace | None = None
+        """Who records what is typed, if anybody ever did."""
+        self.tape: Taping | None = None
+        """A recording here, for nobody in particular."""
 
     # -- starting
 
@@ -216,7 +226,7 @@ class Session:
                 rank.times[stream] = Timeline()
             if spec.pty:
                 rank.modes = ModeTracker()
-                rank.modes.resized(spec.pty[0])
+                rank.modes.resized(*spec.pty)
         for attachment in self.attachments.values():
             attachment.open_streams(from_start=True)
         self._hold_for_next(None)
@@ -383,6 +393,8 @@ class Session:
             self._loop.add(child.pidfd, IN, lambda mask: self._on_exit(rank))
         else:
             self._loop.later(REAP_POLL_S, lambda: self._poll_exit(rank))
+        if self.input_waits is not None:
+            self.input_waits.begun(rank)
 
     # -- output
 
@@ -437,6 +449,10 @@ class Session:
                 parts.clear()
         if parts:
             rank.times[stream].mark(self._loop.clock(), kept.end)
+            if self.trace is not None and rank.modes is not None:
+                self.trace.output(rank, b"".join(parts))
+            if self.tape is not None and self.tape.rank is rank:
+                self.tape.output(stream, b"".join(parts))
             if rank.modes is not None:
                 data = parts[0] if len(parts) == 1 else b"".join(parts)
                 rank.modes.feed(data)
@@ -445,6 +461,8 @@ class Session:
                 for data in parts:  # as they came: a frame each, and nothing is copied
                     kept.append(data)
             self._check_much(kept.end)
+            if self.input_waits is not None:
+                self.input_waits.printed(rank)
             self._publish()
         if kept.full or kept.trouble is not None:
             self._in_trouble = True
@@ -643,6 +661,7 @@ class Session:
         taken: list[tuple[Attachment | None, int]] = []
         while rank.input and fd >= 0:
             writer, data = rank.input[0]
+            modes = modes_of(rank) if self.trace is not None else None
             try:
                 written = os.write(fd, data)
             except BlockingIOError:
@@ -655,11 +674,15 @@ class Session:
             taken.append((writer, written))
             self.taken_bytes += written
             rank.taken += written
+            if self.trace is not None:
+                self.trace.given(rank, writer, data[:written], modes)
             if written == len(data):
                 rank.input.pop(0)
             else:
                 rank.input[0] = (writer, data[written:])
         waiting = bool(rank.input)
+        if self.input_waits is not None:
+            self.input_waits.typed(rank)
         if child.pty:
             if fd in rank.paused:
                 self._loop.modify(fd, (0 if rank.paused[fd] else IN) | (OUT if waiting else 0))
@@ -707,6 +730,8 @@ class Session:
         for fd in list(rank.paused):  # what it wrote last is there: no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read_output(rank, fd):
                 pass
+        if self.trace is not None:
+            self.trace.ended(rank)
         if rank.paused:
             rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
         self._finish_rank(rank)
@@ -743,6 +768,8 @@ class Session:
         self._close_input(rank)
         if not self._early:
             rank.input.clear()
+        if self.input_waits is not None:
+            self.input_waits.ended(rank)
         rank.child.close()
         rank.child = None
         wrapped = self._wrapped
@@ -761,6 +788,8 @@ class Session:
 
     def _say_exit(self, rank: Rank) -> None:
         rank.said = True
+        if self.tape is not None and self.tape.rank is rank:
+            self.tape.exited(rank.code)
         for log in rank.logs.values():
             if not log.closed:
                 log.close()
@@ -928,7 +957,32 @@ class Session:
             if rank.child is not None:
                 rank.child.resize(rows, columns)
             if rank.modes is not None:
-                rank.modes.resized(rows)
+                rank.modes.resized(rows, columns)
+            if self.trace is not None and rank.child is not None and rank.child.pty:
+                self.trace.sized(rank, rows, columns)
+            if self.tape is not None and self.tape.rank is rank:
+                self.tape.sized(rows, columns)
+        for attachment in self.attachments.values():
+            attachment.say_sizes()
+
+    def traced(self, attachment: Attachment, message: dict[str, Any]) -> None:
+        """Somebody records: what was typed is told from here on."""
+        if self.trace is None:
+            from gshell.agent.trace import Trace
+
+            self.trace = Trace(self)
+        self.trace.ask(attachment, message)
+
+    def record(self, attachment: Attachment, message: dict[str, Any]) -> None:
+        """Its owner wants it recorded here, whoever is there."""
+        if attachment.share or attachment.user != self.user:
+            return
+        from gshell.agent.taping import answer
+
+        if message.get("input") is True:
+            self.traced(attachment, {})
+        attachment.peer.say(answer(self, message))
+        attachment.pump()
 
     # -- attachments
 
@@ -1112,6 +1166,12 @@ class Session:
     def neighbour(self) -> Session | None:
         """The step beside which it runs, while that is there."""
         return self._owner.find(self.beside) if self.beside else None
+
+    def tell_waits(self, attachment: Attachment, on: bool) -> None:
+        """It wants to know, from now on or no more, when a program waits for input."""
+        from gshell.agent import inputwait  # few ask
+
+        inputwait.ask(attachment, on)
 
     def input_ranks(self) -> list[int]:
         """Those, by their number here, whose stdin is a pipe by the MPI program's spec."""

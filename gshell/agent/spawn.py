@@ -97,6 +97,11 @@ class Child:
 
     # ------------------------------------------------------------------------------------- terminal
 
+    @property
+    def held(self) -> int:
+        """The program's side of its terminal, which we hold open too; -1: none."""
+        return self._held
+
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size; the kernel sends WINCH if it really is another."""
         if self.pty and self.stdout >= 0:

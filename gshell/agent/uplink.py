@@ -7,6 +7,7 @@ and the data links.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from typing import Any, Callable, Protocol
 
@@ -53,6 +54,10 @@ class Uplinked(Protocol):
 
     def data_owner(self, link_user: Callable[[], str]) -> Owner:
         """Whose a new data link shall be."""
+
+    def plain_owner(self, sock: socket.socket, data: bytes) -> None:
+        """A data connection begins with ``data``, which is not TLS: what it is, is the owner's
+        to see, and the socket is the owner's."""
 
 
 class Uplink:
@@ -284,6 +289,10 @@ class Uplink:
             self._wanted = max(2, self._wanted - 1)
             self._loop.soon(self._top_up)
 
+    def _spare_plain(self, link: Link, data: bytes) -> None:
+        self._spare_paired(link)
+        self._owner.plain_owner(link.release(), data)
+
     def _spare_lost(self, link: Link) -> None:
         if self._spares.pop(link, None) is not None:
             self._spares_lost += 1
@@ -317,6 +326,9 @@ class _Spare:
 
     def link_first(self, link: Link) -> None:
         self._uplink._spare_paired(link)
+
+    def link_plain(self, link: Link, data: bytes) -> None:
+        self._uplink._spare_plain(link, data)
 
     def link_room(self, link: Link) -> None:
         pass

@@ -157,15 +157,22 @@ def room(path: str) -> list[Finding]:
 
 
 def _strays(folder: str) -> list[Finding]:
-    """Files somebody wrote in the belief that we read them."""
+    """What is wrong in config.toml; files somebody wrote in the belief that we read them."""
+    from gshell.cli import configfile, settings
+
+    found = [
+        Finding("note", f"{one.origin}: {one.what}", one.hint or "gshell help config")
+        for one in settings.problems(configfile.load())
+    ]
     try:
         names = os.listdir(folder)
     except OSError:
-        return []
-    return [
-        Finding("note", f"{folder}/{name} is not read: there is no configuration file")
+        return found
+    return found + [
+        Finding("note", f"{folder}/{name} is not read: settings are in config.toml")
         for name in sorted(names)
         if name.rpartition(".")[2] in ("toml", "ini", "cfg", "conf", "yaml", "yml", "json")
+        and name != "config.toml"
     ]
 
 
@@ -440,6 +447,12 @@ def mpi() -> list[Finding]:
     ]
 
 
+def ssh() -> list[Finding]:
+    from gshell.cli import sshcheck
+
+    return sshcheck.ssh_door()
+
+
 CHECKS: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
     ("python", python),
     ("environment", environment),
@@ -449,5 +462,6 @@ CHECKS: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
     ("private", private),
     ("relay", relay),
     ("agents", agents),
+    ("ssh", ssh),
     ("mpi", mpi),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gshell.cli import options as o
 from gshell.cli import values
+from gshell.cli.listing import EVERY, fields_option, states
 from gshell.cli.options import Command, Option, Parsed
 from gshell.cli.sessions import (
     ATTACH,
@@ -18,11 +19,19 @@ from gshell.cli.sessions import (
     quota,
     seconds,
 )
-from gshell.cli.tables import casts, comforts, doors, recording, replaying, sweeping
+from gshell.cli.tables import (
+    casts,
+    comforts,
+    doors,
+    prompting,
+    recording,
+    replaying,
+    sweeping,
+)  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def _attribute(text: str) -> tuple[str, str]:
@@ -83,30 +92,50 @@ MATCH = Command(
     common=GLOBAL,
 )
 _OTHERS = (
-    Option("--everyone", help="everybody's (for administrators)"),
+    Option("-A --everyone", help="everybody's (for administrators)"),
     Option("-u --user", "USER", "that user's (for administrators)"),
 )
+_WATCH = Option("-w --watch", help="keep the list up to date until Ctrl-C")
 JOBS = Command(
     "jobs",
     "list my jobs",
     (
         Option("-a --all", help="ended ones too"),
+        Option(
+            "-t --state",
+            "STATE",
+            "queued, active, done, failed, canceled, all; or Slurm's PD, R, CD, F, CA",
+            states,
+            repeat=True,
+        ),
+        Option("-n --name", "NAME", "of this name; * and ? as in file names"),
+        Option("-j --job", "ID,..", "these, as words do"),
+        fields_option("jobs"),
         *_OTHERS,
-        Option("-w --watch", help="keep the list up to date until Ctrl-C"),
+        Option("--me", help="mine (as it is anyway)"),
+        _WATCH,
+        EVERY,
     ),
     words="[ID...]",
     aliases=("ps",),
     examples=(
         ("gshell jobs", "what is queued and running"),
         ("gshell jobs -a --json", "all of it"),
+        ("gshell jobs -t failed -o id,name,code", "those, and of each these fields"),
+        ("gshell jobs -q -t active", "ids alone: gshell cancel $(...)"),
+        ("gshell jobs -w", "as they go (-i 10: every ten seconds)"),
     ),
+    about="With -o the table has these fields however wide it gets; with -q too it has no titles.",
     common=GLOBAL,
 )
 AGENTS = Command(
     "agents",
     "list the agents that wait or work for me",
-    (*_OTHERS, Option("-w --watch", help="keep the list up to date until Ctrl-C")),
-    examples=(("gshell agents", "where a job can start at once"),),
+    (fields_option("agents"), *_OTHERS, _WATCH, EVERY),
+    examples=(
+        ("gshell agents", "where a job can start at once"),
+        ("gshell agents -o id,host,free", "of each these fields"),
+    ),
     common=GLOBAL,
 )
 TOP = Command(
@@ -114,7 +143,7 @@ TOP = Command(
     "my jobs and agents on the whole screen, as they change",
     (Option("--once", help="print one picture and end (as it does where there is no terminal)"),),
     examples=(
-        ("gshell top", "j/k select, a attaches, K ends, s sorts, / filters, q leaves"),
+        ("gshell top", "F1 tells its keys, htop's; F10 or q leaves"),
         ("gshell top --once", "for a script or a log"),
     ),
     common=GLOBAL,
@@ -122,7 +151,7 @@ TOP = Command(
 EVENTS = Command(
     "events",
     "print what happens to my jobs and agents, a line each",
-    (Option("-f --follow", help="go on until Ctrl-C"),),
+    (Option("-f --follow", help="go on until Ctrl-C"), fields_option("events")),
     examples=(
         ("gshell events -f", "as it happens"),
         ("gshell events -f --json", "a JSON object a line: schema, at, seq, kind, ..."),
@@ -235,12 +264,14 @@ SHARE = Command(
         Option("--once", help="for one visit; it is over when that leaves"),
         Option("--uses", "N", "how many may use it (else any number)", values.whole_number),
         Option("--to", "USER", "for this user only"),
+        Option("--web", "URL", "for a browser, at this gateway (gshell web prints its URL)"),
     ),
     words="[ID]",
     examples=(
         ("gshell share 42", "prints the command for your colleague"),
         ("gshell share 42 --write --for 10m", "to type together"),
         ("gshell share 42 --once --to bob", "one visit, of one user"),
+        ("gshell share 42 --web http://h:8080", "prints an address for a browser"),
     ),
     about="`gshell shares` lists them, `gshell revoke ID` ends one. Who has the link needs no "
     "login. They see the job's output, from before too, and what you type if the program shows it. "
@@ -250,6 +281,7 @@ SHARE = Command(
 SHARES = Command(
     "shares",
     "list what I share, and with whom",
+    (fields_option("shares"),),
     examples=(("gshell shares", "gshell revoke ID ends one"),),
     common=GLOBAL,
 )
@@ -264,6 +296,7 @@ WHOAMI = Command("whoami", "who I am to the relay, and which relay that is", com
 KEYS = Command(
     "keys",
     "list my keys: which machines and agents may come as me",
+    (fields_option("keys"),),
     examples=(("gshell keys", "the one in use has a star"),),
     common=GLOBAL,
 )
@@ -290,7 +323,17 @@ AUDIT = Command(
 )
 DOCTOR = Command("doctor", "check everything and say what to do", common=GLOBAL)
 VERSION = Command("version", "print the version", common=GLOBAL)
-HELP_COMMAND = Command("help", "explain a command", words="[COMMAND...]", common=GLOBAL)
+HELP_COMMAND = Command(
+    "help",
+    "explain a command or a topic",
+    words="[COMMAND...]",
+    examples=(
+        ("gshell help", "all commands, and the topics"),
+        ("gshell help keys", "a command, a topic, or both"),
+        ("gshell help agent start", "as gshell agent start --help"),
+    ),
+    common=GLOBAL,
+)
 DEMO = Command(
     "demo",
     "compile a small MPI program and run it on a waiting agent",
@@ -515,7 +558,7 @@ SITE_RESUME = Command(
 SITES = Command(
     "sites",
     "list my sites: batch systems, and what waits and runs there",
-    (Option("-w --watch", help="keep the list up to date until Ctrl-C"),),
+    (fields_option("sites"), _WATCH, EVERY),
     examples=(("gshell sites", "gshell site add NAME   makes one"),),
     common=GLOBAL,
 )
@@ -525,7 +568,9 @@ PILOTS = Command(
     (
         Option("-a --all", help="ended ones too, with how they ended"),
         Option("--site", "NAME", "of this site"),
-        Option("-w --watch", help="keep the list up to date until Ctrl-C"),
+        fields_option("pilots"),
+        _WATCH,
+        EVERY,
     ),
     examples=(("gshell pilots", "position and expected start of those that wait"),),
     common=GLOBAL,
@@ -556,7 +601,7 @@ COMMANDS = (
     AGENT_PILOT, ADOPT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
     PILOT_CANCEL, RELAY, LOGIN, GLOGIN, MPI_START, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP,
     *recording.COMMANDS, *replaying.COMMANDS, *casts.COMMANDS, *doors.COMMANDS,
-    *comforts.COMMANDS, *sweeping.COMMANDS,
+    *comforts.COMMANDS, *prompting.COMMANDS, *sweeping.COMMANDS,
     DOCTOR, DEMO, HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip
 GROUPS = {
@@ -564,14 +609,16 @@ GROUPS = {
     "site": "add, show, pause and remove sites: batch systems",
     "pilot": "cancel pilots: batch jobs that hold nodes",
     **sweeping.GROUPS,
+    "cast": "look at recordings; join, cut, convert and check them",
 }
 
 ROOT = Command(
     "",
     "an instant terminal on machines that only a batch system can reach",
-    (Option("-V --version", help="print the version"),),
+    (Option("-V --version", help="print the version"), *prompting.SCRIPT),
     remainder="[COMMAND ...]",
     examples=(
+        ("gshell", "a prompt: the same commands, with Tab"),
         ("gshell run hostname", "run a command on a waiting agent"),
         ("gshell sh", "a shell there; ~. leaves it running"),
         ("gshell jobs", "what runs; attach ID comes back to it"),
@@ -586,7 +633,7 @@ def read(argv: Sequence[str]) -> Parsed:
     """The whole command line, without the program's own name.
 
     ``help`` in every spelling comes back as the command `HELP_COMMAND` with what it is about in
-    ``words``; so does no command at all.
+    ``words``. No command at all is the prompt, or a script of its lines.
 
     Raises:
         UsageError: with the nearest command or option, where there is one.
@@ -594,8 +641,10 @@ def read(argv: Sequence[str]) -> Parsed:
     before = o.parse(ROOT, argv)
     if before["version"] and not before.help:
         return Parsed(VERSION, before)
-    if before.help or not before.words:
+    if before.help:
         return Parsed(HELP_COMMAND, before)
+    if not before.words or before["file"] or prompting.is_script(before.words[0]):
+        return o.parse(prompting.REPL, before.words, before)
     command, rest = _find(before.words)
     if command is None:
         return _help(list(before.words[:1]), before)
@@ -607,6 +656,16 @@ def _help(words: list[str], before: Parsed) -> Parsed:
     parsed = Parsed(HELP_COMMAND, before)
     parsed.words = words
     return parsed
+
+
+def verb_at(argv: Sequence[str]) -> int:
+    """Where the command word stands, behind options of the whole program; or the end."""
+    at = 0
+    while at < len(argv) and argv[at].startswith("-"):
+        name, equals, _ = argv[at].partition("=")
+        takes = any(name in option.names and option.metavar for option in ROOT.common)
+        at += 2 if takes and not equals else 1
+    return min(at, len(argv))
 
 
 def _find(words: Sequence[str]) -> tuple[Command | None, list[str]]:
@@ -622,12 +681,34 @@ def _find(words: Sequence[str]) -> tuple[Command | None, list[str]]:
     return command, rest
 
 
-def _unknown(name: str) -> Exception:
+def find(name: str) -> Command | None:
+    """The command of that name (``jobs``, ``ps``, ``agent start``); None if there is none."""
+    return _BY_NAME.get(name)
+
+
+def named(words: Sequence[str]) -> tuple[Command, int] | None:
+    """The command that a line names, whatever else is wrong with it, and where its own words
+    begin; None if it names none."""
+    takes = {name for option in (*ROOT.options, *GLOBAL) if option.metavar for name in option.names}
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in takes else 1
+    if at >= len(words):
+        return None
+    if words[at] in GROUPS and at + 1 < len(words):
+        command = _BY_NAME.get(f"{words[at]} {words[at + 1]}")
+        return (command, at + 2) if command is not None else None
+    command = _BY_NAME.get(words[at])
+    return (command, at + 1) if command is not None else None
+
+
+def _unknown(name: str, topics: Iterable[str] = ()) -> Exception:
     shown = [known for known, command in _BY_NAME.items() if not command.hidden]
-    near = o.nearest(name, [*shown, *GROUPS])
+    near = o.nearest(name, [*shown, *GROUPS, *topics])
     also = f"; did you mean {near!r}?" if near else ""
+    how = "gshell help" if near in topics else "gshell"
     return o.wrong(
-        ROOT, f"unknown command {name!r}{also}", f"gshell {near}" if near else "gshell help"
+        ROOT, f"unknown command {name!r}{also}", f"{how} {near}" if near else "gshell help"
     )
 
 
@@ -643,18 +724,68 @@ def help_page(words: Sequence[str]) -> str:
     if name in GROUPS:
         rows = [(c.name, c.summary) for c in COMMANDS if c.name.startswith(name + " ")]
         return "\n".join([f"gshell {name}: {GROUPS[name]}", "", *o.columns(rows, 18)]) + "\n"
-    if name not in _BY_NAME:
-        raise _unknown(name)
-    return o.help_text(_BY_NAME[name])
+    from gshell.cli.topics import TOPICS
+
+    topic = TOPICS.get(name)
+    page = f"gshell: {topic.summary}\n\n{topic.text}" if topic else ""
+    if name in _BY_NAME:
+        return o.help_text(_BY_NAME[name]) + ("\n" + page if page else "")
+    if not page:
+        raise _unknown(name, TOPICS)
+    return page
+
+
+# How `gshell help` groups them; what is in no group comes last.
+USES = (
+    ("run, and come back", ("run", "mpi", "sh", "attach", "logs", "ranks", "fwd", "demo")),
+    ("jobs", ("jobs", "top", "show", "why", "events", "cancel", "kill", "forget", "adopt")),
+    ("job descriptions", ("submit", "match", "fetch")),
+    ("files", ("put", "get", "cp")),
+    ("record and replay", ("rec", "play", "replay", "cast")),
+    ("agents and sites", ("agents", "agent", "sites", "site", "pilots", "pilot")),
+    ("with others", ("share", "shares", "revoke", "web", "ssh", "ssh-config")),
+    ("relay and identity", ("login", "whoami", "keys", "relay", "audit", "stop")),
+    ("help", ("help", "doctor", "config", "completion", "man", "version")),
+)
+
+
+def help_table(words: Sequence[str]) -> list[dict[str, object]]:
+    """The commands (of these words; none: all) as values."""
+    if words:
+        help_page(words)  # says so if there is none
+    name = " ".join(words)
+    return [
+        {
+            "name": c.name, "aliases": list(c.aliases), "summary": c.summary,
+            "usage": o.usage(c), "about": c.about,
+            "options": [{"names": one.names, "value": one.metavar, "help": one.help}
+                        for one in (*c.options, *c.common)],
+            "examples": [{"line": line, "what": what} for line, what in c.examples],
+        }
+        for c in COMMANDS
+        if not c.hidden
+        and (not words or name in (c.name, *c.aliases) or c.name.startswith(name + " "))
+    ]  # fmt: skip
 
 
 def _overview() -> str:
-    rows = [
-        (", ".join((command.name, *command.aliases)), command.summary)
+    from gshell.cli.topics import TOPICS
+
+    left = {
+        command.name: (", ".join((command.name, *command.aliases)), command.summary)
         for command in COMMANDS
         if not command.hidden and " " not in command.name
-    ]
-    rows += GROUPS.items()
-    commands = "\n".join(["commands", *o.columns(rows, 14)])
+    }
+    left.update({name: (name, what) for name, what in GROUPS.items()})
+    parts = []
+    for title, names in USES:
+        rows = [left.pop(name) for name in names if name in left]
+        if rows:
+            parts.append("\n".join([title, *o.columns(rows, 18)]))
+    if left:
+        parts.append("\n".join(["more", *o.columns(left.values(), 18)]))
+    topics = o.columns(((name, topic.summary) for name, topic in TOPICS.items()), 18)
+    parts.append("\n".join(["topics: gshell help TOPIC", *topics]))
     page, everywhere = o.help_text(ROOT).split("\n\noptions\n")
+    commands = "\n\n".join(parts)
     return f"{page}\n\n{commands}\n\noptions\n{everywhere}"

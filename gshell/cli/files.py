@@ -305,7 +305,11 @@ class Copy:
                                   tally.files, transfer.talk.lost))  # fmt: skip
 
     def _write(self, line: str) -> None:
-        sys.stderr.write(f"\r{line}\x1b[K")
+        try:
+            room = (os.get_terminal_size(2).columns or 80) - 1
+        except OSError:
+            room = 79
+        sys.stderr.write(f"\r{sanitize(line, room)}\x1b[K")
         sys.stderr.flush()
 
     def _wipe(self) -> None:
@@ -334,7 +338,9 @@ def progress_line(
         return f"{size_text(done)}  [{lost.message}; it goes on when the link is back]"
     parts = [f"{files} files" if files != 1 else "1 file", size_text(done)]
     if listed and total:
-        parts[1] = f"{min(100, 100 * done // total):3d}%  {parts[1]} of {size_text(total)}"
+        part = min(100, 100 * done // total)
+        bar = "#" * (part // 10) + "." * (10 - part // 10)
+        parts[1] = f"[{bar}] {part:3d}%  {parts[1]} of {size_text(total)}"
     parts.append(f"{size_text(rate)}/s")
     if listed and rate > 0 and total > done:
         left_s = int((total - done) / rate)

@@ -42,10 +42,18 @@ def forward(parsed: Parsed) -> int:
     ends: list[GshellError | int | None] = []
 
     def say(text: str) -> None:
-        if not (parsed["quiet"] and text.startswith("[")):
+        if parsed["json"]:
+            from gshell.client import asjson
+
+            sys.stderr.write(asjson.line("note", text.strip("[]")) + "\n")
+        elif not (parsed["quiet"] and text.startswith("[")):
             sys.stderr.write(text + "\n")
 
     def show(text: str) -> None:
+        if parsed["json"]:
+            from gshell.client import asjson
+
+            text = asjson.line("forward", text)
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -68,7 +76,7 @@ def forward(parsed: Parsed) -> int:
     if isinstance(end, GshellError):
         raise end
     if end == 0 and not parsed["quiet"]:
-        sys.stderr.write(f"[job {job} has ended]\n")
+        say(f"[job {job} has ended]")
     return end or 0
 
 

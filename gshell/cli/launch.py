@@ -15,6 +15,8 @@ from gshell.net.machine import machine_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gshell.cli.options import Parsed
 
 START_S = 60.0
@@ -45,8 +47,8 @@ def _is_tty(fd: int) -> bool:
         return False
 
 
-def session(parsed: Parsed) -> int:
-    """``run``, ``sh``, ``attach``, ``logs``: the exit status.
+def session(parsed: Parsed, change: Callable[[Plan], Plan] = lambda plan: plan) -> int:
+    """``run``, ``sh``, ``attach``, ``logs``: the exit status. ``change``: what else it is to do.
 
     Raises:
         GshellError: it could not even begin.
@@ -70,7 +72,7 @@ def session(parsed: Parsed) -> int:
             rights=plan.rights if shared["rights"] == "rw" else "r",
         )  # fmt: skip
         return run_here(plan, ticket, descriptors)
-    plan = plans.make(parsed, here)
+    plan = change(plans.make(parsed, here))
     ticket = ticket_for(parsed, start=not attaching)
     if plan.wish is not None and not plan.spec["mpi"]["layout"]:
         from gshell.client.layout import fit
@@ -80,7 +82,7 @@ def session(parsed: Parsed) -> int:
     if plan.beside and "." not in plan.beside:
         plan = plan._replace(beside=_step_of(ticket, plan.beside, plan.spec.get("beside_rank")))
     if attaching and plan.rank:
-        _check_ranks(ticket, plan.job, plan.rank)
+        check_ranks(ticket, plan.job, plan.rank)
     return run_here(plan, ticket, descriptors)
 
 
@@ -138,7 +140,7 @@ def _member_with(ticket: Ticket, job: str, rank: int) -> int:
                      hint=f"gshell ranks {job}")  # fmt: skip
 
 
-def _check_ranks(ticket: Ticket, job: str, wanted: str) -> None:
+def check_ranks(ticket: Ticket, job: str, wanted: str) -> None:
     """
     Raises:
         GshellError: these ranks have no streams; says why.
@@ -318,8 +320,15 @@ def plan_of(argv: list[str], here: Surroundings) -> Plan | None:
     """
     from gshell.cli import commands
 
-    parsed = commands.read(argv)
+    try:
+        parsed = commands.read(argv)
+    except UsageError:
+        if "--json" in argv:
+            return None  # which way that is to be said is decided there
+        raise
     name = parsed.command.name
+    if parsed["json"]:
+        return None
     if name not in ("run", "mpi", "sh", "attach", "logs") or parsed.options.get("relay"):
         return None
     if name in ("attach", "logs") and (not parsed.words or _is_link(parsed.words[0])):

@@ -10,12 +10,14 @@ from gshell.errors import GshellError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gshell.cli.configfile import Settings
     from gshell.cli.options import Parsed
 
 
 def main(argv: list[str]) -> int:
     """Run it; the exit status."""
     _stand_in_for_closed()
+    parsed: Parsed | None = None
     try:
         if argv and argv[0] == "bg":
             from gshell.cli.launch import background_main
@@ -23,14 +25,21 @@ def main(argv: list[str]) -> int:
             return background_main(argv[1:])
         from gshell.cli import commands
 
+        argv, kept = _kept_settings(argv)
         parsed = commands.read(argv)
         if parsed.options.get("relay"):
             os.environ["GSHELL_RELAY"] = parsed["relay"]
+        _apply(parsed, kept)
         status = run(parsed)
         sys.stdout.flush()
         return status
     except GshellError as error:
-        complain(error)
+        from gshell.cli import saying
+
+        as_json, color = saying.asked_for(argv)
+        if parsed is not None:
+            as_json, color = bool(parsed["json"]), parsed["color"]
+        saying.complain(error, as_json, color)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -54,9 +63,42 @@ def _stand_in_for_closed() -> None:
 
 
 def complain(error: GshellError) -> None:
-    from gshell.client.render import error_text
+    from gshell.cli import saying
 
-    sys.stderr.write(error_text(error, color=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
+    saying.complain(error)
+
+
+def _kept_settings(argv: list[str]) -> tuple[list[str], Settings | None]:
+    """The command line with an alias of config.toml spelt out, and what else that file says."""
+    from gshell import config
+
+    try:
+        if not os.path.exists(config.config_dir() + "/config.toml"):
+            return argv, None
+    except ValueError:  # a null byte in a variable: somebody else says so
+        return argv, None
+    from gshell.cli import commands, configfile
+
+    kept = configfile.load()
+    at = commands.verb_at(argv)
+    if at < len(argv):
+        words = kept.alias.get(argv[at])
+        if words and commands.find(argv[at]) is None and argv[at] not in commands.GROUPS:
+            argv = [*argv[:at], *words, *argv[at + 1 :]]
+    return argv, kept
+
+
+def _apply(parsed: Parsed, kept: Settings | None) -> None:
+    if kept is not None and kept.color and "color" not in parsed.given:
+        told = os.environ.get("NO_COLOR") or os.environ.get("FORCE_COLOR", "0") not in ("", "0")
+        if not told:
+            parsed.options["color"] = kept.color
+    if kept is not None and kept.ascii:
+        parsed.options["ascii"] = True
+    if parsed.options.get("ascii"):
+        from gshell.cli import plain
+
+        plain.ascii_only()
 
 
 def _by_module(parsed: Parsed) -> int:
@@ -72,6 +114,21 @@ def _by_module(parsed: Parsed) -> int:
 
 
 def run(parsed: Parsed) -> int:
+    name = parsed.command.name
+    if parsed["json"]:
+        from gshell.cli import saying
+
+        if name in saying.DEEDS:
+            return saying.deed(parsed, _run)
+    if "help" in (parsed.options.get("fields") or ()):
+        from gshell.client.fields import help_text
+
+        sys.stdout.write(help_text(name))
+        return 0
+    return _run(parsed)
+
+
+def _run(parsed: Parsed) -> int:
     name = parsed.command.name
     if parsed.command.module:
         return _by_module(parsed)
@@ -95,10 +152,21 @@ def run(parsed: Parsed) -> int:
     if name == "version":
         from gshell import __version__
 
-        print(f"gshell {__version__}")
+        if parsed["json"]:
+            from gshell.cli.verbs import print_json
+
+            print_json("version", __version__)
+        else:
+            print(f"gshell {__version__}")
         return 0
     if name == "help":
-        from gshell.cli.commands import help_page
+        from gshell.cli.commands import help_page, help_table
+
+        if parsed["json"]:
+            from gshell.cli.verbs import print_json
+
+            print_json("commands", help_table(parsed.words))
+            return 0
 
         sys.stdout.write(help_page(parsed.words))
         return 0

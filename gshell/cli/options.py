@@ -113,13 +113,14 @@ class Command:
 class Parsed:
     """What was typed. ``parsed["tasks"]`` is an option's value, ``words`` all the rest."""
 
-    __slots__ = ("command", "given", "help", "options", "words")
+    __slots__ = ("command", "given", "help", "options", "rest_at", "words")
 
     def __init__(self, command: Command, before: Parsed | None = None) -> None:
         self.command = command
         self.options: dict[str, Any] = {}
         self.given: set[str] = set()  # keys that were typed
         self.words: list[str] = []
+        self.rest_at: int | None = None  # how many words came before a "--"
         self.help = False  # -h was seen: nothing else is checked
         for option in (*command.common, *command.options):
             key = option.key
@@ -161,6 +162,7 @@ def parse(command: Command, argv: Sequence[str], before: Parsed | None = None) -
         word = argv[at]
         at += 1
         if word == "--":
+            parsed.rest_at = len(parsed.words)
             parsed.words += argv[at:]
             break
         if len(word) < 2 or word[0] != "-":

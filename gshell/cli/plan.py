@@ -32,7 +32,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
     name = parsed.command.name
     on_terminal = here.stdin_tty and here.stdout_tty
     inside_ssh = bool(here.env.get("SSH_TTY") or here.env.get("SSH_CONNECTION"))
-    quiet = bool(parsed["quiet"])
+    quiet = bool(parsed["quiet"] or parsed["json"])  # notes are for people
     if name in ("attach", "logs"):
         return _attachment(parsed, name, here, inside_ssh, quiet)
     shell = name == "sh"
@@ -96,6 +96,11 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
             "port forwarding ends with this command, and --detach ends it at once",
             hint="gshell fwd ID ...    once it runs",
         )
+    if options.get("detach") and options.get("rec"):
+        raise UsageError(
+            "recording ends with this command, and --detach ends it at once",
+            hint="gshell rec ID    once it runs",
+        )
     display = display_of(parsed, here, known_before=True)
     if display is not None:
         extra["DISPLAY"] = f"localhost:{display.there}.0"
@@ -108,6 +113,8 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         verb="run",
         forwards=forwards_of(parsed, here),
         display=display,
+        here=here,
+        record=record(parsed, here),
         spec=spec,
         pty=pty,
         tasks=tasks,
@@ -124,6 +131,7 @@ def make(parsed: Parsed, here: Surroundings) -> Plan:
         timeout_s=options.get("timeout"),
         escape=escape(parsed),
         quiet=quiet,
+        as_json=bool(parsed["json"]),
         inside_ssh=inside_ssh,
     )
     if wish is not None:
@@ -233,13 +241,45 @@ def _attachment(
         follow=not logs or bool(parsed["follow"]),
         escape=None if logs else escape(parsed),
         quiet=quiet,
+        as_json=bool(parsed["json"]),
         inside_ssh=inside_ssh,
         grep=_pattern(parsed["grep"], bool(parsed["ignore_case"])) if logs else None,
         rank=parsed["rank"] or "",
         label=bool(parsed["label"]),
         fold=bool(parsed["fold"]),
+        here=here,
+        record=None if logs else record(parsed, here),
         forwards=None if logs else forwards_of(parsed, here),
         display=None if logs else display_of(parsed, here, known_before=False),
+    )
+
+
+def record(parsed: Parsed, here: Surroundings) -> Any:
+    """What --rec asks for: a `RecordSpec`; None where it was not given.
+
+    Raises:
+        UsageError: what makes no sense without it.
+    """
+    options = parsed.options
+    if not options.get("rec"):
+        for key, flag in (
+            ("rec_input", "-I"),
+            ("overwrite", "--overwrite"),
+            ("append", "--append"),
+        ):
+            if options.get(key):
+                raise UsageError(f"{flag} is of a recording", hint="--rec FILE")
+        return None
+    from gshell.client.recordspec import RecordSpec
+
+    if options["overwrite"] and options["append"]:
+        raise UsageError("--overwrite and --append: take one")
+    return RecordSpec(
+        os.path.join(here.cwd, options["rec"]),
+        input=bool(options["rec_input"]),
+        version=int(options["rec_format"][1:]),
+        append=bool(options["append"]),
+        overwrite=bool(options["overwrite"]),
     )
 
 

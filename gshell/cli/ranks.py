@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from gshell.cli import launch, verbs
-from gshell.cli.verbs import JSON_SCHEMA
+from gshell.cli import launch
+from gshell.cli.listing import color_of, text_of, width
+from gshell.cli.page import Page
 from gshell.client.conversation import Dialler
 from gshell.client.ranksview import RanksView, ranks_table
 from gshell.errors import UsageError
@@ -36,25 +36,22 @@ def ranks(parsed: Parsed) -> int:
     loop = Loop()
     ticket = launch.ticket_for(parsed, start=False)
     view = RanksView(Dialler(loop, ticket), parsed.words[0], parsed["rank"] or "all")
-    live = bool(parsed["watch"]) and sys.stdout.isatty()
+    page = Page(live=bool(parsed["watch"]) and sys.stdout.isatty())
     try:
         while True:
-            text = _text(parsed, view.ask())
-            # Home, each line to its end, then the rest of the screen: nothing flickers.
-            shown = "\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J" if live else text
-            sys.stdout.write(shown)
-            sys.stdout.flush()
+            page.show(_text(parsed, view.ask()))
             if not parsed["watch"] or view.ended:
                 return 0
             loop.run_until(lambda: False, EVERY_S)
     finally:
+        page.leave()
         view.close()
         loop.close()
 
 
 def _text(parsed: Parsed, rows: list[dict[str, Any]]) -> str:
-    if parsed["json"]:
-        return json.dumps({"schema": JSON_SCHEMA, "ranks": rows}, indent=1) + "\n"
-    if parsed["quiet"]:
+    if parsed["quiet"] and not parsed["fields"] and not parsed["json"]:
         return "".join(f"{row['rank']} {row.get('pid') or '-'}\n" for row in rows)
-    return ranks_table(rows, verbs.width(), verbs.color_of(parsed))
+    return text_of(
+        parsed, "ranks", rows, "rank", lambda f: ranks_table(rows, width(), color_of(parsed), f)
+    )

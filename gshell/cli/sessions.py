@@ -6,6 +6,7 @@ Knows not what they do.
 from __future__ import annotations
 
 from gshell.cli import values
+from gshell.cli.listing import fields_option
 from gshell.cli.options import Command, Option
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ GLOBAL = (
         default="auto",
         choices=("auto", "always", "never"),
     ),
+    Option("--ascii", help="no character beyond ASCII"),
     Option("--no-background", help="do everything in this process: slower, nothing stays behind"),
     HELP,
 )
@@ -45,7 +47,7 @@ def _agents(text: str) -> int:
         raise ValueError(f"{text!r} is not a number of agents; a job's name is given with -J")
 
 
-def _ranks(text: str) -> str:
+def ranks_text(text: str) -> str:
     """A set of ranks, as it is written."""
     from gshell.model.rankset import RankSet  # only for who gives one
 
@@ -69,7 +71,7 @@ def _flavour(text: str) -> str:
     return name
 
 
-def _since(text: str) -> float | str:
+def since(text: str) -> float | str:
     return text if text == "start" else values.parse_duration(text)
 
 
@@ -200,11 +202,28 @@ _FORWARDS = (
     ),
     Option("-X --x11", help="a display there that is this one"),
 )
+_FORMAT = Option(
+    "--rec-format",
+    "V",
+    "asciicast v2, which all players read, or v3",
+    default="v2",
+    choices=("v2", "v3"),
+)
+RECORDS = (
+    Option("-I --rec-input", help="record what is typed, too, but for passwords and the like"),
+    _FORMAT,
+    Option("--overwrite", help="a recording that is there already"),
+    Option("--append", help="to a recording that is there already"),
+)
+_RECORD = (
+    Option("--rec", "FILE", "record it there; %r in it: a file for each rank, %j: the job's id"),
+    *RECORDS,
+)
 LINES = (
     Option("-l --label", help="begin each line with the rank it comes from"),
     Option("--fold", help="lines that ranks have in common once: [0-63] text"),
 )
-_RANKS = Option("--rank", "RANKS", "only of these: 3, or 0-3,7", _ranks)
+_RANKS = Option("--rank", "RANKS", "only of these: 3, or 0-3,7", ranks_text)
 RUN = Command(
     "run",
     "run a command on waiting agents, as if it were here",
@@ -228,6 +247,7 @@ RUN = Command(
         _QUOTA,
         _ESCAPE,
         *_WANTS,
+        *_RECORD,
         *_FORWARDS,
     ),
     remainder="CMD...",
@@ -265,8 +285,10 @@ MPI = Command(
         ),
         *LINES,
         _RANKS,
-        Option("-i --input", "RANKS", "who reads stdin: none, all, or 0-3,7 (else rank 0)", _ranks),
-        Option("--pty", "RANKS", "who has a terminal of its own: attach --rank N", _ranks),
+        Option(
+            "-i --input", "RANKS", "who reads stdin: none, all, or 0-3,7 (else rank 0)", ranks_text
+        ),
+        Option("--pty", "RANKS", "who has a terminal of its own: attach --rank N", ranks_text),
         Option("--oversubscribe", help="more ranks than slots: take what slots there are"),
         Option("--pre", "FILE", "hooks to run before it on its first node, as mpi-start's"),
         Option("--post", "FILE", "hooks to run after it"),
@@ -284,6 +306,7 @@ MPI = Command(
         _QUOTA,
         _ESCAPE,
         *_WANTS,
+        *_RECORD,
         *_FORWARDS,
     ),
     remainder="PROG...",
@@ -314,6 +337,7 @@ SH = Command(
         _QUOTA,
         _ESCAPE,
         *_WANTS,
+        *_RECORD,
         *_FORWARDS,
     ),
     words="[ID]",
@@ -332,10 +356,11 @@ ATTACH = Command(
     (
         Option("-r --read-only", help="look, type nothing"),
         Option("--steal", help="take over typing from whoever has it"),
-        Option("--rank", "RANKS", "only these, and type to them: 3, or 0-3,7", _ranks),
+        Option("--rank", "RANKS", "only these, and type to them: 3, or 0-3,7", ranks_text),
         *LINES,
-        Option("--since", "T", "history from T ago (10m), or from the start", _since),
+        Option("--since", "T", "history from T ago (10m), or from the start", since),
         _ESCAPE,
+        *_RECORD,
         *_FORWARDS,
     ),
     words="[ID|LINK]",
@@ -370,7 +395,7 @@ LOGS = Command(
     "print a job's output so far",
     (
         Option("-f --follow", help="go on until the job ends"),
-        Option("--since", "T", "from T ago (10m), or from the start", _since),
+        Option("--since", "T", "from T ago (10m), or from the start", since),
         Option("--grep", "REGEX", "only lines that match; status 0 if there are any, else 1"),
         Option("-i --ignore-case", help="with --grep: capitals or not"),
         *LINES,
@@ -391,7 +416,8 @@ RANKS = Command(
     "ranks",
     "what each rank of a job does: state, pid, cpu, memory, last line",
     (
-        Option("--rank", "RANKS", "only these: 3, or 0-3,7", _ranks),
+        Option("--rank", "RANKS", "only these: 3, or 0-3,7", ranks_text),
+        fields_option("ranks"),
         Option("-w --watch", help="keep the table up to date until Ctrl-C"),
     ),
     words="ID",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,13 +10,12 @@ from typing import Any
 
 from gshell import config
 from gshell.cli import launch
+from gshell.cli.listing import JSON_SCHEMA, color_of, text_of, width
 from gshell.cli.options import Parsed
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net import relaylink
 from gshell.net.relaylink import ask
-
-JSON_SCHEMA = 1  # as in `verbs`
 
 
 def _ticket(parsed: Parsed) -> Ticket:
@@ -28,13 +26,16 @@ def _ticket(parsed: Parsed) -> Ticket:
     if config.find_ticket() is None:
         raise GshellError(
             "the private relay of this user can be reached by nobody else",
-            hint="gshell relay start --listen HOST:PORT    then log in there: it prints how",
+            hint="gshell relay start --listen HOST:PORT    then log in there: it prints how\n"
+            "or:   gshell web    for browsers, with gshell share ID --web URL",
         )
     return launch.ticket_for(parsed, start=False)
 
 
 def share(parsed: Parsed) -> int:
-    ticket = _ticket(parsed)
+    where = web_address(parsed["web"]) if parsed["web"] else ""
+    # A gateway of ours reaches the private relay, too, and lets others in.
+    ticket = launch.ticket_for(parsed, start=False) if where else _ticket(parsed)
     if not parsed.words:
         parsed.words = [launch._newest_job(ticket, "share")]
     job = parsed.words[0].partition(".")[0]
@@ -52,14 +53,38 @@ def share(parsed: Parsed) -> int:
         request["seconds"] = parsed["for"]
     answer = ask(ticket, request)
     made = {**answer["share"], "link": relaylink.share_link(ticket, answer["token"])}
+    if where:
+        made["link"] = f"{where}#{answer['token']}"
     if parsed["json"]:
         print(json.dumps({"schema": JSON_SCHEMA, "share": made}, indent=1))
         return 0
-    print(f"gshell attach '{made['link']}'")
+    print(made["link"] if where else f"gshell attach '{made['link']}'")
     if not parsed["quiet"]:
         sys.stdout.flush()
         sys.stderr.write(f"gshell: {_in_words(made)}; `gshell revoke {made['id']}` ends it now\n")
     return 0
+
+
+def web_address(text: str) -> str:
+    """Of a gateway's page: behind it comes ``#`` and the token.
+
+    Raises:
+        UsageError: no browser would go there.
+    """
+    from urllib.parse import urlsplit  # only for who shares with a browser
+
+    try:
+        parts = urlsplit(text)
+        if parts.port == 0:  # looked at only when it is read
+            raise ValueError
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(
+            f"--web {text!r} is not the address of a gateway",
+            hint="gshell web    prints its own: http://127.0.0.1:8080/",
+        )
+    return text if text.endswith("/") else text + "/"
 
 
 def _in_words(made: dict[str, Any]) -> str:
@@ -77,20 +102,18 @@ def _clock(at: float) -> str:
 
 def shares(parsed: Parsed) -> int:
     found = ask(launch.ticket_for(parsed, start=False), {"m": "shares"})["shares"]
-    if parsed["json"]:
-        print(json.dumps({"schema": JSON_SCHEMA, "shares": found}, indent=1))
-    elif parsed["quiet"]:
-        sys.stdout.write("".join(f"{one['id']}\n" for one in found))
-    else:
-        from gshell.client.render import shares_table, wants_color
+    from gshell.client.render import shares_table
 
-        color = wants_color(parsed["color"], sys.stdout.isatty(), os.environ)
-        sys.stdout.write(shares_table(found, time.time(), _width(), color))
+    sys.stdout.write(
+        text_of(
+            parsed,
+            "shares",
+            found,
+            "id",
+            lambda fields: shares_table(found, time.time(), width(), color_of(parsed), fields),
+        )
+    )
     return 0
-
-
-def _width() -> int | None:
-    return os.get_terminal_size(1).columns or 80 if sys.stdout.isatty() else None
 
 
 # ----------------------------------------------------------------------------------- opening a link

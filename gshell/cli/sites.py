@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 from gshell import config, plugins
 from gshell.cli import launch
+from gshell.cli.listing import color_of, text_of, width
 from gshell.cli.options import Parsed
-from gshell.cli.verbs import JSON_SCHEMA, color_of, print_json, watch, width
+from gshell.cli.verbs import _each, print_json, watch
 from gshell.client import upkeep
 from gshell.errors import BrokerError, GshellError, LrmsError, UsageError
 from gshell.lrms import registry
@@ -233,11 +233,10 @@ def show_sites(parsed: Parsed) -> int:
             if launch.ticket_or_none() is not None:
                 raise
             found = agents = []
-        if parsed["json"]:
-            return json.dumps({"schema": JSON_SCHEMA, "sites": found}, indent=1) + "\n"
-        if parsed["quiet"]:
-            return "".join(f"{site.get('name')}\n" for site in found)
-        return sites_table(found, agents, time.time(), width(), color_of(parsed))
+        return text_of(
+            parsed, "sites", found, "name",
+            lambda f: sites_table(found, agents, time.time(), width(), color_of(parsed), f),
+        )  # fmt: skip
 
     return watch(parsed, show, lambda jobs, agents: "", fed=False)
 
@@ -251,19 +250,16 @@ def show_pilots(parsed: Parsed) -> int:
 
     def show() -> str:
         found = items_of(_ask(parsed, request), "pilots")
-        if parsed["json"]:
-            return json.dumps({"schema": JSON_SCHEMA, "pilots": found}, indent=1) + "\n"
-        if parsed["quiet"]:
-            return "".join(f"{pilot.get('pilot')}\n" for pilot in found)
-        return pilots_table(found, time.time(), width(), color_of(parsed))
+        return text_of(
+            parsed, "pilots", found, "pilot",
+            lambda fields: pilots_table(found, time.time(), width(), color_of(parsed), fields),
+        )  # fmt: skip
 
     return watch(parsed, show, lambda jobs, agents: "", fed=False)
 
 
 def pilot_cancel(parsed: Parsed) -> int:
-    for name in parsed.words:
-        _ask(parsed, {"m": "pilot-cancel", "pilot": name})
-    return 0
+    return _each(parsed, parsed.words, lambda name: {"m": "pilot-cancel", "pilot": name})
 
 
 def agent_start(parsed: Parsed) -> int:

@@ -8,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 
 from gshell import config
 from gshell.cli import launch
+from gshell.cli.keyboard import keys
 from gshell.cli.options import Parsed
+from gshell.cli.page import Page, changed_lines
+from gshell.cli.topranks import RanksBeside
 from gshell.client import events
 from gshell.client.feed import Live, Message
 from gshell.client.terminal import Terminal
@@ -24,10 +28,7 @@ FIRST_S = 10.0  # for the first snapshot
 REDRAW_S = 0.1  # at most so often
 CLOCK_S = 1.0  # elapsed times go on by themselves
 _ENTER, _LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
-_KEYS = {
-    b"\x1b[A": "up", b"\x1b[B": "down", b"\x1bOA": "up", b"\x1bOB": "down", b"\x1b[5~": "pgup",
-    b"\x1b[6~": "pgdn", b"\x1b[H": "home", b"\x1b[F": "end", b"\x1b[1~": "home", b"\x1b[4~": "end",
-}  # fmt: skip
+LATENCIES = 100  # of the last minutes
 
 
 class Unsupported(GshellError):
@@ -119,6 +120,7 @@ class _List(_Follower):
         self._show = show
         self._planned = False
         self._shown = ""
+        self.page = Page()
 
     def heard(self, message: Message, before: Message | None) -> None:
         if message.get("kind") != "stats" or any("progress" in s for s in message["steps"]):
@@ -134,14 +136,12 @@ class _List(_Follower):
         if self.live.mirror.seq < 0:
             return
         text = self._show()
-        tty = sys.stdout.isatty()
-        if tty or text != self._shown:
-            sys.stdout.write(("\x1b[H\x1b[2J" if tty else "") + text)
-            sys.stdout.flush()
+        if self.page.live or text != self._shown:
+            self.page.show(text)
         self._shown = text
 
     def clock(self) -> None:
-        if sys.stdout.isatty():
+        if self.page.live:
             self.changed()
         self.loop.later(CLOCK_S, self.clock)
 
@@ -164,7 +164,10 @@ def follow(
         one.first()
         one.clock()
         one.run()
+    except KeyboardInterrupt:  # as in `show_events`
+        pass
     finally:
+        one.page.leave()
         one.close()
     return _status(one.ended)
 
@@ -177,17 +180,29 @@ class _Printer(_Follower):
         super().__init__(parsed, True)
         self._json = bool(parsed["json"])
         self._follows = bool(parsed["follow"])
+        self._fields = parsed["fields"] or ()
 
     def heard(self, message: Message, before: Message | None) -> None:
         now = time.time()
         if self._json:
             lines = [events.json_line(message, now)]
         else:
-            clock = time.strftime("%H:%M:%S ", time.localtime(now))
-            lines = [clock + line for line in self._texts(message, before) if line]
+            texts = [line for line in self._texts(message, before) if line]
+            lines = [self._line(message, line, now) for line in texts]
         if lines:
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
+
+    def _line(self, message: Message, text: str, now: float) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(now))
+        if not self._fields:
+            return f"{clock} {text}"
+        what = message.get("job") or message.get("agent") or {}
+        known = {
+            "time": clock, "kind": str(message.get("kind")), "text": text,
+            "what": str(what.get("id") or message.get("id") or "-"),
+        }  # fmt: skip
+        return "  ".join(known[name] for name in self._fields)
 
     def _texts(self, message: Message, before: Message | None) -> list[str]:
         if message["kind"] == "stats":
@@ -208,6 +223,8 @@ def show_events(parsed: Parsed) -> int:
         one.first()
         if parsed["follow"]:
             one.run()
+    except KeyboardInterrupt:  # before `run` listens to signals: what was asked for has been shown
+        pass
     finally:
         one.close()
     return _status(one.ended)
@@ -227,6 +244,10 @@ class _Top(_Follower):
         self._timer: Timer | None = None
         self._keys = b""
         self._drawn: list[str] = []
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._measured: float | None = None
+        self._beside = RanksBeside(self.loop, self._ranks)
+        self._plain = bool(parsed["ascii"])
 
     def heard(self, message: Message, before: Message | None) -> None:
         line = events.text(message, before) if message["kind"] not in ("stats", "resync") else ""
@@ -249,7 +270,17 @@ class _Top(_Follower):
         if not self.live.up:
             return f"no connection: {self.live.trouble or 'dialling'}"
         latency = self.live.latency_s
-        return f"{latency * 1e3:.1f} ms" if latency is not None else "connected"
+        if latency is None:
+            return "connected"
+        if latency != self._measured:
+            self._measured = latency
+            self._latencies.append(latency)
+        text = f"{latency * 1e3:.1f} ms"
+        if len(self._latencies) > 2:
+            ordered = sorted(self._latencies)
+            half, worst = ordered[len(ordered) // 2], ordered[int(0.99 * len(ordered))]
+            text += f" (p50 {half * 1e3:.1f}, p99 {worst * 1e3:.1f})"
+        return text
 
     # ------------------------------------------------------------------------------------ one frame
 
@@ -257,6 +288,22 @@ class _Top(_Follower):
         self.loop.run_until(lambda: self.live.latency_s is not None, 1.0)
         relay = self.ticket.relays[0]
         return self.view.once(self.live.mirror, time.time(), columns, self.status(), relay)
+
+    def facts(self) -> Message:
+        """The same for a program."""
+        self.loop.run_until(lambda: self.live.latency_s is not None, 1.0)
+        mirror = self.live.mirror
+        now = time.time()
+        uses = {job: mirror.use(job, now) for job in mirror.jobs}
+        return {
+            "relay": self.ticket.relays[0],
+            "latency_s": self.live.latency_s,
+            "jobs": [
+                {**job, "use": use._asdict() if use is not None else None}
+                for job, use in zip(mirror.jobs.values(), uses.values(), strict=True)
+            ],
+            "agents": list(mirror.agents.values()),
+        }
 
     # --------------------------------------------------------------------------------- full screen
 
@@ -269,6 +316,7 @@ class _Top(_Follower):
             self._clock()
             self.run()
         finally:
+            self._beside.close()
             self.loop.remove(0)
             self._terminal.close()  # raw mode, screen and cursor: what `output` was told of
 
@@ -291,6 +339,7 @@ class _Top(_Follower):
         self._terminal.restore()
 
     def _clock(self) -> None:
+        self.view.sample(self.live.mirror, time.time())
         self._draw()
         self.loop.later(CLOCK_S, self._clock)
 
@@ -305,15 +354,15 @@ class _Top(_Follower):
             self._color,
         )  # fmt: skip
         same = len(lines) == len(self._drawn) and self._size == (rows, columns)
-        out = [] if same else ["\x1b[2J"]
-        out += [
-            f"\x1b[{number + 1};1H{line}\x1b[m\x1b[K"
-            for number, line in enumerate(lines)
-            if not same or line != self._drawn[number]
-        ]
+        out = "" if same else "\x1b[2J"
+        out += changed_lines(self._drawn if same else [], lines)
         self._drawn, self._size = lines, (rows, columns)
+        if self._plain:
+            from gshell.cli.plain import ascii_text
+
+            out = ascii_text(out)
         if out:
-            self._write("".join(out).encode("utf-8", "replace"))
+            self._write(out.encode("utf-8", "replace"))
 
     _size = (0, 0)
 
@@ -343,11 +392,27 @@ class _Top(_Follower):
         if action == "quit":
             self.ended.append(0)
         elif action == "kill":
-            job, self.view.asking = self.view.asking, ""
-            self.view.note = f"ending job {job} ..." if self.live.up else "no connection"
-            self.live.request({"m": "cancel", "job": job}, self._killed)
+            jobs, self.view.asking = self.view.asking, []
+            named = f"job {jobs[0]}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+            self.view.note = f"ending {named} ..." if self.live.up else "no connection"
+            for job in jobs:
+                self.live.request({"m": "cancel", "job": job}, self._killed)
+        elif action == "signal":
+            number = self.view.signal
+            jobs = self.view.targets
+            named = f"job {jobs[0]}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+            self.view.note = f"signal {number} to {named}" if self.live.up else "no connection"
+            for job in jobs:
+                self.live.request({"m": "signal", "job": job, "sig": number}, self._killed)
+        elif action == "ranks":
+            self._beside.follow(self.view.selected if self.view.shows_ranks else "")
         elif action == "attach":
             self._attach(self.view.selected)
+
+    def _ranks(self, job: str, rows: list[Message]) -> None:
+        if job == self.view.selected:
+            self.view.ranks = list(rows)
+            self.changed()
 
     def _killed(self, answer: Message) -> None:
         if not answer.get("ok"):
@@ -380,29 +445,6 @@ class _Top(_Follower):
 _ENDED_S = 30.0  # an ended job is shown so long
 
 
-def keys(data: bytes) -> list[str]:
-    """What was typed, key by key. A lone Escape is ``esc``; sequences we don't know are nothing."""
-    out = []
-    while data:
-        known = next((seq for seq in _KEYS if data.startswith(seq)), None)
-        if known:
-            out.append(_KEYS[known])
-            data = data[len(known) :]
-        elif data[:2] in (b"\x1b[", b"\x1bO"):
-            end = 2
-            while end < len(data) and not 0x40 <= data[end] <= 0x7E:
-                end += 1
-            data = data[end + 1 :]
-        elif data[:1] == b"\x1b":
-            out.append("esc")
-            data = data[1:]
-        else:
-            size = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
-            out.append(data[:size].decode("utf-8", "replace"))
-            data = data[size:]
-    return out
-
-
 def top(parsed: Parsed) -> int:
     """Full screen on a terminal that can; else, or with --once, one frame."""
     from gshell.client.render import wants_color
@@ -412,7 +454,11 @@ def top(parsed: Parsed) -> int:
     one = _Top(parsed, wants_color(parsed["color"], sys.stdout.isatty(), os.environ))
     try:
         one.first()
-        if full:
+        if parsed["json"]:
+            from gshell.cli.verbs import print_json
+
+            print_json("top", one.facts())
+        elif full:
             one.show()
         else:
             sys.stdout.write(one.once(_width()))

@@ -12,12 +12,11 @@ from typing import Any
 
 from gshell import config
 from gshell.cli import launch
+from gshell.cli.listing import JSON_SCHEMA, color_of, over, text_of, width
 from gshell.cli.options import Parsed
 from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net.relaylink import ask, enrol, items_of, parse_invite, received_ticket
-
-JSON_SCHEMA = 1  # of what --json prints: fields are added, never changed
 
 
 def _ask(parsed: Parsed, message: dict[str, Any], start: bool = False) -> dict[str, Any]:
@@ -28,19 +27,16 @@ def print_json(name: str, value: Any) -> None:
     print(json.dumps({"schema": JSON_SCHEMA, name: value}, indent=1))
 
 
-def color_of(parsed: Parsed) -> bool:
-    from gshell.client.render import wants_color
-
-    return wants_color(parsed["color"], sys.stdout.isatty(), os.environ)
-
-
 def jobs(parsed: Parsed) -> int:
     """``jobs``, ``ps``."""
     from gshell.client import glance
     from gshell.client.render import jobs_table, stamp
 
-    ids = [_job_id(word) for word in parsed.words]
-    request = {"m": "jobs", "all": bool(parsed["all"] or ids), "ids": ids or None}
+    words = [*parsed.words, *filter(None, (parsed["job"] or "").split(","))]
+    ids = [_job_id(word) for word in words]
+    states = frozenset[str]().union(*parsed["state"])
+    ended_too = bool(parsed["all"] or ids or over(states))
+    request = {"m": "jobs", "all": ended_too, "ids": ids or None}
     request.update(_others(parsed))
 
     def show() -> str:
@@ -56,21 +52,29 @@ def jobs(parsed: Parsed) -> int:
                 raise
         return text(found)
 
-    def wanted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [job for job in found if request["all"] or job.get("ended_at") is None]
+    def wanted(job: dict[str, Any]) -> bool:
+        if states and job.get("state") not in states:
+            return False
+        if parsed["name"] is None:
+            return True
+        from fnmatch import fnmatchcase
+
+        return fnmatchcase(str(job.get("name") or job.get("argv0") or ""), parsed["name"])
 
     def text(found: list[dict[str, Any]]) -> str:
+        found = [job for job in found if wanted(job)]
         # ids may be ahead
         found.sort(key=lambda job: stamp(job, "started_at") or stamp(job, "created_at") or 0.0)
-        if parsed["json"]:
-            return json.dumps({"schema": JSON_SCHEMA, "jobs": found}, indent=1) + "\n"
-        if parsed["quiet"]:
-            return "".join(f"{job.get('id')}\n" for job in found)
-        return jobs_table(found, time.time(), width(), color_of(parsed))
+        return text_of(
+            parsed, "jobs", found, "id",
+            lambda fields: jobs_table(found, time.time(), width(), color_of(parsed), fields),
+        )  # fmt: skip
 
-    ended_too = bool(request["all"])
+    def told(found: list[dict[str, Any]]) -> str:
+        return text([job for job in found if ended_too or job.get("ended_at") is None])
+
     fed = not ids and not _others(parsed)  # the feed tells of one's own only
-    return watch(parsed, show, lambda found, _: text(wanted(found)), ended_too, fed)
+    return watch(parsed, show, lambda found, _: told(found), ended_too, fed)
 
 
 def _others(parsed: Parsed) -> dict[str, Any]:
@@ -84,11 +88,10 @@ def agents(parsed: Parsed) -> int:
     from gshell.client.render import agents_table
 
     def text(found: list[dict[str, Any]]) -> str:
-        if parsed["json"]:
-            return json.dumps({"schema": JSON_SCHEMA, "agents": found}, indent=1) + "\n"
-        if parsed["quiet"]:
-            return "".join(f"{agent.get('id')}\n" for agent in found)
-        return agents_table(found, time.time(), width(), color_of(parsed))
+        return text_of(
+            parsed, "agents", found, "id",
+            lambda fields: agents_table(found, time.time(), width(), color_of(parsed), fields),
+        )  # fmt: skip
 
     def show() -> str:
         return text(items_of(_ask(parsed, {"m": "agents", **_others(parsed)}), "agents"))
@@ -106,31 +109,27 @@ def watch(
     """Print once, or anew whenever something has changed until Ctrl-C; ``told`` makes that of the
     jobs and agents of the feed. What is not ``fed``, and a relay without one, is asked each
     second."""
-    if not parsed["watch"]:
+    interval = parsed["interval"]
+    if not parsed["watch"] and interval is None:
         sys.stdout.write(show())
         return 0
     from gshell.cli.top import Unsupported, follow
 
-    if fed and launch.ticket_or_none() is not None:
+    if fed and interval is None and launch.ticket_or_none() is not None:
         try:
             return follow(parsed, ended_too, told)
         except Unsupported:
             pass
+    from gshell.cli.page import Page
+
+    page = Page()
     try:
         while True:
-            text = show()
-            sys.stdout.write(("\x1b[H\x1b[2J" if sys.stdout.isatty() else "") + text)
-            sys.stdout.flush()
-            time.sleep(1.0)
+            page.show(show())
+            time.sleep(interval or 1.0)
     except KeyboardInterrupt:
+        page.leave()
         return 0
-
-
-def width() -> int:
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:
-        return 200  # into a file or a pipe: leave nothing out
 
 
 def _job_id(word: str) -> str:
@@ -143,16 +142,26 @@ def _job_id(word: str) -> str:
 def _each_job(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:
     if not parsed.words:
         raise UsageError(f"gshell {parsed.command.name} needs a job id", hint="gshell jobs")
-    ids = [_job_id(word) for word in parsed.words]
-    status = 0
-    for job in ids:
+    return _each(parsed, [_job_id(word) for word in parsed.words], request)
+
+
+def _each(parsed: Parsed, ids: list[str], request: Callable[[str], dict[str, Any]]) -> int:
+    """Ask it of each, whatever becomes of the others; 1 if one was refused."""
+    from gshell.cli import saying
+    from gshell.client import asjson
+
+    done, status = [], 0
+    for one in ids:
         try:
-            _ask(parsed, request(job))
+            _ask(parsed, request(one))
+            done.append({"id": one, "ok": True})
         except BrokerError as error:
             status = 1
-            from gshell.client.render import error_text
-
-            sys.stderr.write(error_text(error, False))
+            if not parsed["json"]:
+                saying.complain(error, color=parsed["color"])
+            done.append({"id": one, "ok": False, "error": asjson.error_fields(error, 1)})
+    if parsed["json"]:
+        print_json("done", done)
     return status
 
 
@@ -266,28 +275,38 @@ def keys(parsed: Parsed) -> int:
     from gshell.client.render import keys_table
 
     found = _ask(parsed, {"m": "keys"})["keys"]
-    if parsed["json"]:
-        print_json("keys", found)
-    elif parsed["quiet"]:
-        sys.stdout.write("".join(f"{key['serial']}\n" for key in found))
-    else:
-        sys.stdout.write(keys_table(found, time.time(), width(), color_of(parsed)))
+    sys.stdout.write(
+        text_of(
+            parsed,
+            "keys",
+            found,
+            "serial",
+            lambda fields: keys_table(found, time.time(), width(), color_of(parsed), fields),
+        )
+    )
     return 0
 
 
 def revoke(parsed: Parsed) -> int:
+    from gshell.cli import saying
+    from gshell.client import asjson
+
+    done: list[dict[str, Any]] = []
     status = 0
     for word in parsed.words:
         try:
             answer = _ask(parsed, {"m": "revoke", "what": word})
         except BrokerError as error:
             status = 1
-            from gshell.client.render import error_text
-
-            sys.stderr.write(error_text(error, False))
-        else:
-            if not parsed["quiet"]:
-                print(f"gshell: the {answer['revoked']} {answer['id']} is revoked")
+            done.append({"id": word, "ok": False, "error": asjson.error_fields(error, 1)})
+            if not parsed["json"]:
+                saying.complain(error, color=parsed["color"])
+            continue
+        done.append({"id": answer["id"], "ok": True, "revoked": answer["revoked"]})
+        if not parsed["quiet"] and not parsed["json"]:
+            print(f"gshell: the {answer['revoked']} {answer['id']} is revoked")
+    if parsed["json"]:
+        print_json("done", done)
     return status
 
 
@@ -439,9 +458,7 @@ def _one_file(parsed: Parsed) -> str:
 def _each_agent(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:
     if not parsed.words:
         raise UsageError(f"gshell {parsed.command.name} needs an agent's id", hint="gshell agents")
-    for agent in parsed.words:
-        _ask(parsed, request(agent))
-    return 0
+    return _each(parsed, parsed.words, request)
 
 
 def agent_stop(parsed: Parsed) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gshell.cli import verbs
+from gshell.cli.listing import color_of
 from gshell.cli.options import Parsed
 from gshell.errors import BrokerError, UsageError
 
@@ -17,9 +18,8 @@ from gshell.errors import BrokerError, UsageError
 def why(parsed: Parsed) -> int:
     if not parsed.words:
         raise UsageError("gshell why needs a job id", hint="gshell jobs")
-    from gshell.cli import launch
+    from gshell.cli import launch, saying
     from gshell.client import waitnote
-    from gshell.client.render import error_text
     from gshell.net.relaylink import ask
 
     ticket = launch.ticket_for(parsed)
@@ -29,7 +29,7 @@ def why(parsed: Parsed) -> int:
             answer = ask(ticket, {"m": "why", "job": job}).get("why")
         except BrokerError as error:
             status = 1
-            sys.stderr.write(error_text(error, False))
+            saying.complain(error, bool(parsed["json"]), parsed["color"])
             continue
         if not isinstance(answer, dict):
             continue
@@ -40,7 +40,7 @@ def why(parsed: Parsed) -> int:
         if found or len(jobs) > 1:
             verbs.print_json("why", found if len(jobs) > 1 else found[0])
         return status
-    color = verbs.color_of(parsed)
+    color = color_of(parsed)
     pages = ["".join(f"{line}\n" for line in page(one, time.time(), color)) for one in found]
     sys.stdout.write("\n".join(pages))
     return status

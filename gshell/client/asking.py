@@ -21,6 +21,7 @@ else:
 
 SKEW_NEWS_S = 30.0  # a clock that was set by less was not why the door refused
 ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
+TICK_S = 1.0  # a waiting line says how long it has been
 
 
 class Asker(Protocol):
@@ -47,6 +48,9 @@ class Asking:
         self._plan = plan
         self._screen = screen
         self._relay: Any = None
+        self._waits_as = ""
+        self._waits_since = 0.0
+        self._ticking = False
         self._note = ""  # the file for `gshell why`, while it waits
 
     @property
@@ -104,12 +108,26 @@ class Asking:
                 job = str(message.get("job") or "")
                 self._note = waitnote.leave(self._dialler.ticket.pin, job, self._plan)
             if not self._plan.quiet:
+                self._waits_as = str(message.get("job") or "")
                 self._explain(str(message.get("why") or "no agent is free"))
+                if not self._ticking and self._screen.err_is_tty:
+                    self._ticking = True
+                    self._waits_since = self._loop.clock()
+                    self._loop.later(TICK_S, self._tick)
 
     def _explain(self, why: str) -> None:
         if not self._asker.over and not any(seat.talk.joined for seat in self._asker.seats):
             # Where nobody looks only those are told who asked for what may take its time.
             self._screen.explain(why, plain=bool(self._plan.wants))
+
+    def _tick(self) -> None:
+        """How long it has waited, each second while it waits."""
+        if self._asker.over or any(seat.talk.joined for seat in self._asker.seats):
+            self._ticking = False
+            return
+        hint = f"gshell why {self._waits_as}" if self._waits_as.isdigit() else ""
+        self._screen.waited(self._loop.clock() - self._waits_since, hint)
+        self._loop.later(TICK_S, self._tick)
 
     def forget_note(self) -> None:
         """It waits no more."""

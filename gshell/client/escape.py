@@ -36,6 +36,8 @@ _COMMANDS = {
     ord("K"): "kill",
     ord("s"): "status",
     ord("#"): "ranks",
+    ord("R"): "record",
+    ord("m"): "marker",
 }
 
 
@@ -66,6 +68,8 @@ def help_text(char: str | None = "~", by_lines: bool = False) -> str:
         (f"{key}r", "redraw"),
         (f"{key}s", "status of the connection"),
         (f"{key}#", "what the job's ranks do"),
+        (f"{key}R", "record what is shown from here on, or stop"),
+        (f"{key}m", "a marker in the recording"),
         (f"{key}K", "end the job (asks)"),
         (f"{key}?", "this list"),
         (key * 2, f"send {key}"),

@@ -273,10 +273,10 @@ class Get(Transfer):
 class Listing(Transfer):
     """What there is, and nothing of it."""
 
-    def look(self, path: str) -> None:
+    def look(self, path: str, recursive: bool = True) -> None:
         """``found`` has it when all is done."""
         self.found: list[Entry] = []
-        self.ask({"m": "list", "path": path, "recursive": True}, self._take)
+        self.ask({"m": "list", "path": path, "recursive": recursive}, self._take)
         self.start(self._nothing())
 
     def _nothing(self) -> Generator[None, None, None]:

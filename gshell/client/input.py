@@ -105,6 +105,23 @@ class Input:
         elif self.started and self._room():
             self._source.resume()
 
+    def by_hand(self) -> None:
+        """No descriptor is read: whoever owns us types."""
+        self._source = None
+
+    def type(self, data: bytes) -> None:
+        """As if it had been read."""
+        self._send(data)
+
+    def end(self) -> None:
+        """Nothing more is typed."""
+        self._source_ended()
+
+    @property
+    def typed(self) -> dict[tuple[Seat, int], int]:
+        """How much was typed to each stream."""
+        return {(seat, stream): buffer.end for seat, stream, buffer in self._targets}
+
     def suspend(self) -> None:
         """Read nothing for the moment; `flow` goes on."""
         if self._source is not None:

@@ -55,6 +55,8 @@ class Opening:
             if not plan.pty:
                 peer.add_recv(stderr_of(rank), window)
         peer.say(self._spec(index, first, tasks, sum(layout)))
+        if plan.record is not None and plan.record.input:
+            peer.say({"t": "trace", "input": True, "waits": True})
         return seat
 
     def _looking(self, index: int) -> Seat:
@@ -70,9 +72,14 @@ class Opening:
         hello = {"since": plan.since, "steal": plan.steal}
         if plan.rank:
             hello["ranks"] = plan.rank
+        if plan.record is not None and plan.record.history:
+            hello["times"] = True
         looking = Conversation(self._dialler, self._owner, request, hello)
         if plan.owner:
             looking.trusts = plan.owner
+        if plan.record is not None:
+            traced = plan.record.input
+            looking.peer.say({"t": "trace", "input": traced, "waits": traced})
         return Seat(looking, 0, 0)
 
     def _request(self, index: int, tasks: int) -> dict[str, Any]:

@@ -71,10 +71,18 @@ class Plan(Record):
     """Lines that ranks have in common are shown once."""
     wish: Any = None
     """Of an MPI program: a `gshell.client.layout.Wish`; its layout is in ``spec``."""
+    as_json: bool = False
+    """Errors, the id of a job that is left running, and how it ended are told as JSON."""
     slots: Any = None
     """That its ranks take at each agent, if not one each."""
     forwards: Any = None
     """Port forwardings beside it: a list of `gshell.client.forwardspec.Forward`."""
+    here: Any = None
+    """The user's side: `Surroundings`."""
+    record: Any = None
+    """What is recorded: a `gshell.client.recordspec.RecordSpec`."""
+    silent: bool = False
+    """Nothing is shown: it is for the recording."""
     display: Any = None
     """The user's X display, for -X: a `gshell.client.forwardspec.Display`."""
 

@@ -9,7 +9,7 @@ from gshell.wire import peer as wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 AGAIN_S = 0.3
@@ -195,7 +195,12 @@ class RanksView:
         self.error = self.error or error
 
 
-def ranks_table(rows: list[dict[str, Any]], width: int | None = None, color: bool = False) -> str:
+def ranks_table(
+    rows: list[dict[str, Any]],
+    width: int | None = None,
+    color: bool = False,
+    fields: Sequence[str] = (),
+) -> str:
     """The rows of `RanksView.ask` as a table."""
     from gshell.client.render import Column, bytes_text, table
 
@@ -223,7 +228,7 @@ def ranks_table(rows: list[dict[str, Any]], width: int | None = None, color: boo
         Column("STDIN", 7, stdin),
         Column("LAST LINE", 4, text("line"), shrinks=True),
     ]
-    return table(rows, columns, width, color)
+    return table(rows, columns, width, color, fields)
 
 
 _STATES = {"R": ("runs", "green"), "S": ("sleeps", ""), "D": ("disk", "yellow"),

@@ -121,7 +121,7 @@ def state_text(job: Mapping[str, Any]) -> tuple[str, str]:
 class Column:
     """A column: its title, what stands in it, and what becomes of it where there is little room."""
 
-    __slots__ = ("cell", "cells", "right", "shrinks", "title", "weight")
+    __slots__ = ("cell", "cells", "right", "shrinks", "title", "weight", "when")
 
     def __init__(
         self,
@@ -130,13 +130,16 @@ class Column:
         cell: Callable[[Mapping[str, Any]], str | tuple[str, str]],
         right: bool = False,
         shrinks: bool = False,
+        when: bool = True,
     ) -> None:
-        """``cell``: text, or (text, color). The heaviest ``weight`` is thrown overboard first."""
+        """``cell``: text, or (text, color). The heaviest ``weight`` is thrown overboard first; not
+        ``when``: it is shown only to who asks for it by name."""
         self.title = title
         self.weight = weight
         self.cell = cell
         self.right = right
         self.shrinks = shrinks
+        self.when = when
         self.cells: list[tuple[str, str]] = []
 
     def fill(self, items: Iterable[Mapping[str, Any]]) -> None:
@@ -145,12 +148,23 @@ class Column:
             self.cells.append(made if isinstance(made, tuple) else (made, ""))
 
     def width(self) -> int:
-        return max(len(self.title), *(display_width(text) for text, _ in self.cells))
+        return max([len(self.title), *(display_width(text) for text, _ in self.cells)])
 
 
 def table(
-    items: Sequence[Mapping[str, Any]], columns: list[Column], width: int | None, color: bool
+    items: Sequence[Mapping[str, Any]],
+    columns: list[Column],
+    width: int | None,
+    color: bool,
+    fields: Sequence[str] = (),
 ) -> str:
+    """``fields``: these, by their names in `gshell.client.fields`, however wide that is."""
+    if fields:
+        from gshell.client.fields import chosen
+
+        columns, width = chosen(columns, fields), None
+    else:
+        columns = [column for column in columns if column.when]
     for column in columns:
         column.fill(items)
     widths = {column: column.width() for column in columns}
@@ -204,29 +218,32 @@ def display_width(text: str) -> int:
 
 
 def jobs_table(
-    jobs: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+    jobs: Sequence[Mapping[str, Any]],
+    now: float,
+    width: int | None = None,
+    color: bool = False,
+    fields: Sequence[str] = (),
 ) -> str:
     """JOBs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
-    if not jobs:
+    if not jobs and not fields:
         return "no jobs\n"
     users = {_text(job, "user") for job in jobs}
     columns = [
         Column("ID", 0, lambda job: _text(job, "id")),
         Column("NAME", 2, lambda job: _text(job, "name") or _text(job, "argv0"), shrinks=True),
+        Column("USER", 4, lambda job: _text(job, "user"), when=len(users) > 1),
         Column("STATE", 1, state_text),
         Column("NODES", 5, lambda job: _hosts(job) or "-", shrinks=True),
         Column("N", 6, _tasks, right=True),
         Column("ELAPSED", 3, lambda job: _elapsed(job, now), right=True),
+        Column("PROGRESS", 4, lambda job: progress_text(job, now), right=True,
+               when=any(job.get("progress") for job in jobs)),
         Column("CREATED", 8, lambda job: _since(job, "created_at", now), right=True),
-        Column("WATCH", 7, _watch),
-    ]
-    if any(job.get("progress") for job in jobs):
-        columns.insert(6, Column("PROGRESS", 4, lambda job: progress_text(job, now), right=True))
-    if any(job.get("archived") for job in jobs):
-        columns.append(Column("ARCHIVED", 9, _archived, right=True))
-    if len(users) > 1:
-        columns.insert(2, Column("USER", 4, lambda job: _text(job, "user")))
-    return table(jobs, columns, width, color)
+        Column("WATCH", 7, watch_text),
+        Column("ARCHIVED", 9, _archived, right=True,
+               when=any(job.get("archived") for job in jobs)),
+    ]  # fmt: skip
+    return table(jobs, columns, width, color, fields)
 
 
 def top_table(
@@ -240,11 +257,13 @@ def top_table(
         Column("NODES", 6, lambda job: _hosts(job) or "-", shrinks=True),
         Column("ELAPSED", 5, lambda job: _elapsed(job, now), right=True),
         Column("I/O", 3, _rate, right=True),
+        Column("LAST MIN", 10, lambda job: _text(job, "bars"),
+               when=any(job.get("bars") for job in jobs)),
         Column("IDLE", 4, lambda job: _idle(job, now), right=True),
         Column("CPU", 7, _cpu, right=True),
         Column("MEMORY", 8, _rss, right=True),
-        Column("WATCH", 9, _watch),
-    ]
+        Column("WATCH", 9, watch_text),
+    ]  # fmt: skip
     if any(job.get("progress") for job in jobs):
         columns.insert(5, Column("PROGRESS", 4, lambda job: progress_text(job, now), right=True))
     return table(jobs, columns, width, color)
@@ -280,7 +299,11 @@ def _over(job: Mapping[str, Any]) -> bool:
 
 
 def keys_table(
-    keys: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+    keys: Sequence[Mapping[str, Any]],
+    now: float,
+    width: int | None = None,
+    color: bool = False,
+    fields: Sequence[str] = (),
 ) -> str:
     """Credentials of the verb ``keys`` as a table; ``width`` None: as wide as it needs."""
     columns = [
@@ -289,20 +312,29 @@ def keys_table(
         Column("MADE", 2, lambda key: _since(key, "made_at", now)),
         Column("LAST SEEN", 3, lambda key: _since(key, "seen_at", now)),
     ]
-    return table(keys, columns, width, color)
+    return table(keys, columns, width, color, fields)
 
 
 def agents_table(
-    agents: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+    agents: Sequence[Mapping[str, Any]],
+    now: float,
+    width: int | None = None,
+    color: bool = False,
+    fields: Sequence[str] = (),
 ) -> str:
     """AGENTs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
-    if not agents:
+    if not agents and not fields:
         return "no agents\n"
     users = {_text(agent, "user") for agent in agents}
     pools = any(_text(agent, "pool") for agent in agents)
+    many = len(users) > 1 or pools  # whose account a pool's jobs get is never left out
     columns = [
         Column("ID", 0, lambda agent: _text(agent, "id"), shrinks=True),
         Column("HOST", 3, lambda agent: _text(agent, "host"), shrinks=True),
+        Column("SITE", 2, lambda agent: _text(agent, "site") or "-",
+               when=any(_text(agent, "site") for agent in agents)),
+        Column("USER", 2, lambda agent: _text(agent, "user"), when=many),
+        Column("POOL", 2, lambda agent: _text(agent, "pool") or "-", when=pools),
         Column("STATE", 1, _agent_state),
         Column("FREE", 2, _free, right=True),
         Column("CPUS", 6, lambda agent: _text(agent, "cpus"), right=True),
@@ -310,25 +342,23 @@ def agents_table(
         Column("TAGS", 5, _tags, shrinks=True),
         Column("SINCE", 4, lambda agent: _since(agent, "since", now), right=True),
         Column("VERSION", 8, lambda agent: _text(agent, "version")),
-    ]
-    if len(users) > 1 or pools:  # whose account a pool's jobs get is never left out
-        columns.insert(2, Column("USER", 2, lambda agent: _text(agent, "user")))
-    if any(_text(agent, "site") for agent in agents):
-        columns.insert(2, Column("SITE", 2, lambda agent: _text(agent, "site") or "-"))
-    if any(_batch_has(agent) != "-" for agent in agents):
-        columns.append(Column("BATCH HAS", 2, _batch_has, right=True))
-    if any(stamp(agent, "ends_at") for agent in agents):
-        columns.append(Column("LEFT", 3, lambda agent: _left(agent, now), right=True))
-    if pools:
-        columns.insert(3, Column("POOL", 2, lambda agent: _text(agent, "pool") or "-"))
-    return table(agents, columns, width, color)
+        Column("BATCH HAS", 2, _batch_has, right=True,
+               when=any(_batch_has(agent) != "-" for agent in agents)),
+        Column("LEFT", 3, lambda agent: _left(agent, now), right=True,
+               when=any(stamp(agent, "ends_at") for agent in agents)),
+    ]  # fmt: skip
+    return table(agents, columns, width, color, fields)
 
 
 def shares_table(
-    shares: Sequence[Mapping[str, Any]], now: float, width: int | None = None, color: bool = False
+    shares: Sequence[Mapping[str, Any]],
+    now: float,
+    width: int | None = None,
+    color: bool = False,
+    fields: Sequence[str] = (),
 ) -> str:
     """SHAREs (gshell/net/CONTROL.md) as a table; ``width`` None: as wide as it needs."""
-    if not shares:
+    if not shares and not fields:
         return "no shares\n"
     columns = [
         Column("ID", 0, lambda share: _text(share, "id")),
@@ -339,7 +369,7 @@ def shares_table(
         Column("TO", 6, lambda share: _text(share, "to") or "anybody", shrinks=True),
         Column("USERS", 5, lambda share: ",".join(share.get("users") or ()) or "-", shrinks=True),
     ]
-    return table(shares, columns, width, color)
+    return table(shares, columns, width, color, fields)
 
 
 def _uses(share: Mapping[str, Any]) -> str:
@@ -399,7 +429,7 @@ def _since(item: Mapping[str, Any], key: str, now: float) -> str:
     return "-" if at is None else ago_text(now - at)
 
 
-def _watch(job: Mapping[str, Any]) -> str:
+def watch_text(job: Mapping[str, Any]) -> str:
     parts = ["attached"] if job.get("attached") else []
     readers = job.get("watchers") or 0
     if readers:
@@ -408,7 +438,7 @@ def _watch(job: Mapping[str, Any]) -> str:
 
 
 def _archived(job: Mapping[str, Any]) -> str:
-    return bytes_text(job.get("archived_bytes") or 0) if job.get("archived") else "-"
+    return bytes_text(stamp(job, "archived_bytes") or 0) if job.get("archived") else "-"
 
 
 def _agent_state(agent: Mapping[str, Any]) -> tuple[str, str]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gshell.client.recording import Recording
     from gshell.model.rankset import RankSet
 
 SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
@@ -68,6 +69,11 @@ class Runner(Steering):
         self._port = port
         self._on_done = on_done
         self.over = False
+        self.recording: Recording | None = None
+        if plan.record is not None:
+            from gshell.client.recording import Recording
+
+            self.recording = Recording(self, plan.record, plan)  # or nothing is begun at all
         self.screen = Screen(self._loop, descriptors, port, self._settle, self._reader_gone)
         self._showing = Showing(self._loop, plan, port, self.screen, self._dropped)
         keys = EscapeKeys(plan.escape) if plan.pty else None
@@ -98,6 +104,8 @@ class Runner(Steering):
         self._set_writer(plan.verb == "run")
         if plan.verb == "run":
             self._showing.sized(sum(seat.ranks for seat in self.seats))
+            if self.recording is not None:
+                self.recording.sized(sum(seat.ranks for seat in self.seats))
             self._reach(plan.spec["mpi"]["input"] if plan.wish is not None else "0")
 
     # -- starting
@@ -153,6 +161,8 @@ class Runner(Steering):
         self._asking.forget_note()
         seat = self._seat_of(talk)
         self._found()
+        if self.recording is not None:
+            self.recording.greeted(seat, welcome)
         first = seat is self.seats[0]
         if self._plan.forwards and first and self._forwards is None and not self.over:
             self._loop.soon(lambda: self._forward(seat))
@@ -193,8 +203,10 @@ class Runner(Steering):
             self._plan = self._showing.plan = self._plan._replace(pty=False)
             self._escape_by_lines()
         plan = self._plan
-        self._showing.shows = pty and self.screen.out_is_tty
+        self._showing.shows = pty and self.screen.out_is_tty and not plan.silent
         self._showing.sized(joined.size)
+        if self.recording is not None:
+            self.recording.sized(joined.size if not self._plan.rank else 1)
         seat.starter, seat.first, seat.tasks = joined.starter, joined.first, joined.tasks
         if self._ranks is not None:
             numbers = range(seat.ranks)
@@ -285,11 +297,15 @@ class Runner(Steering):
     def on_event(self, talk: Conversation, event: wire.Event) -> None:
         seat = self._seat_of(talk)
         if isinstance(event, wire.StreamData):
+            if self.recording is not None:
+                self.recording.output(seat, event.stream, event.offset, event.data)
             self._showing.output(seat, event.stream, event.offset, event.data)
         elif isinstance(event, wire.ControlReceived):
             self._control(seat, event.message)
         elif isinstance(event, wire.StreamGap):
             size = event.end - event.start
+            if self.recording is not None:
+                self.recording.gap(seat, event.stream, size)
             if self._showing.gap(seat, event.stream, size, event.end):
                 self._redraw()
             self._dropped(seat, event.stream, size)
@@ -300,6 +316,8 @@ class Runner(Steering):
 
     def _control(self, seat: Seat, message: dict[str, Any]) -> None:
         kind = message.get("t")
+        if self.recording is not None:
+            self.recording.control(seat, message)
         if kind == "exit":
             rank = within(message.get("rank", 0), 0, max(0, seat.tasks - 1))
             message["code"] = within(message.get("code", 0), 0, 255)
@@ -317,7 +335,10 @@ class Runner(Steering):
             if self._plan.detach and all(s.started for s in self.seats):
                 self._detached_start()
         elif kind == "modes" and self._plan.pty and self._plan.verb != "logs":
-            self._showing.modes(bytes.fromhex(str(message.get("prelude", ""))))
+            prelude = bytes.fromhex(str(message.get("prelude", "")))
+            self._showing.modes(prelude)
+            if self.recording is not None:
+                self.recording.prelude(prelude)
         elif kind == "writer" and self._plan.verb != "logs":
             self._now_writing(bool(message.get("on")))
         elif kind == "ranks" and (self.screen.raw or self._input.lines is not None):
@@ -478,6 +499,8 @@ class Runner(Steering):
         if self.over:
             return
         self.over = True
+        if self.recording is not None:
+            self.recording.close(False)
         if self._forwards is not None:
             self._forwards.close()
         self._input.close()
@@ -504,7 +527,12 @@ class Runner(Steering):
         job = self.seats[0].talk.job
         for seat in self.seats:
             seat.talk.close("detach")
-        self.screen.out.write(job.encode() + b"\n", None, 0, 0)
+        line = job
+        if self._plan.as_json:
+            from gshell.client import asjson
+
+            line = asjson.line("job", {"id": job})
+        self.screen.out.write(line.encode() + b"\n", None, 0, 0)
         self._finish(0)
 
     def _time_out(self) -> None:
@@ -514,7 +542,14 @@ class Runner(Steering):
         if any(seat.talk.joined for seat in self.seats):
             self._tell({"t": "cancel"})
         else:
-            self.screen.say(f"gshell: nothing started within {self._plan.timeout_s:g} s")
+            words = f"nothing started within {self._plan.timeout_s:g} s"
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                fields = {"message": words, "hint": None, "code": "time-out", "exit": 124}
+                self.screen.say(asjson.line("error", fields))
+            else:
+                self.screen.say(f"gshell: {words}")
             self._finish(124)
 
     def _check(self, seat: Seat) -> None:
@@ -530,10 +565,11 @@ class Runner(Steering):
     def _seat_done(self, seat: Seat) -> None:
         seat.finished = True
         seat.talk.close("done")
-        for why in dict.fromkeys(message.get("error") for message in seat.exits.values()):
+        whys = {message.get("error"): message.get("code") for message in seat.exits.values()}
+        for why, status in whys.items():
             if why and why not in self._whys:  # once, of however many ranks
                 self._whys.add(why)
-                self.screen.say(f"gshell: {why}")
+                self._say_why(str(why), status)
         if all(other.finished for other in self.seats):
             self._showing.flush()
             exits = [message for s in self.seats for message in s.exits.values()]
@@ -551,7 +587,22 @@ class Runner(Steering):
 
                 for words in outcome.complaints(self.seats, self._sent):
                     self.screen.say(f"gshell: {words}")
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                cause = "time-out" if code == 124 and self._timed_out else "program"
+                end = {"job": self.seats[0].talk.job, "cause": cause, "exit": code}
+                self.screen.say(asjson.line("end", end))
             self._end(code)
+
+    def _say_why(self, why: str, status: int | None) -> None:
+        if not self._plan.as_json:
+            self.screen.say(f"gshell: {why}")
+            return
+        from gshell.client import asjson
+
+        fields = {"message": why, "hint": None, "code": "launch", "exit": status}
+        self.screen.say(asjson.line("error", fields))
 
     def _say_ended(self, code: int) -> None:
         """Its output might be taken for what happens now."""
@@ -561,6 +612,7 @@ class Runner(Steering):
 
     def _end(self, code: int) -> None:
         """All is here; what was printed before we came may still wait for a raw terminal."""
+        self._stop_recording(True)
         if self.screen.awaiting_raw:
             self._ending = code
             return
@@ -576,11 +628,17 @@ class Runner(Steering):
         self.screen.leave()
         from gshell.model.sanitize import sanitize
 
-        self.screen.say("gshell: " + sanitize(error.message))
-        if error.hint:
-            self.screen.say("  try:  " + sanitize(error.hint))
         lost = joined and not isinstance(error, UsageError)
-        self._finish(255 if lost else error.exit_code)
+        status = 255 if lost else error.exit_code
+        if self._plan.as_json:
+            from gshell.client import asjson
+
+            self.screen.say(asjson.error_line(error, status))
+        else:
+            self.screen.say("gshell: " + sanitize(error.message))
+            if error.hint:
+                self.screen.say("  try:  " + sanitize(error.hint))
+        self._finish(status)
 
     def _finish(self, code: int) -> None:
         if self.over:
@@ -596,7 +654,16 @@ class Runner(Steering):
             if not seat.talk.over:
                 seat.talk.close("detach")
         self._asking.leave()
+        self._stop_recording(False)
         self._drain(code)
+
+    def _stop_recording(self, ended: bool) -> None:
+        recording = self.recording
+        if recording is not None and not recording.over:
+            recording.close(ended)
+            told = recording.told()
+            if told and (recording.spec.told or (self.screen.err_is_tty and not self._plan.quiet)):
+                self.screen.say(f"[recorded: {told}]")
 
     def _drain(self, code: int) -> None:
         """Our own last words may still wait for a slow descriptor."""

@@ -111,6 +111,11 @@ class Screen:
             self._wait_line = WaitLine(self._err_text, self._width, self.err_is_tty, plain)
         self._wait_line.tell(why)
 
+    def waited(self, seconds: float, hint: str) -> None:
+        """The line goes on while nothing else is to be said."""
+        if self._wait_line is not None:
+            self._wait_line.tick(seconds, hint)
+
     def clear_line(self) -> None:
         if self._wait_line is not None:
             self._wait_line.clear()

@@ -58,6 +58,9 @@ class Showing:
         return self._ranks is None or seat.rank(stream) in self._ranks
 
     def output(self, seat: Seat, stream: int, offset: int, data: bytes) -> None:
+        if self.plan.silent:
+            self._dropped(seat, stream, len(data))
+            return
         past = seat.history.get(stream)
         if past is not None:
             data = self._history(seat, stream, past, offset, data)

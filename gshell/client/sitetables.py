@@ -27,9 +27,10 @@ def sites_table(
     now: float,
     width: int | None = None,
     color: bool = False,
+    fields: Sequence[str] = (),
 ) -> str:
     """SITEs (gshell/net/CONTROL.md) as a table; ``agents``: all there are."""
-    if not sites:
+    if not sites and not fields:
         return "no sites\n  try:  gshell site add NAME --lrms slurm\n"
 
     def agents_of(site: Mapping[str, Any]) -> str:
@@ -47,7 +48,7 @@ def sites_table(
         Column("FREE CPUS", 5, _free, right=True),
         Column("WHY", 7, lambda site: _why(site, now), shrinks=True),
     ]
-    return table(sites, columns, width, color)
+    return table(sites, columns, width, color, fields)
 
 
 def _where(site: Mapping[str, Any]) -> str:
@@ -93,9 +94,10 @@ def pilots_table(
     now: float,
     width: int | None = None,
     color: bool = False,
+    fields: Sequence[str] = (),
 ) -> str:
     """PILOTs as a table."""
-    if not pilots:
+    if not pilots and not fields:
         return "no pilots\n"
     columns = [
         Column("PILOT", 0, lambda pilot: _text(pilot, "pilot")),
@@ -107,7 +109,7 @@ def pilots_table(
         Column("LEFT", 4, lambda pilot: _left(pilot, now), right=True),
         Column("WHY", 7, lambda pilot: _text(pilot, "reason") or "-", shrinks=True),
     ]
-    return table(pilots, columns, width, color)
+    return table(pilots, columns, width, color, fields)
 
 
 def _pilot_state(pilot: Mapping[str, Any]) -> tuple[str, str]:

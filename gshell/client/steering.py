@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from gshell.client.input import Input
     from gshell.client.plan import Plan, Port
+    from gshell.client.recording import Recording
     from gshell.client.screen import Screen
     from gshell.client.seats import Seat
     from gshell.net.loop import Loop
@@ -28,6 +29,7 @@ class Steering:
     _port: Port
     _input: Input
     _writer: bool
+    recording: Recording | None
 
     def __init__(self) -> None:
         self._ending: int | None = None  # the status, once the terminal is raw
@@ -63,6 +65,10 @@ class Steering:
             )
         elif action == "ranks":
             self._tell({"t": "ranks"})
+        elif action in ("record", "marker"):
+            from gshell.client import recording
+
+            (recording.toggle if action == "record" else recording.mark)(self)  # type: ignore[arg-type]
         elif action == "kill":
             if self._plan.share:
                 self.screen.say(f"[only {self._plan.owner} can end it]")
@@ -109,6 +115,8 @@ class Steering:
     def resized(self) -> None:
         if self._plan.pty:
             self._send_size()
+            if self.recording is not None and not self.recording.over:
+                self.recording.resized()
 
     def _send_size(self) -> None:
         rows, columns = self._port.size()
@@ -128,6 +136,9 @@ class Steering:
     def signalled(self, name: str) -> None:
         """A signal for the program arrived at the front process (INT, TERM, QUIT, USR1, ...)."""
         if self.over:
+            return
+        if self._plan.silent and any(seat.talk.joined for seat in self.seats):
+            self._finish(0)  # who records from beside has enough
             return
         if not any(seat.talk.joined for seat in self.seats) or self._plan.verb == "logs":
             self._finish(130 if name == "INT" else 143)

@@ -10,16 +10,23 @@ from typing import Any
 from gshell.client.feed import Mirror
 from gshell.client.render import (
     agents_table,
+    bytes_text,
     display_width,
     duration_text,
     painted,
     top_table,
 )
+from gshell.client.sparkline import KEPT, History, sparkline
+from gshell.client.topmenu import SORTS, Menu, help_lines, signal_menu, sort_menu
 from gshell.model.sanitize import sanitize
 
 EVENTS_KEPT = 100
-SORTS = ("id", "io", "idle", "cpu", "memory", "name")
-HELP = "q quit  j/k select  a attach  K end  s sort  / filter"
+FOOT = (
+    ("F1", "Help"), ("F3", "Find"), ("F4", "Filter"), ("F5", "Ranks"), ("F6", "Sort"),
+    ("F9", "Signal"), ("F10", "Quit"), ("Enter", "Attach"),
+)  # fmt: skip
+_QUIT = ("q", "Q", "\x03", "\x04", "f10")
+_MOVES = ("j", "down", "k", "up", "home", "end", "pgdn", "pgup")
 
 
 class View:
@@ -29,72 +36,172 @@ class View:
     def __init__(self) -> None:
         self.sort = "id"
         self.filter = ""
-        self.typing = False
-        """What is typed goes into the filter."""
-        self.asking = ""
-        """The job that will be ended if the answer is yes."""
+        self.typing = ""
+        """Where typed text goes: ``filter`` or ``find``."""
+        self.find = ""
+        self.menu: Menu | None = None
+        self.helps = False
+        self.asking: list[str] = []
+        """The jobs that will be ended if the answer is yes."""
         self.selected = ""
+        self.tagged: set[str] = set()
+        self.shows_ranks = False
+        self.ranks: list[Mapping[str, Any]] | None = None
+        """What the ranks of the selected job do; None: nobody has said."""
+        self.tall_events = False
         self.note = ""
+        self.signal = 0
+        """What was chosen last."""
         self.events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
+        self.history = History()
 
     # ----------------------------------------------------------------------------------------- keys
 
     def key(self, key: str, shown: list[str]) -> str:
-        """One key. Returns what is to be done: ``quit``, ``attach``, ``kill``, or nothing."""
+        """One key. Returns what is to be done: ``quit``, ``attach``, ``kill`` (`asking` says
+        whom), ``signal`` (to `targets`, `signal` says which), ``ranks`` (another job's, or no
+        more), or nothing."""
         self.note = ""
+        if self.helps:
+            self.helps = False
+            return ""
+        if self.menu is not None:
+            return self._chosen(self.menu.key(key))
         if self.asking:
             return self._answered(key)
         if self.typing:
-            self._typed(key)
-            return ""
-        if key in ("q", "Q", "\x03", "\x04"):
+            return self._typed(key, shown)
+        if key in _QUIT:
             return "quit"
-        if key in ("j", "down", "k", "up", "home", "end", "pgdn", "pgup"):
-            self._move(key, shown)
+        if key in _MOVES:
+            return self._move(key, shown)
+        return self._command(key, shown)
+
+    def _command(self, key: str, shown: list[str]) -> str:
+        if key in ("f1", "h", "?"):
+            self.helps = True
         elif key == "s":
             self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
-        elif key == "/":
-            self.typing = True
+        elif key in ("f6", ">", ".", "<", ","):
+            self.menu = sort_menu(self.sort)
+        elif key in ("/", "f4", "\\"):
+            self.typing = "filter"
+        elif key == "f3":
+            self.typing = "find"
+            return self._found(shown, self.find != "")
         elif key == "esc":
             self.filter = ""
-        elif key in ("K", "a", "\r") and not self.selected:
-            self.note = "no job is selected: j or k"
+        elif key == " " and self.selected:
+            self.tagged ^= {self.selected}
+            return self._move("down", shown)
+        elif key == "U":
+            self.tagged.clear()
+        elif key == "e":
+            self.tall_events = not self.tall_events
+        elif key in ("f5", "t"):
+            self.shows_ranks = not self.shows_ranks
+            self.ranks = None
+            return "ranks"
+        elif key in ("K", "f9", "a", "\r", " ") and not self.targets:
+            self.note = "no job is selected: arrows, or j and k"
         elif key == "K":
-            self.asking = self.selected
+            self.asking = self.targets
+        elif key == "f9":
+            self.menu = signal_menu(self.targets)
         elif key in ("a", "\r"):
-            return "attach"
+            if self.selected:
+                return "attach"
+            self.note = "no job is selected: arrows, or j and k"
+        return ""
+
+    @property
+    def targets(self) -> list[str]:
+        """Whom a signal is for: all that are tagged, else the selected one."""
+        return sorted(self.tagged, key=int) or ([self.selected] if self.selected else [])
+
+    def _chosen(self, choice: str | None) -> str:
+        if choice is None:
+            return ""
+        self.menu = None
+        if choice in SORTS:
+            self.sort = choice
+        elif choice:
+            self.signal = int(choice)
+            if self.signal:
+                return "signal"
+            self.asking = self.targets
+            return "kill" if self.asking else ""
         return ""
 
     def _answered(self, key: str) -> str:
         if key in ("y", "Y"):
             return "kill"  # `asking` says which
-        self.asking = ""
+        self.asking = []
         self.note = "nothing was ended"
         return ""
 
-    def _typed(self, key: str) -> None:
+    def _typed(self, key: str, shown: list[str]) -> str:
+        text = self.filter if self.typing == "filter" else self.find
         if key in ("\r", "\n"):
-            self.typing = False
-        elif key in ("esc", "\x03"):
-            self.typing = False
-            self.filter = ""
+            self.typing = ""
+            return ""
+        if key in ("esc", "\x03"):
+            self.typing, text = "", ""
         elif key in ("\x7f", "\b"):
-            self.filter = self.filter[:-1]
+            text = text[:-1]
         elif key == "\x15":
-            self.filter = ""
+            text = ""
         elif len(key) == 1 and key.isprintable():
-            self.filter += key
+            text += key
+        elif key != "f3":
+            return ""
+        if self.typing == "filter" or (not self.typing and self.filter):
+            self.filter = text
+            return ""
+        self.find = text
+        return self._found(shown, key == "f3") if self.typing else ""
 
-    def _move(self, key: str, shown: list[str]) -> None:
+    def _found(self, shown: list[str], further: bool) -> str:
+        """Select the first one from here on that has what was typed."""
+        words = self.find.lower()
+        if not words or not shown:
+            return ""
+        at = shown.index(self.selected) if self.selected in shown else 0
+        at += further
+        for one in [*shown[at:], *shown[:at]]:
+            if words in self._texts.get(one, ""):
+                return self._select(one)
+        self.note = f"no job has {self.find!r}"
+        return ""
+
+    _texts: Mapping[str, str] = {}  # what can be found, by id; as of the last look
+
+    def _move(self, key: str, shown: list[str]) -> str:
         if not shown:
-            return
+            return ""
         at = shown.index(self.selected) if self.selected in shown else -1
         steps = {"j": 1, "down": 1, "k": -1, "up": -1, "pgdn": 10, "pgup": -10}
         if key in steps:
             at = at + steps[key] if at >= 0 else (0 if steps[key] > 0 else len(shown) - 1)
         else:
             at = 0 if key == "home" else len(shown) - 1
-        self.selected = shown[max(0, min(at, len(shown) - 1))]
+        return self._select(shown[max(0, min(at, len(shown) - 1))])
+
+    def _select(self, job: str) -> str:
+        if job == self.selected:
+            return ""
+        self.selected = job
+        self.ranks = None
+        return "ranks" if self.shows_ranks else ""
+
+    def sample(self, mirror: Mirror, now: float) -> bool:
+        """Is there a new bar in the rows of bars?"""
+        rates = {}
+        for id_, job in mirror.jobs.items():
+            use = mirror.use(id_, now)
+            if use is not None and job.get("ended_at") is None:
+                rates[id_] = use.out_rate
+        return self.history.sample(rates, now)
 
     # ---------------------------------------------------------------------------------------- lines
 
@@ -102,7 +209,11 @@ class View:
         """Those that pass the filter, in order; selection follows."""
         words = self.filter.lower()
         found: list[Mapping[str, Any]] = [
-            {**job, "use": mirror.use(job["id"], now)}
+            {
+                **job,
+                "use": mirror.use(job["id"], now),
+                "bars": sparkline(self.history.of(job["id"]), KEPT),
+            }
             for job in mirror.jobs.values()
             if not words or words in _searched(job)
         ]
@@ -111,8 +222,11 @@ class View:
             found.sort(key=lambda job: str(job.get("name") or job.get("argv0")))
         elif self.sort != "id":
             found.sort(key=lambda job: _weight(job, self.sort, now), reverse=True)
-        if self.selected and self.selected not in [job["id"] for job in found]:
+        self._texts = {job["id"]: _searched(job) for job in found}
+        if self.selected and self.selected not in self._texts:
             self.selected = ""
+            self.ranks = None
+        self.tagged &= mirror.jobs.keys()
         return found
 
     def frame(
@@ -127,20 +241,28 @@ class View:
     ) -> list[str]:
         """Exactly ``rows`` lines, none wider than ``columns``. ``status``: of the connection."""
         jobs = self.jobs(mirror, now)
-        head = self._head(mirror, status, relay, columns, color)
-        agents = agents_table(list(mirror.agents.values()), now, columns, color).splitlines()
+        head = self._head(mirror, now, status, relay, columns, color)
+        if self.helps or self.menu is not None:
+            room = max(0, rows - len(head) - 1)
+            page = self.menu.lines(room, columns, color) if self.menu else []
+            lines = [*head, *(page or help_lines(room, columns))][: rows - 1]
+            lines += [""] * (rows - 1 - len(lines))
+            return [*lines, self._foot(columns, color)]
+        agents = self._below(mirror, now, columns, color)
         # Jobs have what the others leave, and half of the screen at least.
         free = max(0, rows - len(head) - 1)  # the last line is for keys and questions
         few = free < 12
         for_agents = min(len(agents), max(2, free // 4)) if not few else 0
         # Not just what they need now: else everything below would jump with every job.
         for_jobs = max(free // 2, min(len(jobs) + 1, free - for_agents - 4))
+        if self.tall_events:
+            for_agents, for_jobs = 0, max(3, free // 2)
         for_events = free - for_agents - for_jobs - 2
         if few:
             for_jobs, for_events = free, 0
         lines = [*head, *self._job_lines(jobs, now, for_jobs, columns, color)]
         if not few:
-            lines += ["", *_cut(agents, for_agents, columns)]
+            lines += ["", *_cut(agents, for_agents, columns)] if for_agents else []
             lines += ["", *self._event_lines(for_events, columns, now)]
         lines = lines[: rows - 1]
         lines += [""] * (rows - 1 - len(lines))
@@ -148,14 +270,28 @@ class View:
 
     def once(self, mirror: Mirror, now: float, columns: int, status: str, relay: str) -> str:
         """Everything there is, for a pipe or a terminal that cannot do more."""
-        head = self._head(mirror, status, relay, columns, False)
+        head = self._head(mirror, now, status, relay, columns, False)
         jobs = self.jobs(mirror, now)
         body = top_table(jobs, now, columns, False) if jobs else "no jobs\n"
         agents = agents_table(list(mirror.agents.values()), now, columns, False)
         return "\n".join(head) + "\n" + body + "\n" + agents
 
+    def _below(self, mirror: Mirror, now: float, columns: int, color: bool) -> list[str]:
+        """The lines of what stands below the jobs: agents, or ranks."""
+        if not self.shows_ranks:
+            return agents_table(list(mirror.agents.values()), now, columns, color).splitlines()
+        if not self.selected:
+            return [_fit("ranks of which job? arrows select one", columns)]
+        if self.ranks is None:
+            return [_fit(f"asking what the ranks of job {self.selected} do ...", columns)]
+        if not self.ranks:
+            return [_fit(f"job {self.selected} has no ranks now", columns)]
+        from gshell.client.ranksview import ranks_table
+
+        return ranks_table([dict(row) for row in self.ranks], columns, color).splitlines()
+
     def _head(
-        self, mirror: Mirror, status: str, relay: str, columns: int, color: bool
+        self, mirror: Mirror, now: float, status: str, relay: str, columns: int, color: bool
     ) -> list[str]:
         agents = mirror.agents.values()
         here = [a for a in agents if a.get("state") != "away"]
@@ -170,9 +306,20 @@ class View:
             f"agents {len(here)} ({busy} busy), slots {free} free of {slots}   "
             f"jobs {active} active, {waiting} waiting   sort {self.sort}"
         )
-        if self.filter or self.typing:
+        if self.filter or self.typing == "filter":
             second += f"   filter {self.filter!r}"
-        return [painted(_fit(first, columns), "bold", color), _fit(second, columns), ""]
+        if self.tagged:
+            second += f"   {len(self.tagged)} tagged"
+        uses = [mirror.use(id_, now) for id_ in mirror.jobs]
+        rate = sum(use.out_rate + use.in_rate for use in uses if use is not None)
+        third = f"slots {_gauge(slots - free, slots, min(40, columns // 3))}"
+        third += f"   I/O {bytes_text(rate)}/s"
+        return [
+            painted(_fit(first, columns), "bold", color),
+            _fit(second, columns),
+            _fit(third, columns),
+            "",
+        ]
 
     def _job_lines(
         self, jobs: list[Mapping[str, Any]], now: float, rows: int, columns: int, color: bool
@@ -189,11 +336,13 @@ class View:
         plain = top_table(jobs, now, columns - 2, False).splitlines()[1:]
         out = ["  " + title]
         for number in range(first, min(first + room, len(jobs))):
+            star = "*" if ids[number] in self.tagged else " "
             if ids[number] == self.selected:
-                line = "> " + plain[number]
-                out.append(f"\x1b[7m{line.ljust(columns)[:columns]}\x1b[m" if color else line)
+                line = f">{star}{plain[number]}"
+                blanks = " " * max(0, columns - display_width(line))
+                out.append(f"\x1b[7m{line}{blanks}\x1b[m" if color else line)
             else:
-                out.append("  " + lines[number])
+                out.append(f" {star}{lines[number]}")
         if more:
             hidden = len(jobs) - room
             out[0] += _fit(f"  ({hidden} more)", max(0, columns - display_width("  " + plain[0])))
@@ -206,10 +355,30 @@ class View:
 
     def _foot(self, columns: int, color: bool) -> str:
         if self.asking:
-            return painted(_fit(f"end job {self.asking}? y ends it", columns), "bold", color)
+            whom = f"job {self.asking[0]}" if len(self.asking) == 1 else f"{len(self.asking)} jobs"
+            return painted(_fit(f"end {whom}? y ends it", columns), "bold", color)
+        if self.typing == "find":
+            rest = self.note or "F3 finds the next, Enter stays there"
+            return _fit(f"find {self.find}_   {rest}", columns)
         if self.typing:
             return _fit(f"/{self.filter}_   Enter keeps it, Esc clears it", columns)
-        return painted(_fit(self.note or HELP, columns), "dim", color)
+        if self.note:
+            return _fit(self.note, columns)
+        parts, used = [], 0
+        for key, what in FOOT:
+            used += len(key) + len(what) + 1
+            if used > columns:
+                break
+            parts.append(key + (f"\x1b[7m{what}\x1b[m" if color else what))
+        return " ".join(parts)
+
+
+def _gauge(used: int, of: int, width: int) -> str:
+    """``[####......] 4/10``"""
+    inside = max(4, width - 2)
+    full = round(inside * used / of) if of else 0
+    full = max(full, 1 if used > 0 else 0)
+    return f"[{'#' * full}{'.' * (inside - full)}] {used}/{of} busy"
 
 
 def _searched(job: Mapping[str, Any]) -> str:

@@ -29,17 +29,36 @@ class WaitLine:
         self._plain = plain
         self._last = ""
         self._shown = False
+        self._waited_s = 0.0
+        self._hint = ""
 
     def tell(self, why: str) -> None:
         if why == self._last:
             return
         self._last = why
         if self._terminal:
-            room = max(LEAST_WIDTH, self._width()) - 1
-            self._write("\r\x1b[K" + sanitize(f"[waiting: {why}]", room))
+            self._draw()
             self._shown = True
         elif self._plain:
             self._write(f"gshell: waiting: {why}\n")
+
+    def tick(self, waited_s: float, hint: str = "") -> None:
+        """So long already. ``hint``: a command that tells what would shorten it, where there is
+        room for it."""
+        if self._shown:
+            self._waited_s, self._hint = waited_s, hint
+            self._draw()
+
+    def _draw(self) -> None:
+        room = max(LEAST_WIDTH, self._width()) - 1
+        clock = ""
+        if self._waited_s >= 1:
+            whole = int(self._waited_s)
+            clock = f" {whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+        text = f"[waiting{clock}: {self._last}]"
+        if self._hint and len(text) + len(self._hint) + 2 <= room:
+            text += f"  {self._hint}"
+        self._write("\r\x1b[K" + sanitize(text, room))
 
     def clear(self) -> None:
         """The line is to be free for something else."""

@@ -49,6 +49,8 @@ class ModeTracker:
         self.offset = 0
         """Bytes seen."""
         self._rows = 0  # of the terminal that the output is for; 0: nobody said
+        self.size = (0, 0)
+        """Rows and columns of that terminal."""
         self.alternate_at: int | None = None
         """Where the alternate screen was entered, if it is shown."""
         self._cleared: list[int | None] = [
@@ -81,9 +83,10 @@ class ModeTracker:
         self._charsets: dict[bytes, bytes] = {}
         self._shifted = False
 
-    def resized(self, rows: int) -> None:
-        """The terminal has so many rows from here on, and has forgotten the scroll region."""
+    def resized(self, rows: int, columns: int = 0) -> None:
+        """The terminal is that large from here on, and has forgotten the scroll region."""
         self._rows = rows
+        self.size = (rows, columns)
         self._region = b""
 
     # -------------------------------------------------------------------------------------- feeding

@@ -25,6 +25,8 @@ else:
 READ_BYTES = 1 << 18  # one recv; feeds up to sixteen TLS records
 HIGH_WATER_BYTES = 1 << 18  # encrypted bytes that may wait for the socket; more is not asked for
 
+_TLS = 0x16  # the first byte of a handshake
+
 _buffer = bytearray(
     READ_BYTES
 )  # one thread, one loop: what is read is handed on before the next read
@@ -37,7 +39,8 @@ class Owner(Protocol):
     def link_ready(self, link: Link) -> None:
         """Connected and, with TLS, verified."""
 
-    # An owner may also have link_first(link): the first bytes on a connection with TLS arrived.
+    # An owner may also have link_first(link): the first bytes on a connection with TLS arrived; and
+    # link_plain(link, data): they are not TLS. It takes the socket by `release`, or closes.
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
         """Bytes arrived (decrypted, if there is TLS)."""
@@ -144,6 +147,12 @@ class Link:
             self.sock.close()
             self._out = bytearray()  # a stalled one's, which nobody would free for long: a cycle
 
+    def release(self) -> socket.socket:
+        """Its socket, which is the caller's from now on."""
+        self.closed = True
+        self._loop.remove(self.sock.fileno())
+        return self.sock
+
     def _not_connected(self) -> None:
         if self._connecting:
             self._lost("cannot connect: no answer")
@@ -221,6 +230,10 @@ class Link:
         was_ready = tls.ready
         if not was_ready and self.first is None:
             self.first = bytes(_view[: min(count, 200)])
+            on_plain = getattr(self.owner, "link_plain", None)
+            if on_plain is not None and _view[0] != _TLS:
+                on_plain(self, bytes(_view[:count]))
+                return
             on_first = getattr(self.owner, "link_first", None)
             if on_first is not None:
                 on_first(self)

@@ -60,6 +60,8 @@ class Wait(NamedTuple):
     on_screen: bool = False
     """The regex is looked for on the whole screen, not in the last line."""
     timeout_s: float | None = None
+    shell: bool = False
+    """The shell's prompt must be there: said of ``keys`` (of ``shell`` it is understood)."""
     at_s: float | None = None
     """When it was typed, in the recording: for ``--blind`` only."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -276,6 +277,9 @@ class Archive:
         self._uplink.say({**message, "job": str(key[0]), "index": key[1]})
 
     # ------------------------------------------------------------------------------------ showing
+
+    def plain_owner(self, sock: socket.socket, data: bytes) -> None:
+        sock.close()
 
     def data_owner(self, link_user: Any) -> Owner:
         return Greeter(self, link_user())

@@ -178,9 +178,16 @@ class Shown:
 
     def steal(self, attachment: Attachment) -> None: ...
 
+    def record(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
+
+    def traced(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
+
     def input_ranks(self) -> list[int]:
         return []
 
     def end_input(self, rank: int) -> None: ...
+
+    def tell_waits(self, attachment: Attachment, on: bool) -> None:
+        """Nothing runs here."""
 
     def take_input(self, rank: int, data: bytes, writer: Attachment) -> None: ...

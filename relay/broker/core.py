@@ -207,6 +207,8 @@ class Broker:
                 reports.on_lane(b, agent, message)
             case "stole":
                 reports.on_stole(b, agent, message)
+            case "ssh-host":
+                reports.on_ssh_host(b, up, agent, message)
             case "left":
                 shares.on_left(b, agent, message)
             case "bye":  # the last word of its life: what is still said to be there is not

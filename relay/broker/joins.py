@@ -14,7 +14,7 @@ from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Member
 from relay.broker.states import JobState
 from relay.broker.wants import Wants
 
-SERVICES = ("files", "forward")  # the agent's own programs: gshell/agent/services
+SERVICES = ("files", "forward", "ssh")  # the agent's own programs: gshell/agent/services
 _OF_SERVICES = ("beside", "service", "stage", "depot")  # said in `expect`
 _ATT_CHARS = 64  # an att is 32 hex digits; a little more is no reason to break
 _RETRY_S = 0.15  # what an agent away for a moment needs to dial again

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from gshell.model import sshname
 from relay.broker import archiving, feed, holds, lead, partings, parts, pilots, places, queue, retry
 from relay.broker.books import Books, job_number
-from relay.broker.events import Close, ConnUp, Cut, Journal, Message, ParkKey
+from relay.broker.events import AtDesk, Close, ConnUp, Cut, Journal, Message, ParkKey
 from relay.broker.model import ARCHIVE, Agent, Attachment, Job, Lineage, Member
 from relay.broker.said import TEXT, index_of, number, stamp, text
 from relay.broker.states import JobState
@@ -509,3 +510,13 @@ def on_lane(b: Books, agent: Agent, message: Message) -> None:
             "asked": asked if isinstance(asked, int | float) else None,
         }  # fmt: skip
     b.touch(agent)
+
+
+def on_ssh_host(b: Books, up: ConnUp, agent: Agent, message: Message) -> None:
+    """Its SSH server wants to be known by the names of all that runs there."""
+    steps = [
+        (job_id, index) for job_id, index in sorted(agent.here)
+        if job_id in b.jobs and b.jobs[job_id].started and not b.jobs[job_id].weightless
+    ]  # fmt: skip
+    names = sshname.names_of(agent.id, steps)
+    b.out.append(AtDesk(up, None, {"m": "ssh-host", "key": message.get("key"), "names": names}))

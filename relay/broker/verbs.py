@@ -411,6 +411,7 @@ VERBS: dict[str, Verb] = {
     "pilot-start": pilots.on_start,
     "pilot-cancel": pilots.on_cancel,
     "keys": _at_desk,
+    "ssh-cert": _at_desk,
     "revoke": _revoke,
     "users": _for_admins,
     "user-add": _for_admins,

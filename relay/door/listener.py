@@ -1,8 +1,8 @@
 """Takes connections and tells them apart by their first bytes, within limits on what a stranger
 costs.
 
-Knows nothing of what follows: TLS goes to `control`, a whole preamble to `meet`, the rest is
-closed.
+Knows nothing of what follows: TLS goes to `control`, a whole preamble to `meet`, SSH to another
+process (`sshdoor`), the rest is closed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 from gshell.errors import ProtocolError
 from gshell.net import rendezvous
 from gshell.net.address import tune
-from gshell.net.loop import IN, Loop
+from gshell.net.loop import IN, Loop, Timer
 from gshell.net.rendezvous import Preamble
 from relay.door import limits
 from relay.door.limits import Limits, Turns
@@ -30,6 +30,8 @@ _PAUSE_S = 0.5  # with no descriptor left: something may close meanwhile
 _READ_BYTES = 16_384  # the longest preamble is 6 KiB; more than this is not taken from a stranger
 _CROWD = 64  # strangers at once whose memory is worth giving back
 _TLS = 0x16
+_SSH = ord("S")  # nothing else of ours begins so
+SSH_SILENT_S = 1.0  # some SSH clients wait for the server to speak first; nobody else does
 _NO_SSH = b"gshell relay: there is no SSH door here\r\n"
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -54,8 +56,11 @@ class Listener:
         farewells: Farewells,
         only_uid: int | None = None,
         tally: Tally | None = None,
+        to_ssh: Callable[[socket.socket, str], None] | None = None,
     ) -> None:
+        """``to_ssh`` gets connections of which nothing was read, and their source."""
         self.loop = loop
+        self.to_ssh = to_ssh
         self.tally = tally or Tally()
         self.farewells = farewells
         self.socks = list(socks)
@@ -205,7 +210,7 @@ class Listener:
 class _First:
     """A connection of which nothing is known. Owns its socket until it is handed on."""
 
-    __slots__ = ("_data", "_gone", "_key", "_listener", "_sock", "_source")
+    __slots__ = ("_data", "_gone", "_key", "_listener", "_silence", "_sock", "_source")
 
     def __init__(self, listener: Listener, sock: socket.socket, source: str) -> None:
         self._listener = listener
@@ -213,17 +218,31 @@ class _First:
         self._source = source
         self._data = b""
         self._gone = False
+        self._silence: Timer | None = None
         self._key = listener.admit(self, source)
         if not self._gone:
             listener.loop.add(sock.fileno(), IN, self._on_event)
+            if listener.to_ssh is not None and sock.family != socket.AF_UNIX:
+                self._silence = listener.loop.later(SSH_SILENT_S, self._to_ssh)
 
     def expire(self) -> None:
-        self._gone = True
+        self._be_gone()
         self._listener.loop.remove(self._sock.fileno())
         self._sock.close()
 
-    def _release(self, penalty: float = 0.0) -> socket.socket:
+    def _be_gone(self) -> None:
         self._gone = True
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _to_ssh(self) -> None:
+        to_ssh = self._listener.to_ssh
+        if not self._gone and not self._data and to_ssh is not None:
+            to_ssh(self._release(), self._source)
+
+    def _release(self, penalty: float = 0.0) -> socket.socket:
+        self._be_gone()
         self._listener.leave(self._key, penalty)
         self._listener.loop.remove(self._sock.fileno())
         return self._sock
@@ -241,6 +260,12 @@ class _First:
         try:
             if not self._data:
                 first = self._sock.recv(1, socket.MSG_PEEK)
+                if first and self._silence is not None:
+                    self._silence.cancel()
+                    self._silence = None
+                if first and first[0] == _SSH and self._listener.to_ssh is not None:
+                    self._to_ssh()
+                    return
                 if first and first[0] == _TLS:
                     self._listener.loop.modify(self._sock.fileno(), 0)
                     self._listener.queue(self._source, self._to_control)

@@ -17,6 +17,7 @@ from relay.bus import DoorBus, FeedIn
 from relay.door.control import Control, Controls
 from relay.door.listener import Listener, source_of
 from relay.door.meet import Meeting
+from relay.door.sshdoor import hand_over
 from relay.door.viewers import Viewers
 from relay.vitals import Vitals
 
@@ -40,7 +41,9 @@ class Door:
         only_uid: int | None = None,
         ready: Callable[[], None] = lambda: None,
         feed: FeedIn | None = None,
+        ssh: str = "",
     ) -> None:
+        """``ssh``: the socket of the process that speaks SSH; empty: none does."""
         self._loop = loop
         self._bus = bus
         self._feed = feed
@@ -56,8 +59,9 @@ class Door:
         self.controls = Controls(loop, context, self._tell, self._known, self._left, farewells)
         self.listener = Listener(
             loop, socks, self._control, self.meeting.arrive, farewells, only_uid,
-            self.meeting.tally,
+            self.meeting.tally, self._to_ssh if ssh else None,
         )  # fmt: skip
+        self._ssh = ssh
         self.meeting.vouch, self.meeting.blame = self.listener.vouch, self.listener.blame
         self.viewers = Viewers(loop, self._tell)
         self.controls.room = self.viewers.room
@@ -86,6 +90,9 @@ class Door:
         if one.number in self.controls.by_number:
             self._strangers[one.number] = self.listener.admit(stranger, source_of(sock))
         return stranger
+
+    def _to_ssh(self, sock: socket.socket, source: str) -> None:
+        hand_over(self._loop, self.listener, self._ssh, sock, source)
 
     def _known(self, one: Control, park_key: str) -> None:
         self.listener.leave(self._strangers.pop(one.number, 0))

@@ -56,6 +56,7 @@ forget           lives  none   none   none   none    none    none   denied none 
 watch            1      empty  empty  empty  empty   empty   empty  denied empty  -      -
 invite           desk   desk   desk   desk   desk    desk    desk   denied desk   -      -
 ticket           desk   desk   desk   desk   desk    desk    desk   denied desk   -      -
+ssh-cert         desk   desk   desk   desk   desk    desk    desk   denied desk   -      -
 pilot            desk   desk   desk   desk   desk    desk    desk   denied desk   -      -
 keys             desk   desk   desk   desk   desk    desk    desk   denied desk   -      -
 users            denied denied denied denied denied  denied  denied denied desk   -      -
@@ -83,6 +84,8 @@ open as his      rw     none   none   none   none    none    none   denied none 
 open on n1       rw     none   none   none   none    none    none   denied none   -      -
 files beside     rw     none   none   none   none    none    none   denied none   -      -
 files on n1      rw     none   none   none   none    none    none   denied none   -      -
+ssh beside       rw     none   none   none   none    none    none   denied none   -      -
+ssh on n1        rw     none   none   none   none    none    none   denied none   -      -
 fetch            rw     none   none   none   none    none    none   denied none   -      -
 upload           rw     rw     rw     rw     rw      rw      rw     denied rw     -      -
 upload again     denied rw     rw     rw     rw      rw      rw     denied rw     -      -
@@ -139,6 +142,7 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "watch": {},
     "invite": {},
     "ticket": {"role": "agent"},
+    "ssh-cert": {"key": "ssh-ed25519 AAAA"},
     "pilot": {"nodes": 1},
     "sites": {},
     "sites everyone": {"everyone": True},
@@ -168,6 +172,8 @@ _PREAMBLES: dict[str, dict[str, Any]] = {
     "open on n1": {"op": "open", "att": "c" * 32, "agent": "n1"},
     "files beside": {"op": "open", "att": "c" * 32, "service": "files", "beside": "1"},
     "files on n1": {"op": "open", "att": "c" * 32, "service": "files", "agent": "n1"},
+    "ssh beside": {"op": "open", "att": "c" * 32, "service": "ssh", "beside": "1"},
+    "ssh on n1": {"op": "open", "att": "c" * 32, "service": "ssh", "agent": "n1"},
     "fetch": {"op": "open", "att": "c" * 32, "service": "files", "archive": True, "job": "1"},
     "upload": {
         "op": "open",

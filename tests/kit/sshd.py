@@ -28,6 +28,7 @@ HOST = "127.0.0.1"
 TARGET, JUMP = "bench-target", "bench-jump"  # names in the client configuration
 START_DEADLINE_S = 10.0
 RUN_DIRECTORY = Path("/run/sshd")  # compiled into Debian's sshd: where privileges are separated
+SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")  # Debian's
 QUIET_NEWER = ["PerSourcePenalties no"]  # sshd >= 9.8 slows down an address that connects a lot
 
 
@@ -168,6 +169,7 @@ class Sshd:
             MaxStartups 500
             MaxSessions 500
             LogLevel ERROR
+            Subsystem sftp {SFTP_SERVER}
             SetEnv HOME={home} LC_ALL=C.UTF-8
         """
         lines = [line.strip() for line in text.splitlines()]

@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Any
 
-from property import fuzz_wire
+from property import fuzz_replay, fuzz_wire
 from property.fuzz import Luck, Target
 
 from gshell.agent import claims, gloginwords
@@ -875,6 +875,7 @@ TARGETS = {
         Target("spec", spec, _LUCK),
         Target("pmi", pmi_bytes, _PMI),
         Target("mpi-bodies", mpi_bodies, _LUCK),
+        Target("script", fuzz_replay.script, fuzz_replay.SEEDS),
         Target("claim-packets", claim_packets, _LUCK),
         Target("terminal", terminal, [
             b"\2" + text.encode("utf-8", "surrogatepass")[:3000] for text in hostile.strings(200)]),

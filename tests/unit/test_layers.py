@@ -28,7 +28,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.cast": {"gshell.model"},
     "gshell.config": {"gshell.model"},
     "gshell.net": {"gshell.model", "gshell.wire"},
-    "gshell.agent": {"gshell.model", "gshell.wire", "gshell.net", "gshell.mpi", "gshell.lrms"},
+    "gshell.agent": {
+        "gshell.model", "gshell.wire", "gshell.net", "gshell.mpi", "gshell.lrms",
+        "gshell.cast",  # it records where no client is
+    },
     "gshell.submitter": {
         "gshell.model", "gshell.net", "gshell.lrms", "gshell.plugins", "gshell.config",
         "gshell.agent.pack",
@@ -65,7 +68,10 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.repl",  # no verb at all starts the prompt
         "gshell.replay", "gshell.web",
     },
-    "gshell.repl": {"gshell.model", "gshell.client", "gshell.cli", "gshell.config"},
+    "gshell.repl": {
+        "gshell.model", "gshell.client", "gshell.cli", "gshell.config",
+        "gshell.net",  # the feed and the files of others, on the loop that the client uses
+    },
     "gshell.front": {"gshell.client", "gshell.cli"},
     "gshell.__main__": {"gshell.front"},
     "gshell": {  # the public API, all of it loaded on first use
@@ -97,6 +103,7 @@ ONLY_IN = {  # third party: the only modules that know it
     "classad2": {"gshell.jdl.eval"},
     "cryptography": {
         "relay.auth",
+        "relay.sshca",
         "gshell.glogin.certificate",  # a listener's own: the standard library makes none
     },
     "matplotlib": {"gshell.sweep.plots"},
@@ -109,10 +116,16 @@ ONLY_IN = {  # third party: the only modules that know it
 }
 
 PURE = {
-    "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi", "gshell.cast.format",
+    "gshell.model", "gshell.wire", "gshell.lrms", "gshell.mpi",
+    "gshell.cast.format", "gshell.cast.screen", "gshell.cast.cells",
+    "gshell.cast.width", "gshell.cast.asciicast", "gshell.cast.typescript", "gshell.cast.ttyrec",
+    "gshell.cast.octets", "gshell.cast.edit", "gshell.cast.redraw", "gshell.cast.frames",
+    "gshell.cast.svg", "gshell.cast.html", "gshell.cast.load", "gshell.cast.palette",
     "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks",
-    "gshell.replay.judge", "gshell.sweep.space", "relay.broker", "gshell.net.handshake", "gshell.net.mux",
-    "gshell.net.x11",
+    "gshell.replay.judge", "gshell.replay.keys", "gshell.replay.screen", "gshell.replay.learn",
+    "gshell.replay.fromcast", "gshell.replay.matrix", "gshell.sweep.space", "relay.broker",
+    "gshell.net.handshake", "gshell.net.mux",
+    "gshell.net.x11", "gshell.cast.recorder", "gshell.cast.playback", "gshell.cast.playsafe",
 }  # fmt: skip
 # All that a pure module may use of the standard library: no I/O, no clock, no luck.
 PURE_LIBRARY = {
@@ -123,13 +136,18 @@ PURE_LIBRARY = {
     "zlib",
 }  # fmt: skip
 # ... and these have an impure part beside the pure one.
-PURE_NAMES = {"pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"}}
+PURE_NAMES = {
+    "codecs": {"getincrementaldecoder"},
+    "pathlib": {"PurePath", "PurePosixPath"}, "signal": {"Signals"},
+    "warnings": {"catch_warnings", "simplefilter"},  # compiling a user's regex, quietly
+}  # fmt: skip
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval", "__import__", "breakpoint"}
 IMPURE_METHODS = {"now", "utcnow", "today"}  # datetime's clock
 
 # What a worker node runs: the standard library only, Python 3.9.
 CLOSURE = BASE | {
     "gshell.agent", "gshell.net", "gshell.wire", "gshell.model", "gshell.mpi", "gshell.lrms",
+    "gshell.cast.format", "gshell.cast.lines", "gshell.cast.recorder",
 }  # fmt: skip
 CLOSURE_SYNTAX = (3, 9)
 

@@ -120,10 +120,13 @@ def test_a_full_disk(monkeypatch):
     assert "0 MiB are free" in only(checks.directories())
 
 
-def test_a_configuration_file_that_nobody_reads(home):
+def test_what_is_wrong_in_the_settings_and_a_file_that_nobody_reads(home):
     (home / "config" / "config.toml").write_text("colour = 'blue'\n")
+    (home / "config" / "gshell.ini").write_text("")
     found = [f for f in checks.directories() if f.level == "note"]
-    assert "config.toml is not read" in found[0].text
+    assert "config.toml:1: colour means nothing" in found[0].text
+    assert found[0].fix == "did you mean 'color'?"
+    assert "gshell.ini is not read" in found[1].text
 
 
 def test_no_mpi(monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gshell.cli.commands import COMMANDS, GROUPS, help_page, read
+from gshell.cli.commands import COMMANDS, GROUPS, help_page, named, read
 from gshell.errors import UsageError
 
 
@@ -74,7 +74,6 @@ def test_the_relay_reads_its_own_command_line():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", []),
         ("help", []),
         ("--help", []),
         ("-h", []),
@@ -92,6 +91,41 @@ def test_the_relay_reads_its_own_command_line():
 def test_every_way_to_ask_for_help(line, words):
     assert read_line(line) == ("help", words)
     assert help_page(words)
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "given"),
+    [
+        ("", [], {}),
+        ("--json", [], {"json": True}),
+        ("-", ["-"], {}),
+        ("-k -", ["-"], {"keep_going": True}),
+        ("a.gsh", ["a.gsh"], {}),
+        ("./script", ["./script"], {}),
+        ("-f script", [], {"file": "script"}),
+        ("repl", [], {}),
+    ],
+)
+def test_no_command_is_the_prompt_or_a_script(line, words, given):
+    assert read_line(line) == ("repl", words)
+    assert options(line) == given
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "at"),
+    [
+        ("run -n 4 x", "run", 1),
+        ("--relay h:1 -q jobs", "jobs", 4),
+        ("agent start --tag x", "agent start", 2),
+        ("ps", "jobs", 1),
+        ("jbos", None, 0),
+        ("agent", None, 0),
+        ("-q", None, 0),
+    ],
+)
+def test_the_command_that_a_line_names(line, name, at):
+    found = named(line.split())
+    assert (found[0].name, found[1]) == (name, at) if name else found is None
 
 
 def test_every_way_to_ask_for_the_version():
@@ -170,3 +204,11 @@ def test_any_line_is_read_or_refused(argv):
     except UsageError as error:
         refused = error
     assert refused is None or refused.hint
+
+
+def test_a_gateway_s_options():
+    assert options("web --listen h:1 --once --name a --name b") == {
+        "listen": "h:1", "once": True, "name": ["a", "b"],
+    }  # fmt: skip
+    assert options("share 42 --web https://gate/x") == {"web": "https://gate/x"}
+    assert read(["web"])["listen"] == "127.0.0.1:8080"

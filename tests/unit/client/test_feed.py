@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gshell.cli.top import keys
+from gshell.cli.keyboard import keys
 from gshell.client import events
 from gshell.client.feed import STALE_S, Mirror
 from gshell.client.render import display_width, jobs_table, progress_text

@@ -13,10 +13,21 @@ CHEAP = {
     "__future__", "errno", "fcntl", "select", "stat", "_stat", "struct", "_struct", "termios",
     "os", "os.path", "posixpath", "genericpath", "_collections_abc",
 }  # fmt: skip
+TABLES = {
+    f"gshell.cli.tables.{path.stem}"
+    for path in pathlib.Path(ROOT).glob("gshell/cli/tables/[a-z]*.py")
+}
 FAST = {
     "gshell.cli.options": set(),
     "gshell.cli.values": set(),
-    "gshell.cli.commands": {"gshell.cli.options", "gshell.cli.sessions", "gshell.cli.values"},
+    "gshell.cli.commands": {
+        "gshell.cli.listing",
+        "gshell.cli.options",
+        "gshell.cli.sessions",
+        "gshell.cli.values",
+        "gshell.cli.tables",
+        *TABLES,
+    },
     "gshell.client.escape": set(),
     "gshell.client.modes": set(),
     "gshell.client.render": {"gshell.model", "gshell.model.sanitize"},
@@ -55,6 +66,21 @@ def test_reading_a_command_line_loads_no_more():
         more
         <= {"gshell", "gshell.cli", "gshell.cli.commands", *FAST["gshell.cli.commands"]} | CHEAP
     )
+
+
+def test_a_list_of_jobs_needs_no_library_of_others():
+    """Nor could it: without `site` there are none."""
+    what = (
+        "import os; os.environ['GSHELL_HOME'] = '/nonexistent'; sys.stdout = sys.stderr\n"
+        "from gshell.cli.main import main\n"
+        "import gshell.client.glance, gshell.client.feed, gshell.client.render, gshell.net.tls\n"
+        "sys.stdout = open(os.devnull, 'w')\n"
+        "assert main(['jobs', '--json']) == 0\n"
+        "sys.stdout = sys.__stdout__\n"
+        "assert 'site' not in sys.modules"
+    )
+    roots = {name.partition(".")[0] for name in loaded(what)}
+    assert roots <= {"gshell", *sys.stdlib_module_names}
 
 
 def test_a_guarded_terminal_loads_no_more():

@@ -52,3 +52,18 @@ def test_who_asked_for_nothing_that_takes_its_time_is_not_bothered_in_a_pipe():
     line, out = lines(False, plain=False)
     line.tell("a")
     assert out == []
+
+
+def test_it_says_how_long_it_has_been_and_what_to_ask_where_there_is_room():
+    line, out = lines(True, width=60)
+    line.tick(5.0, "gshell why 7")  # nothing is shown yet
+    line.tell("no agent is free")
+    line.tick(3671.0, "gshell why 7")
+    assert out == [
+        "\r\x1b[K[waiting: no agent is free]",
+        "\r\x1b[K[waiting 1:01:11: no agent is free]  gshell why 7",
+    ]
+    line, out = lines(True, width=30)
+    line.tell("no agent is free")
+    line.tick(8.0, "gshell why 7")
+    assert out[-1] == "\r\x1b[K[waiting 0:00:08: no agent i…"

@@ -33,7 +33,8 @@ ABOUT_NONE = {
     "jobs", "agents", "whoami", "submit", "whynot", "watch", "shares", "redeem", "sites", "site-put",
     "submitter", "pilots",
 }  # fmt: skip
-AT_DESK = {"invite", "ticket", "pilot", "keys", "revoke", "users", "user-add", "user-revoke"}
+AT_DESK = {"invite", "ticket", "pilot", "keys", "revoke", "users", "user-add", "user-revoke",
+           "ssh-cert"}  # fmt: skip
 
 
 def test_every_verb_is_in_the_owner_test():

@@ -1,0 +1,336 @@
+"""A recording with input to a script: what was typed is cut into steps, and what came after each is
+what is expected of it. Knows no files.
+
+Casts of others' recorders have ``o`` and ``i`` events only; ours say more (CAST.md): marks of the
+shell, waits of the program, places of secrets.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+
+from gshell.cast.format import Cast, Event
+from gshell.replay import gst, keys, masks, screen
+from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
+
+_SHELLS = re.compile(r"[$#%❯➜»] $")  # without marks: how a shell's prompt ends
+_ALTERNATE = re.compile(rb"\x1b\[\?(?:47|1047|1049)([hl])")
+_ENTERS = (b"\r", b"\n")
+_ENDS_LINE = (b"\x03", b"\x04", b"\x1a", b"\x1c")  # ^C ^D ^Z ^\: nothing is typed after them
+_RUBS = (b"\x7f", b"\x08")
+_CONTROLS = re.compile(
+    r"\x1b\[[0-9;:?<=>!]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b.|[\x00-\x1f\x7f]"
+)
+
+
+def script(cast: Cast, name: str = "") -> Script:
+    """The steps of a recording.
+
+    Raises:
+        ScriptError: nothing that was typed is in it.
+    """
+    if not any(event.code in "is" for event in cast.events):
+        raise ScriptError(
+            "this recording has no input, so nothing can be typed again",
+            "record with -I, or gshell play it",
+            name or "cast",
+        )
+    cutter = _Cutter(cast.header.columns or 80, cast.header.rows or 24, cast.events)
+    for event in _events(cast.events):
+        cutter.event(event)
+    return Script(
+        name,
+        tuple(cutter.done()),
+        size=(cast.header.columns, cast.header.rows) if cast.header.columns else None,
+        status=cutter.exit,
+        warnings=tuple(cutter.warnings),
+    )
+
+
+def _events(events: list[Event]) -> list[Event]:
+    """The shell's marks as events, also where the recorder left them in the output."""
+    if any(event.code == "p" for event in events):
+        return events
+    done: list[Event] = []
+    for event in events:
+        if event.code != "o" or "\x1b]133;" not in event.data:
+            done.append(event)
+            continue
+        at = 0
+        for found in re.finditer(
+            r"\x1b\]133;([ABCD](?:;-?\d+)?)[^\x07\x1b]*(?:\x07|\x1b\\)", event.data
+        ):
+            done.append(event._replace(data=event.data[at : found.start()]))
+            done.append(Event(event.at_s, "p", found[1]))
+            at = found.end()
+        done.append(event._replace(data=event.data[at:]))
+    return done
+
+
+class _Typed(NamedTuple):
+    """A step that is being typed, or whose output is coming."""
+
+    before: str
+    """What stood last on the line then."""
+    shell: bool
+    at_s: float
+    pieces: tuple[bytes | Secret, ...]
+    """Texts and keys; without the final Enter if ``line``."""
+    line: bool
+    """Ended by Enter."""
+    finished: bool
+    full_screen: bool
+
+
+class _Cutter:
+    """Events in, steps out. Invariant: ``_out`` is all output since the current step began, or
+    since the last one ended if none has."""
+
+    def __init__(self, columns: int, rows: int, events: list[Event]) -> None:
+        self.exit: int | None = None
+        self.warnings: list[str] = []
+        self._columns, self._rows = columns, rows
+        self._steps: list[Step] = []
+        self._now: _Typed | None = None
+        self._out = bytearray()
+        self._err = bytearray()
+        self._since_key = bytearray()
+        self._full_screen = False
+        self._at_prompt: bool | None = None  # None: there were no marks
+        self._status: int | None = None
+        self._tells_waits = any(event.code == "w" for event in events)
+        self._waited = True
+        self._ahead = False
+        self._secret_just_now = False
+
+    def event(self, event: Event) -> None:
+        code, data = event.code, event.data
+        if code == "o":
+            self._output(data.encode("utf-8", "replace"))
+        elif code == "b":
+            self._better(data)
+        elif code == "e":
+            self._err += data.encode("utf-8", "replace")
+        elif code == "i":
+            self._input(event.at_s, data.encode("utf-8", "replace"))
+        elif code == "s":
+            self._secret(event.at_s, data)
+        elif code == "w":
+            self._waited = True
+        elif code == "p":
+            self._mark(data)
+        elif code == "r":
+            found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", data)
+            if found:
+                self._columns, self._rows = int(found[1]) or 80, int(found[2]) or 24
+        elif code == "x" and re.fullmatch(r"-?\d{1,9}", data):
+            self.exit = int(data)
+
+    def done(self) -> list[Step]:
+        self._close(last=True)
+        return self._steps
+
+    # -- output
+
+    def _output(self, data: bytes) -> None:
+        self._out += data
+        self._since_key += data
+        self._secret_just_now = self._secret_just_now and not data
+        for found in _ALTERNATE.finditer(data):
+            self._full_screen = found[1] == b"h"
+            if self._now is not None:
+                self._now = self._now._replace(full_screen=True)
+
+    def _better(self, data: str) -> None:
+        """The bytes of the output just before."""
+        try:
+            exact = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError):
+            return
+        shown = exact.decode("utf-8", "replace").encode()
+        if self._out.endswith(shown):
+            self._out[len(self._out) - len(shown) :] = exact
+
+    def _mark(self, data: str) -> None:
+        letter, _, status = data.partition(";")
+        if letter in "AB":
+            if letter == "A" and self._now is not None and self._now.finished:
+                self._out += b"\x1b]133;A\x07"  # the answer ends here, whatever the prompt is
+            self._at_prompt = True
+        elif letter == "C":
+            self._at_prompt = False
+        elif letter == "D":
+            self._at_prompt = False
+            if re.fullmatch(r"\d{1,9}", status) and self._now is not None:
+                self._status = int(status)
+
+    # -- input
+
+    def _secret(self, at_s: float, number: str) -> None:
+        self._start(at_s)
+        assert self._now is not None
+        secret = Secret(int(number) if number.isdecimal() and number.strip("0") else 1)
+        self._now = self._now._replace(pieces=(*self._now.pieces, secret), line=True, finished=True)
+        self._secret_just_now = True
+
+    def _input(self, at_s: float, data: bytes) -> None:
+        if self._secret_just_now and data[:1] in _ENTERS:
+            data = data[1:]  # the Enter after the secret, which is understood
+        self._secret_just_now = False
+        for piece in keys.cut(data):
+            self._key(at_s, piece)
+
+    def _key(self, at_s: float, piece: bytes) -> None:
+        self._start(at_s)
+        assert self._now is not None
+        self._since_key.clear()
+        if piece in _ENTERS and not self._full_screen:
+            self._now = self._now._replace(line=True, finished=True)
+            self._waited = False
+            return
+        finished = piece in _ENDS_LINE
+        self._now = self._now._replace(pieces=(*self._now.pieces, piece), finished=finished)
+        if finished:
+            self._waited = False
+
+    def _start(self, at_s: float) -> None:
+        """A step to type into: the current one, if what came since its last key is its echo."""
+        goes_on = False  # what was completed or recalled stands at the shell's prompt, too
+        if self._now is not None:
+            if not self._now.finished and self._is_echo(self._now):
+                return
+            goes_on = self._now.shell and not self._now.finished
+            self._close()
+        before = "" if self._full_screen else self._last()
+        shell = bool(self._at_prompt if self._at_prompt is not None else _SHELLS.search(before))
+        shell = (shell or goes_on) and not self._full_screen
+        self._now = _Typed(before, shell, at_s, (), False, False, self._full_screen)
+        self._out.clear()
+        self._err.clear()
+        self._since_key.clear()
+
+    def _last(self) -> str:
+        return screen.view(bytes(self._out), self._columns, self._rows).last
+
+    def _is_echo(self, typed: _Typed) -> bool:
+        if not self._since_key:
+            return True
+        if self._full_screen or typed.full_screen:
+            return False
+        text, _ = _text_of(typed.pieces)
+        printed = _CONTROLS.sub("", self._since_key.decode("utf-8", "replace"))
+        if b"\n" in self._since_key:
+            return False
+        if not printed.strip() or printed in text:
+            return True
+        out = typed.before.encode() + bytes(self._out)
+        return screen.view(out, self._columns, self._rows).last.endswith(text)
+
+    # -- steps
+
+    def _close(self, last: bool = False) -> None:
+        typed, self._now = self._now, None
+        if typed is None:
+            return
+        text, plain = _text_of(typed.pieces)
+        line = typed.line and plain
+        parts = _parts(typed, text, plain)
+        kind = ("shell" if typed.shell else "line") if line else "keys"
+        wait = Wait(
+            text="" if typed.shell else masks.escaped(typed.before.rstrip()),
+            shell=typed.shell and not line,
+            at_s=typed.at_s,
+        )
+        status = self._status
+        self._status = None
+        number = len(self._steps) + 1
+        step = Step(
+            number, 0, "", kind, parts, wait, self._expected(typed, text if plain else None, last)
+        )
+        if status is not None:
+            step = step._replace(status=Line(str(status), 0))
+        self._steps.append(step._replace(shown=gst.shown(step)))
+        # What stood last is where the next step is typed.
+        last_line = screen.view(
+            typed.before.encode() + bytes(self._out), self._columns, self._rows
+        ).last
+        self._out[:] = last_line.encode()
+
+    def _expected(self, typed: _Typed, text: str | None, last: bool) -> tuple[Line, ...] | None:
+        ahead, self._ahead = self._ahead, self._tells_waits and not self._waited and not last
+        if typed.full_screen or not typed.finished or ahead or self._ahead:
+            return None
+        data = bytes(self._out)
+        prompt = data.rfind(b"\x1b]133;A\x07")
+        if prompt >= 0:
+            data = data[:prompt]
+        secret = any(isinstance(piece, Secret) for piece in typed.pieces)
+        echoed = text if typed.line and not secret else None
+        if not typed.line:
+            echoed = (
+                "^" + chr(typed.pieces[-1][0] | 0x40) if isinstance(typed.pieces[-1], bytes) else ""
+            )
+        seen = screen.answer(data, typed.before, echoed, self._columns, self._rows)
+        lines = seen.lines
+        if last and prompt < 0 and not _SHELLS.search(seen.last) and seen.last.strip():
+            lines = [*lines, seen.last.rstrip()]  # no prompt: the last line has no line end
+        found = [Line(masks.escaped(line), 0) for line in lines]
+        errors = screen.lines(bytes(self._err), self._columns, self._rows)
+        found += [Line(masks.escaped(line), 0, "err") for line in errors]
+        return tuple(found)
+
+
+def _text_of(pieces: tuple[bytes | Secret, ...]) -> tuple[str, bool]:
+    """The text that was typed, characters that were rubbed out gone; False: there were keys that
+    do something else."""
+    text, plain = "", True
+    for piece in pieces:
+        if isinstance(piece, Secret):
+            continue
+        if piece in _RUBS:
+            text = text[:-1]
+        elif piece[0] < 0x20 or piece == b"\x7f":
+            plain = False
+        else:
+            text += piece.decode("utf-8", "replace")
+    return text, plain
+
+
+def _parts(typed: _Typed, text: str, plain: bool) -> tuple[Part, ...]:
+    secrets = [piece for piece in typed.pieces if isinstance(piece, Secret)]
+    if typed.line and plain and not secrets:
+        return (Text(masks.dollars_escaped(text)),) if text else ()
+    parts: list[Part] = []
+    for piece in typed.pieces:
+        if isinstance(piece, Secret):
+            parts.append(piece)
+        elif typed.line and plain and piece in _RUBS:
+            if parts and isinstance(parts[-1], Text):
+                parts[-1] = Text(parts[-1].text[:-1])
+        elif piece[0] < 0x20 or piece == b"\x7f":
+            parts.append(_key(piece))
+        elif parts and isinstance(parts[-1], Text):
+            parts[-1] = Text(parts[-1].text + _typed_text(piece))
+        else:
+            parts.append(Text(_typed_text(piece)))
+    if typed.line and not plain:
+        parts.append(keys.of_bytes(b"\r"))
+    return tuple(part for part in parts if part != Text(""))
+
+
+def _typed_text(piece: bytes) -> str:
+    return masks.dollars_escaped(piece.decode("utf-8", "replace"))
+
+
+def _key(piece: bytes) -> Key:
+    start, end = keys.PASTE
+    if piece.startswith(start) and piece.endswith(end):
+        inside = piece[len(start) : -len(end)]
+        try:
+            return Key(piece, f"<Paste {gst.quoted(inside.decode())}>")
+        except UnicodeDecodeError:
+            return keys.in_hex(piece)
+    return keys.of_bytes(piece)

@@ -1,0 +1,606 @@
+"""One expected line, masks in it, against one line that was seen. Knows no steps.
+
+REPLAY.md lists the masks. A pattern is a row of tokens, and matching keeps the set of places that
+can be reached after each: linear in the line for every token, whatever stands in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from re import _parser  # type: ignore[attr-defined]  # what a regex is made of
+from typing import NamedTuple
+from warnings import catch_warnings, simplefilter
+
+from gshell.replay.script import ScriptError
+
+REL = 1e-8  # of (num 1.5) without a tolerance: NPB's own epsilon for its verifications
+MAX_ENDS = 4000  # places where (re /.../) within a line may end, besides as late as it can
+MAX_LINE = 20_000  # characters that a user's regex is tried on; what comes after is cut off
+
+
+class BadMask(ValueError):
+    """A mask that is none: ``column`` (from 0) in the text, why, and what would do."""
+
+    def __init__(self, why: str, column: int = 0, hint: str | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.column = column
+        self.hint = hint
+
+
+class Match(NamedTuple):
+    """A line that fits."""
+
+    captures: tuple[tuple[str, str], ...] = ()
+    kinds: tuple[str, ...] = ()
+    """The masks that were needed."""
+
+
+class Token(NamedTuple):
+    """A part of a pattern: literal text, a parameter, blanks of any number, or a mask."""
+
+    kind: str
+    text: str = ""
+    """Of ``lit``; the name of ``param``; the regex of ``re``; the literal number of ``num``."""
+    rel: float = 0.0
+    abs: float = 0.0
+    name: str = ""
+    """What it captures."""
+
+
+class Pattern(NamedTuple):
+    """An expected line, read."""
+
+    kind: str
+    """``line``: tokens · ``numbers``: every number has a tolerance · ``re`` · ``span``: any number
+    of lines."""
+    tokens: tuple[Token, ...] = ()
+    regex: str = ""
+
+    @property
+    def literal(self) -> str | None:
+        """Its text, if it is nothing else."""
+        if self.kind != "line" or any(token.kind != "lit" for token in self.tokens):
+            return None
+        return "".join(token.text for token in self.tokens)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it captures."""
+        if self.kind == "re":
+            return tuple(user_regex(PARAM.sub("x", self.regex)).groupindex)
+        return tuple(token.name for token in self.tokens if token.name)
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """What must have a value before it can be matched."""
+        if self.kind == "re":
+            return tuple(found[1] for found in PARAM.finditer(self.regex))
+        return tuple(token.text for token in self.tokens if token.kind == "param")
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+PARAM = re.compile(rf"\$\{{({NAME})\}}")
+DOLLAR = re.compile(rf"\$\$|\$\{{({NAME})\}}|\$\{{")
+NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?"
+A_NUMBER = re.compile(NUMBER)
+ANY_NUMBER = re.compile(rf"{NUMBER}|[-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+INTEGER = re.compile(r"[-+]?\d+")
+LOOKS = re.compile(
+    rf"\((?:(?:any|int|time)(?:\s+as\s+{NAME})?\)"
+    rf"|num(?:\)|\s+(?:[-+.\d]|nan\b|inf\b|rel=|abs=|as\s))"
+    r"|re\s+/"
+    r"|(?:any\*|re|glob|esc)\)\s*$)"
+)
+MASK = re.compile(rf"\((any|int|time)(?:\s+as\s+({NAME}))?\)")
+NUM = re.compile(r"\(num([^()]*)\)")
+RE = re.compile(rf"\(re\s+/((?:[^/\\]|\\.)*)/(?:\s+as\s+({NAME}))?\s*\)")
+
+MASKED = re.compile(rf"{MASK.pattern}|{NUM.pattern}|{RE.pattern}")  # any mask within a line
+
+_DAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
+    r"sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+_UNIT = (
+    r"(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|milliseconds?|msecs?|ms|microseconds?|usecs?|us|"
+    r"µs|μs|nanoseconds?|nsecs?|ns|seconds?|secs?|s)(?![a-zµμ])"
+)
+_FIRST = (
+    rf"\d{{4}}-\d\d-\d\d|\d{{1,4}}[/.]\d{{1,2}}[/.]\d{{1,4}}|\d{{1,2}}-{_MONTH}-\d{{2,4}}"
+    rf"|\d+(?::\d\d){{1,2}}(?:[.,]\d+)?|\d+(?:\.\d+)?\s?{_UNIT}|(?:{_DAY}|{_MONTH})\b"
+)
+_ZONE = r"(?-i:UTC|[A-Z]{1,4}T|Z)\b|[ap]m\b|[-+]\d\d:?\d\d\b"
+# A date or a duration is such words one after the other; days of a month and years only between
+# them. Nothing follows the last repetition, so it never goes back.
+TIME = re.compile(
+    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}\b|{_FIRST})"
+    rf"(?:(?:,\s*|\s+|T)?(?:{_FIRST}|{_ZONE}"
+    rf"|\d{{1,2}}(?![\d:.])(?=,?\s+(?:\d|{_FIRST}))|\d{{4}}(?![\d:.])))*",
+    re.IGNORECASE,
+)
+
+
+@functools.lru_cache(maxsize=20_000)
+def parse(text: str) -> Pattern:
+    """An expected line as it was written. Blanks at its end mean nothing.
+
+    Raises:
+        BadMask: it is none.
+    """
+    text = text.rstrip()
+    whole = re.search(r"(?:^|\s)(\\*)\((any\*|re|glob|esc)\)$", text)
+    if whole and len(whole[1]) % 2 == 0 and not whole[1]:
+        before = text[: whole.start()]
+        if whole[2] == "any*":
+            if before.strip() not in ("", "..."):
+                raise BadMask(
+                    "(any*) is for whole lines: nothing but '...' may stand before it",
+                    whole.start(),
+                    "(any) for the rest of this line, (any*) on a line of its own",
+                )
+            return Pattern("span")
+        if whole[2] == "re":
+            user_regex(PARAM.sub("x", before))
+            return Pattern("re", regex=before)
+        if whole[2] == "glob":
+            return Pattern("line", _merged(_glob(before)))
+        return Pattern("line", (Token("lit", _unescaped(before)),))
+    tokens = _merged(_tokens(text))
+    last = tokens[-1] if tokens else None
+    if last is not None and last.kind == "numbers":
+        rest = tokens[:-1]
+        if rest and rest[-1].kind == "lit":
+            rest = (*rest[:-1], Token("lit", rest[-1].text.rstrip()))
+        if any(token.kind not in ("lit", "param") for token in rest):
+            raise BadMask(
+                "(num rel=...) for all numbers of a line stands with no other mask",
+                hint="give each number its own: (num 1.5 rel=1e-8)",
+            )
+        if not any(token.kind == "param" or ANY_NUMBER.search(token.text) for token in rest):
+            raise BadMask("a tolerance needs its number", hint="(num 1.5 rel=1e-8), or just (num)")
+        return Pattern("numbers", (*rest, last))
+    for token in tokens:
+        if token.kind == "numbers":
+            raise BadMask(
+                "a tolerance needs its number",
+                text.find("(num"),
+                "(num 1.5 rel=1e-8), or at the end of the line for all numbers before it",
+            )
+    return Pattern("line", _loosened(tokens))
+
+
+def _tokens(text: str) -> Iterator[Token]:
+    at = 0
+    while at < len(text):
+        found = LOOKS.search(text, at)
+        if found is None:
+            yield from _dollars(text[at:])
+            return
+        start = found.start()
+        slashes = 0
+        while start - slashes > at and text[start - slashes - 1] == "\\":
+            slashes += 1
+        yield from _dollars(text[at : start - slashes])
+        if slashes:
+            yield Token("lit", "\\" * (slashes // 2))
+        if slashes % 2:  # not a mask: its text
+            yield Token("lit", "(")
+            at = start + 1
+            continue
+        token, at = _mask(text, start)
+        yield token
+
+
+def _mask(text: str, at: int) -> tuple[Token, int]:
+    if found := MASK.match(text, at):
+        return Token(found[1], name=found[2] or ""), found.end()
+    if text.startswith("(num", at):
+        found = NUM.match(text, at)
+        if found is None:
+            raise BadMask("a '(num' without its ')'", at)
+        return _num(found[1], at), found.end()
+    if text.startswith("(re", at) and not text.startswith("(re)", at):
+        found = RE.match(text, at)
+        if found is None:
+            raise BadMask("a '(re /' without its '/)'", at, r"(re /[a-z]+/), \/ for a slash in it")
+        source = found[1].replace("\\/", "/")
+        try:
+            user_regex(source)
+        except BadMask as error:
+            raise BadMask(error.why, at, error.hint)
+        return Token("re", source, name=found[2] or ""), found.end()
+    end = text.index(")", at) + 1
+    # Of a whole line, but not with a blank before it.
+    raise BadMask(
+        f"{text[at:end]} is for a whole line: a blank stands before it",
+        at,
+        f"\\{text[at:end]} if the text itself is meant",
+    )
+
+
+def _num(args: str, at: int) -> Token:
+    rel = absolute = -1.0
+    literal = name = ""
+    words = args.split()
+    while words:
+        word = words.pop(0)
+        key, _, value = word.partition("=")
+        if word == "as" and words and re.fullmatch(NAME, words[0]) and not name:
+            name = words.pop(0)
+        elif key in ("rel", "abs") and value and A_NUMBER.fullmatch(value) and value[0] != "-":
+            if key == "rel":
+                rel = number(value)
+            else:
+                absolute = number(value)
+        elif ANY_NUMBER.fullmatch(word) and not literal:
+            literal = word
+        else:
+            raise BadMask(
+                f"'{word}' is no part of (num)", at, "(num), (num 1.5 rel=1e-8 abs=0 as NAME)"
+            )
+    given = rel >= 0 or absolute >= 0
+    if not literal and given:
+        if name:
+            raise BadMask("a tolerance needs its number", at, f"(num 1.5{args})")
+        return Token("numbers", "", max(rel, 0.0), max(absolute, 0.0))
+    if literal and not given:
+        rel = REL
+    return Token("num", literal, max(rel, 0.0), max(absolute, 0.0), name)
+
+
+def _dollars(text: str) -> Iterator[Token]:
+    at = 0
+    for found in DOLLAR.finditer(text):
+        if found[0] == "${":
+            continue  # no name follows: as it is
+        if found.start() > at:
+            yield Token("lit", text[at : found.start()])
+        yield Token("param", found[1]) if found[1] else Token("lit", "$")
+        at = found.end()
+    if at < len(text):
+        yield Token("lit", text[at:])
+
+
+def _glob(text: str) -> Iterator[Token]:
+    for found in re.finditer(r"\\[*?\\]|\.\.\.|\*|\?|\$\$|\$\{\w+\}|.", text):
+        part = found[0]
+        if part in ("*", "..."):
+            yield Token("any")
+        elif part == "?":
+            yield Token("one")
+        elif part[0] == "\\" and len(part) == 2:
+            yield Token("lit", part[1])
+        else:
+            yield from _dollars(part)
+
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "a": "\a", "b": "\b", "0": "\0"}
+
+
+def _unescaped(text: str) -> str:
+    def one(found: re.Match[str]) -> str:
+        if found[1]:
+            return chr(int(found[1], 16))
+        return _ESCAPES.get(found[2], found[2])
+
+    return re.sub(r"\\(?:x([0-9a-fA-F]{2})|(.))", one, text)
+
+
+def _merged(tokens: Iterator[Token]) -> tuple[Token, ...]:
+    done: list[Token] = []
+    for token in tokens:
+        if token.kind == "lit" and not token.text:
+            continue
+        if done and token.kind == "lit" and done[-1].kind == "lit":
+            done[-1] = Token("lit", done[-1].text + token.text)
+        elif not (done and token == done[-1] == Token("any")):
+            done.append(token)
+    return tuple(done)
+
+
+_AS_WIDE_AS_IT_IS = ("num", "int", "time")  # programs pad them: blanks beside are of any number
+
+
+def _loosened(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    done: list[Token] = []
+    for at, token in enumerate(tokens):
+        if token.kind != "lit":
+            done.append(token)
+            continue
+        text, after = token.text, []
+        if at + 1 < len(tokens) and tokens[at + 1].kind in _AS_WIDE_AS_IT_IS:
+            bare = text.rstrip(" \t")
+            if len(bare) < len(text):
+                # At the beginning of a line there may be none: the number fills its column.
+                after = [Token("blanks" if bare or at else "indent")]
+            elif not text and not at:
+                after = [Token("indent")]
+            text = bare
+        if at and tokens[at - 1].kind in _AS_WIDE_AS_IT_IS:
+            bare = text.lstrip(" \t")
+            if len(bare) < len(text):
+                done.append(Token("blanks"))
+            text = bare
+        if text:
+            done.append(Token("lit", text))
+        done += after
+    if done and done[0].kind in _AS_WIDE_AS_IT_IS:
+        done.insert(0, Token("indent"))
+    return tuple(done)
+
+
+def escaped(line: str) -> str:
+    """What is to be written so that exactly ``line`` is expected."""
+    text = LOOKS.sub(lambda found: "\\" + found[0], _doubled(line.rstrip()))
+    return dollars_escaped(text)
+
+
+def _doubled(line: str) -> str:
+    """Backslashes before what looks like a mask, twice."""
+    parts, at = [], 0
+    for found in LOOKS.finditer(line):
+        start = found.start()
+        slashes = len(line[at:start]) - len(line[at:start].rstrip("\\"))
+        parts += [line[at:start], "\\" * slashes]
+        at = start
+    return "".join([*parts, line[at:]])
+
+
+def dollars_escaped(text: str) -> str:
+    """Text that is typed, or expected, with no parameters in it."""
+    return re.sub(rf"\$\$|\$(?=\{{{NAME}\}})", lambda found: found[0] * 2, text)
+
+
+def expanded(text: str, values: Mapping[str, str]) -> str:
+    """Text to type, its parameters filled in.
+
+    Raises:
+        ScriptError: one has no value: what was to capture it did not come.
+    """
+
+    def value(name: str) -> str:
+        if name not in values:
+            raise ScriptError(f"${{{name}}} has no value: the line that captures it did not come")
+        return values[name]
+
+    return "".join(value(t.text) if t.kind == "param" else t.text for t in _dollars(text))
+
+
+def params(text: str) -> Iterator[tuple[str, int]]:
+    """The parameters in a text to type, and their columns from 0."""
+    for found in DOLLAR.finditer(text):
+        if found[1]:
+            yield found[1], found.start()
+
+
+# --------------------------------------------------------------------------------------- regexes
+
+
+@functools.lru_cache(maxsize=1000)
+def user_regex(source: str) -> re.Pattern[str]:
+    """A user's regex, compiled, unless it could take for ever: a repetition without end directly in
+    another one (``(a+)*``) is refused. It is for lines of at most ``MAX_LINE`` characters.
+
+    Raises:
+        BadMask: it is none, or one of these.
+    """
+    try:
+        with catch_warnings():
+            simplefilter("ignore")  # "possible nested set": as Python has always read it
+            parsed = _parser.parse(source)
+            compiled = re.compile(source)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadMask(f"/{source}/ is no regular expression: {error}")
+    if _explodes(parsed, False):
+        raise BadMask(
+            f"/{source}/ repeats a repetition: it could take for ever",
+            hint="one + or * is enough: (a+)* is a*",
+        )
+    return compiled
+
+
+_REPEATS = ("MAX_REPEAT", "MIN_REPEAT")
+
+
+def _explodes(parsed: object, repeated: bool) -> bool:
+    if isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) in _REPEATS:
+        low, high, inner = parsed[1]
+        many = high > 10 and high != low
+        return (many and repeated) or _explodes(inner, repeated or many)
+    if isinstance(parsed, (str, bytes, int)) or parsed is None:
+        return False
+    if isinstance(parsed, (tuple, list, _parser.SubPattern)):
+        return any(_explodes(item, repeated) for item in parsed)
+    return False
+
+
+# ---------------------------------------------------------------------------------------- matching
+
+
+def number(text: str) -> float:
+    """A number as programs print it; Fortran's D is an E."""
+    return float(text.lower().replace("d", "e") if "n" not in text.lower() else text)
+
+
+def near(expected: float, seen: float, rel: float, absolute: float) -> bool:
+    if expected != expected or seen != seen:  # NaN is near nothing, but was expected to be NaN
+        return expected != expected and seen != seen
+    if expected in (float("inf"), float("-inf")) or seen in (float("inf"), float("-inf")):
+        return expected == seen
+    return abs(seen - expected) <= max(absolute, rel * abs(expected)) * (1 + 1e-12)
+
+
+def match(pattern: Pattern, line: str, values: Mapping[str, str]) -> Match | None:
+    """``line`` against a pattern that is no span; None: it does not fit. A parameter without a
+    value stands for itself."""
+    line = line.rstrip()
+    if pattern.kind == "re":
+        source = PARAM.sub(lambda found: re.escape(values.get(found[1], found[0])), pattern.regex)
+        try:
+            found = user_regex(source).fullmatch(line[:MAX_LINE])
+        except BadMask:
+            return None  # a value that makes it one that could take for ever
+        if found is None:
+            return None
+        named = tuple((name, text or "") for name, text in found.groupdict().items())
+        return Match(named, ("re",))
+    first = pattern.tokens[0] if pattern.tokens and pattern.kind == "line" else None
+    if first and first.kind == "lit" and not line.startswith(first.text.rstrip()):
+        return None  # most lines of an alignment
+    tokens = tuple(_bound(token, values) for token in pattern.tokens)
+    if pattern.kind == "numbers":
+        return _numbers(tokens, line)
+    if all(token.kind == "lit" for token in tokens):
+        return Match() if "".join(token.text for token in tokens).rstrip() == line else None
+    return _walk(tokens, line)
+
+
+def _bound(token: Token, values: Mapping[str, str]) -> Token:
+    if token.kind != "param":
+        return token
+    return Token("lit", values.get(token.text, "${" + token.text + "}"))
+
+
+def _numbers(tokens: tuple[Token, ...], line: str) -> Match | None:
+    text, tolerance = "".join(token.text for token in tokens[:-1]), tokens[-1]
+    if _between(text) != _between(line):
+        return None
+    pairs = zip(ANY_NUMBER.findall(text), ANY_NUMBER.findall(line))
+    if not all(near(number(a), number(b), tolerance.rel, tolerance.abs) for a, b in pairs):
+        return None
+    return Match((), ("num",))
+
+
+def _between(line: str) -> list[str]:
+    """What stands between the numbers of a line, blanks being one blank."""
+    return [" ".join(part.split()) for part in ANY_NUMBER.split(line)]
+
+
+def _walk(tokens: tuple[Token, ...], line: str) -> Match | None:
+    reached: dict[int, int] = {0: 0}  # place after the tokens so far -> place before the last
+    layers = []
+    free = True  # the token before can end anywhere: a number must not begin within digits
+    for token in tokens:
+        after: dict[int, int] = {}
+        if token.kind == "any":
+            first = min(reached)
+            after = dict.fromkeys(range(first, len(line) + 1), first)
+        else:
+            end_of = _ENDS[token.kind]
+            for at in reached:
+                if free and token.kind in ("num", "int") and at and line[at - 1].isdigit():
+                    continue
+                end = end_of(token, line, at)
+                if end >= 0:
+                    after.setdefault(end, at)
+                if end > at and token.kind == "re" and len(reached) * (end - at) < MAX_ENDS:
+                    regex = user_regex(token.text)  # it may have to take less
+                    for less in range(at, end):
+                        if less not in after and regex.fullmatch(line, at, less):
+                            after[less] = at
+        if not after:
+            return None
+        layers.append(after)
+        reached = after
+        free = token.kind != "lit"
+    if len(line) not in reached:
+        return None
+    captures = []
+    at = len(line)
+    for token, layer in zip(reversed(tokens), reversed(layers)):
+        before = layer[at]
+        if token.name:
+            captures.append((token.name, line[before:at].strip()))
+        at = before
+    kinds = tuple(
+        "glob" if token.kind == "one" else token.kind
+        for token in tokens
+        if token.kind not in ("lit", "blanks", "indent")
+    )
+    return Match(tuple(reversed(captures)), kinds)
+
+
+def _end_literal(token: Token, line: str, at: int) -> int:
+    return at + len(token.text) if line.startswith(token.text, at) else -1
+
+
+def _end_one(token: Token, line: str, at: int) -> int:
+    return at + 1 if at < len(line) else -1
+
+
+def _end_blanks(token: Token, line: str, at: int) -> int:
+    end = at
+    while end < len(line) and line[end] in " \t":
+        end += 1
+    return end if end > at or token.kind == "indent" else -1
+
+
+def _end_number(token: Token, line: str, at: int) -> int:
+    found = (ANY_NUMBER if token.text else A_NUMBER).match(line, at)
+    if found is None:
+        return -1
+    if token.text:
+        try:
+            expected, seen = number(token.text), number(found[0])
+        except (ValueError, OverflowError):
+            return -1
+        if not near(expected, seen, token.rel, token.abs):
+            return -1
+    return found.end()
+
+
+def _end_regex(regex: re.Pattern[str]) -> Callable[[Token, str, int], int]:
+    def end(token: Token, line: str, at: int) -> int:
+        found = regex.match(line, at)
+        return found.end() if found and found.end() > at else -1
+
+    return end
+
+
+def _end_user(token: Token, line: str, at: int) -> int:
+    found = user_regex(token.text).match(line[:MAX_LINE], at)
+    return found.end() if found else -1
+
+
+_ENDS: dict[str, Callable[[Token, str, int], int]] = {
+    "lit": _end_literal,
+    "one": _end_one,
+    "blanks": _end_blanks,
+    "indent": _end_blanks,
+    "num": _end_number,
+    "int": _end_regex(INTEGER),
+    "time": _end_regex(TIME),
+    "re": _end_user,
+}
+
+
+# ---------------------------------------------------------------------------------------- prompts
+
+
+def stands(prompt: str, last_line: str, values: Mapping[str, str]) -> bool:
+    """Whether what ``Wait.text`` says is what stands last on a line: as its end, masks in it,
+    blanks at the end ignored, numbers of any value (``In [3]:``)."""
+    wanted, line = prompt.rstrip(), last_line.rstrip()
+    if not wanted:
+        return True
+    pattern = parse(wanted)
+    if pattern.kind != "line":
+        return pattern.kind == "span" or match(pattern, line, values) is not None
+    tokens: list[Token] = [Token("any")]
+    for token in pattern.tokens:
+        bound = _bound(token, values)
+        if bound.kind != "lit":
+            tokens.append(bound)
+            continue
+        at = 0
+        for found in re.finditer(r"\d+", bound.text):
+            tokens += [Token("lit", bound.text[at : found.start()]), Token("int")]
+            at = found.end()
+        tokens.append(Token("lit", bound.text[at:]))
+    return _walk(tuple(tokens), line) is not None

@@ -1,0 +1,116 @@
+"""Recordings with input: cut into what a person did."""
+
+import pytest
+
+from gshell.cast.format import Cast, Event, Header
+from gshell.replay import fromcast, gst
+from gshell.replay.script import ScriptError
+
+
+def cast(*events):
+    return Cast(
+        Header(80, 24), [Event(n / 10, code, data) for n, (code, data) in enumerate(events)]
+    )
+
+
+def typing(text, end="\r\n"):
+    """A line, a key at a time, each echoed, and Enter."""
+    keys = [event for char in text for event in (("i", char), ("o", char))]
+    return [*keys, ("i", "\r"), ("o", end)]
+
+
+def written(*events):
+    """As a transcript, without times and head."""
+    lines = gst.write(fromcast.script(cast(*events), "x.cast")).splitlines()
+    return [line for line in lines[2:] if line and not line.startswith("@at")]
+
+
+def test_a_shell_and_a_program_in_it():
+    assert written(
+        ("o", "\x1b[?2004hhost:~$ "), *typing("python3", "\r\n\x1b[?2004l\rPython 3.11\r\n>>> "),
+        *typing("1+1", "\r\n2\r\n>>> "), *typing("print('(any)')", "\r\n(any)\r\n# x\r\n>>> "),
+        ("i", "\x04"), ("o", "\r\nhost:~$ "), *typing("exit", "\r\nexit\r\n"), ("x", "0"),
+    ) == [
+        "$ python3", "Python 3.11", ">>>> 1+1", "2", ">>>> print('(any)')", "\\(any)", "\\# x", ">>>> ^D",
+        "(nothing)", "$ exit", "exit",
+    ]  # fmt: skip
+
+
+def test_marks_tell_the_shell_and_the_status():
+    assert written(
+        ("p", "A"), ("o", "any prompt> "), ("p", "B"), *typing("false"), ("p", "C"), ("o", "oh\r\n"), ("p", "D;1"),
+        ("p", "A"), ("o", "two\r\nlines> "), ("p", "B"), *typing("cat"), ("p", "C"), ("i", "x\r"), ("o", "x\r\nx\r\n"), ("i", "\x04"), ("p", "D;0"), ("p", "A"),
+    ) == ["$ false", "oh", "[1]", "$ cat", "(nothing)", "> x", "x", "> ^D", "(nothing)", "[0]"]  # fmt: skip
+    osc = "\x1b]133;A\x07? \x1b]133;B\x07"
+    assert written(("o", osc), *typing("a", "\r\n\x1b]133;C\x07b\r\n\x1b]133;D;3\x07" + osc)) == [
+        "$ a",
+        "b",
+        "[3]",
+    ]
+
+
+def test_what_was_rubbed_out_was_not_typed():
+    assert written(
+        ("o", "$ "),
+        ("i", "l"),
+        ("o", "l"),
+        ("i", "x"),
+        ("o", "x"),
+        ("i", "\x7f"),
+        ("o", "\b \b"),
+        *typing("s"),
+    ) == ["$ ls", "(nothing)"]
+    assert written(("o", "pw: "), ("i", "x"), ("i", "\x7f"), ("i", "\x7f"), ("s", "2"), ("o", "\r\nok\r\n")) == [
+        "pw:> (secret 2)", "ok",
+    ]  # fmt: skip
+
+
+def test_completion_and_history_are_keys():
+    assert written(
+        ("o", "$ "), ("i", "cat f"), ("o", "cat f"), ("i", "\t"), ("o", "ile.txt "), ("i", "\r"), ("o", "\r\nhi\r\n$ "),
+        ("i", "\x1b[A"), ("o", "cat file.txt"), ("i", "\r"), ("o", "\r\nhi\r\n$ "),
+    ) == ['$ "cat f" <Tab>', "$", "hi", "$ <Up> <Enter>", "hi"]  # fmt: skip
+
+
+def test_a_secret_is_a_place_only():
+    assert written(("o", "$ "), *typing("sudo x", "\r\nPassword: "), ("s", "1"), ("i", "\r"), ("o", "\r\nok\r\n$ ")) == [
+        "$ sudo x", "(nothing)", "Password:> (secret 1)", "ok",
+    ]  # fmt: skip
+
+
+def test_full_screen_programs_get_keys_and_are_not_judged():
+    assert written(
+        ("o", "$ "), *typing("less x", "\r\n\x1b[?1049hTEXT"), ("i", "j"), ("o", "\r\nmore"), ("i", "\x1b[6~"), ("o", "\r\nyet"),
+        ("i", "q"), ("o", "\x1b[?1049l$ "), *typing("ls", "\r\na\r\n$ "),
+    ) == ["$ less x", '> <Type "j">', "> <PageDown>", '> <Type "q">', "$ ls", "a"]  # fmt: skip
+
+
+def test_what_was_typed_ahead_is_not_judged():
+    assert written(("o", "? "), ("w", "tty"), *typing("a"), *typing("b", "\r\nA\r\nB\r\n? "), ("w", "tty"), *typing("c", "\r\nC\r\n? "), ("w", "tty"), *typing("d")) == [
+        "?> a", "> b", "?> c", "C", "?> d", "(nothing)",
+    ]  # fmt: skip
+
+
+def test_stderr_sizes_and_exact_bytes_are_heeded():
+    script = fromcast.script(
+        cast(
+            ("r", "100x30"),
+            ("i", "x\r"),
+            ("o", "a\ufffdb\n"),
+            ("b", "Yf9i"),
+            ("e", "oops\n"),
+            ("x", "3"),
+        )
+    )
+    (step,) = script.steps
+    assert [(line.stream, line.text) for line in step.expected] == [
+        ("out", "a\ufffdb"),
+        ("err", "oops"),
+    ]
+    assert (script.status, script.size) == (3, (80, 24))
+
+
+def test_a_recording_without_input_says_how_to_get_one():
+    with pytest.raises(ScriptError) as error:
+        fromcast.script(cast(("o", "$ ls\r\n")), "x.cast")
+    assert "-I" in error.value.hint
