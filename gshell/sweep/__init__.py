@@ -21,6 +21,7 @@ _WHERE = {
         "Action", "ActionLifecycleHandler", "ActionsFailed", "Local", "ParallelActions",
         "ProcessesFailed", "Remote", "SequentialActions", "wait_all_actions", "wait_any_actions",
     ),
+    "agents": ("AgentProcess", "AgentRemote"),
     "clusters": ("ClusterEngine",),
     "copying": ("Get", "Put"),
     "engine": ("Engine",),
