@@ -132,6 +132,12 @@ class Action:
                 return
             self.ended = True
             self.end_date = time.time()
+        if self.lifecycle_handlers:  # they may start and wait for others
+            threading.Thread(target=self._finish, daemon=True).start()
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
         self._tell("end")
         self._over.set()
         enders, self.enders = self.enders, []
