@@ -13,6 +13,7 @@ from bench.lab import Lab
 from bench.rows import (
     bulk,
     coallocation,
+    experiments,
     fanout,
     files,
     forward,
@@ -51,6 +52,9 @@ ROWS = (
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
+    Row("sweeper", "ParamSweeper: get_next and done", experiments.sweeper),
+    Row("processes", "200 local processes at once", experiments.processes),
+    Row("sshhosts", "one command on 50 ssh hosts", experiments.sshhosts),
     Row("sessions", "relay memory per idle session", relay.sessions),
     Row("agents", "relay memory per idle agent", relay.agents),
     Row("fanout", "true on 50 waiting agents", fanout.fanout),
