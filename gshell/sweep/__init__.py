@@ -21,7 +21,7 @@ _WHERE = {
         "Action", "ActionLifecycleHandler", "ActionsFailed", "Local", "ParallelActions",
         "ProcessesFailed", "Remote", "SequentialActions", "wait_all_actions", "wait_any_actions",
     ),
-    "agents": ("AgentProcess", "AgentRemote"),
+    "agents": ("AgentGet", "AgentProcess", "AgentPut", "AgentRemote"),
     "also": (
         "ChainPut", "TaktukGet", "TaktukPut", "TaktukRemote", "Timer", "copy_outputs",
         "filter_bad_hosts", "get_fileget", "get_fileput", "get_process", "get_remote",

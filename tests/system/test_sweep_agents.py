@@ -147,3 +147,36 @@ time.sleep(1000)
         return [job for job in relay.jobs() if job["id"] in jobs and not job["ended_at"]]
 
     until(lambda: not live(), "the jobs to be canceled", show=relay.logs)
+
+
+def test_files_go_to_several_agents_and_come_back(relay, tmp_path):
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    (tmp_path / "d" / "e" / "f").write_bytes(bytes(range(256)) * 4096)
+    for name in ("to", "back"):
+        (tmp_path / name).mkdir()
+    agents = [agent["id"] for agent in relay.agents()]
+    assert len(agents) == 2
+    facts = told(
+        relay,
+        """
+import os
+top, *agents = sys.argv[1:]
+for agent in agents:
+    os.makedirs(f"{top}/to/{agent}")
+    os.makedirs(f"{top}/back/{agent}")
+put = ParallelActions([AgentPut(agents, [f"{top}/d"], top + "/to/{{{host}}}")]).run()
+get = AgentGet(agents, top + "/to/{{{host}}}/d", top + "/back/{{{host}}}").run()
+quiet = {"nolog_exit_code": True, "nolog_error": True}
+none = AgentPut(agents[0], f"{top}/nonesuch", "x", quiet).run()
+gone = AgentGet(agents[0], f"{top}/nonesuch", top, quiet).run()
+print(json.dumps([put.ok, get.ok, none.ok, gone.ok, gone.processes[0].stderr]))
+""",
+        str(tmp_path),
+        *agents,
+    )
+    assert facts[:4] == [True, True, False, False]
+    assert "nonesuch" in facts[4]
+    for agent in agents:
+        for side in ("to", "back"):
+            copied = tmp_path / side / agent / "d" / "e" / "f"
+            assert copied.read_bytes() == (tmp_path / "d" / "e" / "f").read_bytes()
