@@ -3,7 +3,7 @@
 
 sweep_probe.py gshell|execo sweeper POINTS PAIRS DIRECTORY
 sweep_probe.py gshell|execo processes COUNT
-sweep_probe.py gshell|execo ssh COUNT PORT KEY
+sweep_probe.py gshell|execo ssh ADDRESS:PORT:KEY...
 """
 
 import json
@@ -41,14 +41,17 @@ def processes(count: str) -> dict[str, float]:
     return {"ms": elapsed * 1000}
 
 
-def ssh(count: str, port: str, key: str) -> dict[str, float]:
-    hosts = [execo.Host(f"127.0.0.{n + 1}", port=int(port), keyfile=key) for n in range(int(count))]
+def ssh(*there: str) -> dict[str, float]:
+    hosts = []
+    for one in there:
+        address, port, key = one.split(":", 2)
+        hosts.append(execo.Host(address, port=int(port), keyfile=key))
     begun = time.perf_counter()
     remote = execo.Remote("echo x", hosts).run()
     elapsed = time.perf_counter() - begun
     words = [one.stdout.split() for one in remote.processes]
     assert remote.ok, str(remote)
-    assert words == [["x"]] * int(count)
+    assert words == [["x"]] * len(hosts)
     begun = time.perf_counter()
     again = execo.Remote("echo x", hosts).run()
     assert again.ok, str(again)

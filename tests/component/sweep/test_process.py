@@ -404,7 +404,8 @@ def test_children_have_the_descriptor_limit_that_we_were_started_with():
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 4096))\n"
         "from gshell.sweep import Process\n"
-        "print(Process('ulimit -n; sleep 0.01; ulimit -n', shell=True).run().stdout)"
+        "Process('true').run()\n"  # whoever raises it is here now
+        "print(Process('sleep 0.1; ulimit -n', shell=True).run().stdout)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

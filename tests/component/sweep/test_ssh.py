@@ -134,6 +134,7 @@ def test_two_connections_worth_of_work_take_no_longer_than_one(host):
 def test_a_server_that_allows_few_sessions_a_connection_is_given_no_more(tmp_path, most):
     with Sshd(tmp_path / "s", (f"MaxSessions {most}", "MaxStartups 200")) as server:
         there = Host("127.0.0.1", keyfile=str(server.directory / "id"), port=server.port)
+        assert SshProcess("true", there).run(30).ok  # whose place the guard may take
         many = Remote("echo begun; read x; echo $x", [there] * 12, process_args=QUIET).start()
         assert all(which == 0 for _, which, _ in many.expect("begun", timeout=30))
         for one in many.processes:  # all of them live at once, whatever was learnt meanwhile
