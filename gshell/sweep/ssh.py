@@ -370,8 +370,11 @@ class SshProcess(_OverSsh):
         name = signal.Signals(number).name.removeprefix("SIG")
         find = _FIND.format(mark=MARK, which=self._mark.replace(".", r"\."), signal=name)
         try:
-            async with _running().session(self.host, self._params) as made:
-                await made.run(find)
+            for _ in range(TRIES):
+                with contextlib.suppress(asyncssh.ChannelOpenError):
+                    async with _running().session(self.host, self._params) as made:
+                        await made.run(find)
+                    break
         except (asyncssh.Error, OSError):
             self._channel.close()
         else:

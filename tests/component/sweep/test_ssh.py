@@ -140,6 +140,9 @@ def test_a_server_that_allows_few_sessions_a_connection_is_given_no_more(tmp_pat
         for one in many.processes:  # all of them live at once, whatever was learnt meanwhile
             one.write("end\n")
         assert [one.wait(30).stdout for one in many.processes] == ["begun\nend\n"] * 12
+        long = SshProcess("echo begun; sleep 99", there).start()
+        long.expect("begun", timeout=30)
+        assert long.kill().wait(30).exit_code == 143
 
 
 def test_when_the_connection_is_cut_all_on_it_end_with_255_and_the_next_goes_well(host, sshd):
