@@ -29,10 +29,11 @@ MARK = "GSHELL_SWEEP"
 OWNER = uuid.uuid4().hex[:16]
 """Of all marks of this Python."""
 _numbers = itertools.count(1)
-# By reading /proc, which a login may for its own processes: no tool is needed over there.
+# By reading /proc, which a login may for its own processes. One grep reads all of them: many who
+# look at the same time (many addresses of one host) must not keep it busy.
 _FIND = (
-    "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -q '^{mark}={which}' "
-    "&& kill -{signal} ${{p#/proc/}} 2>/dev/null; done; true"
+    "for p in $(grep -l '{mark}={which}' /proc/[0-9]*/environ 2>/dev/null); do "
+    "p=${{p%/environ}}; kill -{signal} ${{p#/proc/}} 2>/dev/null; done; true"
 )
 KEEPALIVE_S = 15.0
 SESSIONS = 8  # of a connection: OpenSSH's MaxSessions is 10, one is the guard's, one may be closing
