@@ -120,7 +120,9 @@ def _killed(lab: Lab) -> Line:
         for worker in workers:
             worker.send_signal(signal.SIGKILL)
         for worker in workers:
-            heard += worker.communicate()[0].rpartition("\n")[0].splitlines()
+            with worker:  # communicate() would pass over what readline() has read ahead
+                assert worker.stdout is not None
+                heard += worker.stdout.read().rpartition("\n")[0].splitlines()
         for line in heard:
             word, _, point = line.partition(" ")
             if point:
