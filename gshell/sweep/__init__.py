@@ -21,6 +21,13 @@ _WHERE = {
         "Action", "ActionLifecycleHandler", "ActionsFailed", "Local", "ParallelActions",
         "ProcessesFailed", "Remote", "SequentialActions", "wait_all_actions", "wait_any_actions",
     ),
+    "agents": ("AgentGet", "AgentProcess", "AgentPut", "AgentRemote"),
+    "also": (
+        "ChainPut", "TaktukGet", "TaktukPut", "TaktukRemote", "Timer", "copy_outputs",
+        "filter_bad_hosts", "get_fileget", "get_fileput", "get_process", "get_remote",
+        "redirect_outputs",
+    ),
+    "clusters": ("ClusterEngine",),
     "copying": ("Get", "Put"),
     "engine": ("Engine",),
     "execute": ("run_experiment",),
@@ -35,6 +42,17 @@ _WHERE = {
     "sweeper": ("ParamSweeper",),
     "times": ("format_date", "format_duration", "get_seconds", "get_unixts", "sleep"),
 }  # fmt: skip
+_INSTEAD = {  # of execo, and not here
+    "ExpectOutputHandler": "process.expect(regexes) waits for words",
+    "PortForwarder": "`gshell fwd` forwards ports, or `ssh -L`",
+    "RemoteSerial": "serial lines are read by a program: Process(['cu', ...], pty=True)",
+    "Serial": "serial lines are read by a program: Process(['cu', ...], pty=True)",
+    "SerialSsh": "serial lines are read by a program: SshProcess('cu ...', host, pty=True)",
+    "default_action_factory": "there is one way to reach hosts: Remote, Put, Get",
+    **dict.fromkeys(
+        ("CHAINPUT", "SCP", "SSH", "TAKTUK"), "there is one way to reach hosts: Remote, Put, Get"
+    ),
+}
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
@@ -42,6 +60,8 @@ __all__ = sorted(_MODULE_OF)
 
 def __getattr__(name: str) -> Any:
     module = _MODULE_OF.get(name)
+    if name in _INSTEAD:  # an AttributeError's words would be lost by `from ... import`
+        raise ImportError(f"{__name__} has no {name}: {_INSTEAD[name]}")
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

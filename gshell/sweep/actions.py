@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
+from gshell.sweep import watching
 from gshell.sweep.expect import Match
 from gshell.sweep.handlers import STDOUT
 from gshell.sweep.hosts import Host, get_hosts_list
@@ -94,10 +95,20 @@ class Action:
         """Until all of it has ended, or ``timeout`` is over."""
         if not self.started:
             raise ValueError(f"{self!r} was not started")
-        self._over.wait(get_seconds(timeout))
+        limit = get_seconds(timeout)
+        if watching.wanted():
+            watching.watch(self._over, limit, self._far)
+        else:
+            self._over.wait(limit)
         return self
 
+    def _far(self) -> watching.Far:
+        ended = [process for process in self.processes if process.ended]
+        failed = sum(not process.ok for process in ended)
+        return watching.Far(self.name, len(self.processes), len(ended), failed)
+
     def run(self, timeout: Any = None) -> Self:
+        """Start and wait. On a terminal, what takes longer than a moment has a line there."""
         return self.start().wait(timeout)
 
     def kill(self, sig: int = 15, auto_force_kill_timeout: Any = True) -> Self:
@@ -132,6 +143,12 @@ class Action:
                 return
             self.ended = True
             self.end_date = time.time()
+        if self.lifecycle_handlers:  # they may start and wait for others
+            threading.Thread(target=self._finish, daemon=True).start()
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
         self._tell("end")
         self._over.set()
         enders, self.enders = self.enders, []

@@ -12,6 +12,7 @@ import heapq
 import itertools
 import logging
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 
 READ_BYTES = 1 << 16
 TURN_READS = 16  # of one descriptor before the others have their turn: a flood delays nobody
+DESCRIPTORS = 65536  # that we ask for
 LINGER_S = 2.0  # for what a process's own children print after its end: they may do so for ever
 DEFAULTED = [
     number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
@@ -106,6 +108,7 @@ class Spawned(NamedTuple):
     stdout: int
     stderr: int
     """Ours of its pipes; of a terminal, ``stdin`` and ``stdout`` are both its master."""
+    pidfd: int
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
@@ -142,10 +145,15 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
             theirs += [in_theirs, out_theirs]
             actions = [(os.POSIX_SPAWN_DUP2, in_theirs, 0), (os.POSIX_SPAWN_DUP2, out_theirs, 1)]
         actions.append((os.POSIX_SPAWN_DUP2, err_theirs, 2))
+        spare = os.dup(err_ours)  # to be missed now, not when it has begun
+        theirs.append(spare)
         pid = os.posix_spawnp(
             argv[0], list(argv), env, file_actions=actions, setsid=True,
             setsigmask=[], setsigdef=DEFAULTED,
         )  # fmt: skip
+        theirs.remove(spare)
+        os.close(spare)
+        pidfd = _handle(pid)
     except BaseException:
         for fd in ours:
             os.close(fd)
@@ -155,7 +163,38 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
             os.close(fd)
     for fd in ours:
         os.set_blocking(fd, False)
-    return Spawned(pid, stdin, stdout, err_ours)
+    return Spawned(pid, stdin, stdout, err_ours, pidfd)
+
+
+def _handle(pid: int) -> int:
+    """Of a child that has just begun, which gets the limits that we were started with.
+
+    Raises:
+        OSError: no descriptor is left; it was ended.
+    """
+    if _limit is not None:
+        with contextlib.suppress(OSError):  # it has ended
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, _limit)
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+_limit: tuple[int, int] | None = None  # of descriptors, before we raised it
+
+
+def _raise_limit() -> None:
+    """Four descriptors a process: with 1024 no 256 of them would run at a time."""
+    global _limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if _limit is None and soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            _limit = (soft, hard)
 
 
 class Followed:
@@ -177,7 +216,6 @@ class Followed:
         """To be written; None: the end."""
         self.input_open = True
         self.status: int | None = None
-        self.pidfd = -1
 
 
 class Conductor:
@@ -194,7 +232,10 @@ class Conductor:
         self._selector.register(self._awake, selectors.EVENT_READ, self._woken)
         self._guardian: subprocess.Popen[bytes] | None = None
         self._guarding = threading.Lock()
-        self._asleep = False
+        self._counting = threading.Lock()
+        self._live = 0
+        self._stalled: deque[Callable[[], None]] = deque()
+        _raise_limit()
         self.pid = os.getpid()
         self.thread = threading.Thread(target=self._run, name="sweep-conductor", daemon=True)
         self.thread.start()
@@ -224,7 +265,16 @@ class Conductor:
         return cancel
 
     def follow(self, process: Followed) -> None:
+        with self._counting:
+            self._live += 1
         self.soon(lambda: self._follow(process))
+
+    def when_room(self, call: Callable[[], None]) -> bool:
+        """Call it when a process has ended, for want of descriptors; False: none runs."""
+        if not self._live:
+            return False
+        self.soon(lambda: self._stalled.append(call) if self._live else self._safely(call))
+        return True
 
     def write(self, process: Followed, data: bytes | None) -> None:
         """To its stdin; None ends that."""
@@ -270,9 +320,8 @@ class Conductor:
             self._selector.register(
                 fd, selectors.EVENT_READ, lambda mask, fd=fd: self._ready(process, fd, mask)
             )
-        process.pidfd = os.pidfd_open(pid)
         self._selector.register(
-            process.pidfd, selectors.EVENT_READ, lambda mask: self._ended(process)
+            process.spawned.pidfd, selectors.EVENT_READ, lambda mask: self._ended(process)
         )
         self._write(process)
 
@@ -377,8 +426,8 @@ class Conductor:
         os.close(fd)
 
     def _ended(self, process: Followed) -> None:
-        self._selector.unregister(process.pidfd)
-        os.close(process.pidfd)
+        self._selector.unregister(process.spawned.pidfd)
+        os.close(process.spawned.pidfd)
         try:
             process.status = os.waitpid(process.spawned.pid, 0)[1]
         except ChildProcessError:  # somebody else in this Python waits for all there is
@@ -400,7 +449,13 @@ class Conductor:
     def _check(self, process: Followed) -> None:
         if process.status is not None and not process.open:
             status, process.status = process.status, None
-            process.on_end(status)
+            with self._counting:
+                self._live -= 1
+            self._safely(lambda: process.on_end(status))
+            called = 0
+            while self._stalled and (called < 2 or not self._live):
+                self._safely(self._stalled.popleft())
+                called += 1
 
 
 _conductor: Conductor | None = None

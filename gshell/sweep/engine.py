@@ -155,7 +155,7 @@ class Engine:
         assert self.result_dir is not None
         names = ("stdout+stderr",) * 2 if self.args.merge_outputs else ("stdout", "stderr")
         paths = [os.path.join(self.result_dir, name) for name in names]
-        with _led(paths, copy=self.args.copy_outputs):
+        with led(paths, copy=self.args.copy_outputs):
             yield
 
 
@@ -215,7 +215,7 @@ def _terminated() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _led(paths: Sequence[str], copy: bool) -> Iterator[None]:
+def led(paths: Sequence[str], copy: bool) -> Iterator[None]:
     """Descriptors 1 and 2 into ``paths``, and with ``copy`` also where they led."""
     sys.stdout.flush()
     sys.stderr.flush()

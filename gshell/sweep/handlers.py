@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import queue
 import re
 import threading
 from collections.abc import Callable
@@ -177,6 +178,8 @@ class Guarded:
 
     def __init__(self, inner: Sink, name: str) -> None:
         self._inner, self._name = inner, name
+        self.users = not isinstance(inner, _Descriptor)
+        """It calls its user's code, which may take its time, or start other processes and wait."""
 
     def feed(self, data: bytes) -> None:
         try:
@@ -189,3 +192,31 @@ class Guarded:
             self._inner.end()
         except Exception:
             logger.exception("an output handler of %s", self._name)
+
+
+class Aside:
+    """A thread for what handlers of one process do, in order: whoever reads processes waits for
+    none of them. What it has not yet handed out is in memory, as the output itself is."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[tuple[Sink, bytes] | Callable[[], None]] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._run, name="sweep-handlers", daemon=True).start()
+
+    def hand(self, one: Sink, data: bytes) -> None:
+        """Empty: the end."""
+        self._queue.put((one, data))
+
+    def end(self, call: Callable[[], None]) -> None:
+        """``call`` is called when all was handed out."""
+        self._queue.put(call)
+
+    def _run(self) -> None:
+        while isinstance(item := self._queue.get(), tuple):
+            one, data = item
+            if data:
+                one.feed(data)
+            else:
+                one.end()
+        item()

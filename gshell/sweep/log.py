@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+from gshell.sweep import watching
+
 DETAIL, TRACE, FDEBUG, IODEBUG = 15, 12, 5, 3
 LEVELS = {DETAIL: "DETAIL", TRACE: "TRACE", FDEBUG: "FDEBUG", IODEBUG: "IODEBUG"}
 _COLORS = {
@@ -52,6 +54,7 @@ class _Stdout(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stdout
+        watching.hide()
         super().emit(record)
 
 

@@ -6,6 +6,7 @@ Starting and ending is asynchronous; nothing raises because a program failed: th
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from gshell.sweep import conductor as conducting
 from gshell.sweep.expect import NOTHING, Match, Text, compiled
-from gshell.sweep.handlers import STDERR, STDOUT, Guarded, Sink, sink
+from gshell.sweep.handlers import STDERR, STDOUT, Aside, Guarded, Sink, sink
 from gshell.sweep.log import logger
 from gshell.sweep.times import format_date, get_seconds
 
@@ -105,6 +106,7 @@ class ProcessBase:
         self.expect_fail = self.write_error = False
         self._sinks: dict[int, list[Sink]] = {STDOUT: [], STDERR: []}
         self._timers: list[Callable[[], None]] = []
+        self._aside: Aside | None = None
         self._done.clear()
         for text in self._text.values():
             text.clear()
@@ -298,7 +300,10 @@ class ProcessBase:
     def _output(self, stream: int, data: bytes) -> None:
         """Empty: that was all of this stream. Called in one thread."""
         for one in self._sinks[stream]:
-            if data:
+            if isinstance(one, Guarded) and one.users:
+                self._aside = self._aside or Aside()
+                self._aside.hand(one, data)
+            elif data:
                 one.feed(data)
             else:
                 one.end()
@@ -319,7 +324,10 @@ class ProcessBase:
             for cancel in self._timers:
                 cancel()
             self.ended = True
-        if self.lifecycle_handlers:  # they may start and wait for others
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.end(self._finish)
+        elif self.lifecycle_handlers:  # they may start and wait for others
             threading.Thread(target=self._finish, daemon=True).start()
         else:
             self._finish()
@@ -405,7 +413,11 @@ class Process(ProcessBase):
         self.shell, self.pty = shell, pty
         self.kill_subprocesses = kill_subprocesses
         self._env = env
+
+    def _clear(self) -> None:
+        super()._clear()
         self._followed: conducting.Followed | None = None
+        self._early: list[bytes | None] = []
 
     def _argv(self) -> list[str]:
         if self.shell:
@@ -420,11 +432,33 @@ class Process(ProcessBase):
             raise OSError(f"{self.cmd!r}: {error}") from None
         if not argv:
             raise FileNotFoundError("no command")
+        self._spawn(argv)
+
+    def _spawn(self, argv: list[str]) -> None:
         env = os.environ if self._env is None else {**os.environ, **self._env}
-        spawned = conducting.spawn(argv, env, self.pty)
+        try:
+            spawned = conducting.spawn(argv, env, self.pty)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            if not conducting.conductor().when_room(lambda: self._spawn_now(argv)):
+                raise
+            return
         self.pid = spawned.pid
         self._followed = conducting.Followed(spawned, self._output, self._ended)
         conducting.conductor().follow(self._followed)
+        for data in self._early:
+            conducting.conductor().write(self._followed, data)
+
+    def _spawn_now(self, argv: list[str]) -> None:
+        """There was no descriptor left when it was started; others have ended since."""
+        with self._lock:
+            if self.ended:
+                return
+            try:
+                self._spawn(argv)
+            except OSError as error:
+                self._failed(error)
 
     def _ended(self, status: int) -> None:
         if os.WIFSIGNALED(status):
@@ -435,7 +469,11 @@ class Process(ProcessBase):
 
     def _signal(self, number: int) -> None:
         pid = self.pid
-        if pid is None or self.ended:
+        if pid is None:
+            if number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP):
+                self._over(128 + number, number)  # its turn had not come
+            return
+        if self.ended:
             return
         if self.kill_subprocesses is False:
             try:
@@ -446,7 +484,10 @@ class Process(ProcessBase):
             conducting.signal_tree(pid, number)
 
     def _put(self, data: bytes | None) -> None:
-        assert self._followed is not None
+        with self._lock:
+            if self._followed is None:
+                self._early.append(data)
+                return
         conducting.conductor().write(self._followed, data)
 
 

@@ -29,13 +29,15 @@ MARK = "GSHELL_SWEEP"
 OWNER = uuid.uuid4().hex[:16]
 """Of all marks of this Python."""
 _numbers = itertools.count(1)
-# By reading /proc, which a login may for its own processes: no tool is needed over there.
+# By reading /proc, which a login may for its own processes. One grep reads all of them: many who
+# look at the same time (many addresses of one host) must not keep it busy.
 _FIND = (
-    "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -q '^{mark}={which}' "
-    "&& kill -{signal} ${{p#/proc/}} 2>/dev/null; done; true"
+    "for p in $(grep -l '{mark}={which}' /proc/[0-9]*/environ 2>/dev/null); do "
+    "p=${{p%/environ}}; kill -{signal} ${{p#/proc/}} 2>/dev/null; done; true"
 )
 KEEPALIVE_S = 15.0
 SESSIONS = 8  # of a connection: OpenSSH's MaxSessions is 10, one is the guard's, one may be closing
+TRIES = 10  # to open one, where a server allows fewer; it is learnt what it allows
 
 
 class _Line:
@@ -44,6 +46,7 @@ class _Line:
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.sessions = 0
+        self.guard: asyncio.Task[None] | None = None
 
     @property
     def lost(self) -> bool:
@@ -60,7 +63,8 @@ class _Loop:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self.pool: dict[tuple[Any, ...], list[_Line]] = {}
-        self.guards: set[asyncio.Task[None]] = set()
+        self.most: dict[tuple[Any, ...], int] = {}
+        """Sessions of a connection, where that was learnt; 0: only one, and no guard."""
         self.thread = threading.Thread(target=self._run, name="sweep-ssh", daemon=True)
         self.thread.start()
         self.limits: dict[int, asyncio.Semaphore] = {}
@@ -74,19 +78,34 @@ class _Loop:
 
     @contextlib.asynccontextmanager
     async def session(self, host: Host, params: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """A connection to ``host`` on which one more session may be opened: made now or before."""
+        """A connection to ``host`` on which one more session may be opened: made now or before.
+
+        Raises:
+            asyncssh.ChannelOpenError: it was refused there; the next time it may be elsewhere.
+        """
+        import asyncssh
+
         rewrite = params["host_rewrite_func"]
         address = rewrite(host.address) if rewrite else host.address
         key = (address, params["user"], params["port"], params["keyfile"])
         lines = self.pool.setdefault(key, [])
         lines[:] = [line for line in lines if not line.lost]
-        line = next((line for line in lines if line.sessions < SESSIONS), None)
+        most = max(1, self.most.get(key, SESSIONS))
+        line = next((line for line in lines if line.sessions < most), None)
         if line is None:
             line = _Line(self.loop.create_task(self._connect(address, params)))
             lines.append(line)
         line.sessions += 1
         try:
-            yield await asyncio.shield(line.task)
+            made = await asyncio.shield(line.task)
+            if line.guard is None and self.most.get(key, SESSIONS):
+                line.guard = self.loop.create_task(self._guard(made))
+            yield made
+        except asyncssh.ChannelOpenError:
+            self.most[key] = min(self.most.get(key, SESSIONS), line.sessions - 1)
+            if not self.most[key] and line.guard is not None:
+                line.guard.cancel()
+            raise
         finally:
             line.sessions -= 1
 
@@ -114,9 +133,6 @@ class _Loop:
         except (asyncssh.Error, OSError, ValueError) as error:
             words = getattr(error, "reason", "") or str(error) or type(error).__name__
             raise ConnectionError(f"{address}: {words}") from None
-        guard = self.loop.create_task(self._guard(made))
-        self.guards.add(guard)
-        guard.add_done_callback(self.guards.discard)
         return made
 
     async def _guard(self, made: Any) -> None:
@@ -124,12 +140,20 @@ class _Loop:
         import asyncssh
 
         kill = [_FIND.format(mark=MARK, which=OWNER, signal=one) for one in ("TERM", "KILL")]
-        script = f"cat >/dev/null; {kill[0]}; sleep 3; {kill[1]}"
+        script = '[ "$(cat)" = leave ] && exit 0; '
+        script += f"{kill[0]}; sleep 3; {kill[1]}"
+        guard = None
         try:
             guard = await made.create_process(f"trap '' HUP; {script}", encoding=None)
             await guard.wait_closed()
         except (asyncssh.Error, OSError):
             pass
+        finally:
+            if guard is not None:  # told to make room, or there is nobody any more to be told
+                with contextlib.suppress(OSError):
+                    guard.stdin.write(b"leave")
+                    guard.stdin.write_eof()
+                guard.close()
 
 
 _loop: _Loop | None = None
@@ -173,8 +197,15 @@ class _OverSsh(ProcessBase):
             )
             return
         try:
-            async with _running().session(self.host, self._params) as made:
-                await self._work(made)
+            for tries in range(1, TRIES + 1):
+                try:
+                    async with _running().session(self.host, self._params) as made:
+                        await self._work(made)
+                    break
+                except asyncssh.ChannelOpenError:
+                    if tries == TRIES:
+                        raise
+                    await asyncio.sleep(0.02 * tries)
         except asyncio.CancelledError:
             self._over(128 + signal.SIGTERM, signal.SIGTERM)
             raise
@@ -340,8 +371,11 @@ class SshProcess(_OverSsh):
         name = signal.Signals(number).name.removeprefix("SIG")
         find = _FIND.format(mark=MARK, which=self._mark.replace(".", r"\."), signal=name)
         try:
-            async with _running().session(self.host, self._params) as made:
-                await made.run(find)
+            for _ in range(TRIES):
+                with contextlib.suppress(asyncssh.ChannelOpenError):
+                    async with _running().session(self.host, self._params) as made:
+                        await made.run(find)
+                    break
         except (asyncssh.Error, OSError):
             self._channel.close()
         else:

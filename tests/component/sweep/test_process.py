@@ -11,6 +11,7 @@ import time
 import pytest
 
 from gshell.sweep.actions import (
+    ActionLifecycleHandler,
     Local,
     ParallelActions,
     SequentialActions,
@@ -308,6 +309,17 @@ def test_actions_side_by_side_and_one_after_the_other(tmp_path):
     assert table.splitlines()[-1].split()[-1] == "7"
 
 
+def test_what_is_told_of_an_action_s_end_may_start_another_and_wait_for_it():
+    told = []
+
+    class Told(ActionLifecycleHandler):
+        def end(self, action):
+            told.append(Local("echo then").run(20).processes[0].stdout)
+
+    assert Local("true", lifecycle_handlers=[Told()]).run(20).ok
+    assert told == ["then\n"]
+
+
 def test_waiting_for_any_and_for_all():
     quick, slow = Local("true").start(), Local("sleep 77").start()
     assert wait_any_actions([slow, quick]) == [quick]
@@ -345,3 +357,85 @@ def test_killed_between_starting_a_process_and_following_it_nothing_is_left():
             assert time.monotonic() < given_up, f"{pid} is left"
             time.sleep(0.02)
     assert len(out.split()) == 2
+
+
+def test_an_output_handler_may_start_a_process_and_wait_for_it():
+    inner = []
+
+    def handler(process, stream, text, eof, error):
+        if text:
+            inner.append(Process("echo inner").run(20).stdout)
+
+    process = Process("echo outer", stdout_handlers=[handler]).run(20)
+    assert (inner, process.ok, process.stdout) == (["inner\n"], True, "outer\n")
+
+
+def test_a_slow_handler_delays_its_own_process_only():
+    held = threading.Event()
+
+    def handler(process, stream, text, eof, error):
+        held.wait(20)
+
+    slow = Process("echo slow", stdout_handlers=[handler]).start()
+    assert Process("echo quick").run(20).ended
+    assert not slow.wait(0.01)._done.is_set()
+    held.set()
+    assert slow.wait(20).ok
+
+
+def test_handlers_have_had_all_of_it_in_order_when_it_is_waited_for():
+    got = []
+    process = Process(
+        "seq 20000; echo err >&2; seq 3",
+        shell=True,
+        stdout_handlers=[lambda process, stream, text, eof, error: got.append(text)],
+    ).run(20)
+    assert "".join(got) == process.stdout
+    assert process.stdout.endswith("20000\n1\n2\n3\n")
+
+
+FEW = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from gshell.sweep import Process, logger
+all = [Process(["cat"], nolog_error=True) for _ in range(60)]
+for one in all:
+    one.start()
+all[-1].kill()
+for one in all[:-1]:
+    one.write("said")
+    one.close_stdin()
+for one in all:
+    one.wait(30)
+print(sum(one.stdout == "said" for one in all), all[-1].exit_code, sum(one.error for one in all))
+"""
+
+
+def test_more_processes_than_descriptors_wait_for_those_that_run():
+    done = subprocess.run(
+        [sys.executable, "-c", FEW],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["59", "143", "0"], done.stderr
+
+
+def test_children_have_the_descriptor_limit_that_we_were_started_with():
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 4096))\n"
+        "from gshell.sweep import Process\n"
+        "Process('true').run()\n"  # whoever raises it is here now
+        "print(Process('sleep 0.1; ulimit -n', shell=True).run().stdout)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split()[-1] == "200", done.stderr

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -125,3 +128,56 @@ def test_two_connections_worth_of_work_take_no_longer_than_one(host):
     since = time.monotonic()
     Remote("sleep 0.5", [host] * 8).run(30)
     assert time.monotonic() - since < 8 * 0.5
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_server_that_allows_few_sessions_a_connection_is_given_no_more(tmp_path, most):
+    with Sshd(tmp_path / "s", (f"MaxSessions {most}", "MaxStartups 200")) as server:
+        there = Host("127.0.0.1", keyfile=str(server.directory / "id"), port=server.port)
+        assert SshProcess("true", there).run(30).ok  # whose place the guard may take
+        many = Remote("echo begun; read x; echo $x", [there] * 12, process_args=QUIET).start()
+        assert all(which == 0 for _, which, _ in many.expect("begun", timeout=30))
+        for one in many.processes:  # all of them live at once, whatever was learnt meanwhile
+            one.write("end\n")
+        assert [one.wait(30).stdout for one in many.processes] == ["begun\nend\n"] * 12
+        long = SshProcess("echo begun; sleep 99", there).start()
+        long.expect("begun", timeout=30)
+        assert long.kill().wait(30).exit_code == 143
+
+
+def test_when_the_connection_is_cut_all_on_it_end_with_255_and_the_next_goes_well(host, sshd):
+    many = Remote("echo begun; sleep 100", [host] * 5, process_args=QUIET).start()
+    assert all(which == 0 for _, which, _ in many.expect("begun", timeout=30))
+    children = Path(f"/proc/{sshd._process.pid}/task/{sshd._process.pid}/children")
+    for child in children.read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    many.wait(30)
+    assert {one.exit_code for one in many.processes} == {255}
+    assert "lost" in many.processes[0].stderr
+    assert SshProcess("echo again", host).run(30).stdout == "again\n"
+
+
+LEFT = """
+import sys, time
+from gshell.sweep import Host, SshProcess
+from gshell.sweep.ssh import OWNER
+host = Host("127.0.0.1", port=int(sys.argv[1]), keyfile=sys.argv[2])
+one = SshProcess("echo begun; sleep 1000", host).start()
+one.expect("begun")
+print(OWNER, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_what_a_killed_python_had_started_over_there_ends(sshd):
+    python = subprocess.Popen(
+        [sys.executable, "-c", LEFT, str(sshd.port), str(sshd.directory / "id")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    owner = python.stdout.readline().strip()
+    assert marked(owner)
+    python.kill()
+    python.communicate()
+    until(lambda: not marked(owner), "what it had started over there to end")
