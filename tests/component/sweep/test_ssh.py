@@ -18,7 +18,7 @@ from kit.procs import until
 from kit.sshd import Sshd, why_missing
 
 pytestmark = pytest.mark.skipif(bool(why_missing()), reason=why_missing() or "")
-SETTINGS = ("MaxSessions 10", "Subsystem sftp internal-sftp", "LogLevel INFO")
+SETTINGS = ("MaxSessions 10", "LogLevel INFO")
 QUIET = {"nolog_exit_code": True, "nolog_error": True, "nolog_timeout": True}
 
 
