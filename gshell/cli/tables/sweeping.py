@@ -94,7 +94,6 @@ SWEEP_PLOT = Command(
         Option("-f --figures", "NAME", "a figure for each of its levels", repeat=True),
         Option("-y --value", "NAME", "what is plotted: seconds, mops, speedup, efficiency, ...",
                repeat=True),
-        Option("--ascii", help="in the terminal without braille"),
     ),
     words="[DIR]",
     examples=(
