@@ -53,6 +53,8 @@ def _submit(asked: batch.Submission, name: str | None) -> Command:
     ):  # fmt: skip
         if value is not None:
             argv += [option, value]
+    if asked.command is None and name is not None and TAGGED.search(name):
+        argv += ["-O", "/dev/null", "-E", "/dev/null"]  # sweeps would leave two files for each job
     return Command([*argv, *asked.options, asked.command or batch.SLEEPS], env=env)
 
 

@@ -25,7 +25,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gshell.errors import UsageError
+from gshell.errors import GshellError, UsageError
 from gshell.lrms import common, oar
 from gshell.lrms.base import Command
 from gshell.sweep import frontends
@@ -172,11 +172,15 @@ def here() -> dict[str, Any]:
     Raises:
         UsageError: it has none.
     """
+    refused = None
     for kind, (tool, _) in ASKED.items():
         if shutil.which(tool):
             site = socket.gethostname()
-            return {site: _asked(kind, site, None)}
-    raise UsageError(
+            try:
+                return {site: _asked(kind, site, None)}
+            except GshellError as error:  # its commands are installed, that is all
+                refused = refused or error
+    raise refused or UsageError(
         "no testbed is described, and there is no batch system on this host",
         hint="GSHELL_TESTBED=FILE, or g5k_configuration['testbed']: a file, a table, an API",
     )

@@ -64,7 +64,7 @@ class Testbed:
         cluster, _, number = short.rpartition("-")
         if cluster in self.clusters and number.isdigit():
             site, about = self.clusters[cluster]
-            if 1 <= int(number) <= len(about["hosts"]):
+            if 1 <= int(number) <= len(about["hosts"]) and _at(address, site):
                 return Known(site, cluster, list(about["hosts"].values())[int(number) - 1])
         raise UsageError(
             f"host {address!r} is not known to {self.source}", hint=_some(self.hosts, short)
