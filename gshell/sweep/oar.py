@@ -18,6 +18,7 @@ from gshell.sweep import batch, frontends
 from gshell.sweep.hosts import Host
 from gshell.sweep.times import get_seconds
 
+OVER = {State.ENDING, State.ENDED}
 TAGGED = re.compile(r"-?gshell-[0-9a-f]{12}$")
 
 
@@ -176,7 +177,13 @@ def get_current_oar_jobs(
 ) -> list[tuple[int, Any]]:
     """``(job id, site)`` of this user's jobs that wait or run; of those that start, or end, between
     two dates."""
-    jobs = batch.current(SYSTEM, frontends, frontend_connection_params, timeout, abort_on_error)
+    jobs = [
+        (job, site)
+        for job, site in batch.current(
+            SYSTEM, frontends, frontend_connection_params, timeout, abort_on_error
+        )
+        if _status(str(job), site, frontend_connection_params, timeout).state not in OVER
+    ]
     if start_between is None and end_between is None:
         return jobs
     chosen = []
