@@ -127,4 +127,4 @@ def test_the_session_s_script_that_is_killed_goes_on_to_the_same_end(desk):
         f"/home/alice/execo_tutorial/{results.name}/sweeps", env=desk.env,
     )  # fmt: skip
     assert stats.stdout.count("size") == len(COMBS), stats
-    assert stats.stdout.endswith("set() set()\n"), stats
+    assert stats.stdout.endswith("{} {}\n"), stats
