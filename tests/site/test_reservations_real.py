@@ -10,6 +10,8 @@ from gshell import sweep
 from gshell.sweep import ProcessesFailed, batch, get_cluster_hosts, get_g5k_clusters, ledger
 from gshell.sweep import get_host_attributes
 from gshell.sweep.reservations import end
+
+pytestmark = pytest.mark.timeout(150)
 kind, resources = sys.argv[1:]
 sub, delete = getattr(sweep, kind + "sub"), getattr(sweep, kind + "del")
 Submission = getattr(sweep, kind.capitalize() + "Submission")
@@ -61,7 +63,7 @@ print("ok")
 
 @pytest.mark.parametrize(
     ("kind", "resources", "hosts", "cores"),
-    [("oar", "nodes=2", 2, 2), ("slurm", "nodes=2", 2, 4), ("sge", "openmpi 4", 2, None)],
+    [("oar", "nodes=2", 2, 2), ("slurm", "nodes=2", 2, 4), ("sge", "openmpi 4", 4, None)],
 )
 def test_a_reservation_s_whole_life(kind, resources, hosts, cores, request):
     cluster = request.getfixturevalue(kind)
