@@ -4,14 +4,14 @@ import pytest
 
 from kit.labhome import Installed
 
+pytestmark = pytest.mark.timeout(150)
+
 SCRIPT = """
 import sys, time
 from gshell import sweep
 from gshell.sweep import ProcessesFailed, batch, get_cluster_hosts, get_g5k_clusters, ledger
 from gshell.sweep import get_host_attributes
 from gshell.sweep.reservations import end
-
-pytestmark = pytest.mark.timeout(150)
 kind, resources = sys.argv[1:]
 sub, delete = getattr(sweep, kind + "sub"), getattr(sweep, kind + "del")
 Submission = getattr(sweep, kind.capitalize() + "Submission")

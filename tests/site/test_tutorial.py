@@ -77,8 +77,8 @@ class Desk:
         jobs = json.loads(text) if text.strip() else {}
         return {int(number): job["state"] for number, job in jobs.items()}
 
-    def signal(self, name):
-        self.cluster.run("fe", "pkill", f"-{name}", "-f", "mpi_bench.py")
+    def kill(self):
+        self.cluster.run("fe", "pkill", "-KILL", "-f", "mpi_bench.py")
 
     def nothing_left(self):
         self.until(lambda: not self.jobs(), "every job ended")
@@ -105,10 +105,8 @@ def test_the_session_s_script_that_is_killed_goes_on_to_the_same_end(desk):
     first = desk.begin("mpi_bench.py")
     desk.until(lambda: "comb ok" in desk.said, "one combination done")
     seen = max(desk.jobs())  # OAR calls it running for some seconds more
-    desk.until(lambda: max(desk.jobs(), default=0) > seen, "a job for the next")
-    desk.signal("STOP")
     desk.until(lambda: desk.jobs().get(seen + 1) == "Running", "in its job")
-    desk.signal("KILL")
+    desk.kill()
     first.wait(SLOW_S)
     before = desk.said
     (results,) = desk.folder.glob("mpi_bench_*")
