@@ -31,15 +31,34 @@ _WHERE = {
     "copying": ("Get", "Put"),
     "engine": ("Engine",),
     "execute": ("run_experiment",),
+    "frontends": ("g5k_configuration",),
     "handlers": ("ProcessOutputHandler", "STDERR", "STDOUT"),
     "hosts": ("Host", "default_connection_params", "default_frontend_connection_params"),
     "log": ("logger",),
+    "oar": (
+        "OarSubmission", "get_current_oar_jobs", "get_oar_job_info", "get_oar_job_nodes", "oardel",
+        "oarsub", "wait_oar_job_start",
+    ),
     "process": ("Process", "ProcessLifecycleHandler", "configuration"),
     "report": ("Report",),
     "results": ("Table", "parse_npb", "read_outputs", "read_table"),
+    "sge": (
+        "SgeSubmission", "get_current_sge_jobs", "get_sge_job_info", "get_sge_job_nodes", "sgedel",
+        "sgesub", "wait_sge_job_start",
+    ),
+    "slurm": (
+        "SlurmSubmission", "get_current_slurm_jobs", "get_slurm_job_info", "get_slurm_job_nodes",
+        "slurmdel", "slurmsub", "wait_slurm_job_start",
+    ),
     "space": ("HashableDict", "Points", "geom", "igeom", "slugify", "sweep", "sweep_stats"),
     "ssh": ("SshProcess",),
     "sweeper": ("ParamSweeper",),
+    "testbed": (
+        "get_cluster_attributes", "get_cluster_hosts", "get_cluster_site", "get_g5k_clusters",
+        "get_g5k_hosts", "get_g5k_sites", "get_host_attributes", "get_host_cluster",
+        "get_host_shortname", "get_host_site", "get_site_attributes", "get_site_clusters",
+        "get_site_hosts", "group_hosts",
+    ),
     "times": ("format_date", "format_duration", "get_seconds", "get_unixts", "sleep"),
 }  # fmt: skip
 _INSTEAD = {  # of execo, and not here

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import uuid
 import zlib
 from typing import NamedTuple
@@ -26,6 +27,8 @@ class Reservation(NamedTuple):
     """Its front end, as its user names it; empty: this host."""
     job: str = ""
     """Its id; empty: asked for, and then we died before we heard."""
+    asked_at: float = 0.0
+    """Epoch seconds."""
 
 
 class Ledger:
@@ -38,7 +41,7 @@ class Ledger:
     def asked(self, kind: str, site: str) -> str:
         """Before it is asked for; its tag."""
         tag = "gshell-" + uuid.uuid4().hex[:12]
-        self._add({"tag": tag, "kind": kind, "site": site})
+        self._add({"tag": tag, "kind": kind, "site": site, "at": round(time.time(), 3)})
         return tag
 
     def got(self, tag: str, job: object) -> None:
@@ -83,7 +86,9 @@ class Ledger:
             entry = json.loads(text)
             tag = entry["tag"]
             if "kind" in entry:
-                found[tag] = Reservation(tag, entry["kind"], entry["site"])
+                found[tag] = Reservation(
+                    tag, entry["kind"], entry["site"], asked_at=float(entry.get("at", 0.0))
+                )
             elif "job" in entry and tag in found:
                 found[tag] = found[tag]._replace(job=entry["job"])
             elif entry.get("ended"):

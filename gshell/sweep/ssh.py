@@ -65,6 +65,7 @@ class _Loop:
         self.pool: dict[tuple[Any, ...], list[_Line]] = {}
         self.most: dict[tuple[Any, ...], int] = {}
         """Sessions of a connection, where that was learnt; 0: only one, and no guard."""
+        self.jumps: dict[tuple[str, bool], _Line] = {}
         self.thread = threading.Thread(target=self._run, name="sweep-ssh", daemon=True)
         self.thread.start()
         self.limits: dict[int, asyncio.Semaphore] = {}
@@ -125,6 +126,9 @@ class _Loop:
             more["known_hosts"] = None
         try:
             async with gate:
+                found = await asyncssh.SSHClientConnectionOptions.construct(host=address, config=())
+                if isinstance(found.tunnel, str):  # asyncssh would not tell it our parameters
+                    more["tunnel"] = await self._through(found.tunnel, params)
                 made = await asyncssh.connect(
                     address, connect_timeout=params["connect_timeout"],
                     keepalive_interval=KEEPALIVE_S, keepalive_count_max=4,
@@ -134,6 +138,34 @@ class _Loop:
             words = getattr(error, "reason", "") or str(error) or type(error).__name__
             raise ConnectionError(f"{address}: {words}") from None
         return made
+
+    async def _through(self, jumps: str, params: Mapping[str, Any]) -> Any:
+        """The connection to the last of ``jumps`` (``user@host:port,...``, ProxyJump's), which all
+        hosts behind it share."""
+        key = (jumps, bool(params["check_host_key"]))
+        line = self.jumps.get(key)
+        if line is None or line.lost:
+            line = self.jumps[key] = _Line(self.loop.create_task(self._jump(jumps, params)))
+        return await asyncio.shield(line.task)
+
+    async def _jump(self, jumps: str, params: Mapping[str, Any]) -> Any:
+        import asyncssh
+
+        before, _, last = jumps.rpartition(",")
+        user, _, place = last.rpartition("@")
+        address, _, port = place.partition(":")
+        more: dict[str, Any] = {"tunnel": await self._through(before, params)} if before else {}
+        if user:
+            more["username"] = user
+        if port:
+            more["port"] = int(port)
+        if not params["check_host_key"]:
+            more["known_hosts"] = None
+        return await asyncssh.connect(
+            address, connect_timeout=params["connect_timeout"],
+            keepalive_interval=KEEPALIVE_S, keepalive_count_max=4,
+            password_auth=False, kbdint_auth=False, **more,
+        )  # fmt: skip
 
     async def _guard(self, made: Any) -> None:
         """What waits over there for the end of this connection, and then ends what is left."""

@@ -181,3 +181,23 @@ def test_what_a_killed_python_had_started_over_there_ends(sshd):
     python.kill()
     python.communicate()
     until(lambda: not marked(owner), "what it had started over there to end")
+
+
+def test_hosts_behind_another_are_reached_through_it_with_the_same_parameters(
+    host, tmp_path, monkeypatch
+):
+    """ProxyJump; its host's key is in no known_hosts either, and one connection is enough for it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text(
+        f"Host behind*\n  HostName 127.0.0.1\n  ProxyJump jump\n"
+        f"Host jump\n  HostName 127.0.0.1\n  Port {host.port}\n  User {host.user}\n"
+        f"  IdentityFile {host.keyfile}\n"
+    )
+    behind = [Host(f"behind{n}", host.user, host.keyfile, host.port) for n in range(2)]
+    remote = Remote("echo ${SSH_CONNECTION%% *}", behind).run()
+    assert remote.ok, remote.processes[0].stderr
+    assert [one.stdout for one in remote.processes] == ["127.0.0.1\n"] * 2
+    from gshell.sweep.ssh import _running
+
+    assert [jumps for jumps, _ in _running().jumps] == ["jump"]
