@@ -19,7 +19,15 @@ from gshell.cli.sessions import (
     quota,
     seconds,
 )
-from gshell.cli.tables import casts, comforts, doors, prompting, recording, replaying
+from gshell.cli.tables import (
+    casts,
+    comforts,
+    doors,
+    prompting,
+    recording,
+    replaying,
+    sweeping,
+)  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -593,13 +601,14 @@ COMMANDS = (
     AGENT_PILOT, ADOPT, SITES, SITE_ADD, SITE_SHOW, SITE_REMOVE, SITE_PAUSE, SITE_RESUME, PILOTS,
     PILOT_CANCEL, RELAY, LOGIN, GLOGIN, MPI_START, FWD, GRID, WHOAMI, KEYS, REVOKE, AUDIT, STOP,
     *recording.COMMANDS, *replaying.COMMANDS, *casts.COMMANDS, *doors.COMMANDS,
-    *comforts.COMMANDS, *prompting.COMMANDS,
+    *comforts.COMMANDS, *prompting.COMMANDS, *sweeping.COMMANDS,
     DOCTOR, DEMO, HELP_COMMAND, VERSION, SUBMITTER, BG,
 )  # fmt: skip
 GROUPS = {
     "agent": "start, stop, drain and pack agents",
     "site": "add, show, pause and remove sites: batch systems",
     "pilot": "cancel pilots: batch jobs that hold nodes",
+    **sweeping.GROUPS,
     "cast": "look at recordings; join, cut, convert and check them",
 }
 

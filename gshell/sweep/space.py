@@ -126,14 +126,11 @@ def key_of(point: Mapping[Any, Any]) -> str:
         UsageError: a level that cannot be written down, as its text is another one in each process.
     """
     try:
-        return json.dumps(
-            point, sort_keys=True, ensure_ascii=False, default=_tagged, skipkeys=False
-        )
+        return _encoder.encode(point)
     except (TypeError, ValueError):
         pass
     try:
-        plain = {_plain_key(factor): level for factor, level in point.items()}
-        return json.dumps(plain, sort_keys=True, ensure_ascii=False, default=_tagged)
+        return _encoder.encode({_plain_key(factor): level for factor, level in point.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"the point {dict(point)!r} cannot be written down: {error}") from None
 
@@ -155,6 +152,9 @@ def _tagged(level: Any) -> Any:
             " is)"
         )
     return {type(level).__qualname__: text}
+
+
+_encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_tagged)
 
 
 def point_of(key: str) -> HashableDict:

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -23,8 +24,15 @@ from gshell.sweep.space import HashableDict, Points, key_of, point_of
 
 FILE = "sweep.sqlite"
 TODO, INPROGRESS, DONE, SKIPPED = range(4)
+RETURNED = 4  # in the log only: to be done, before the others, as if it had never been taken
 BUSY_S = 60.0  # another process holds the file for a transaction, so for well under a millisecond
 LOOK_S = 1.0  # so often at most is looked whether somebody who works on a point has died
+CHECKPOINT = 8192  # pages, 32 MiB, of the write-ahead log before it is worked off, with fsyncs
+PAGE = 1024  # bytes: what a change of a few words costs is the pages that it writes
+QUICK_S = 0.005  # points that take less are taken two statements at once: see `_put_and_take`
+EAGER = 8  # of them in a row
+SPARE_S = 0.25  # a point that was taken ahead and not asked for is given back after this
+SPARE_ABOVE = 64  # points to be done: near the end nothing is taken ahead
 GROWN = 4  # times as many entries in the log as points: it is written anew
 SCHEMA = """
 create table if not exists happened (id integer primary key, point text not null,
@@ -34,7 +42,34 @@ create table if not exists owner (id integer primary key, host text not null, bo
 create table if not exists space (id integer primary key, point text not null);
 """
 
+SAY = """
+insert into happened (point, state, owner) select ?, ?, ?
+where ? or coalesce((select max(id) from happened), 0) = ?
+"""
+
+SAY_TWO = """
+insert into happened (point, state, owner)
+select column1, column2, column3 from (values (?, ?, ?), (?, ?, ?))
+where coalesce((select max(id) from happened), 0) = ?
+"""
+
 Filter = Callable[[Iterable[HashableDict]], Iterable[HashableDict]]
+
+
+def _no_states() -> tuple[OrderedDict[_Entry, None], ...]:
+    # Their first members are taken away all the time: a dict would be searched for the next one.
+    return tuple(OrderedDict() for _ in range(4))
+
+
+_pid = os.getpid()
+
+
+def _forked() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Counts(NamedTuple):
@@ -57,6 +92,13 @@ class _Entry:
         self.key = ""
         self.state = TODO
         self.owner = 0
+
+
+def _handed(entry: _Entry) -> HashableDict:
+    """For its user, who may change it."""
+    handed = HashableDict(entry.point)
+    handed.point = entry.point
+    return handed
 
 
 def _points(entries: Iterable[_Entry]) -> Points:
@@ -101,6 +143,13 @@ class ParamSweeper:
         self._looked_at = 0.0
         self._beating: threading.Thread | None = None
         self._closed = threading.Event()
+        self._spare: _Entry | None = None
+        """Ours in the file, and not handed out yet."""
+        self._spare_at = 0.0
+        self._eager = 0  # quick points in a row
+        self._said_at = 0.0  # when `done` or `get_next` was over last
+        self._spares = threading.Event()
+        self._giving: threading.Thread | None = None
         os.makedirs(self._dir, exist_ok=True)
         self._forget()
         with self._lock, self._change():
@@ -119,12 +168,12 @@ class ParamSweeper:
     def _forget(self) -> None:
         self._entries: dict[HashableDict, _Entry] = {}
         self._by_key: dict[str, _Entry] | None = None
-        self._states: tuple[dict[_Entry, None], ...] = ({}, {}, {}, {})
+        self._states: tuple[OrderedDict[_Entry, None], ...] = _no_states()
         self._foreign: dict[str, tuple[int, int]] = {}  # points that are not of this sweep
         self._seen = 0
 
     def _open(self) -> sqlite3.Connection:
-        if self._db is not None and self._pid == os.getpid():
+        if self._db is not None and self._pid == _pid:
             return self._db
         # After a fork the parent's connection must not even be closed: its locks are the parent's.
         self._inherited = self._db
@@ -132,6 +181,7 @@ class ParamSweeper:
             db = sqlite3.connect(
                 self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
+            db.execute(f"pragma page_size = {PAGE}")
             # A write-ahead log needs no fsync per change to survive a kill, but shared memory,
             # which hosts do not share.
             if on_network(self._dir):
@@ -140,12 +190,14 @@ class ParamSweeper:
             else:
                 db.execute("pragma journal_mode = wal")
                 db.execute("pragma synchronous = normal")
+                db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
         except sqlite3.Error as error:
             raise self._broken(error) from None
-        self._db, self._pid, self._me = db, os.getpid(), 0
-        self._beating = None
+        self._db, self._pid, self._me = db, _pid, 0
+        self._beating = self._giving = None
+        self._spare, self._eager = None, 0
         return db
 
     def _broken(self, error: sqlite3.Error) -> UsageError:
@@ -176,9 +228,10 @@ class ParamSweeper:
         """What memory has of the transaction never happened: read it all again, when wanted."""
         with contextlib.suppress(sqlite3.Error):
             db.execute("rollback")
-        space = list(self._entries)
+        space, spare = list(self._entries), self._spare
         self._forget()
         self._set_space(space)
+        self._spare = self._entries.get(spare.point) if spare is not None else None
 
     def _fold(self) -> None:
         """Take in what the log has beyond what we know."""
@@ -195,8 +248,10 @@ class ParamSweeper:
 
     def _enter(self, entry: _Entry, state: int, owner: int) -> None:
         del self._states[entry.state][entry]
-        entry.state, entry.owner = state, owner
-        self._states[state][entry] = None
+        entry.state, entry.owner = TODO if state == RETURNED else state, owner
+        self._states[entry.state][entry] = None
+        if state == RETURNED:
+            self._states[TODO].move_to_end(entry, last=False)
 
     def _keys(self) -> dict[str, _Entry]:
         if self._by_key is None:
@@ -206,16 +261,18 @@ class ParamSweeper:
                 self._by_key[entry.key] = entry
         return self._by_key
 
-    def _say(self, entry: _Entry, state: int) -> None:
-        """Put it into the log, within a transaction."""
+    def _say(self, entry: _Entry, state: int, at_once: bool = False) -> bool:
+        """Put it into the log, within a transaction; or ``at_once``, as one of its own, if nothing
+        is in the log that we have not read. Whether it is there."""
         if not entry.key:
             entry.key = key_of(entry.point)
         owner = self._owner() if state in (INPROGRESS, SKIPPED) else 0
-        cursor = self._open().execute(
-            "insert into happened (point, state, owner) values (?, ?, ?)", (entry.key, state, owner)
-        )
+        cursor = self._open().execute(SAY, (entry.key, state, owner, not at_once, self._seen))
+        if not cursor.rowcount:
+            return False
         self._seen = cursor.lastrowid or self._seen
         self._enter(entry, state, owner)
+        return True
 
     def _compact(self) -> None:
         """A log that is much longer than what it says is written anew, by whoever is alone."""
@@ -249,7 +306,7 @@ class ParamSweeper:
             if point not in self._entries:
                 entry = known.get(point)
                 self._entries[point] = _Entry(HashableDict(point)) if entry is None else entry
-        self._states = ({}, {}, {}, {})
+        self._states = _no_states()
         self._by_key = None
         for entry in self._entries.values():
             self._states[entry.state][entry] = None
@@ -275,7 +332,7 @@ class ParamSweeper:
         self, sweeps: Iterable[Mapping[Any, Any]] | None = None, save_sweeps: bool = False
     ) -> None:
         """Another space, over the same file: what was done of it stays done."""
-        with self._lock, self._change():
+        with self._lock, self._settled(), self._change():
             self._set_space(self._kept_space() if sweeps is None else sweeps)
             if save_sweeps:
                 self._keep_space()
@@ -355,7 +412,90 @@ class ParamSweeper:
 
     def get_next_batch(self, num_combs: int, filtr: Filter | None = None) -> list[HashableDict]:
         """Up to ``num_combs`` of them at once."""
-        with self._lock, self._change():
+        with self._lock:
+            if num_combs != 1 or filtr is not None:
+                with self._settled():
+                    return self._chosen(num_combs, filtr)
+            self._paced()
+            spare, self._spare = self._spare, None
+            if spare is not None and self._pid == _pid:
+                self._said_at = time.monotonic()
+                return [_handed(spare)]
+            if self._may_hurry():
+                first = next(iter(self._states[TODO]))
+                if self._say(first, INPROGRESS, at_once=True):
+                    self._said_at = time.monotonic()
+                    return [_handed(first)]
+            found = self._chosen(1, None)
+            self._said_at = time.monotonic()
+            return found
+
+    # ------------------------------------------------------------------------------- taken ahead
+
+    def _paced(self) -> None:
+        quick = time.monotonic() - self._said_at < QUICK_S
+        self._eager = self._eager + 1 if quick else min(0, self._eager)
+
+    def _put_and_take(self, entry: _Entry) -> bool:
+        """``entry`` is done, and the next one ours, in one transaction: for points that take no
+        longer than the file does. What is not asked for soon is given back by a thread, and at
+        once when somebody looks. Whether it was so."""
+        todo = self._states[TODO]
+        if self._spare is not None or entry.state != INPROGRESS or len(todo) <= SPARE_ABOVE:
+            return False
+        taken = next(iter(todo))
+        for one in (entry, taken):
+            if not one.key:
+                one.key = key_of(one.point)
+        cursor = self._open().execute(
+            SAY_TWO, (entry.key, DONE, 0, taken.key, INPROGRESS, self._me, self._seen)
+        )
+        if cursor.rowcount != 2:
+            return False
+        self._seen = cursor.lastrowid or self._seen
+        self._enter(entry, DONE, 0)
+        self._enter(taken, INPROGRESS, self._me)
+        self._spare, self._spare_at = taken, time.monotonic()
+        if self._giving is None:
+            self._giving = threading.Thread(target=self._give, daemon=True, name="sweep-spare")
+            self._giving.start()
+        if not self._spares.is_set():
+            self._spares.set()
+        return True
+
+    def _give(self) -> None:
+        """In a thread of its own: what was taken ahead and is not wanted is to be done again."""
+        pid = os.getpid()
+        while self._spares.wait() and os.getpid() == pid and not self._closed.wait(SPARE_S):
+            with self._lock:
+                idle = time.monotonic() - self._spare_at > SPARE_S
+                if self._spare is not None and idle:
+                    with contextlib.suppress(UsageError), self._settled():
+                        pass
+                if self._spare is None and idle:
+                    self._spares.clear()
+
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Nothing is ours that was not handed out; nor soon again."""
+        spare, self._spare = self._spare, None
+        if spare is not None and self._pid == _pid:
+            self._eager = -EAGER * 8
+            with self._change():
+                self._fold()
+                if (spare.state, spare.owner) == (INPROGRESS, self._me):
+                    self._say(spare, RETURNED)
+        yield
+
+    def _may_hurry(self) -> bool:
+        """There is something to do, we are known, and it is not time to look after others."""
+        return bool(
+            self._states[TODO] and self._me and self._db is not None and self._pid == _pid
+            and time.monotonic() - self._looked_at <= LOOK_S
+        )  # fmt: skip
+
+    def _chosen(self, num_combs: int, filtr: Filter | None) -> list[HashableDict]:
+        with self._change():
             self._fold()
             todo = self._states[TODO]
             if not todo or time.monotonic() - self._looked_at > LOOK_S:
@@ -371,15 +511,11 @@ class ParamSweeper:
                     if len(wanted) >= num_combs:
                         break
                     found = self._entries.get(_hashable(point))
-                    if found in todo and found not in wanted:
+                    if found is not None and found in todo and found not in wanted:
                         wanted.append(found)
-            batch = []
             for entry in wanted:
                 self._say(entry, INPROGRESS)
-                handed = HashableDict(entry.point)
-                handed.point = entry.point
-                batch.append(handed)
-            return batch
+            return [_handed(entry) for entry in wanted]
 
     def _entry(self, combination: Mapping[Any, Any]) -> _Entry:
         """Also if it was changed after it was handed out."""
@@ -397,6 +533,18 @@ class ParamSweeper:
     def _put(self, combinations: Iterable[Mapping[Any, Any]], state: int) -> None:
         with self._lock:
             entries = [self._entry(one) for one in combinations]
+            if len(entries) == 1 and self._db is not None and self._pid == _pid:
+                entry = entries[0]
+                sure = state == DONE or entry.state != DONE
+                if state == DONE:
+                    self._paced()
+                    ahead = self._eager >= EAGER and self._may_hurry()
+                    if ahead and self._put_and_take(entry):
+                        self._said_at = time.monotonic()
+                        return
+                    self._said_at = time.monotonic()
+                if sure and self._say(entry, state, at_once=True):
+                    return
             with self._change():
                 self._fold()
                 for entry in entries:
@@ -427,7 +575,7 @@ class ParamSweeper:
 
     def reset(self, reset_inprogress: bool = False) -> None:
         """What was skipped is to be done; with ``reset_inprogress`` also what others work on."""
-        with self._lock, self._change():
+        with self._lock, self._settled(), self._change():
             self._fold()
             for state in (SKIPPED, INPROGRESS) if reset_inprogress else (SKIPPED,):
                 for entry in list(self._states[state]):
@@ -435,7 +583,7 @@ class ParamSweeper:
 
     def update(self) -> None:
         """See what other processes have done, and whether those that work still live."""
-        with self._lock, self._change():
+        with self._lock, self._settled(), self._change():
             self._fold()
             self._reclaim()
 
@@ -446,7 +594,8 @@ class ParamSweeper:
     def _look(self) -> None:
         """Reading needs no lock on the file."""
         try:
-            self._fold()
+            with self._settled():
+                self._fold()
         except sqlite3.Error as error:
             raise self._broken(error) from None
         due = time.monotonic() - self._looked_at > LOOK_S
@@ -512,7 +661,8 @@ class ParamSweeper:
     def close(self) -> None:
         """Let go of the file; what we worked on stays ours while this process lives."""
         self._closed.set()
-        with self._lock:
-            if self._db is not None and self._pid == os.getpid():
+        self._spares.set()
+        with self._lock, self._settled():
+            if self._db is not None and self._pid == _pid:
                 self._db.close()
             self._db = None

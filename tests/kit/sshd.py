@@ -50,8 +50,10 @@ def free_port() -> int:
 class Sshd:
     """The server and how to reach it. Invariant: between enter and exit, ``ssh()`` can connect."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: tuple[str, ...] = ()) -> None:
+        """``settings``: lines of its configuration; they count instead of what is usual here."""
         self.directory = directory
+        self._settings = list(settings)
         self.user = pwd.getpwuid(os.getuid())
         self.port, self.jump_port = free_port(), free_port()
         self.config = directory / "ssh_config"
@@ -171,9 +173,9 @@ class Sshd:
             SetEnv HOME={home} LC_ALL=C.UTF-8
         """
         lines = [line.strip() for line in text.splitlines()]
-        path.write_text("\n".join([*QUIET_NEWER, *lines]))
+        path.write_text("\n".join([*QUIET_NEWER, *self._settings, *lines]))
         if self._refused(path):
-            path.write_text("\n".join(lines))
+            path.write_text("\n".join([*self._settings, *lines]))
         return path
 
     def _refused(self, path: Path) -> bool:

@@ -159,3 +159,20 @@ def two_sites() -> Iterator[Installed]:
         relay.stop()
     finally:
         lab("sites-down.sh", name)
+
+
+@pytest.fixture
+def apart() -> Iterator[Installed]:
+    """OAR behind the front end a-fe, Slurm behind b-fe; gshell's files at "home", whose alice
+    reaches front ends by ssh, and nodes through them."""
+    for kind in ("oar", "slurm", "sites"):
+        if why := absent(kind):
+            pytest.skip(why)
+    sweep()
+    name = f"{OURS}-sites1-{os.getpid()}"
+    try:
+        up = lab("sites-up.sh", "-N", name, "-f", "-A", "oar", "-B", "slurm", "-p", "relay")
+        assert up.returncode == 0, f"the sites did not come up:\n{up.stdout}{up.stderr}"
+        yield Installed(Hosts(name), "home", ROOT / name / "home" / "home" / "alice")
+    finally:
+        lab("sites-down.sh", name)

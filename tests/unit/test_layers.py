@@ -111,6 +111,7 @@ ONLY_IN = {  # third party: the only modules that know it
     },
     "matplotlib": {"gshell.sweep.plots"},
     "prompt_toolkit": {"gshell.repl"},
+    "pyarrow": {"gshell.sweep.results"},  # optional: tables as Parquet
     "rich": {"gshell.cli.render"},
     "uvloop": {"relay.door"},
     "websockets": {"gshell.web"},

@@ -14,6 +14,7 @@ from bench.rows import (
     bulk,
     cast,
     coallocation,
+    experiments,
     fanout,
     files,
     forward,
@@ -28,6 +29,7 @@ from bench.rows import (
     spawn,
     sshdoor,
     startup,
+    sweepkill,
 )
 from bench.table import Line
 
@@ -58,9 +60,13 @@ ROWS = (
     Row("replay", "replay: inputs placed right, no false alarms", replay.replay),
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
+    Row("sweepkill", "a sweep of LU, killed and resumed", sweepkill.sweepkill),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
     Row("cast", "recordings: drift, reading, screen", cast.cast),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
+    Row("sweeper", "ParamSweeper: get_next and done", experiments.sweeper),
+    Row("processes", "200 local processes at once", experiments.processes),
+    Row("sshhosts", "one command on 50 ssh hosts", experiments.sshhosts),
     Row("sessions", "relay memory per idle session", relay.sessions),
     Row("agents", "relay memory per idle agent", relay.agents),
     Row("fanout", "true on 50 waiting agents", fanout.fanout),

@@ -16,6 +16,7 @@ from gshell.errors import UsageError
 from gshell.sweep import owners, sweeper
 from gshell.sweep.space import HashableDict, sweep
 from gshell.sweep.sweeper import FILE, Counts, ParamSweeper
+from kit.procs import until
 
 SPACE = {"n": list(range(5)), "size": ["A", "B"]}
 
@@ -186,6 +187,7 @@ def _next_of(folder):
 WORKER = """
 import sys
 from gshell.sweep.space import sweep
+from kit.procs import until
 from gshell.sweep.sweeper import ParamSweeper
 s = ParamSweeper(sys.argv[1], sweep({"n": range(int(sys.argv[2]))}))
 for p in iter(s.get_next, None):
@@ -200,28 +202,85 @@ def test_no_point_is_lost_and_none_called_done_that_is_not_whoever_is_killed_whe
     luck = random.Random(seed)
     folder, points = str(tmp_path / "s"), 3000
     said: set[int] = set()
-    for _ in range(6):
+    begun: set[int] = set()
+    for number in range(6):
         workers = [
             subprocess.Popen([sys.executable, "-c", WORKER, folder, str(points)],
                              stdout=subprocess.PIPE, text=True, env=paths())
-            for _ in range(2)
+            for _ in range(1 + number % 2)
         ]  # fmt: skip
-        victim, other = workers
-        for _ in range(luck.randrange(3, 300)):
-            victim.stdout.readline()
-        victim.send_signal(signal.SIGKILL)
-        other.send_signal(signal.SIGKILL)
+        heard = [workers[0].stdout.readline() for _ in range(luck.randrange(3, 300))]
         for worker in workers:
-            whole = worker.communicate()[0].rpartition("\n")[
-                0
-            ]  # not what it was saying when it died
-            said |= {int(line.split()[1]) for line in whole.splitlines() if "done" in line}
+            worker.send_signal(signal.SIGKILL)
+        for worker in workers:
+            # Not what it was saying when it died.
+            with worker:  # communicate() would pass over what readline() has read ahead
+                assert worker.stdout is not None
+                heard += worker.stdout.read().rpartition("\n")[0].splitlines()
+        for line in heard:
+            word, _, number = line.partition(" ")
+            if number:  # else it had ended: all is done
+                (said if word == "done" else begun).add(int(number))
     left = ParamSweeper(folder, sweep({"n": range(points)}))
     done = {p["n"] for p in left.get_done()}
     assert said - done == set(), f"seed {seed}"
+    assert done - begun == set(), f"seed {seed}"
     assert left.counts().inprogress == 0, f"seed {seed}"
     assert len(list(iter(left.get_next, None))) == points - len(done), f"seed {seed}"
     left.close()
+
+
+def hurried(make, count=200):
+    """A sweeper that takes points ahead, and has one that nobody asked for."""
+    one = make({"n": range(count)})
+    for _ in range(3 * sweeper.EAGER):
+        one.done(one.get_next())
+    assert one._spare is not None
+    return one
+
+
+@pytest.fixture
+def no_hurry(monkeypatch):
+    monkeypatch.setattr(sweeper, "QUICK_S", 1000.0)  # however busy this machine is
+    monkeypatch.setattr(sweeper, "LOOK_S", 1000.0)
+
+
+def test_quick_points_are_taken_ahead_in_order_each_once(make, no_hurry):
+    one = hurried(make)
+    handed = [point["n"] for point in iter(one.get_next, None) if one.done(point) is None]
+    assert handed == list(range(3 * sweeper.EAGER, 200))
+    assert one.counts().done == 200
+
+
+@pytest.mark.parametrize("look", ["counts", "get_remaining", "get_inprogress", "update", "close"])
+def test_a_point_that_was_taken_ahead_is_nobody_s_when_somebody_looks(make, no_hurry, look):
+    one = hurried(make)
+    getattr(one, look)()
+    assert make({"n": range(200)}).counts().inprogress == 0
+
+
+def test_a_point_that_was_taken_ahead_and_not_asked_for_is_given_back_by_itself(make, no_hurry):
+    one, other = hurried(make), make({"n": range(200)})
+    until(lambda: other.counts().inprogress == 0, "it to be given back")
+    assert one._spare is None
+    first = 3 * sweeper.EAGER
+    assert [one.get_next()["n"], other.get_next()["n"]] == [first, first + 1]
+
+
+def test_near_the_end_nothing_is_taken_ahead(make, no_hurry):
+    one = make({"n": range(sweeper.SPARE_ABOVE)})
+    for _ in range(3 * sweeper.EAGER):
+        one.done(one.get_next())
+    assert one._spare is None
+
+
+def test_a_child_by_fork_does_not_get_what_its_parent_took_ahead(make, no_hurry):
+    one = hurried(make)
+    spare = one._spare.point
+    pid = os.fork()
+    if not pid:
+        os._exit(one.get_next() == spare)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_who_is_on_another_host_is_given_up_when_it_is_silent(make, monkeypatch):

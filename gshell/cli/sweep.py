@@ -1,0 +1,408 @@
+"""The verbs of experiments: `gshell sweep run`, `resume`, `status`, `list`, `show`, `plot`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gshell.cli.options import Parsed
+from gshell.errors import UsageError
+from gshell.model.sanitize import sanitize
+from gshell.sweep import execute, experiment
+from gshell.sweep.attempts import Progress, is_worked_on
+from gshell.sweep.experiment import Experiment
+from gshell.sweep.results import Table, read_outputs, read_table, spread
+from gshell.sweep.times import format_duration
+
+SCHEMA = "gshell.sweep/1"
+DRAW_S = 0.2  # so often at most is the line at the bottom drawn anew
+WATCH_S = 1.0
+SHOWN = 10  # lines of what is missing
+BAR = 20
+
+
+def run(parsed: Parsed) -> int:
+    source = parsed.words[0]
+    one = experiment.load(source)
+    if parsed["dry_run"]:
+        return _dry_run(one, parsed["json"])
+    folder = parsed["continue"]
+    if folder is not None:
+        if not os.path.exists(os.path.join(folder, execute.ORIGIN)):
+            execute.of_directory(folder)  # says what is wrong with it
+    else:
+        now = datetime.datetime.now()
+        folder = parsed["directory"] or now.strftime(f"{one.name}_%Y%m%d_%H%M%S")
+        if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+            raise UsageError(
+                f"{sanitize(folder)} has an experiment already",
+                f"gshell sweep resume {shlex.quote(folder)}   or -c, to go on there",
+            )
+    execute.make_directory(one, folder, source)
+    return _go(one, folder, parsed)
+
+
+def resume(parsed: Parsed) -> int:
+    folder = _folder(parsed.words)
+    return _go(execute.of_directory(folder), folder, parsed)
+
+
+def _go(one: Experiment, folder: str, parsed: Parsed) -> int:
+    live = _Live(parsed)
+    runner = execute.Runner(one, folder, live.tell, parsed["retry"])
+    live.look = lambda: _line(runner.progress(), one)
+    if not (parsed["json"] or parsed["quiet"]):
+        print(f"results in {sanitize(folder)}", flush=True)
+    try:
+        end = runner.run()
+    finally:
+        live.clear()
+    if parsed["json"]:
+        print(json.dumps({"what": "end", **_as_json(end, folder, one)}))
+    else:
+        _say_end(end, folder, one, runner.interrupted)
+    if runner.interrupted:
+        return 130
+    return 1 if end.missing else 0
+
+
+class _Live:
+    """What happens, a line each; on a terminal, below them, how far it is."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        self._json, self._quiet = parsed["json"], parsed["quiet"]
+        self._drawing = sys.stdout.isatty() and not (self._json or self._quiet)
+        self._verbose = parsed["verbose"]
+        self._drawn_at = 0.0
+        self._drawn = False
+        self.look: Callable[[], str] = lambda: ""
+
+    def tell(self, what: str, words: str) -> None:
+        if what != "look":
+            self._print(what, words)
+        if self._drawing and time.monotonic() - self._drawn_at > DRAW_S:
+            width = shutil.get_terminal_size().columns
+            sys.stdout.write("\r\x1b[K" + sanitize(self.look(), max(10, width - 1)))
+            sys.stdout.flush()
+            self._drawn, self._drawn_at = True, time.monotonic()
+
+    def _print(self, what: str, words: str) -> None:
+        if self._json:
+            print(json.dumps({"what": what, "at": time.time(), "text": words}), flush=True)
+        elif not self._quiet and (what != "begun" or self._verbose):
+            self.clear()
+            color = {"done": "32", "failed": "31", "again": "33", "skipped": "33"}.get(what)
+            word = f"\x1b[{color}m{what:<7}\x1b[0m" if color and _colored() else f"{what:<7}"
+            print(f"{word} {sanitize(words)}", flush=True)
+            self._drawn_at = 0.0
+
+    def clear(self) -> None:
+        if self._drawn:
+            sys.stdout.write("\r\x1b[K")
+            sys.stdout.flush()
+            self._drawn = False
+
+
+def _colored() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def _line(now: Progress, one: Experiment) -> str:
+    full = BAR * now.done // max(1, now.total)
+    words = [f"[{'#' * full}{'.' * (BAR - full)}] {now.done}/{now.total} done"]
+    if now.failed or now.skipped:
+        words.append(f"{len(now.failed) + len(now.skipped)} failed")
+    if now.running:
+        name, since, _ = now.running[0]
+        more = f" and {len(now.running) - 1} more" if len(now.running) > 1 else ""
+        words.append(f"running {name}{more}, {format_duration(int(time.time() - since))}")
+    if now.eta_s is not None and (now.left or now.running):
+        words.append(f"about {format_duration(int(now.eta_s + 0.5))} left")
+    if now.best is not None:
+        words.append(f"best {now.best[0]:g}")
+    return "  ".join(words)
+
+
+def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> None:
+    """The last line says what is missing."""
+    for what, points in (("failed", end.failed), ("skipped", end.skipped)):
+        for name, why in points[:SHOWN]:
+            print(f"{what:<7} {sanitize(name)}: {sanitize(why)}")
+        if len(points) > SHOWN:
+            print(f"... and {len(points) - SHOWN} more {what}")
+    if end.best is not None and end.done > 1:
+        print(f"best    {one.best.partition(' ')[2]} {end.best[0]:g}: {sanitize(end.best[1])}")
+    place = sanitize(os.path.join(folder, "results.csv"))
+    if not end.missing:
+        print(f"all {end.total} points are done: {place}")
+        return
+    quoted = shlex.quote(folder)
+    how = f"gshell sweep resume {quoted}"
+    if not (end.left or end.running):
+        how = f"gshell sweep resume --retry {quoted}"
+    lacking = ", ".join(
+        f"{count} {word}"
+        for count, word in (
+            (len(end.failed), "failed"), (len(end.skipped), "skipped"),
+            (end.left + len(end.running), "interrupted" if interrupted else "not begun"),
+        )
+        if count
+    )  # fmt: skip
+    print(f"{end.missing} of {end.total} points are missing ({lacking}); go on:  {how}")
+
+
+def _dry_run(one: Experiment, as_json: bool) -> int:
+    rows = []
+    for point in one.points:
+        ours = {
+            "results": "DIR", "here": one.here, "slug": "POINT", "attempt": 1,
+            "host": "HOST", "hosts": "HOSTS", "slots": one.slots_of(point),
+        }  # fmt: skip
+        rows.append((dict(point), experiment.fill(one.command, one.names(point, ours))))
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "points": [
+            {"point": point, "command": command} for point, command in rows]}))  # fmt: skip
+        return 0
+    for step in one.steps:
+        each = f" for each {', '.join(step.each)}" if step.each else ""
+        print(f"prepare {step.name}{each}: {sanitize(step.command.strip())}")
+    for levels, command in rows:
+        words = " ".join(f"{name}={level}" for name, level in levels.items())
+        print(f"{sanitize(words)}: {sanitize(command.strip())}")
+    print(f"{len(rows)} points, {one.attempts} attempts each at most")
+    return 0
+
+
+# --------------------------------------------------------------------------------------- looking
+
+
+def _folder(words: Sequence[str]) -> str:
+    """The one that was named, or the latest here."""
+    if words:
+        return words[0]
+    here = _folders(".")
+    if not here:
+        raise UsageError("there is no result directory here", "gshell sweep run FILE")
+    return max(here, key=lambda one: os.path.getmtime(os.path.join(one, execute.ORIGIN)))
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UsageError(f"{sanitize(folder)}: {error.strerror}") from None
+    if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+        return [folder]
+    paths = [name if folder == "." else os.path.join(folder, name) for name in names]
+    return [path for path in paths if os.path.exists(os.path.join(path, execute.ORIGIN))]
+
+
+def _as_json(now: Progress, folder: str, one: Experiment) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA, "directory": os.path.abspath(folder), "name": one.name,
+        "total": now.total, "done": now.done, "left": now.left, "retried": now.retried,
+        "eta_s": now.eta_s,
+        "running": [
+            {"name": name, "since": since, "place": place} for name, since, place in now.running
+        ],
+        "failed": [{"name": name, "why": why} for name, why in now.failed],
+        "skipped": [{"name": name, "why": why} for name, why in now.skipped],
+        "best": None if now.best is None else {"value": now.best[0], "name": now.best[1]},
+    }  # fmt: skip
+
+
+def status(parsed: Parsed) -> int:
+    folder = _folder(parsed.words)
+    one = execute.of_directory(folder)
+    before: list[str] = []
+    drawing = sys.stdout.isatty() and not parsed["json"]
+    while True:
+        now = execute.look(folder, one)
+        live = is_worked_on(folder)
+        if parsed["json"]:
+            print(json.dumps(_as_json(now, folder, one)), flush=True)
+        else:
+            lines = _status_lines(now, folder, one, live)
+            if before and drawing:
+                sys.stdout.write(f"\x1b[{len(before)}A\x1b[J")
+            if lines != before:
+                print("\n".join(lines), flush=True)
+            elif drawing:
+                print("\n".join(before), flush=True)
+            before = lines
+        if not parsed["watch"] or not live:
+            return 0 if not now.missing else 1
+        time.sleep(WATCH_S)
+
+
+def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> list[str]:
+    width = max(20, shutil.get_terminal_size().columns - 1)
+    state = "runs" if live else ("is complete" if not now.missing else "does not run")
+    lines = [f"{sanitize(one.name)} {state}: {sanitize(folder)}", _line(now, one)]
+    for name, since, place in now.running:
+        spent = format_duration(int(time.time() - since))
+        lines.append(f"running {sanitize(name)} on {sanitize(place)}, {spent}")
+    for what, points in (("failed", now.failed), ("skipped", now.skipped)):
+        lines += [f"{what:<7} {sanitize(name)}: {sanitize(why)}" for name, why in points[:SHOWN]]
+        if len(points) > SHOWN:
+            lines.append(f"... and {len(points) - SHOWN} more {what}")
+    if now.best is not None:
+        lines.append(f"best    {one.best.partition(' ')[2]} {now.best[0]:g}: {now.best[1]}")
+    if now.retried:
+        lines.append(f"{now.retried} attempts failed and were made again")
+    if now.missing and not live:
+        lines.append(f"go on:  gshell sweep resume {shlex.quote(folder)}")
+    return [sanitize(line, width) for line in lines]
+
+
+def list_(parsed: Parsed) -> int:
+    rows: list[tuple[str, str, str, str, dict[str, Any]]] = []
+    for folder in _folders(parsed.words[0] if parsed.words else "."):
+        try:
+            one = execute.of_directory(folder)
+            now = execute.look(folder, one)
+        except UsageError as error:
+            rows.append((folder, "?", "", str(error), {}))
+            continue
+        live = is_worked_on(folder)
+        state = "running" if live else ("complete" if not now.missing else "incomplete")
+        gone = len(now.failed) + len(now.skipped)
+        about = {**_as_json(now, folder, one), "state": state}
+        rows.append((folder, f"{now.done}/{now.total}", str(gone or ""), state, about))
+    if parsed["json"]:
+        print(json.dumps({"schema": SCHEMA, "experiments": [row[4] for row in rows]}))
+    elif parsed["quiet"]:
+        print("".join(f"{sanitize(row[0])}\n" for row in rows), end="")
+    elif rows:
+        _print_table(["DIRECTORY", "DONE", "FAILED", "STATE"], [row[:4] for row in rows])
+    else:
+        print("no experiments here: gshell sweep run FILE makes one", file=sys.stderr)
+    return 0
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    cells = [[sanitize(str(one)) for one in row] for row in rows]
+    right = [all(_is_number(row[n]) for row in cells) and bool(cells) for n in range(len(head))]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for row in [list(head), *cells]:
+        print(
+            "  ".join(
+                one.rjust(width) if side else one.ljust(width)
+                for one, width, side in zip(row, widths, right, strict=True)
+            ).rstrip()
+        )
+
+
+def _is_number(text: str) -> bool:
+    return not text or text.replace(".", "", 1).replace("-", "").replace("e+", "").isdigit()
+
+
+# --------------------------------------------------------------------------------------- results
+
+
+def _results(words: Sequence[str]) -> tuple[str, Table, Experiment | None]:
+    """A result directory of ours, one of execo's, or a table."""
+    folder = _folder(words)
+    if os.path.isfile(folder):
+        return folder, read_table(folder), None
+    if not os.path.isdir(folder):
+        raise UsageError(f"{sanitize(folder)}: there is no such directory", "gshell sweep list")
+    if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+        one = execute.of_directory(folder)
+        return folder, execute.table_of(folder, one), one
+    return folder, read_outputs(folder), None
+
+
+def show(parsed: Parsed) -> int:
+    folder, table, _ = _results(parsed.words)
+    for path in [parsed["output"]] if parsed["output"] else []:
+        table.write(path)
+        if not parsed["quiet"]:
+            print(f"{len(table)} rows: {sanitize(path)}")
+        return 0
+    if parsed["json"]:
+        print(table.json_lines(), end="")
+        return 0
+    if not len(table):
+        print(f"no results yet in {sanitize(folder)}", file=sys.stderr)
+        return 1
+    rows, head = (table.rows, table.columns) if parsed["all"] else _medians(table)
+    _print_table(
+        [name.upper() for name in head],
+        [[_shown(row.get(name)) for name in head] for row in rows],
+    )
+    return 0
+
+
+def _medians(table: Table) -> tuple[list[dict[str, Any]], list[str]]:
+    keys = [name for name in table.factors if name != experiment.REPETITION]
+    if experiment.REPETITION not in table.columns:
+        return table.rows, table.columns
+    keys = keys or [
+        name for name in table.columns
+        if all(isinstance(row.get(name), str | None) for row in table.rows)
+    ]  # fmt: skip
+    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    counts: dict[tuple[Any, ...], int] = {}
+    for row in table.rows:
+        key = tuple(row.get(name) for name in keys)
+        merged.setdefault(key, {k: v for k, v in row.items() if k != experiment.REPETITION})
+        counts[key] = counts.get(key, 0) + 1
+        if row.get("verified") is False:
+            merged[key]["verified"] = False
+    for name in table.columns:
+        if name not in (*keys, experiment.REPETITION):
+            for key, one in spread(table.rows, keys, name).items():
+                merged[key][name] = one.median
+    for key, row in merged.items():
+        row["runs"] = counts[key]
+    head = [name for name in table.columns if name != experiment.REPETITION]
+    return list(merged.values()), [*head, "runs"]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def plot(parsed: Parsed) -> int:
+    from gshell.sweep import plots, textplot
+
+    folder, table, one = _results(parsed.words)
+    if not len(table):
+        raise UsageError(f"no results yet in {sanitize(folder)}", "gshell sweep status")
+    said: Mapping[str, Any] = one.plot if one else {}
+    layout = textplot.layout(
+        table, parsed["x"] or said.get("x"), parsed["lines"] or said.get("lines"),
+        parsed["figures"] or said.get("figures"), parsed["value"] or said.get("values"),
+    )  # fmt: skip
+    if parsed["output"]:
+        title = one.name if one else os.path.basename(os.path.abspath(folder))
+        for path in parsed["output"]:
+            for made in plots.write(layout, path, title):
+                if not parsed["quiet"]:
+                    print(sanitize(made))
+        return 0
+    width = min(100, shutil.get_terminal_size().columns - 1)
+    print(textplot.draw(layout, width, color=_colored(), plain=parsed["ascii"] or not _unicode()))
+    return 0
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+VERBS: dict[str, Callable[[Parsed], int]] = {
+    "sweep run": run, "sweep resume": resume, "sweep status": status, "sweep list": list_,
+    "sweep show": show, "sweep plot": plot,
+}  # fmt: skip

@@ -1,0 +1,504 @@
+"""A process as a value that can be asked: local ones here, remote ones inherit.
+
+Starting and ending is asynchronous; nothing raises because a program failed: that is news, in
+``ok``, ``exit_code`` and one line of the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from gshell.sweep import conductor as conducting
+from gshell.sweep.expect import NOTHING, Match, Text, compiled
+from gshell.sweep.handlers import STDERR, STDOUT, Aside, Guarded, Sink, sink
+from gshell.sweep.log import logger
+from gshell.sweep.times import format_date, get_seconds
+
+configuration: dict[str, Any] = {
+    "kill_timeout": 60.0,  # seconds from TERM to KILL
+    "compact_output_threshold": 4096,  # characters of output in a message; the middle is left out
+}
+NAME_LENGTH = 36
+
+
+class ProcessLifecycleHandler:
+    """To be inherited: told of the process's start, end and reset, each before whoever waits for it
+    goes on."""
+
+    def start(self, process: ProcessBase) -> None: ...
+
+    def end(self, process: ProcessBase) -> None: ...
+
+    def reset(self, process: ProcessBase) -> None: ...
+
+
+class ProcessBase:
+    """What all processes have in common. Inherited: ``_begin`` starts it, ``_signal`` reaches it,
+    ``_put`` is its stdin; they call ``_began``, ``_output``, ``_over``."""
+
+    def __init__(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        timeout: Any = None,
+        ignore_exit_code: bool = False,
+        nolog_exit_code: bool = False,
+        ignore_timeout: bool = False,
+        nolog_timeout: bool = False,
+        ignore_error: bool = False,
+        nolog_error: bool = False,
+        ignore_expect: bool = False,
+        nolog_expect: bool = False,
+        ignore_write_error: bool = False,
+        nolog_write_error: bool = False,
+        default_expect_timeout: Any = None,
+        default_stdout_handler: bool = True,
+        default_stderr_handler: bool = True,
+        lifecycle_handlers: Iterable[ProcessLifecycleHandler] | None = None,
+        stdout_handlers: Iterable[Any] | None = None,
+        stderr_handlers: Iterable[Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """``timeout``: seconds, ``"h:m:s"`` or a timedelta; it is ended then. ``ignore_*``: that
+        does not make it not ok; ``nolog_*``: nor is it worth a warning. ``stdout_handlers``: see
+        `handlers.sink`. ``default_*_handler``: keep the output in ``stdout``, ``stderr``."""
+        self.cmd = cmd
+        self.timeout = get_seconds(timeout)
+        self.ignore_exit_code, self.nolog_exit_code = ignore_exit_code, nolog_exit_code
+        self.ignore_timeout, self.nolog_timeout = ignore_timeout, nolog_timeout
+        self.ignore_error, self.nolog_error = ignore_error, nolog_error
+        self.ignore_expect, self.nolog_expect = ignore_expect, nolog_expect
+        self.ignore_write_error = ignore_write_error
+        self.nolog_write_error = nolog_write_error
+        self.default_expect_timeout = default_expect_timeout
+        self._keep = {STDOUT: default_stdout_handler, STDERR: default_stderr_handler}
+        self.lifecycle_handlers = list(lifecycle_handlers or ())
+        self.enders: list[Callable[[ProcessBase], None]] = []
+        """Called at its end, once each, quickly: for the actions that it is part of."""
+        self.stdout_handlers = list(stdout_handlers or ())
+        self.stderr_handlers = list(stderr_handlers or ())
+        self.name = name or _short(cmd)
+        self._lock = threading.RLock()
+        self._done = threading.Event()
+        self._text = {STDOUT: Text(), STDERR: Text()}
+        self._clear()
+
+    def _clear(self) -> None:
+        self.started = self.ended = False
+        self.start_date: float | None = None
+        self.end_date: float | None = None
+        self.pid: int | None = None
+        self.error = False
+        """It could not be started."""
+        self.error_reason: BaseException | None = None
+        self.exit_code: int | None = None
+        """0 to 255; after a signal 128 + its number, as shells have it; None: not yet."""
+        self.signal: int | None = None
+        """That ended it."""
+        self.timeouted = self.killed = self.forced_kill = False
+        self.expect_fail = self.write_error = False
+        self._sinks: dict[int, list[Sink]] = {STDOUT: [], STDERR: []}
+        self._timers: list[Callable[[], None]] = []
+        self._aside: Aside | None = None
+        self._done.clear()
+        for text in self._text.values():
+            text.clear()
+
+    # ----------------------------------------------------------------------------------- what it is
+
+    @property
+    def stdout(self) -> str:
+        """All of it so far; bytes that are no UTF-8 as lone surrogates."""
+        return self._text[STDOUT].whole()
+
+    @property
+    def stderr(self) -> str:
+        return self._text[STDERR].whole()
+
+    @property
+    def running(self) -> bool:
+        return self.started and not self.ended
+
+    @property
+    def ok(self) -> bool:
+        """Nothing went wrong so far, of what counts."""
+        if not self.started:
+            return True
+        if self.expect_fail and not self.ignore_expect:
+            return False
+        if self.write_error and not self.ignore_write_error:
+            return False
+        if not self.ended:
+            return True
+        return (
+            (not self.error or self.ignore_error)
+            and (not self.timeouted or self.ignore_timeout)
+            and (self.exit_code == 0 or self.killed or self.ignore_exit_code or self.error)
+        )
+
+    @property
+    def finished_ok(self) -> bool:
+        """It was started, has ended, and nothing went wrong."""
+        return self.started and self.ended and self.ok
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown()})"
+
+    def _shown(self) -> str:
+        return repr(self.cmd)
+
+    def __str__(self) -> str:
+        facts: dict[str, object] = {
+            "name": self.name, "started": self.started, "start_date": format_date(self.start_date),
+            "ended": self.ended, "end_date": format_date(self.end_date), "killed": self.killed,
+            "error": self.error, "error_reason": self.error_reason, "timeouted": self.timeouted,
+            "expect_fail": self.expect_fail, "write_error": self.write_error,
+            "exit_code": self.exit_code, "ok": self.ok, "pid": self.pid,
+        }  # fmt: skip
+        return f"<{self!r}, " + ", ".join(f"{key}={value}" for key, value in facts.items()) + ">"
+
+    def dump(self) -> str:
+        """Everything that is known, output too; its middle is left out where it is long."""
+        return f"{self}\nstdout:\n{_compact(self.stdout)}\nstderr:\n{_compact(self.stderr)}"
+
+    # ---------------------------------------------------------------------------------- its life
+
+    def start(self) -> Self:
+        """Begin; a second start changes nothing. Who wants to know how it went looks at ``ok``."""
+        with self._lock:
+            if self.started:
+                return self
+            self.started = True
+            self.start_date = time.time()
+            try:
+                self._open_sinks()
+            except OSError as error:
+                self._failed(error)
+                return self
+            self._tell("start")
+            if self.timeout is not None:
+                self._later(self.timeout, self._time_out)
+            try:
+                self._begin()
+            except OSError as error:
+                self._failed(error)
+        return self
+
+    def run(self, timeout: Any = None) -> Self:
+        return self.start().wait(timeout)
+
+    def wait(self, timeout: Any = None) -> Self:
+        """Until it has ended and all its output is here, or ``timeout`` is over: see ``ended``.
+
+        Raises:
+            ValueError: it was never started.
+        """
+        if not self.started:
+            raise ValueError(f"{self!r} was not started")
+        self._done.wait(get_seconds(timeout))
+        return self
+
+    def kill(self, sig: int = signal.SIGTERM, auto_force_kill_timeout: Any = True) -> Self:
+        """Send it a signal, with all its children; if it is still there after
+        ``auto_force_kill_timeout`` seconds (True: as configured), KILL. Does not wait."""
+        with self._lock:
+            if not self.running:
+                return self
+            if sig in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP):
+                self.killed = True
+            after_s = auto_force_kill_timeout
+            if after_s is True:
+                after_s = configuration["kill_timeout"]
+            if after_s and sig == signal.SIGTERM:
+                self._later(get_seconds(after_s) or 0.0, self._force)
+        self._signal(sig)
+        return self
+
+    def _force(self) -> None:
+        if self.running:
+            self.forced_kill = True
+            self._signal(signal.SIGKILL)
+
+    def _time_out(self) -> None:
+        if self.running:
+            self.timeouted = True
+            self._signal(signal.SIGTERM)
+            self._later(configuration["kill_timeout"], self._force)
+
+    def reset(self) -> Self:
+        """As if it had never been started; ends it first, if it runs."""
+        if self.running:
+            self.kill()
+            self.wait()
+        with self._lock:
+            self._clear()
+        self._tell("reset")
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    def write(self, text: str | bytes) -> None:
+        """To its stdin."""
+        if not self.running:
+            self.write_error = True
+            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
+            return
+        self._put(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+
+    def flush(self) -> None:
+        """For ``print(..., file=process)``: what was written is on its way already."""
+
+    def close_stdin(self) -> None:
+        """It reads the end of its input."""
+        if self.running:
+            self._put(None)
+
+    def expect(
+        self, regexes: Any, timeout: Any = False, stream: int = STDOUT, backtrack: bool = True
+    ) -> Match:
+        """Wait until one of ``regexes`` is in its output: ``(which, match)``, or ``(None, None)``
+        when it has ended or ``timeout`` seconds are over (False: the default; None: never).
+
+        Each thread goes on behind what it found last.
+        """
+        limit = self.default_expect_timeout if timeout is False else timeout
+        found = self._text[stream].expect(compiled(regexes), get_seconds(limit), backtrack)
+        if found == NOTHING:
+            self.expect_fail = True
+            (logger.detail if self.nolog_expect else logger.warning)(
+                "%s: did not find %r", self, regexes
+            )
+        return found
+
+    # ------------------------------------------------------------------------- for who inherits
+
+    def _begin(self) -> None:
+        """Start it.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        raise NotImplementedError
+
+    def _signal(self, number: int) -> None:
+        raise NotImplementedError
+
+    def _put(self, data: bytes | None) -> None:
+        raise NotImplementedError
+
+    def _output(self, stream: int, data: bytes) -> None:
+        """Empty: that was all of this stream. Called in one thread."""
+        for one in self._sinks[stream]:
+            if isinstance(one, Guarded) and one.users:
+                self._aside = self._aside or Aside()
+                self._aside.hand(one, data)
+            elif data:
+                one.feed(data)
+            else:
+                one.end()
+        if not data:
+            self._text[stream].end()
+            self._sinks[stream] = []
+
+    def _over(self, code: int | None, number: int | None = None) -> None:
+        """It has ended, and all its output was told."""
+        with self._lock:
+            if self.ended:
+                return
+            for stream in (STDOUT, STDERR):
+                if self._sinks[stream] or not self._text[stream].ended:
+                    self._output(stream, b"")
+            self.exit_code, self.signal = code, number
+            self.end_date = time.time()
+            for cancel in self._timers:
+                cancel()
+            self.ended = True
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.end(self._finish)
+        elif self.lifecycle_handlers:  # they may start and wait for others
+            threading.Thread(target=self._finish, daemon=True).start()
+        else:
+            self._finish()
+
+    def _failed(self, error: BaseException) -> None:
+        self.error, self.error_reason = True, error
+        self._over(None)
+
+    def _finish(self) -> None:
+        self._tell("end")
+        self._log()
+        self._done.set()
+        enders, self.enders = self.enders, []
+        for call in enders:
+            call(self)
+
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._timers.append(conducting.conductor().later(delay_s, call))
+
+    def _open_sinks(self) -> None:
+        for stream, handlers in (
+            (STDOUT, self.stdout_handlers), (STDERR, self.stderr_handlers),
+        ):  # fmt: skip
+            if self._keep[stream]:
+                self._sinks[stream].append(_Kept(self._text[stream]))
+            for handler in handlers:
+                self._sinks[stream].append(Guarded(sink(handler, self, stream), repr(self)))
+
+    def _tell(self, what: str) -> None:
+        for handler in self.lifecycle_handlers:
+            try:
+                getattr(handler, what)(self)
+            except Exception:
+                logger.exception("lifecycle handler %s of %r", what, self)
+
+    def _log(self) -> None:
+        """One line, when something went wrong."""
+        if self.error:
+            quiet = self.nolog_error
+        elif self.timeouted:
+            quiet = self.nolog_timeout
+        elif self.exit_code and not self.killed:
+            quiet = self.nolog_exit_code
+        else:
+            return
+        (logger.detail if quiet else logger.warning)("%s", self.dump())
+
+
+class _Kept:
+    """Output in memory."""
+
+    def __init__(self, text: Text) -> None:
+        import codecs
+
+        self._text = text
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def feed(self, data: bytes) -> None:
+        self._text.add(self._decoder.decode(data))
+
+    def end(self) -> None:
+        self._text.add(self._decoder.decode(b"", True))
+
+
+class Process(ProcessBase):
+    """A process on this host.
+
+    ``cmd``: a list of words, or a line, which is split as a shell would (``shell=False``) or given
+    to ``sh``. ``pty``: stdin and stdout are a terminal. ``kill_subprocesses`` False: signals go to
+    the process alone, not to its children.
+    """
+
+    def __init__(
+        self,
+        cmd: str | Sequence[str],
+        shell: bool = False,
+        pty: bool = False,
+        kill_subprocesses: bool | None = None,
+        env: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(cmd, **more)
+        self.shell, self.pty = shell, pty
+        self.kill_subprocesses = kill_subprocesses
+        self._env = env
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._followed: conducting.Followed | None = None
+        self._early: list[bytes | None] = []
+
+    def _argv(self) -> list[str]:
+        if self.shell:
+            line = self.cmd if isinstance(self.cmd, str) else shlex.join(self.cmd)
+            return ["/bin/sh", "-c", line]
+        return shlex.split(self.cmd) if isinstance(self.cmd, str) else list(self.cmd)
+
+    def _begin(self) -> None:
+        try:
+            argv = self._argv()
+        except ValueError as error:  # a quote that does not end
+            raise OSError(f"{self.cmd!r}: {error}") from None
+        if not argv:
+            raise FileNotFoundError("no command")
+        self._spawn(argv)
+
+    def _spawn(self, argv: list[str]) -> None:
+        env = os.environ if self._env is None else {**os.environ, **self._env}
+        try:
+            spawned = conducting.spawn(argv, env, self.pty)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            if not conducting.conductor().when_room(lambda: self._spawn_now(argv)):
+                raise
+            return
+        self.pid = spawned.pid
+        self._followed = conducting.Followed(spawned, self._output, self._ended)
+        conducting.conductor().follow(self._followed)
+        for data in self._early:
+            conducting.conductor().write(self._followed, data)
+
+    def _spawn_now(self, argv: list[str]) -> None:
+        """There was no descriptor left when it was started; others have ended since."""
+        with self._lock:
+            if self.ended:
+                return
+            try:
+                self._spawn(argv)
+            except OSError as error:
+                self._failed(error)
+
+    def _ended(self, status: int) -> None:
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            self._over(128 + number, number)
+        else:
+            self._over(os.waitstatus_to_exitcode(status))
+
+    def _signal(self, number: int) -> None:
+        pid = self.pid
+        if pid is None:
+            if number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP):
+                self._over(128 + number, number)  # its turn had not come
+            return
+        if self.ended:
+            return
+        if self.kill_subprocesses is False:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+        else:
+            conducting.signal_tree(pid, number)
+
+    def _put(self, data: bytes | None) -> None:
+        with self._lock:
+            if self._followed is None:
+                self._early.append(data)
+                return
+        conducting.conductor().write(self._followed, data)
+
+
+def _short(cmd: str | Sequence[str]) -> str:
+    text = " ".join((cmd if isinstance(cmd, str) else shlex.join(cmd)).split())
+    return text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + "..."
+
+
+def _compact(text: str) -> str:
+    most = configuration["compact_output_threshold"]
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"

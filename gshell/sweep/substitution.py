@@ -1,0 +1,243 @@
+"""``{{...}}`` and ``{{{host}}}`` in commands and paths, filled in for each host.
+
+``{{{host}}}`` is the host's address. ``{{hosts}}`` is an expression over the names that the caller
+has: its value must be a sequence, and process n gets element n of it (again from the start where it
+is shorter). Expressions are read as Python's, but computed here, from names, attributes, items,
+literals, arithmetic, comprehensions and a few functions: no text is ever evaluated as a program.
+What is no such expression (``docker ps --format '{{.Names}}'``) stays as it is, and so does one in
+four braces, less two: ``{{{{hosts}}}}`` is ``{{hosts}}``.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from gshell.errors import UsageError
+
+PACKAGE = __name__.rpartition(".")[0]
+MOST = 1_000_000  # elements of a value: more is a mistake
+MOST_POWER = 1000
+_MARK = re.compile(
+    r"\{\{\{\{(.*?)\}\}\}\}|\{\{\{host\}\}\}|\{\{((?:[^{}]|\{[^{}]*\})+)\}\}", re.DOTALL
+)
+_ALLOWED: tuple[Callable[..., Any], ...] = (
+    abs, enumerate, float, int, len, list, max, min, range, reversed, round, set, sorted, str,
+    sum, tuple, zip,
+)  # fmt: skip
+_FUNCTIONS = {one.__name__: one for one in _ALLOWED}
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
+    ast.FloorDiv: operator.floordiv, ast.Div: operator.truediv, ast.USub: operator.neg,
+    ast.Not: operator.not_, ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
+    ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
+}  # fmt: skip
+
+
+class NotOurs(Exception):
+    """Not an expression of this language: text that is meant for somebody else."""
+
+
+def caller_names() -> Callable[[str], Any]:
+    """Looks a name up where the code outside this package has it: its own, its module's, then
+    those of who called it.
+
+    Raises (the result):
+        NameError
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+
+    def look(name: str) -> Any:
+        at = frame
+        while at is not None:
+            for names in (at.f_locals, at.f_globals):
+                if name in names:
+                    return names[name]
+            at = at.f_back  # type: ignore[assignment]
+        raise NameError(name)
+
+    return look
+
+
+def _inside(module: str) -> bool:
+    return module == PACKAGE or module.startswith(PACKAGE + ".")
+
+
+def substitute(
+    text: str, address: str, index: int, look: Callable[[str], Any], cache: dict[str, Any]
+) -> str:
+    """``text`` for the host of ``address``, which is number ``index``. ``cache``: values of the
+    expressions, computed once for all hosts.
+
+    Raises:
+        UsageError: a name that nobody has, or a value that is no sequence.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        if found.group(1) is not None:
+            return "{{" + found.group(1) + "}}"
+        if found.group(2) is None:
+            return address
+        expression = found.group(2).strip()
+        if expression not in cache:
+            try:
+                cache[expression] = _sequence(expression, look)
+            except NotOurs:
+                cache[expression] = None
+        values = cache[expression]
+        return found.group(0) if values is None else str(_text(values[index % len(values)]))
+
+    return _MARK.sub(fill, text) if "{{" in text else text
+
+
+def _text(value: Any) -> Any:
+    """A host is known by its address."""
+    return getattr(value, "address", value)
+
+
+def _sequence(expression: str, look: Callable[[str], Any]) -> Sequence[Any]:
+    tree = parsed(expression)
+    where = f"{{{{{expression}}}}}"
+    try:
+        value = _value(tree, look, {})
+    except NameError as error:
+        raise UsageError(
+            f"{where}: nobody has the name {error.args[0]!r}",
+            hint=f"define it before, or write {{{{{where}}}}} for these very characters",
+        ) from None
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise UsageError(f"{where}: {error}") from None
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise UsageError(f"{where}: {value!r} is no sequence, with one value for each host")
+    values = list(islice(value, MOST))
+    if not values:
+        raise UsageError(f"{where}: it is empty")
+    return values
+
+
+def compute(expression: str, look: Callable[[str], Any]) -> Any:
+    """What ``expression`` is, names as ``look`` has them.
+
+    Raises:
+        NotOurs: it is no expression of this language.
+        NameError: ``look``'s.
+        TypeError, LookupError, AttributeError, ArithmeticError: it cannot be computed.
+    """
+    return _value(parsed(expression), look, {})
+
+
+def parsed(expression: str) -> ast.AST:
+    """Raises: NotOurs"""
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise NotOurs from None
+
+
+def names_of(expression: str) -> set[str]:
+    """The names it needs from outside.
+
+    Raises:
+        NotOurs: it is none.
+    """
+    tree = parsed(expression)
+    named = [one for one in ast.walk(tree) if isinstance(one, ast.Name)]
+    bound = {one.id for one in named if isinstance(one.ctx, ast.Store)}
+    return {one.id for one in named} - bound - set(_FUNCTIONS)
+
+
+def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) -> Any:
+    def of(inner: ast.AST) -> Any:
+        return _value(inner, look, own)
+
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return own[node.id] if node.id in own else look(node.id)
+        case ast.Attribute() if not node.attr.startswith("_"):
+            return getattr(of(node.value), node.attr)
+        case ast.Subscript():
+            return of(node.value)[of(node.slice)]
+        case ast.Slice():
+            parts = (node.lower, node.upper, node.step)
+            return slice(*[None if one is None else of(one) for one in parts])
+        case ast.List() | ast.Tuple():
+            return [of(one) for one in node.elts]
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            left, right = of(node.left), of(node.right)
+            if isinstance(node.op, ast.Mult):
+                _bounded(left, right)
+            return _OPERATORS[type(node.op)](left, right)
+        case ast.UnaryOp() if type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](of(node.operand))
+        case ast.Compare() if all(type(one) in _OPERATORS for one in node.ops):
+            values = [of(one) for one in (node.left, *node.comparators)]
+            return all(
+                _OPERATORS[type(one)](left, right)
+                for one, left, right in zip(node.ops, values, values[1:], strict=False)
+            )
+        case ast.BoolOp():
+            value: Any = None
+            for one in node.values:
+                value = of(one)
+                if bool(value) is isinstance(node.op, ast.Or):
+                    break
+            return value
+        case ast.BinOp(op=ast.Pow()):
+            base, power = of(node.left), of(node.right)
+            if abs(power) > MOST_POWER:
+                raise TypeError(f"a power beyond {MOST_POWER}")
+            return base**power
+        case ast.IfExp():
+            return of(node.body) if of(node.test) else of(node.orelse)
+        case ast.JoinedStr():
+            return "".join(str(of(one)) for one in node.values)
+        case ast.FormattedValue() if node.format_spec is None and node.conversion == -1:
+            return of(node.value)
+        case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS and not node.keywords:
+            return _FUNCTIONS[name](*[of(one) for one in node.args])
+        case ast.ListComp() | ast.GeneratorExp():
+            return list(_comprehension(node.elt, node.generators, look, own))
+    raise NotOurs
+
+
+def _bounded(left: Any, right: Any) -> None:
+    for one, other in ((left, right), (right, left)):
+        if isinstance(other, int) and hasattr(one, "__len__") and len(one) * other > MOST:
+            raise TypeError(f"more than {MOST} elements")
+
+
+def _comprehension(
+    element: ast.AST,
+    generators: Sequence[ast.comprehension],
+    look: Callable[[str], Any],
+    own: Mapping[str, Any],
+) -> Iterable[Any]:
+    if not generators:
+        yield _value(element, look, own)
+        return
+    first, *rest = generators
+    for item in islice(_value(first.iter, look, own), MOST):
+        names = {**own, **_bound(first.target, item)}
+        if all(_value(test, look, names) for test in first.ifs):
+            yield from _comprehension(element, rest, look, names)
+
+
+def _bound(target: ast.AST, item: Any) -> dict[str, Any]:
+    if isinstance(target, ast.Name):
+        return {target.id: item}
+    if isinstance(target, ast.Tuple | ast.List):
+        names: dict[str, Any] = {}
+        for one, part in zip(target.elts, item, strict=True):
+            names |= _bound(one, part)
+        return names
+    raise NotOurs

@@ -1,0 +1,377 @@
+"""Experiments from a file: run, judged, tried again, interrupted, killed, gone on with."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gshell.errors import LaunchError, LrmsError, UsageError
+from gshell.lrms.base import State
+from gshell.sweep import attempts, execute, experiment, places
+from gshell.sweep.hosts import Host
+from gshell.sweep.results import read_table
+from kit import sweepkill
+
+HEAD = """
+[factors]
+n = [1, 2, 3]
+[results]
+format = "none"
+capture.value = 'value = (\\d+)'
+best = "max value"
+"""
+
+
+class Lab:
+    def __init__(self, tmp_path):
+        self.folder = tmp_path / "results"
+        self.file = tmp_path / "x.toml"
+        self.told = []
+
+    def define(self, text):
+        self.file.write_text(text)
+        return experiment.load(self.file)
+
+    def run(self, text=None, **more):
+        if text is not None:
+            execute.make_directory(self.define(text), str(self.folder), str(self.file))
+        one = execute.of_directory(str(self.folder))
+        runner = execute.Runner(one, str(self.folder), lambda *said: self.told.append(said), **more)
+        return runner.run()
+
+    def said(self, what):
+        return [words for kind, words in self.told if kind == what]
+
+    def names(self):
+        return sweepkill.outputs(self.folder)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+def test_each_point_has_its_output_and_its_row(lab):
+    end = lab.run(HEAD + "[run]\ncommand = 'echo value = $(({n} * 10)); echo {slug} >&2'")
+    assert (end.total, end.done, end.missing, end.best) == (3, 3, 0, (30.0, "n-3"))
+    assert lab.names() == ["n-1.out", "n-2.out", "n-3.out"]
+    assert (lab.folder / "n-2.err").read_text() == "n-2\n"
+    table = read_table(lab.folder / "results.csv")
+    assert table.rows == [{"n": n, "value": 10 * n} for n in (1, 2, 3)]
+    assert table.rows == read_table(lab.folder / "results.jsonl").rows
+
+
+def test_what_fails_is_tried_again_and_given_up_in_the_end(lab):
+    command = "[run]\nattempts = 2\ncommand = 'echo value = 1; [ {n} != 2 ]'"
+    end = lab.run(HEAD + command)
+    assert end.failed == [("n-2", "exit 1: value = 1")]
+    assert (end.done, end.missing, end.retried) == (2, 1, 1)
+    assert lab.names() == ["n-1.out", "n-2.failed-1.out", "n-2.failed-2.out", "n-3.out"]
+    assert lab.run().failed  # given up: not for another run either
+    assert "n-2.failed-3.out" not in lab.names()
+    assert lab.run(retry=True).failed
+    assert "n-2.failed-4.out" in lab.names()
+
+
+def test_a_status_of_0_is_not_enough(lab):
+    end = lab.run("""
+        [factors]
+        n = [1]
+        case = ["good", "unverified", "silent"]
+        [run]
+        attempts = 1
+        command = '''
+        [ {case} = silent ] || { echo " LU Benchmark Completed."; echo " Time in seconds =   0.02"
+        [ {case} = good ] && echo " Verification    =               SUCCESSFUL" ||
+            echo " Verification    =               UNSUCCESSFUL"; }'''
+        """)
+    assert dict(end.failed) == {
+        "n-1-case-unverified": "not verified: verified is not true",
+        "n-1-case-silent": "not verified: results.verify: 'verified': there is no 'verified'",
+    }
+    assert read_table(lab.folder / "results.csv").rows == [
+        {"n": 1, "case": "good", "seconds": 0.02, "verified": True}
+    ]
+    assert "n-1-case-unverified.out" not in lab.names()
+
+
+def test_a_result_that_is_missing_fails_and_says_which(lab):
+    end = lab.run(HEAD + "[run]\nattempts = 1\ncommand = 'echo nothing {n}'")
+    assert end.failed[0] == ("n-1", "no value in its output: nothing 1")
+
+
+def test_what_is_too_slow_is_ended_with_its_children(lab):
+    end = lab.run(HEAD + "[run]\nattempts = 1\ntimeout = 0.1\ncommand = 'sleep 99 & sleep 99'")
+    assert end.failed[0] == ("n-1", "not over after 0.1 s")
+    assert sweepkill.left_of(lab.folder) == []
+
+
+def test_preparation_is_done_once_and_again_when_its_input_has_changed(lab):
+    (lab.file.parent / "source").write_text("1")
+    text = HEAD + """
+        [prepare.copy]
+        each = ["n"]
+        command = "cp source {results}/copy-{n}; echo done >>{results}/times"
+        inputs = ["source"]
+        outputs = ["{results}/copy-{n}"]
+        [run]
+        command = "echo value = $(cat {results}/copy-{n})"
+        """  # fmt: skip
+    times = lab.folder / "times"
+    lab.run(text)
+    lab.run()
+    assert times.read_text().count("done") == 3
+    (lab.folder / "copy-2").unlink()
+    lab.run()
+    assert times.read_text().count("done") == 4
+    (lab.file.parent / "source").write_text("2")
+    lab.run()
+    assert times.read_text().count("done") == 7
+
+
+def test_a_preparation_that_fails_says_why_and_nothing_is_run(lab):
+    step = "[prepare.p]\ncommand = 'echo no compiler; exit 3'\n"
+    with pytest.raises(LaunchError, match=r"'p' ended with exit 3\n  no compiler"):
+        lab.run(HEAD + step + "[run]\ncommand = 'true'")
+    assert lab.names() == []
+
+
+def test_as_many_run_at_once_as_there_are_slots(lab):
+    wait = "while [ $(wc -l <{results}/now) -lt 2 ]; do sleep 0.01; done"
+    command = f"echo x >>{{results}}/now; {wait}; echo value = 1"
+    factors = "[factors]\nn = [1, 2]\n" + HEAD.partition("n = [1, 2, 3]")[2]
+    end = lab.run(factors + f"[run]\ntimeout = 20\ncommand = '{command}'\n[where]\nslots = 2")
+    assert end.done == 2  # each waited for the other
+
+
+def test_a_point_that_no_place_is_large_enough_for_is_left_out(lab):
+    text = HEAD + "[run]\nslots = 'n'\ncommand = 'echo value = {slots}'\n[where]\nslots = 2"
+    end = lab.run(text)
+    assert end.skipped == [("n-3", "it takes 3 slots, and no place has more than 2")]
+    assert (end.done, end.missing) == (2, 1)
+
+
+def test_names_that_would_be_the_same_are_told_apart(lab):
+    text = "[factors]\nx = ['a', 'A', 'a!']" + HEAD.partition("n = [1, 2, 3]")[2]
+    lab.run(text + "[run]\ncommand = 'echo value = 1'")
+    assert lab.names() == ["x-a-2.out", "x-a-3.out", "x-a.out"]
+
+
+def test_more_levels_later_and_what_was_done_stays(lab):
+    run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    lab.run(HEAD + run)
+    assert lab.run(HEAD.replace("[1, 2, 3]", "[0, 1, 2, 3]") + run).done == 4
+    assert (lab.folder / "times").read_text().count("x") == 4
+
+
+def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_telling(lab):
+    run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    lab.run(HEAD + run)
+    shutil.rmtree(lab.folder / execute.SWEEPER)  # as if it had never been told
+    assert lab.run().done == 3
+    assert (lab.folder / "times").read_text().count("x") == 3
+
+
+def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_no_failure(lab):
+    execute.make_directory(
+        lab.define(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = 1'"),
+        str(lab.folder), str(lab.file),
+    )  # fmt: skip
+    begun = {"what": "begun", "point": '{"n": 2}', "slug": "n-2", "attempt": 1, "at": 1.0}
+    attempts.Log(str(lab.folder)).add(begun)
+    (lab.folder / "n-2.out.part").write_text("value = 9\n")
+    end = lab.run()
+    assert (end.done, end.failed) == (3, [])
+    assert (lab.folder / "n-2.out").read_text() == "value = 1\n"
+
+
+def test_one_at_a_time_works_in_a_directory(lab):
+    execute.make_directory(
+        lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file)
+    )
+    with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy, match="works in"):
+        lab.run()
+    assert attempts.is_worked_on(str(lab.folder)) is False
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is no result directory"):
+        execute.of_directory(str(tmp_path))
+
+
+class Batch:
+    """Stands for `gshell.sweep.batch`: jobs with two hosts each, that end when they are told to."""
+
+    Submission = staticmethod(lambda *words, **more: words[0])
+
+    def __init__(self):
+        self.got, self.deleted, self.ended, self.refuses = [], [], set(), set()
+
+    def system_of(self, kind):
+        return self
+
+    def submit(self, system, specs, params, timeout, abort):
+        [(resources, site)] = specs
+        if site in self.refuses:
+            raise LrmsError("refused", f"no such cluster: {site}")
+        self.got.append((site, resources))
+        return [(len(self.got), site)]
+
+    def nodes(self, system, job, site, params, timeout):
+        return [Host(f"{site}{job}-{n}") for n in (1, 2)]
+
+    def status(self, system, job, site, params, timeout):
+        return SimpleNamespace(state=State.ENDED if job in self.ended else State.RUNNING)
+
+    def delete(self, system, specs, params, timeout):
+        self.deleted += specs
+
+
+@pytest.fixture
+def batch(monkeypatch):
+    class Near(places.Here):
+        def __init__(self, host, hosts):
+            super().__init__(host.address, host.slots)
+            self.hosts = hosts
+
+    one = Batch()
+    monkeypatch.setattr(places, "import_module", lambda name: one)
+    monkeypatch.setattr(places, "There", Near)
+    return one
+
+
+RESERVED = """
+[factors]
+cluster = ["petit", "grand"]
+n = [1, 2]
+[results]
+format = "none"
+capture.value = 'on (\\S+)'
+[where]
+kind = "oar"
+site = "{cluster}"
+resources = "nodes=2"
+"""
+
+
+def test_one_reservation_serves_all_points_of_a_cluster_and_is_given_back(lab, batch):
+    end = lab.run(RESERVED + "[run]\ncommand = 'echo on {hosts}'")
+    assert end.done == 4
+    assert sorted(batch.got) == [("grand", "nodes=2"), ("petit", "nodes=2")]
+    assert sorted(site for _, site in batch.deleted) == ["grand", "petit"]
+    rows = read_table(lab.folder / "results.csv").rows
+    assert all(re.fullmatch(r"(\w+)\d-1,\1\d-2", row["value"]) for row in rows)
+    assert all(row["value"].startswith(row["cluster"]) for row in rows)
+
+
+def test_a_reservation_that_was_taken_away_is_made_again_and_counts_as_no_failure(lab, batch):
+    batch.ended.add(1)
+    only = RESERVED.replace(', "grand"', "")
+    command = "[ {hosts} != petit1-1,petit1-2 ] || exit 255; echo on {hosts}"
+    end = lab.run(only + f"[run]\nattempts = 1\ncommand = '{command}'")
+    assert (end.done, end.failed, end.retried) == (2, [], 0)
+    assert [site for site, _ in batch.got] == ["petit", "petit"]
+
+
+def test_a_cluster_that_cannot_be_had_leaves_its_points_out_and_the_others_are_run(lab, batch):
+    batch.refuses.add("grand")
+    end = lab.run(RESERVED + "[run]\ncommand = 'echo on {hosts}'")
+    assert end.done == 2
+    assert {why for _, why in end.skipped} == {"no such cluster: grand"}
+
+
+# ----------------------------------------------------------------------- the verbs, as processes
+
+STAND_IN = """
+repetitions = 2
+[factors]
+n = [1, 2, 3, 4]
+[prepare.build]
+command = "sleep 0.05; echo built >{results}/program"
+outputs = ["{results}/program"]
+[run]
+command = "sleep 0.05; grep -q built {results}/program && echo value = $(({n} * {n}))"
+[where]
+slots = 2
+[results]
+format = "none"
+capture.value = 'value = (\\d+)'
+verify = "value == n * n"
+"""
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_results(tmp_path):
+    file = tmp_path / "stand_in.toml"
+    file.write_text(STAND_IN)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    status, out = sweepkill.to_end("run", "-o", str(whole), str(file))
+    assert status == 0, out
+    assert f"all 8 points are done: {whole}/results.csv" in out.splitlines()
+    _, status, out = sweepkill.killed_and_resumed(file, broken, 3, 0.6, seed=7)
+    assert status == 0, out
+    names = ["n", "repetition", "value"]
+    assert sweepkill.results(broken, names) == sweepkill.results(whole, names)
+    assert sweepkill.outputs(broken) == sweepkill.outputs(whole)
+    sweepkill.wait_none_left(broken)
+
+
+def wait_for(condition):
+    given_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < given_up
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_what_runs_and_says_how_to_go_on(tmp_path, number):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text(HEAD + "[run]\ncommand = 'echo begun; sleep 99 & sleep 99'")
+    process = sweepkill.sweep("run", "-o", str(folder), str(file))
+    wait_for(lambda: (folder / "n-1.out.part").exists() and
+             (folder / "n-1.out.part").read_text())  # fmt: skip
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    assert out.splitlines()[-1] == (
+        "3 of 3 points are missing (3 interrupted); go on:  gshell sweep resume " + str(folder)
+    )
+    assert sweepkill.outputs(folder) == []
+    assert sweepkill.left_of(folder) == []
+    status, out = sweepkill.to_end("status", "--json", str(folder))
+    now = json.loads(out)
+    assert (status, now["left"], now["failed"], now["running"]) == (1, 3, [], [])
+
+
+def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, lab):
+    execute.make_directory(
+        lab.define(HEAD + "[run]\ncommand = 'echo value = 1'"), str(lab.folder), str(lab.file)
+    )
+    stray = os.posix_spawnp(
+        "sleep", ["sleep", "99"], {**os.environ, "GSHELL_SWEEP_DIR": str(lab.folder)}
+    )
+    lab.run()
+    assert os.WTERMSIG(os.waitpid(stray, 0)[1]) == signal.SIGKILL
+
+
+def test_status_list_and_show_of_what_is_there(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = {n}; [ {n} != 2 ]'")
+    status, out = sweepkill.to_end("run", "-o", str(folder), str(file))
+    assert status == 1
+    assert "1 of 3 points are missing (1 failed)" in out.splitlines()[-1]
+    assert "--retry" in out.splitlines()[-1]
+    status, out = sweepkill.to_end("list", str(tmp_path))
+    assert out.splitlines()[1].split()[1:] == ["2/3", "1", "incomplete"]
+    status, out = sweepkill.to_end("show", str(folder))
+    assert [line.split() for line in out.splitlines()] == [["N", "VALUE"], ["1", "1"], ["3", "3"]]
+    status, out = sweepkill.to_end("plot", "--ascii", "-x", "n", "-y", "value", str(folder))
+    assert status == 0
+    assert out.isascii()
+    assert out.count("o") >= 2
+    assert Path(folder, "experiment.toml").read_text() == file.read_text()
