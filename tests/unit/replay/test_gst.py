@@ -217,7 +217,6 @@ def test_who_writes_another_language_is_told_ours(text, hint):
         "wait soon",
         "(int as 3x)",
         "(gdb) bt",
-        "  $ ls",
     ],
 )
 def test_output_that_was_perhaps_meant_otherwise_is_said(line):
