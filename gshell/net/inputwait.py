@@ -27,7 +27,10 @@ SLEEPS = ("wait_woken", "n_tty_read", "pipe_read", "pipe_wait", "poll_schedule_t
           "do_select", "do_poll", "do_sys_poll", "ep_poll", "tty_read")  # fmt: skip
 MANY_POLLED = 1024
 MANY_PROCESSES = 512
-STARTERS = frozenset(("mpirun", "mpiexec", "orterun", "prterun", "mpiexec.hydra", "srun", "prun"))
+STARTERS = frozenset((
+    "mpirun", "mpiexec", "orterun", "prterun", "mpiexec.hydra", "srun", "prun",
+    "mpirun.openmpi", "mpiexec.openmpi", "mpirun.mpich", "mpiexec.mpich",
+))  # fmt: skip
 FIRST_RANK = (b"OMPI_COMM_WORLD_RANK=0", b"PMIX_RANK=0", b"PMI_RANK=0", b"SLURM_PROCID=0")
 RELAYS = frozenset(("ssh", "tmux: client", "tmux", "screen", "mosh-client", "docker", "kubectl",
                     "script", "telnet", "gshell", *STARTERS))  # fmt: skip

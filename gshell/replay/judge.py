@@ -126,8 +126,9 @@ def _at_all(line: Line) -> bool:
 
 
 def trimmed(lines: Sequence[str]) -> list[str]:
-    """Blank lines at the end mean nothing: programs print them before their prompt."""
-    done = [line.rstrip() for line in lines]
+    """Blank lines at the end mean nothing: programs print them before their prompt. Tabs are the
+    blanks that a terminal shows."""
+    done = [line.expandtabs(8).rstrip() for line in lines]
     while done and not done[-1]:
         done.pop()
     return done

@@ -32,7 +32,7 @@ for number in range(1, int(sys.argv[1]) + 1):
     print(f"[{number}: {sys.stdin.readline().strip()}]", flush=True)
 """
 WORK_S = (0.0, 0.02, 0.1)
-MPIRUN = "mpirun --oversubscribe --allow-run-as-root -n 2"
+MPIRUN = "mpirun.openmpi --oversubscribe --allow-run-as-root -n 2"
 
 
 class Conversation:
@@ -160,7 +160,7 @@ def _mpi(place: Path, number: int) -> Conversation:
     for at in range(1, count + 1):
         lines += [f'"question {at}: "> rank-{number}-{at}', f"[{at}: rank-{number}-{at}]"]
     return Conversation(f"mpirun{number}", "\n".join([*lines, "[0]", "$ echo after", "after"]),
-                        ("mpirun", "python3"))  # fmt: skip
+                        ("mpirun.openmpi", "python3"))  # fmt: skip
 
 
 def _vim(place: Path, number: int) -> Conversation:

@@ -46,6 +46,9 @@ JSON_LINES = {
     "cast validate": "cast validate --json /nowhere.cast", "rec": "rec --json 1 2 3",
     "web": "web --json --listen 0.0.0.0:1", "ssh-config": "ssh-config --json",
     "proxy": "proxy --json nowhere 1", "ssh": "ssh --json +", "show-none": "show --json 999999",
+    "sweep run": "sweep run --json /nowhere.toml", "sweep resume": "sweep resume --json /nowhere",
+    "sweep status": "sweep status --json /nowhere", "sweep list": "sweep list --json",
+    "sweep show": "sweep show --json /nowhere", "sweep plot": "sweep plot --json /nowhere",
     "man": "man --json", "doctor": "doctor --json", "help": "help --json", "version": "version --json",
 }  # fmt: skip
 

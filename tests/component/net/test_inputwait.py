@@ -20,9 +20,10 @@ from gshell.replay.targets import Local
 from kit.procs import until
 
 PATIENCE_S = 30.0
-MPIRUN = "mpirun --oversubscribe --allow-run-as-root -n 2"
+MPIRUN = "mpirun.openmpi --oversubscribe --allow-run-as-root -n 2"
 WAIT = {
     "the first rank of mpirun": f"{MPIRUN} sh -c 'read x; sleep 100'",
+    "the first rank of MPICH's mpiexec": "mpiexec.hydra -n 2 sh -c 'read x; sleep 100'",
     "cat": "cat",
     "sh": "sh -c 'read x; sleep 100'",
     "bash": "bash --norc -i",
