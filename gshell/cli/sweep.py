@@ -21,7 +21,7 @@ from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
 from gshell.sweep.times import format_duration
 
-SCHEMA = "gshell.sweep/1"
+SCHEMA = 1
 DRAW_S = 0.2  # so often at most is the line at the bottom drawn anew
 WATCH_S = 1.0
 SHOWN = 10  # lines of what is missing

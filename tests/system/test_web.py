@@ -91,15 +91,28 @@ def look(browser) -> Iterator[Callable[..., object]]:
         page.close()
 
 
+class Owner(Pty):
+    """The owner's terminal; the job, which would go on without it, ends with it."""
+
+    cancel: Callable[[], object]
+
+    def close(self) -> None:
+        self.cancel()
+        super().close()
+
+
 def started(relay: Env, *argv: str, name: str = "shared") -> tuple[Pty, str]:
     """A program at a terminal, and its job."""
     before = {job["id"] for job in relay.jobs()}
-    pty = Pty(relay.argv("run", "-t", "-J", name, "--", *argv), relay.env)
+    pty = Owner(relay.argv("run", "-t", "-J", name, "--", *argv), relay.env)
+    pty.cancel = lambda: None
     found = until(
         lambda: [j for j in relay.jobs() if j["id"] not in before and j["state"] == "ACTIVE"],
         "the job to run",
     )
-    return pty, str(found[0]["id"])
+    job = str(found[0]["id"])
+    pty.cancel = lambda: relay.gshell("cancel", job)
+    return pty, job
 
 
 def shows(page, text: str, what: str = SCREEN) -> None:
@@ -344,6 +357,7 @@ def test_what_a_program_prints_can_do_nothing_but_show(relay: Env, gateway: Gate
     name = "<img src=x onerror=alert(1)>"
     owner, job = started(relay, "python3", "-c", HOSTILE, name=name)
     owner.wait_for("past")
+    owner.cancel = lambda: None
     owner.close()  # which detaches: who comes next types
     watcher = look(gateway.link(job))
     shows(watcher, "<img src=x onerror=alert(1)>\nlink past")

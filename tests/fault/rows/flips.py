@@ -71,7 +71,7 @@ def ask(lab: Lab) -> str:
     done = lab.env.gshell("jobs", "-a", "--json", background=False)
     if done.returncode:
         said = done.stderr.decode()
-        clear = said.startswith("gshell: ") and "Traceback" not in said
+        clear = said.startswith(('{"schema": 1, "error"', "gshell: ")) and "Traceback" not in said
         return "" if clear else f"status {done.returncode}: {said}"
     try:
         return "" if isinstance(json.loads(done.stdout)["jobs"], list) else "no jobs"

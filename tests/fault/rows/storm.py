@@ -95,6 +95,9 @@ def come_back(env: Env, count: int) -> list[Finding]:
     ]  # fmt: skip
 
 
+SSH_NAME = b"SSH-2.0-gshell-relay\r\n"
+
+
 class Strangers(threading.Thread):
     """Comes ``count`` times, a few hundred a second, and stays as long as it is suffered."""
 
@@ -168,6 +171,8 @@ class Strangers(threading.Thread):
                 data = sock.recv(4096)
             except OSError:
                 data = b""
+            if data == SSH_NAME:  # to who says nothing: it may be an ssh that waits for that
+                continue
             if not data or data[0] in (0x15, 0x16):  # the end, or TLS's own words
                 if data and data[0] == 0x16:
                     continue
