@@ -4,7 +4,7 @@ import pytest
 
 from kit.labhome import Installed
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.timeout(150), pytest.mark.slow]  # a whole OAR job each
 
 SCRIPT = """
 import sys, time

@@ -11,7 +11,7 @@ import pytest
 
 from kit.labhome import LAB, Installed
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.timeout(150), pytest.mark.slow]  # whole OAR jobs
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "lu_tutorial"
 SLOW_S = 90

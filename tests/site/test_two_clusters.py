@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.timeout(150), pytest.mark.slow]  # whole OAR jobs
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "lu_tutorial"
 SLOW_S = 60
