@@ -176,10 +176,12 @@ def test_what_a_killed_python_had_started_over_there_ends(sshd):
         stdout=subprocess.PIPE,
         text=True,
     )
-    owner = python.stdout.readline().strip()
-    assert marked(owner)
-    python.kill()
-    python.communicate()
+    try:
+        owner = python.stdout.readline().strip()
+        until(lambda: marked(owner), "what it starts over there")
+    finally:
+        python.kill()
+        python.communicate()
     until(lambda: not marked(owner), "what it had started over there to end")
 
 
