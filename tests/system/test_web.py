@@ -215,6 +215,7 @@ def test_who_may_only_look_types_nothing_and_who_may_type_does(
         typist.click("#steal")
         typist.until(lambda: typist.text("#role") == "you may type", "to be the one who types")
         typist.type("hello\r")
+        shows(typist, "hello\nhello")  # the second one is cat's, in its own time
         typist.paste("pasted é漢")
         typist.type("\r")
         shows(typist, "hello\nhello\npasted é漢\npasted é漢")
