@@ -20,6 +20,7 @@ else:
     Protocol = object
 
 SKEW_NEWS_S = 30.0  # a clock that was set by less was not why the door refused
+DOUBT_S = 0.3  # an agent's word to the relay takes no longer
 ASK_AGAIN_S = 0.5  # between two openings that the relay knows no reason against
 TICK_S = 1.0  # a waiting line says how long it has been
 
@@ -52,6 +53,7 @@ class Asking:
         self._waits_since = 0.0
         self._ticking = False
         self._note = ""  # the file for `gshell why`, while it waits
+        self._doubted = False  # there is no such job: asked again
 
     @property
     def begun(self) -> bool:
@@ -245,6 +247,11 @@ class Asking:
             self._asker.fail(LinkLost(why, hint="gshell jobs -a    shows what became of it"))
             return
         if known == "none" and self._plan.job and not self._plan.share:
+            if not self._doubted and self._plan.verb != "run":
+                # It may have begun this moment: who started it hears of that before the relay does.
+                self._doubted = True
+                self._loop.later(DOUBT_S, talk.dial)
+                return
             error = BrokerError(f"no job {self._plan.job} of yours", hint="gshell jobs -a")
         elif "gone" in (known, code):
             if known == "unknown":
