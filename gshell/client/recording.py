@@ -60,7 +60,8 @@ class Tape:
                 f"{sanitize(path)} is there already", hint="--overwrite, --append, or another name"
             ) from None
         except OSError as error:
-            raise GshellError(f"cannot record to {sanitize(path)}: {error.strerror}") from None
+            what = f"cannot record to {sanitize(path)}: {error.strerror}"
+            raise GshellError(what, hint="another FILE, in a directory you may write to") from None
         self._size = 0
         self.events = -1  # the header is none
         if spec.append and os.fstat(self._fd).st_size:
