@@ -122,7 +122,7 @@ def read(name: str) -> Script:
         with open(name, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}") from None
+        raise UsageError(f"{name}: {error.strerror}", hint="gshell help replay") from None
     base = os.path.basename(name)
     if name.endswith(".tape"):
         return tape.read(_text(data, name), base, lambda other: _beside(name, other))

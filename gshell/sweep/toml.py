@@ -82,7 +82,9 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Document]:
         with open(name, encoding="utf-8") as file:
             text = file.read()
     except OSError as error:
-        raise UsageError(f"{sanitize(name)}: {error.strerror}") from None
+        raise UsageError(
+            f"{sanitize(name)}: {error.strerror}", hint="gshell help sweep run"
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{sanitize(name)} is no text in UTF-8") from None
     return text, Document(text, name)
