@@ -56,6 +56,11 @@ class InputWaits:
         if rank.number in self._ranks:
             self._ranks[rank.number].watch.printed()
 
+    def typing(self, rank: Rank) -> None:
+        """Input is about to be given to it."""
+        if rank.number in self._ranks:
+            self._ranks[rank.number].watch.typing()
+
     def typed(self, rank: Rank) -> None:
         """Input was given to it."""
         self.begun(rank)

@@ -621,6 +621,8 @@ class Session:
             writer.consumed_input(stdin_of(rank_number), len(data))
             return
         last = rank.input[-1] if rank.input else None
+        if last is None and self.input_waits is not None:
+            self.input_waits.typing(rank)
         if last is not None and last[0] is writer and len(last[1]) < SMALL_BYTES:
             rank.input[-1] = (writer, bytes(last[1]) + data)  # a flood of single bytes, not read
         else:

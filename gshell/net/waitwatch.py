@@ -53,6 +53,17 @@ class WaitWatch:
         """There was output: a wait that was told goes on perhaps, but with more below it."""
         self._changed()
 
+    def typing(self) -> None:
+        """Something is about to be typed: whoever is quick shall not have typed ahead."""
+        now = self._loop.clock()
+        if self._over or self.reader is not None:
+            return
+        if now - self._looked_at < self._cost_s * SOON_SHARE:
+            return  # a flood
+        found = self._look()
+        if found is not None and found.sure:
+            self._told(found)
+
     def typed(self) -> None:
         """Something was typed."""
         if self.reader is not None or self._seen is not None:
@@ -87,13 +98,8 @@ class WaitWatch:
         """Now."""
         if self._over:
             return
-        began = time.perf_counter()
-        found = self._teller.look()
-        spent = time.perf_counter() - began
-        self._cost_s = min(spent, 2 * self._cost_s + 0.001)  # a pause of ours is no cost
-        now = self._looked_at = self._loop.clock()
-        if found is not None and self._unmoved(found) and now - self._typed_at < UNMOVED_S:
-            found = None
+        found = self._look()
+        now = self._looked_at
         if found is None:
             self._seen = None
             if self.reader is not None:
@@ -113,6 +119,19 @@ class WaitWatch:
         if now - self._seen_at < need_s:
             self._again(need_s - (now - self._seen_at))
             return
+        self._told(found)
+
+    def _look(self) -> Reader | None:
+        began = time.perf_counter()
+        found = self._teller.look()
+        spent = time.perf_counter() - began
+        self._cost_s = min(spent, 2 * self._cost_s + 0.001)  # a pause of ours is no cost
+        now = self._looked_at = self._loop.clock()
+        if found is not None and self._unmoved(found) and now - self._typed_at < UNMOVED_S:
+            return None
+        return found
+
+    def _told(self, found: Reader) -> None:
         self._seen = None
         self._before = None
         self.reader = found

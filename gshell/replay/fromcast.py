@@ -104,6 +104,7 @@ class _Cutter:
         self._tells_waits = any(event.code == "w" for event in events)
         self._waited = True
         self._ahead = False
+        self._unjudged: list[int] = []
         self._secret_just_now = False
 
     def event(self, event: Event) -> None:
@@ -131,6 +132,10 @@ class _Cutter:
 
     def done(self) -> list[Step]:
         self._close(last=True)
+        if self._unjudged:
+            numbers = ", ".join(map(str, self._unjudged))
+            steps = "steps" if len(self._unjudged) > 1 else "step"
+            self.warnings.append(f"{steps} {numbers}: typed ahead of the prompt, not judged")
         return self._steps
 
     # -- output
@@ -160,6 +165,7 @@ class _Cutter:
             if letter == "A" and self._now is not None and self._now.finished:
                 self._out += b"\x1b]133;A\x07"  # the answer ends here, whatever the prompt is
             self._at_prompt = True
+            self._waited = True  # whether or not anybody looked in time
         elif letter == "C":
             self._at_prompt = False
         elif letter == "D":
@@ -260,8 +266,13 @@ class _Cutter:
         self._out[:] = last_line.encode()
 
     def _expected(self, typed: _Typed, text: str | None, last: bool) -> tuple[Line, ...] | None:
-        ahead, self._ahead = self._ahead, self._tells_waits and not self._waited and not last
-        if typed.full_screen or not typed.finished or ahead or self._ahead:
+        # Who types at a prompt before anybody saw the program wait there has not typed ahead.
+        early = self._tells_waits and not self._waited and not last and not self._last().strip()
+        ahead, self._ahead = self._ahead, early
+        if typed.full_screen or not typed.finished:
+            return None
+        if ahead or self._ahead:
+            self._unjudged.append(len(self._steps) + 1)
             return None
         data = bytes(self._out)
         prompt = data.rfind(b"\x1b]133;A\x07")

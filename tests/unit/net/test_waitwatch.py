@@ -131,3 +131,18 @@ def test_nothing_is_looked_at_after_the_end(parts):
     watch.printed()
     clock.run(10.0)
     assert program.looks == 0
+
+
+def test_who_types_at_once_did_not_type_ahead(parts):
+    clock, program, watch = parts
+    program.reader = reader(1)
+    watch.typing()
+    assert program.told == [reader(1)]
+    watch.typed()
+    assert program.told == [reader(1), None]
+    watch.typing()  # it has not taken the first
+    assert program.told == [reader(1), None]
+    program.reader = reader(2, sure=False)
+    clock.run(0.1)
+    watch.typing()  # a guess is not made in no time
+    assert program.told == [reader(1), None]

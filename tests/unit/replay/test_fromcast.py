@@ -21,7 +21,8 @@ def typing(text, end="\r\n"):
 
 def written(*events):
     """As a transcript, without times and head."""
-    lines = gst.write(fromcast.script(cast(*events), "x.cast")).splitlines()
+    made = fromcast.script(cast(*events), "x.cast")._replace(warnings=())
+    lines = gst.write(made).splitlines()
     return [line for line in lines[2:] if line and not line.startswith("@at")]
 
 
@@ -89,6 +90,22 @@ def test_what_was_typed_ahead_is_not_judged():
     assert written(("o", "? "), ("w", "tty"), *typing("a"), *typing("b", "\r\nA\r\nB\r\n? "), ("w", "tty"), *typing("c", "\r\nC\r\n? "), ("w", "tty"), *typing("d")) == [
         "?> a", "> b", "?> c", "C", "?> d", "(nothing)",
     ]  # fmt: skip
+    script = fromcast.script(
+        cast(("o", "? "), ("w", "tty"), *typing("a"), *typing("b", "\r\nA\r\nB\r\n? "))
+    )
+    assert script.warnings == ("steps 1, 2: typed ahead of the prompt, not judged",)
+
+
+def test_a_prompt_that_is_marked_waits_though_nobody_looked_in_time():
+    prompt = [("p", "A"), ("o", "$ "), ("p", "B")]
+    events = [*prompt, ("w", "tty"), *typing("a"), ("p", "C"), ("o", "A\r\n"), ("p", "D;0")]
+    events += [*prompt, *typing("b"), ("p", "C"), ("o", "B\r\n"), ("p", "D;0"), *prompt]
+    assert written(*events) == ["$ a", "A", "[0]", "$ b", "B", "[0]"]
+
+
+def test_a_prompt_is_one_though_its_wait_was_too_short_to_be_seen():
+    events = [("o", "? "), ("w", "tty"), *typing("a", "\r\nA\r\n? "), *typing("b", "\r\nB\r\n")]
+    assert written(*events) == ["?> a", "A", "?> b", "B"]
 
 
 def test_stderr_sizes_and_exact_bytes_are_heeded():
