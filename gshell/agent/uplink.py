@@ -104,11 +104,14 @@ class Uplink:
 
     def say(self, message: dict[str, Any]) -> None:
         """Send to the broker if registered, when this round of the loop ends; else it is dropped:
-        what matters is in the next hello."""
+        what matters is in the next hello. An end goes out at once, before those who wait for it
+        hear of it: what they ask the relay next, it knows."""
         if self._link is not None and self.welcomed:
             if not self._said:
                 self._loop.soon(self._tell)
             self._said.append(control.encode(message))
+            if message["m"] == "ended":
+                self._tell()
 
     def _tell(self) -> None:
         """What was said in one round goes out in one piece."""
