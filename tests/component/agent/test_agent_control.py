@@ -115,7 +115,7 @@ def test_the_relay_hears_of_an_end_before_who_waits_for_it(
     order: list[str] = []
     session = run(agent)
     uplink: Any = RealUplink.__new__(RealUplink)
-    uplink._loop, uplink._said, uplink.welcomed = agent.loop, [], True
+    uplink._loop, uplink._said, uplink._greeted, uplink.welcomed = agent.loop, [], True, True
     uplink._link = types.SimpleNamespace(send=lambda data: order.append("relay"))
     monkeypatch.setattr(agent._uplink, "say", uplink.say)
     pumped = lambda _: order.append("who waits") if session.state == "ended" else None
