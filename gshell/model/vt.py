@@ -377,7 +377,7 @@ _ASKING_CSI = re.compile(
     rb")\Z"
 )
 _ASKING_OSC = re.compile(
-    rb"\](?:0*(?:52|5522)(?![0-9]).*"  # the clipboard; setting it again would overwrite what is in it
+    rb"\](?:0*(?:52|5522)(?![0-9]).*"  # the clipboard; setting it again overwrites what is in it
     rb"|(?!0*[012789];|133;|777;).*[;=]\?(?:[;=].*)?"  # colours and the like: something is `?`
     rb"|0*1337;(?:Report|Request|Copy).*)\Z",
     re.DOTALL,

@@ -330,8 +330,10 @@ def test_a_revoked_share_ends_at_once_and_the_page_says_why(
         assert "secret" not in page.js(HISTORY)
         page.js(f"window.before = 1; location.replace({json.dumps(link)}); location.reload()")
         page.until(
-            lambda: page.js("!window.before && document.readyState") == "complete"
-            and page.text("#state") == "over",
+            lambda: (
+                page.js("!window.before && document.readyState") == "complete"
+                and page.text("#state") == "over"
+            ),
             "the same",
         )
         token = link.partition("#")[2]
