@@ -4,6 +4,18 @@ import pathlib
 
 import pytest
 
+try:
+    from hypothesis import HealthCheck, settings
+except ImportError:  # the tests of experiments, say, need none
+    pass
+else:
+    # No limit for one example, which a busy machine may hold up; and the same examples each time: what
+    # nobody has touched does not fail. `--hypothesis-profile=other` looks for others.
+    quiet = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("other", **quiet)
+    settings.register_profile("same", derandomize=True, **quiet)
+    settings.load_profile("same")
+
 HERE = pathlib.Path(__file__).parent
 MARKED_BY_FOLDER = {"system", "fault", "site", "bench"}
 
