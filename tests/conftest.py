@@ -1,6 +1,7 @@
 """What every test gets. The tools themselves are in tests/kit."""
 
 import pathlib
+from collections.abc import Generator
 
 import pytest
 
@@ -17,6 +18,7 @@ else:
     settings.load_profile("same")
 
 HERE = pathlib.Path(__file__).parent
+LITTER = "ignore::pytest.PytestUnraisableExceptionWarning"
 MARKED_BY_FOLDER = {"system", "fault", "site", "bench"}
 
 
@@ -28,3 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             level = item.path.relative_to(HERE).parts[0]
             if level in MARKED_BY_FOLDER:
                 item.add_marker(level)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test that failed has left open is found when a later one runs: not that one's failure."""
+    report = yield
+    if report.failed and LITTER not in item.config.getini("filterwarnings"):
+        item.config.addinivalue_line("filterwarnings", LITTER)
+    return report
