@@ -79,7 +79,8 @@ class Uplink:
         self._joined: set[Link] = set()  # data links: whoever owns them does not look at the clock
         self._park_key = b""
         self._spares: dict[Link, _Spare] = {}
-        self._said: list[bytes] = []  # in this round
+        self._said: list[bytes] = []  # in this round, or since our hello
+        self._greeted = False  # our hello is on its way
         self._wanted = 2
         self._heard_at = 0.0
         self._closed = False
@@ -103,17 +104,21 @@ class Uplink:
             self._link = None
 
     def say(self, message: dict[str, Any]) -> None:
-        """Send to the broker if registered, when this round of the loop ends; else it is dropped:
-        what matters is in the next hello."""
-        if self._link is not None and self.welcomed:
+        """Send to the broker when this round of the loop ends. What is said before our hello is
+        dropped: what matters is in that. What is said after it waits for the welcome. An end goes
+        out at once, before those who wait for it hear of it: what they ask the relay next, it
+        knows."""
+        if self._link is not None and self._greeted:
             if not self._said:
                 self._loop.soon(self._tell)
             self._said.append(control.encode(message))
+            if message["m"] == "ended":
+                self._tell()
 
     def _tell(self) -> None:
         """What was said in one round goes out in one piece."""
-        said, self._said = self._said, []
-        if said and self._link is not None and self.welcomed:
+        if self._said and self._link is not None and self.welcomed:
+            said, self._said = self._said, []
             self._link.send(b"".join(said))
 
     def relay_time(self) -> float:
@@ -155,6 +160,7 @@ class Uplink:
     def _lost(self, error: GshellError) -> None:
         self._link = None
         self._said.clear()
+        self._greeted = False
         was_welcomed, self.welcomed = self.welcomed, False
         if self._closed:
             return
@@ -175,6 +181,7 @@ class Uplink:
             self._lost(AuthError("the relay's certificate is not the one in our ticket"))
             return
         link.send(control.encode(self._owner.hello()))
+        self._greeted = True
 
     def link_data(self, link: Link, chunks: list[bytes]) -> None:
         self._heard_at = self._loop.clock()
@@ -222,6 +229,7 @@ class Uplink:
         self.archive = str(message.get("archive", "off"))
         self._relays.worked(self._dialled)
         self._learn_time(message)
+        self._tell()
         self._owner.on_welcome()
         self._top_up()
 

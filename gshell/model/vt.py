@@ -377,7 +377,7 @@ _ASKING_CSI = re.compile(
     rb")\Z"
 )
 _ASKING_OSC = re.compile(
-    rb"\](?:0*(?:52|5522);.*"  # the clipboard; setting it again would overwrite what is in it
+    rb"\](?:0*(?:52|5522)(?![0-9]).*"  # the clipboard; setting it again overwrites what is in it
     rb"|(?!0*[012789];|133;|777;).*[;=]\?(?:[;=].*)?"  # colours and the like: something is `?`
     rb"|0*1337;(?:Report|Request|Copy).*)\Z",
     re.DOTALL,
@@ -513,7 +513,8 @@ def _kept(match: re.Match[bytes], strict: bool = False) -> bytes:
     complete = _is_complete(body, kind)
     if not complete and match.end() == len(match.string):
         return whole
-    if complete and not _asks(_NOT_OBEYED.sub(b"", body), kind, strict):
+    obeyed = _NOT_OBEYED.sub(b"", body)  # by most; a few end a number there
+    if complete and not _asks(obeyed, kind, strict) and not _asks(body, kind, strict):
         return whole.replace(b"\x05", b"") if b"\x05" in whole else whole
     return _PRINTING.sub(b"", whole) if kind in ("csi", "esc") else b""
 

@@ -25,7 +25,8 @@ from pathlib import Path
 
 from bench.measure import Failed, brief, run_checked, tail
 from bench.processes import descendants, environment_of
-from kit.sshd import HOST, free_port
+from kit.ports import free_port
+from kit.sshd import HOST
 
 SLOTS = 512  # of the first agent: more than any row holds at once
 AT_ONCE = 5  # agents started together

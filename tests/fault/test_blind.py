@@ -393,7 +393,7 @@ def test_without_credentials_there_is_nothing_but_a_closed_connection(tmp_path: 
         with contextlib.suppress(OSError):
             assert half.recv(10) == b""
         half.close()
-        assert 5 < time.monotonic() - began < 20, "the deadline for strangers"
+        assert 5 < time.monotonic() - began < 40, "the deadline for strangers"
         assert env.gshell("run", "--", "true", background=False).returncode == 0
     finally:
         env.close()

@@ -57,7 +57,10 @@ def test_nothing_of_ours_leaves_a_core_dump_and_programs_have_the_user_s_limit(e
     said = env.gshell("run", "-t", "--", "sh", "-c", "ulimit -Sc")
     assert int(said.stdout.split()[0]) in (SOFT // 512, SOFT // 1024)
     until(lambda: len(ours(env)) >= 5, "the background process, relay, door, broker, keeper, agent")
-    limits = {line: core_limit(pid) for pid, line in ours(env).items()}
+    limits = {}
+    for pid, line in ours(env).items():
+        with contextlib.suppress(OSError, StopIteration):  # a compiler's, say: it has ended
+            limits[line] = core_limit(pid)
     assert set(limits.values()) == {"0"}, limits
 
 

@@ -1,4 +1,4 @@
-"""The short form of every row of the fault table. GSHELL_FAULT_SEED makes the same choices again."""
+"""The short form of every row of the fault table. GSHELL_FAULT_SEED makes other choices."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ class Browser:
             said = json.loads(self._socket.recv(timeout=max(0.1, end - time.monotonic())))
             if said.get("id") == message["id"]:
                 if "error" in said:
-                    raise AssertionError(f"{method}: {said['error']}")
+                    away = any(word in str(said["error"]) for word in _AWAY)
+                    raise (Elsewhere if away else AssertionError)(f"{method}: {said['error']}")
                 return dict(said["result"])
             page = self._pages.get(said.get("sessionId", ""))
             if page is not None:
@@ -106,6 +107,13 @@ class Browser:
             page.call(f"{domain}.enable")
         page.call("Page.navigate", url=url)
         return page
+
+
+_AWAY = ("navigated or closed", "context was destroyed", "Cannot find context")
+
+
+class Elsewhere(AssertionError):
+    """The page that was asked is being left for another one."""
 
 
 class Page:
@@ -177,7 +185,11 @@ class Page:
         self._browser.call("Target.closeTarget", targetId=self._target)
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
-        return _until(condition, what, self.seen)
+        def holds() -> Any:
+            with contextlib.suppress(Elsewhere):
+                return condition()
+
+        return _until(holds, what, self.seen)
 
     def seen(self) -> str:
         return f"{self.js('document.body.innerText')!r} {self.complaints}"

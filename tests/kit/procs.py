@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.ports import free_port
+
 PATIENCE_S = 20.0  # a loaded machine of two cores; nothing waits this long when all is well
 
 
@@ -126,9 +128,11 @@ class Env:
     # -- a relay of our own, over TCP
 
     def start_relay(
-        self, listen: str = "127.0.0.1:0", user: str = "tester", options: Sequence[str] = ()
+        self, listen: str = "", user: str = "tester", options: Sequence[str] = ()
     ) -> str:
-        """A real relay, enrolled by this Env's client; returns an invite for agents."""
+        """A real relay, enrolled by this Env's client; returns an invite for agents. Whose address
+        nobody else takes while it is away."""
+        listen = listen or f"127.0.0.1:{free_port()}"
         done = self.gshell(
             "relay", "start", "--listen", listen, "--state", str(self.state), "--user", user,
             *options,

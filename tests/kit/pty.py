@@ -21,7 +21,7 @@ from types import TracebackType
 
 import pyte
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0  # nothing waits this long when all is well
 READ_BYTES = 1 << 16
 SIZE = (24, 80)  # rows, columns
 

@@ -268,7 +268,7 @@ class Panes:
         return facts | {f"row {n}": row for n, row in enumerate(cells.split("\n"))}
 
     def _compare(self, panes: dict[str, str]) -> list[str]:
-        end = time.monotonic() + PATIENCE_S / 4
+        end = time.monotonic() + PATIENCE_S
         while True:
             direct, through = (self._shot(panes[which]) for which in ("direct", "gshell"))
             if direct == through:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gshell.agent.lanes import Lanes
@@ -61,8 +62,9 @@ class Spinners:
         while not self.loop.run_until(lambda: bool(done()), 0.01):  # no state tells the loop
             assert self.loop.clock() < end, f"{what}: {self.said[-3:]}"
 
-    def sleeping(self, lane: str, loss: float | None = None) -> Step:
-        return self.step(lane, loss, code="import time\ntime.sleep(1000)")
+    def sleeping(self, lane: str, loss: float, mark: Path) -> Step:
+        """It makes the file ``mark``, and does no more."""
+        return self.step(lane, loss, f"import time\nopen({str(mark)!r}, 'w')\ntime.sleep(1000)")
 
     def close(self) -> None:
         for process in self.started:

@@ -24,9 +24,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kit.ports import free_port
+
 HOST = "127.0.0.1"
 TARGET, JUMP = "bench-target", "bench-jump"  # names in the client configuration
-START_DEADLINE_S = 10.0
+START_DEADLINE_S = 30.0
 RUN_DIRECTORY = Path("/run/sshd")  # compiled into Debian's sshd: where privileges are separated
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")  # Debian's
 QUIET_NEWER = ["PerSourcePenalties no"]  # sshd >= 9.8 slows down an address that connects a lot
@@ -40,11 +42,6 @@ def why_missing() -> str | None:
     """What isn't installed here, or None if a server can be started."""
     missing = [name for name in ("sshd", "ssh", "ssh-keygen") if _program(name) is None]
     return f"{', '.join(missing)} not installed" if missing else None
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Sshd:

@@ -5,6 +5,7 @@ Starting one costs a second; each test looks afterwards that nothing of its own 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -68,18 +69,18 @@ def relay_env() -> Iterator[Env]:
 
 
 def nothing_left(env: Env) -> None:
-    """No job of the test lives on."""
+    """No job of the test lives on. If one does, it is this test's failure, and not the next one's."""
     try:
         until(
             lambda: not _live(env),
             "the test's jobs to end",
-            8.0,
-            lambda: f"{_live(env)}\n{env.logs()}",
+            show=lambda: f"{_live(env)}\n{env.logs()}",
         )
-    finally:
-        left = [job.split()[0] for job in _live(env)]
-        if left:  # the next test shall have a chance
-            env.gshell("cancel", *left)
+    except AssertionError:
+        env.gshell("cancel", *(job.split()[0] for job in _live(env)))
+        with contextlib.suppress(AssertionError):
+            until(lambda: not _live(env))
+        raise
 
 
 def _live(env: Env) -> list[str]:

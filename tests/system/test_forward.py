@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from kit.ports import free_port
 from kit.procs import Env, until
 from kit.pty import Pty
-from kit.sshd import free_port
 
 PATIENCE_S = 20.0
 

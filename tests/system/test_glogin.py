@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from kit.ports import free_port
 from kit.procs import Env, until
 from kit.pty import Pty
-from kit.sshd import free_port
 
 MAIN = Path(__file__).parents[2] / "gshell/agent/__main__.py"
 CLOSED = b"Connection closed by foreign host"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from kit.ports import free_port
 from kit.procs import Env, until
 from kit.pty import Pty
-from kit.sshd import free_port
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "examples/jdl"

@@ -78,7 +78,7 @@ def test_a_suspended_gshell_in_bg_is_raw_again_after_fg(tmux: Tmux) -> None:
     tmux.line("bg")
     tmux.line("echo mi''ne")
     tmux.wait_for("mine")
-    tmux.line("fg")
+    brought_forward(tmux)  # before, it is the shell's own line that makes the terminal raw
     until(
         lambda: "-icanon" in _modes(tmux),
         "a raw terminal",

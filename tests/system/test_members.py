@@ -10,7 +10,7 @@ import pytest
 from kit.procs import Env, until
 from kit.pty import Pty
 
-SAY = 'echo I am $GSHELL_RANK; trap "exit 3" USR1; while :; do sleep 0.1; done'
+SAY = 'trap "exit 3" USR1; echo I am $GSHELL_RANK; while :; do sleep 0.1; done'
 
 
 @pytest.fixture

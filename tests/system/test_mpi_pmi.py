@@ -125,7 +125,7 @@ def test_the_status_of_an_abort_is_the_jobs(env: Env, program: str) -> None:
     assert code == 7
     assert "mpi: rank 1 on " in err
     assert "called MPI_Abort with code 7" in err
-    assert "called MPI_Abort" in str(one_job(env)["error"])
+    until(lambda: "called MPI_Abort" in str(one_job(env)["error"]), "the job to say so")
 
 
 def test_a_rank_that_dies_is_named_and_ends_the_others(env: Env, program: str) -> None:

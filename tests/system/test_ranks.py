@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,9 +44,18 @@ def test_mpi_ranks_are_labelled_and_the_highest_status_is_the_job_s(
     assert done.stderr == b"gshell: rank 11: exit 7\n"
 
 
-def test_what_all_ranks_say_is_shown_once(env: Env) -> None:
-    done = env.gshell("run", "-n", "16", "--fold", "--", "sh", "-c", "echo hello")
-    assert done.stdout == b"[0-15] hello\n"
+def test_what_all_ranks_say_is_shown_once(env: Env, tmp_path: Path) -> None:
+    # A line waits for the same of others, but not for ranks that are still being started.
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    mark = f">{tmp_path}/$GSHELL_RANK; read x <{go}; echo hello"
+    with env.popen("run", "-n", "16", "--fold", "--", "sh", "-c", mark) as run:
+        until(lambda: len(list(tmp_path.glob("[0-9]*"))) == 16, "all ranks", show=env.logs)
+        with open(go, "w") as all_of_them:  # those that open it later, too: it stays open
+            all_of_them.write("\n" * 16)
+            all_of_them.flush()
+            out, err = run.communicate(timeout=30)
+    assert out == b"[0-15] hello\n", err
 
 
 def test_only_the_ranks_that_were_asked_for_are_shown(env: Env, background: bool) -> None:
@@ -118,9 +129,9 @@ def test_ranks_tells_what_each_does(env: Env, started: list[str]) -> None:
         found = json.loads(env.gshell("ranks", job, "--json").stdout)["ranks"]
         return [row for row in found if row["line"]]
 
-    until(lambda: len(rows()) == 3)
+    until(lambda: [row["state"] for row in rows()] == ["S"] * 3, "all to sleep")
     assert [(row["rank"], row["line"]) for row in rows()] == [(n, f"line {n}") for n in range(3)]
-    assert all(row["state"] == "S" and row["pid"] and row["rss_bytes"] for row in rows())
+    assert all(row["pid"] and row["rss_bytes"] for row in rows())
     assert re.search(rb"RANK +STATE", env.gshell("ranks", job).stdout)
     assert len(env.gshell("ranks", job, "--rank", "1", "-q").stdout.splitlines()) == 1
     assert env.gshell("ranks", "99999").returncode != 0
@@ -131,6 +142,9 @@ def test_a_shell_beside_a_rank_has_its_place_and_knows_its_process(
 ) -> None:
     job = detached(env, started, "run", "-n", "2", "--cwd", "/", "--", "sh", "-c", "cd /usr; export MINE=1; exec sleep 60")  # fmt: skip
     row = json.loads(env.gshell("ranks", job, "--json", "--rank", "1").stdout)["ranks"][0]
+    until(
+        lambda: Path(f"/proc/{row['pid']}/comm").read_text() == "sleep\n", "it to be where it goes"
+    )
     with Pty(env.argv("sh", job, "--rank", "1"), env.client_env()) as pty:
         pty.wait_for(f"rank 1 is pid {row['pid']}: gdb -p {row['pid']}")
         pty.wait_for("ready$ ")
@@ -164,6 +178,7 @@ def test_the_ranks_of_a_launcher_that_was_simply_run_are_found_too(
     assert [row["rank"] for row in rows("--rank", "2")] == [2]
     for rank in (0, 2):
         pid = rows("--rank", str(rank))[0]["pid"]
+        until(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/usr", "it to be where it goes")
         ask = b"echo $GSHELL_BESIDE_RANK $GSHELL_BESIDE_PID $PWD $OMPI_COMM_WORLD_RANK\n"
         done = env.gshell("sh", job, "--rank", str(rank), input=ask)
         assert done.stdout.decode().split() == [str(rank), str(pid), "/usr", str(rank)]

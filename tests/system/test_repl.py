@@ -1,5 +1,6 @@
 """The prompt with a relay behind it: everything a person does there in one sitting."""
 
+import re
 import shutil
 import subprocess
 
@@ -60,12 +61,10 @@ def test_the_end_of_a_job_is_announced_above_what_is_typed(tmux, tmp_path):
     tmux.do("send-keys", "-l", "jobs --hal")
     tmux.wait_for("gshell> jobs --hal", PATIENCE_S)
     go.write_text("now\n")
-    screen = tmux.wait_for("no jobs", PATIENCE_S)
-    screen = tmux.wait_for("waits: done 0", PATIENCE_S)
-    lines = [line for line in screen.splitlines() if line.strip()]
-    said = next(number for number, line in enumerate(lines) if "waits: done 0" in line)
-    assert lines[said].startswith("● job ")
-    assert lines[said + 1] == "gshell> jobs --hal"
+    tmux.wait_for("no jobs", PATIENCE_S)
+    # What is typed is drawn anew below the news: later than these.
+    told = re.compile(r"^● job .*waits: done 0.*\n\n*gshell> jobs --hal$", re.M)
+    until(lambda: told.search(tmux.screen()), "the news", PATIENCE_S, tmux.screen)
 
 
 def test_files_there_are_completed_and_shown(tmux, relay_env, tmp_path):
@@ -102,9 +101,8 @@ def test_a_relay_that_goes_away_is_said_and_found_again(relay_env, tmp_path):
         address = relay_env.address
         done = relay_env.gshell("relay", "start", "--listen", address, "--state", state)
         assert done.returncode == 0, done.stderr
-        until(lambda: "relay away" not in tmux.screen() and "agents 2 free" in tmux.screen(),
-              "it to come back", PATIENCE_S, tmux.screen)  # fmt: skip
-        assert "gshell> jobs -a" in tmux.screen()
+        back = lambda s: "relay away" not in s and "agents 2 free" in s and "gshell> jobs -a" in s
+        until(lambda: back(tmux.screen()), "it to come back", PATIENCE_S, tmux.screen)
         tmux.keys("C-u", "C-d")
 
 

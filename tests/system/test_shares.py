@@ -273,7 +273,7 @@ def test_a_share_expires_and_takes_those_who_look_on_along(
     visitor: User = request.getfixturevalue(who)
     typing, job = cat(alice)
     with typing:
-        link, _ = share(alice, job, "--for", "4")
+        link, _ = share(alice, job, "--for", "8")
         with open_link(visitor, link) as watching:
             watching.wait_for("looking on")
             ended(watching, "the share has ended")

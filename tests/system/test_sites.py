@@ -67,7 +67,7 @@ def test_a_job_makes_its_agent_and_the_next_one_finds_it(env):
 
     env.gshell("pilot", "cancel", *(one["pilot"] for one in pilots(env)))
     until(lambda: not pilots(env), "their end", show=env.logs)
-    assert env.agents() == []
+    until(lambda: not env.agents(), "their agents' end", show=env.logs)
     ended = {one["pilot"]: one["reason"] for one in pilots(env, "-a")}
     assert ended[pilot["pilot"]] == "canceled"
     assert not list((env.home / "cache").glob("*.invite"))

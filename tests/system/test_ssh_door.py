@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from kit.ports import free_port
 from kit.procs import Env, until
 from kit.pty import Pty
 
@@ -83,11 +84,6 @@ def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 def noise(size: int) -> bytes:
     return random.Random(size).randbytes(size)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 # ---------------------------------------------------------------------------------------- commands
@@ -218,8 +214,9 @@ def test_a_shell_has_a_terminal_of_the_right_kind_and_size_that_follows(door: Do
         pty.wait_for("re2sized")
         pty.send(b"PS1='pro''mpt '\n")
         pty.wait_for("prompt ")
-        pty.send(b"sleep 1000\n")
-        pty.wait_for("1000\r\n")
+        # Said by the program itself: a shell that is just starting one would take the key.
+        pty.send(b"sh -c 'echo sl$((1+1))ept; exec sleep 1000'\n")
+        pty.wait_for("sl2ept")
         pty.send(b"\x03")  # it is the foreground's
         pty.wait_for("prompt ")
         pty.send(b"exit 7\n")

@@ -49,7 +49,7 @@ end = AgentProcess("trap 'exit 9' USR1; echo up; while :; do sleep 0.1; done").s
 end.expect("up", timeout=30)
 end.kill(10)
 end.wait()
-long = AgentProcess(["sleep", "100"], timeout=0.3).run()
+long = AgentProcess(["sleep", "100"], timeout=3).run()
 none = AgentProcess(["nonesuch-here"]).run()
 away = AgentProcess("true", "nowhere").run()
 print(json.dumps([p.stdout, p.stderr, p.exit_code, cat.exit_code, match and match.group(),

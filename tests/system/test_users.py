@@ -17,7 +17,7 @@ from kit.procs import Env, until
 
 pytestmark = pytest.mark.skipif(not possible(), reason="wants root, setpriv and a public python")
 
-DEAD_WITHIN_S = 5.0
+DEAD_WITHIN_S = 15.0  # at once, on a busy machine; a link that fell silent would take 45
 TICK = ["sh", "-c", "while :; do echo tick; sleep 0.1; done"]
 
 

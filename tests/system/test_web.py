@@ -210,7 +210,7 @@ def test_who_may_only_look_types_nothing_and_who_may_type_does(
             "import('/page.js').then(({session}) => { session.type(new TextEncoder().encode('forced\\r')); session.say({t: 'steal'}); session.say({t: 'signal', sig: 'INT'}); session.say({t: 'cancel'}); })"
         )
         typist = look(gateway.link(job, "--write"))
-        assert typist.text("#role") == "somebody else types"
+        typist.until(lambda: typist.text("#role") == "somebody else types", "who types")
         typist.type("not yet\r")
         typist.click("#steal")
         typist.until(lambda: typist.text("#role") == "you may type", "to be the one who types")
@@ -294,8 +294,11 @@ def test_a_relay_that_restarts_and_a_gateway_that_does(relay: Env, browser) -> N
             gateway = Gateway(relay, listen=gateway.address)
             page.until(lambda: page.text("#state") == "connected", "the page to be back")
             shows(page, "before\nbefore\nmeanwhile\nmeanwhile")  # it joined anew, which was a use
-            page.js("location.reload()")
-            page.until(lambda: page.text("#state") == "connected", "the page to be back")
+            page.js("window.before = 1; location.reload()")
+            page.until(
+                lambda: not page.js("window.before") and page.text("#state") == "connected",
+                "the page to be back",
+            )
             shows(page, "before\nbefore\nmeanwhile\nmeanwhile")  # which was none
         finally:
             page.close()
@@ -325,9 +328,12 @@ def test_a_revoked_share_ends_at_once_and_the_page_says_why(
         owner.send("secret\r")
         owner.wait_for("secret\r\nsecret\r\n")
         assert "secret" not in page.js(HISTORY)
-        page.js(f"location.replace({json.dumps(link)}); location.reload()")
+        page.js(f"window.before = 1; location.replace({json.dumps(link)}); location.reload()")
         page.until(
-            lambda: page.js("document.readyState") == "complete" and page.text("#state") == "over",
+            lambda: (
+                page.js("!window.before && document.readyState") == "complete"
+                and page.text("#state") == "over"
+            ),
             "the same",
         )
         token = link.partition("#")[2]
@@ -364,7 +370,7 @@ def test_what_a_program_prints_can_do_nothing_but_show(relay: Env, gateway: Gate
     shows(watcher, "<img src=x onerror=alert(1)>\nlink past")
     page = look(gateway.link(job, "--write"))
     shows(page, "link past")
-    assert page.text("#role") == "you may type"
+    page.until(lambda: page.text("#role") == "you may type", "to be the one who types")
     page.type("g")
     # One answer, of the one who types, to the one question of the present.
     shows(page, "answer b'\\x1b[?1;2c'")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from bench.lab import Lab
 from bench.measure import Failed, Sample, Turn, interleaved, percentile
 from bench.table import Line, against, at_least, at_most
-from kit.sshd import free_port
+from kit.ports import free_port
 
 START_S = 20.0
 ROUND_TRIPS = 300

@@ -16,6 +16,7 @@ from gshell.agent.agent import KILLED_WAIT_S, Agent, Facts
 from gshell.agent.attachment import Attachment
 from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
+from gshell.agent.uplink import Uplink as RealUplink
 from gshell.errors import UsageError
 from gshell.net.loop import Loop
 from gshell.wire import peer as wire
@@ -106,6 +107,23 @@ def test_a_program_that_is_killed_by_itself_has_just_ended(agent: Any) -> None:
     agent.loop.run_until(lambda: ends_of(agent), 10)
     (said,) = ends_of(agent)
     assert (said["stopped"], said["error"], said["signal"]) == (False, None, 15)
+
+
+def test_the_relay_hears_of_an_end_before_who_waits_for_it(
+    agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    session = run(agent)
+    uplink: Any = RealUplink.__new__(RealUplink)
+    uplink._loop, uplink._said, uplink._greeted, uplink.welcomed = agent.loop, [], True, True
+    uplink._link = types.SimpleNamespace(send=lambda data: order.append("relay"))
+    monkeypatch.setattr(agent._uplink, "say", uplink.say)
+    pumped = lambda _: order.append("who waits") if session.state == "ended" else None
+    monkeypatch.setattr(Attachment, "pump", pumped)
+    (child,) = [rank.child for rank in session.ranks if rank.child]
+    child.signal(signal.SIGTERM)
+    agent.loop.run_until(lambda: len(set(order)) == 2, 10)
+    assert (order[0], set(order)) == ("relay", {"relay", "who waits"})
 
 
 @pytest.mark.parametrize("atts", [None, 7, "x", {}, [None, {}, []]])

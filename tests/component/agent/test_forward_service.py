@@ -13,7 +13,7 @@ from gshell.agent.forward import Node
 from gshell.net import mux
 from gshell.net.loop import Loop
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Client:

@@ -11,7 +11,7 @@ READY = "echo ready >&$0; exec sleep 60"
 SLOW = "read x < {gate}; echo ready >&$0; exec sleep 60"
 MUTE = "exec sleep 60"
 DEAD = "exit 3"
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @pytest.fixture

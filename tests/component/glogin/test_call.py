@@ -26,7 +26,7 @@ from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, PIPE_WINDOW
 from gshell.wire.streams import SendBuffer
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 KEY, OTHER = (
     handshake.key_of(b"a secret of many letters"),
     handshake.key_of(b"another one of these"),

@@ -13,7 +13,7 @@ from gshell.net import mux
 from gshell.net.channels import Channel, Channels, accept_all, listen
 from gshell.net.loop import IN, Loop
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 MUCH = 4 * mux.WINDOW
 
 

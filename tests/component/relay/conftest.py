@@ -21,7 +21,7 @@ from relay.desk import Desk
 from relay.door.main import Door
 from relay.journal import Journal
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Control:

@@ -56,3 +56,22 @@ def test_an_agent_says_in_one_piece_what_happened_together_and_its_last_words(re
     one.say({"m": "bye"})
     one.close()
     assert (mine, ["bye"]) in sent
+
+
+def test_what_an_agent_says_between_its_hello_and_the_welcome_is_said_after_it(relay, sent):
+    owner = SimpleNamespace(on_welcome=lambda: None, on_away=lambda error: None,
+                            on_control=lambda message: None)  # fmt: skip
+    one = Uplink(relay.loop, relay.ticket("agent", agent_id="n1"), owner)
+
+    def hello():
+        # In a moment, when the hello is on its way: a step ends.
+        relay.loop.soon(lambda: one.say({"m": "ended", "job": "1"}))
+        one.say({"m": "before"})  # it says that itself
+        return {"m": "hello", "role": "agent", "boot": "b", "host": "h"}
+
+    owner.hello = hello
+    relay.closers.append(one.close)
+    one.start()
+    assert relay.loop.run_until(lambda: one.welcomed, 10)
+    mine = one._link
+    assert [said for link, said in sent if link is mine] == [["hello"], ["ended"]]

@@ -15,7 +15,7 @@ from relay.ssh.joiner import Joiner  # noqa: E402
 from relay.ssh.main import Keys, SshDoor  # noqa: E402
 
 NOW = 1_800_000_000.0
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def served(tmp_path, act):

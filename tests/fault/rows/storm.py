@@ -30,7 +30,7 @@ AGENTS = (60, 500)  # short, full
 STRANGERS = (500, 5000)
 PROCESSES = 4
 BACK_S = 20.0
-SERVED_S = 1.0
+SERVED_S = (5, 1)  # the short form has ten commands, and a machine that others may use
 STRANGER_KIB = 48  # one with a TLS handshake under way
 SLACK_KIB = 4096
 
@@ -183,7 +183,7 @@ class Strangers(threading.Thread):
                 self.answered += 1
 
 
-def flood(env: Env, count: int, seed: int) -> list[Finding]:
+def flood(env: Env, count: int, seed: int, served_s: int) -> list[Finding]:
     env.start_agent("worker", env.invite(), "--slots", "4")
     door = int(env.relay_facts()["door_pid"])
     for _ in range(3):
@@ -217,7 +217,7 @@ def flood(env: Env, count: int, seed: int) -> list[Finding]:
     return [
         Finding(f"{count} unauthenticated connections", f"{len(times)} commands meanwhile",
                 "; ".join(failed[:3]) or f"all served, p99 {worst:.2f} s",
-                f"p99 < {SERVED_S:.0f} s", not failed and worst < SERVED_S),
+                f"p99 < {served_s} s", not failed and worst < served_s),
         Finding("  none is let in, all are let go", f"at most {strangers.most} at once",
                 f"{strangers.answered} answered, {strangers.left} still there",
                 f"none answered; <= {PER_SOURCE} at once",
@@ -235,7 +235,7 @@ def measure(form: Form) -> list[Finding]:
         stack.callback(env.close)
         invite = env.start_relay()
         env.start_agent("witness", invite)
-        found = flood(env, form.pick(*STRANGERS), form.seed)
+        found = flood(env, form.pick(*STRANGERS), form.seed, form.pick(*SERVED_S))
         return found + come_back(env, form.pick(*AGENTS))
 
 

@@ -45,8 +45,9 @@ FLAGS = [
 ]  # fmt: skip
 OURS = re.compile(rb"\x1b\[[0-9;]*m|\r?\n|\r\r\n")  # colours and line ends
 NOT_FOR_WATCHERS = re.compile(
-    rb"\x05|\x1bZ|\x1b\[[>=?]?[0-9;]*[cn]|\x1b\[(?:2[01]|1[0-9])t|\x1b\][0-9]+;[^\x07\x1b]*\?[\x07\x1b]"
-    rb"|\x1b\]52|\x1bP[0-9;]*[$+]q|\x1b\[\?u|\x1b\[>q|\xc2[\x80-\x9f]|\x1b\[\??5i|\x1bP[0-9;]*\|"
+    rb"\x05|\x1bZ|\x1b\[(?:[>=]?[0-9;]*c|\??[0-9;]*n)|\x1b\[(?:2[01]|1[0-9])t"
+    rb"|\x1b\](?!0*[012789];|133;|777;)[0-9]+;[^\x07\x1b]*\?[\x07\x1b]"
+    rb"|\x1b\](?:52|5522)(?![0-9])|\x1bP[0-9;]*[$+]q|\x1b\[\?u|\x1b\[>q|\xc2[\x80-\x9f]|\x1b\[\??5i|\x1bP[0-9;]*\|"
 )
 STATES = ["ACTIVE", "QUEUED", "FAILED", "COMPLETED"]
 

@@ -110,7 +110,7 @@ def point(lab: Lab, end: str, mode: str, background: bool) -> str:
               lambda: repr(bytes(console.seen[-500:])) + env.logs())  # fmt: skip
         try:
             console.wait(30)
-            until(lambda: not wrong(), "the terminal", 5)
+            until(lambda: not wrong(), "the terminal")
         except AssertionError:
             return f"{', '.join(wrong()) or 'no end'}: {bytes(console.seen[-200:])!r}"
     return ""

@@ -30,7 +30,7 @@ from kit.procs import Env, until
 RATE_MB = 50
 PACED = str(Path(__file__).parents[1] / "paced.py")
 ROUNDS = 3
-SLOWED_MOST = 1.05
+SLOWED_PERCENT = (25, 5)  # in the short form others may use the machine, too
 GROWN_MOST_MIB = 8.0
 
 
@@ -172,6 +172,8 @@ class Watcher:
 
 
 def measure(form: Form) -> list[Finding]:
+    percent = form.pick(*SLOWED_PERCENT)
+    slowed_most = 1 + percent / 100
     with environment() as bench:
         bench.run(1, form.seed, watched=True)  # what is allocated once is
         without, watched = [], []
@@ -193,8 +195,8 @@ def measure(form: Form) -> list[Finding]:
             f"{ROUNDS} and {ROUNDS} runs",
             f"slowed {100 * (slowed - 1):+.1f} %, agent {most / 1024:+.1f} MiB, "
             f"{told} of {2 * ROUNDS} told of a gap, primary's bytes {'right' if whole else 'WRONG'}",
-            f"slowed < 5 %, agent <= +{GROWN_MOST_MIB:.0f} MiB, GAP shown, bytes right",
-            slowed < SLOWED_MOST and most / 1024 <= GROWN_MOST_MIB and whole
+            f"slowed < {percent} %, agent <= +{GROWN_MOST_MIB:.0f} MiB, GAP shown, bytes right",
+            slowed < slowed_most and most / 1024 <= GROWN_MOST_MIB and whole
             and told == 2 * ROUNDS,
             details,
         )  # fmt: skip
@@ -204,8 +206,8 @@ def measure(form: Form) -> list[Finding]:
             f"nobody attached to an application writing {RATE_MB} MB/s for {seconds} s",
             "1 run",
             f"took {ratio:.2f} of its time, agent {grown:+.1f} MiB",
-            f"took < 1.05, agent <= +{GROWN_MOST_MIB:.0f} MiB",
-            ratio < SLOWED_MOST and grown <= GROWN_MOST_MIB,
+            f"took < {slowed_most:.2f}, agent <= +{GROWN_MOST_MIB:.0f} MiB",
+            ratio < slowed_most and grown <= GROWN_MOST_MIB,
         )
     return [beside, alone]
 

@@ -163,7 +163,7 @@ def test_a_narrow_way_lets_so_much_through_a_second():
         sock.sendall(sent)
         reader.join(10)
         assert hashlib.sha256(came[0]).digest() == hashlib.sha256(sent).digest()
-        assert 0.25 <= time.monotonic() - start < 3.0
+        assert 0.25 <= time.monotonic() - start < 10.0
 
 
 def test_bytes_on_their_way_are_not_lost_by_an_end_behind_them():

@@ -206,7 +206,7 @@ QUESTIONS = [
     b"\x1b[21t", b"\x1b[x", b"\x1b[1x", b"\x1b[1$w", b"\x1b[?1;1;0S", b"\x1b[?4m", b"\x1b[1;1;1*y",
     b"\x1b]10;?\x07", b"\x1b]11;?\x1b\\", b"\x1b]4;1;?\x07", b"\x1b]4;1;?;2;?\x1b\\",
     b"\x1b]12;?\x07",
-    b"\x1b]52;c;?\x07", b"\x1b]52;c;aGVsbG8=\x07", b"\x1b]21;foreground=?\x1b\\",
+    b"\x1b]52;c;?\x07", b"\x1b]52;c;aGVsbG8=\x07", b"\x1b]52\x07", b"\x1b]52\r\n6n\x07", b"\x1b]21;foreground=?\x1b\\",
     b"\x1b]1337;ReportCellSize\x07", b"\x1bP$qm\x1b\\", b"\x1bP+q544e\x1b\\",
     b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\", b"\x1b_Ga=T,i=3,f=100;AAAA\x1b\\",
 ]  # fmt: skip
