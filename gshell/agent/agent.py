@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol
 
-from gshell.agent import peers
+from gshell.agent import peers, stepview
 from gshell.agent.attachment import ARCHIVE, Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.claims import Claims
@@ -356,10 +356,10 @@ class Agent:
             session.cancel()  # nobody is left who could talk to it
 
     def _running(self) -> list[Step]:
-        return [s.usage() for s in self._sessions.values() if s.state == "running"]
+        return [stepview.usage(s) for s in self._sessions.values() if s.state == "running"]
 
     def make_spool(self, session: Session, stream: int) -> Spool:
-        size = segment_bytes(session.quota_bytes)
+        size = segment_bytes(session.keeping.quota_bytes)
         return Spool(self._place.next_path(), size, self._place.remake)
 
     def _room_on_disk(self) -> None:
@@ -371,7 +371,7 @@ class Agent:
     def _retry_logs(self) -> None:
         self._room_told = False
         for session in set(self._sessions.values()):
-            session.retry_logs()
+            session.keeping.retry()
 
     def _unused(self, session: Session) -> None:
         opener = self._steps.get(session.job, {}).get(session, "")
@@ -410,7 +410,7 @@ class Agent:
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
             "pool": facts.pool, "lanes": True, **facts.allocated,
-            "sessions": [*(session.summary() for session in sessions.values()),
+            "sessions": [*map(stepview.summary, sessions.values()),
                          *self.ssh.summaries()],
         }  # fmt: skip
 
