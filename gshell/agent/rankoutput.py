@@ -159,7 +159,7 @@ class Output:
         for fd in list(rank.paused):  # no round trip of epoll
             while fd in rank.paused and not rank.paused[fd] and self._read(rank, fd):
                 pass
-        if rank.paused:
+        if rank.exited and rank.paused:  # else another program has taken its place by now
             rank.drain = self._loop.later(DRAIN_AFTER_EXIT_S, lambda: self._drained(rank))
 
     def _drained(self, rank: Rank) -> None:
@@ -178,7 +178,8 @@ class Output:
         most = kept.end + OUTPUT_PIPE_BYTES
         while fd in rank.paused and kept.end < most and self._read(rank, fd):
             pass
-        self._close(rank, fd)
+        if rank.overdue:  # else another program has taken its place by now
+            self._close(rank, fd)
 
     def _read_overdue(self, rank: Rank, fd: int) -> None:
         """Read what is there to the end of it: a descendant may hold the other end for ever."""
