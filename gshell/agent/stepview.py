@@ -1,4 +1,4 @@
-"""What there is to tell of a session as a whole: to the relay when it comes, and to who looks.
+"""What there is to tell of a session as a whole: to the relay, and to who looks.
 
 Changes nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gshell.agent.attachment import ARCHIVE
 from gshell.agent.meter import Meter
 from gshell.agent.usage import Step
 
@@ -45,6 +46,30 @@ def summary(session: Session) -> dict[str, Any]:
              "until": a.until, "share": a.share, "cred": a.credential}
             for a in session.attachments.values()
         ],
+    }  # fmt: skip
+
+
+def started(session: Session) -> dict[str, Any]:
+    """The message of that name."""
+    spec = session.spec
+    assert spec is not None
+    return {
+        "m": "started", "job": session.job, "index": session.index,
+        "att": session.primary.id if session.primary else "", "spec_name": spec.name,
+        "argv0": spec.argv[0], "pty": spec.pty is not None, "tasks": spec.tasks,
+        "archive": spec.archivable, "at": session.started_at, "lane": session.lane,
+        "beside": session.beside, "service": session.service,
+    }  # fmt: skip
+
+
+def watchers(session: Session) -> dict[str, Any]:
+    """The message of that name: how many look on."""
+    attachments = session.attachments.values()
+    live = [a for a in attachments if a.link is not None and a.user != ARCHIVE]
+    return {
+        "m": "watchers", "job": session.job, "index": session.index,
+        "attached": sum(a is session.primary for a in live),
+        "watchers": sum(a is not session.primary for a in live),
     }  # fmt: skip
 
 

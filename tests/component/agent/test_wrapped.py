@@ -12,9 +12,10 @@ import pytest
 
 from gshell.agent import agent as agent_module
 from gshell.agent import rankoutput
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
 from gshell.agent.perusal import Perusal
 from gshell.agent.session import Session
+from gshell.agent.slots import Facts
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 
@@ -77,7 +78,7 @@ class Node:
 
     @property
     def session(self) -> Session:
-        return next(iter(self.agent._sessions.values()))
+        return next(iter(self.agent.steps.by_key.values()))
 
     def logged(self, stream: int) -> bytes:
         log = self.session.ranks[0].logs[stream]
