@@ -23,7 +23,7 @@ from gshell.agent.files import Service
 from gshell.agent.session import Session
 from gshell.agent.slots import Facts
 from gshell.agent.spec import StepSpec
-from gshell.cli import commands, values
+from gshell.cli import commands, helppages, values
 from gshell.cli import plan as plans
 from gshell.client import background, forwardspec, render
 from gshell.client.conversation import Dialler
@@ -390,7 +390,7 @@ def command_line(data: bytes) -> None:
         if parsed.command.name in ("run", "sh", "attach", "logs"):
             plans.make(parsed, HERE)
         elif parsed.command.name == "help":
-            commands.help_page(parsed.words)
+            helppages.help_page(parsed.words)
     except UsageError as error:
         shown = render.error_text(error)
         assert "\x1b" not in shown
