@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gshell.agent.attachment import ARCHIVE
-from gshell.agent.meter import Meter
 from gshell.agent.usage import Step
 
 if TYPE_CHECKING:
@@ -95,5 +94,7 @@ def _progress(session: Session) -> Progress | None:
     if session.index or not session.ranks:
         return None
     if session.meter is None:
+        from gshell.agent.meter import Meter  # few look
+
         session.meter = Meter(session.ranks[0].logs.values())
     return session.meter.look()
