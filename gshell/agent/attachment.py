@@ -339,7 +339,7 @@ class Attachment:
         only = None if self.ranks is None else session.typists.ranks(self)
         types = session.primary is self or (only is not None and session.typists.types(self))
         if kind == "trace":
-            session.tell_waits(self, message.get("waits") is True)
+            session.taps.tell_waits(self, message.get("waits") is True)
         if kind == "open":
             session.open(self, message)
         elif kind == "resize":
@@ -363,9 +363,9 @@ class Attachment:
             if self.rights == "rw" and not self.share:
                 session.cancel()
         elif kind == "trace":
-            session.traced(self, message)
+            session.taps.traced(self, message)
         elif kind == "record":
-            session.record(self, message)
+            session.taps.record(self, message)
         elif kind == "steal":
             session.steal(self)
 

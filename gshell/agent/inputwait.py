@@ -141,8 +141,8 @@ def ask(attachment: Attachment, on: bool) -> None:
     session = attachment.session
     if attachment.share or attachment.user != session.user:
         return  # what others run is none of their business
-    if session.input_waits is None:
+    if session.taps.waits is None:
         if not on:
             return
-        session.input_waits = InputWaits(session)
-    session.input_waits.ask(attachment, on)
+        session.taps.waits = InputWaits(session)
+    session.taps.waits.ask(attachment, on)

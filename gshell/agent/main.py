@@ -331,8 +331,9 @@ def _keep(settings: Settings) -> int:
 
 def run(settings: Settings) -> int:
     """The agent's life."""
-    from gshell.agent.agent import Agent, Facts
+    from gshell.agent.agent import Agent
     from gshell.agent.session import KILL_AFTER_S
+    from gshell.agent.slots import Facts
 
     no_core_dumps()
     ticket = read_ticket(settings)

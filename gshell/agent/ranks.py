@@ -11,7 +11,7 @@ from gshell.agent.sessionlog import StreamLog
 from gshell.agent.spawn import OUTPUT_PIPE_BYTES, USUAL_SIZE, Child, SpawnSpec, spawn
 from gshell.agent.timeline import Timeline
 from gshell.model.vt import ModeTracker
-from gshell.net.loop import Timer
+from gshell.net.loop import IN, OUT, Timer
 
 if TYPE_CHECKING:
     from gshell.agent.attachment import Attachment
@@ -54,6 +54,11 @@ class Rank:
         self.signal: int | None = None
         self.core = False
         self.error: str | None = None
+
+    def awaits(self, fd: int) -> int:
+        """What the loop is to tell of a descriptor of its output: a terminal's is both ways'."""
+        typed = self.child is not None and self.child.pty and bool(self.input)
+        return (0 if self.paused[fd] else IN) | (OUT if typed else 0)
 
 
 def launch(

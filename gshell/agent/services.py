@@ -7,8 +7,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 from gshell import sitepath
+
+if TYPE_CHECKING:
+    from gshell.agent.session import Session
+    from gshell.agent.spec import StepSpec
+    from gshell.agent.workdir import WorkDirs
 
 NAMES = ("files", "forward")
 ADOPT = "adopt"  # of a job's spec: it is a job like others, and seen
@@ -33,6 +39,36 @@ def found(words: list[str], path: str | None) -> list[str]:
     if words[0] in GLOGIN and shutil.which(words[0], path=path) is None:
         return [*again(), "glogin", *words[1:]]
     return words
+
+
+def for_files(session: Session, spec: StepSpec, workdirs: WorkDirs) -> StepSpec:
+    """How the service `files` of this session is started: where it copies from and to is a job's
+    work directory, else the user's home."""
+    cwd = None
+    words = []
+    if session.stage:  # the relay's archive: a box, and only this one
+        job, _, index = session.stage.partition(".")
+        try:
+            cwd, words = workdirs.make(job, int(index)), ["--box"]
+        except (OSError, ValueError) as error:
+            words = ["--gone", f"no work directory: {error}"]
+        spec = spec._replace(extra_env={}, umask=0o077)
+    elif session.beside:
+        job, _, index = session.beside.partition(".")
+        cwd = workdirs.path(job, int(index or 0)) or _directory_of(session.neighbour())
+        if cwd is None:
+            words = ["--gone", f"the work directory of job {session.beside} is not there"]
+    return spec._replace(argv=["files", *words], cwd=cwd, home=None, shell=False, env={})
+
+
+def _directory_of(session: Session | None) -> str | None:
+    """Where a step's program is now."""
+    if session is None or not session.pid():
+        return None
+    try:
+        return os.readlink(f"/proc/{session.pid()}/cwd")
+    except OSError:
+        return None  # it has just ended
 
 
 def main(words: list[str]) -> int:

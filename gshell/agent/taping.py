@@ -130,12 +130,12 @@ class Taping:
 
 def answer(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Do what the control message ``record`` asks for; what to say to it."""
-    tape = session.tape
+    tape = session.taps.tape
     if message.get("on") is False:
         if tape is None:
             return {"t": "recording", "on": False, "error": "nothing is recorded there"}
         tape.close()
-        session.tape = None
+        session.taps.tape = None
         return {"t": "recording", "on": False, "file": tape.path, "error": tape.trouble or None}
     if tape is not None:
         return {"t": "recording", "on": True, "file": tape.path, "error": "it is recorded already"}
@@ -144,10 +144,10 @@ def answer(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     if not ranks:
         return {"t": "recording", "on": False, "error": "it does not run"}
     try:
-        session.tape = Taping(session, ranks[0], message)
+        session.taps.tape = Taping(session, ranks[0], message)
     except OSError as error:
         name = sanitize(str(error.filename), NAME_COLUMNS)
         return {"t": "recording", "on": False, "error": f"{name}: {error.strerror}"}
     except ValueError:  # a NUL, or a half of a character
         return {"t": "recording", "on": False, "error": "no file can have that name"}
-    return {"t": "recording", "on": True, "file": session.tape.path}
+    return {"t": "recording", "on": True, "file": session.taps.tape.path}

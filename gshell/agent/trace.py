@@ -50,7 +50,7 @@ class Trace:
         for gone in [who for who in self._asking if here.get(who.id) is not who]:
             del self._asking[gone]
             self._away.pop(gone, None)
-        return bool(self._asking) or self._session.tape is not None
+        return bool(self._asking) or self._session.taps.tape is not None
 
     # -- what happens
 
@@ -118,7 +118,7 @@ class Trace:
     def _tell(self, rank: Rank, found: list[Told]) -> None:
         if not found or not self.on:
             return
-        tape = self._session.tape
+        tape = self._session.taps.tape
         if tape is not None and tape.rank is rank:
             tape.typed(found)
         now = round(time.time(), 3)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from gshell.model.progress import Progress
+if TYPE_CHECKING:
+    from gshell.model.progress import Progress
 
 REPORT_S = 5.0  # while somebody looks
 SOON_S = 0.05  # another one has come to look: one report for many of them

@@ -125,6 +125,14 @@ class Wrapped:
         self._run_script(self._job.epilogue)
         return True
 
+    def printed(self, err: bool, parts: list[bytes]) -> bool:
+        """What runs printed this, and the program's files have it now; is it for the log, too?"""
+        if not parts or self._script:
+            return True
+        for data in parts:
+            self.files.write(err, data)
+        return not self.files.drops(err)
+
     # -- scripts
 
     def _run_script(self, words: tuple[str, ...]) -> None:

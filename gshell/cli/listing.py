@@ -42,6 +42,11 @@ def every(text: str) -> float:
     return seconds
 
 
+OTHERS = (
+    Option("-A --everyone", help="everybody's (for administrators)"),
+    Option("-u --user", "USER", "that user's (for administrators)"),
+)
+WATCH = Option("-w --watch", help="keep the list up to date until Ctrl-C")
 EVERY = Option("-i --interval", "SEC", "as -w, but look anew so often", every)
 
 

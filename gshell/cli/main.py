@@ -164,7 +164,7 @@ def _run(parsed: Parsed) -> int:
             print(f"gshell {__version__}")
         return 0
     if name == "help":
-        from gshell.cli.commands import help_page, help_table
+        from gshell.cli.helppages import help_page, help_table
 
         if parsed["json"]:
             from gshell.cli.listing import print_json

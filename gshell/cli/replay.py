@@ -14,7 +14,7 @@ from gshell.cli.options import Parsed
 from gshell.cli.replayshow import Show
 from gshell.errors import GshellError, UsageError
 from gshell.net.loop import Loop
-from gshell.replay import fromcast, gst, judge, learn, likely, masks, report, tape
+from gshell.replay import fromcast, gst, judge, learn, likely, masks, matching, report, tape
 from gshell.replay.engine import Engine, Happening, Outcome
 from gshell.replay.script import Script, ScriptError, Seen, Step, Verdict
 from gshell.replay.targets import SIZE
@@ -205,7 +205,7 @@ class _Watcher:
         return masks.expanded(text, self.values)
 
     def stands(self, prompt: str, line: str) -> bool:
-        return masks.stands(prompt, line, self.values)
+        return matching.stands(prompt, line, self.values)
 
     def begins(self, step: Step) -> None:
         self._show.begins(step)

@@ -60,7 +60,7 @@ def is_verbs(words: Sequence[str]) -> bool:
 
 def help_(session: Session, words: Sequence[str]) -> int:
     from gshell.cli import options
-    from gshell.cli.commands import help_page
+    from gshell.cli.helppages import help_page
 
     if words:
         rows = [row for row in HELP if words[0] in row[0].replace(",", "").split()]

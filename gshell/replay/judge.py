@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gshell.replay import masks
+from gshell.replay import masks, matching
 from gshell.replay.script import Difference, Line, Seen, Step, Verdict
 
 MAX_CELLS = 400_000  # of an alignment's table: about a second; larger ones look ahead instead
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
     want: Want | None
     seen: str | None
-    fits: masks.Match | None = None
+    fits: matching.Match | None = None
 
 
 def judge(step: Step, seen: Seen, values: Mapping[str, str]) -> Verdict:
@@ -116,9 +116,9 @@ def _streams(
 
 def _only_on_stderr(line: Line, seen: Seen, values: Mapping[str, str]) -> bool:
     pattern = masks.parse(line.text)
-    if pattern.kind == "span" or any(masks.match(pattern, one, values) for one in seen.out):
+    if pattern.kind == "span" or any(matching.match(pattern, one, values) for one in seen.out):
         return False
-    return any(masks.match(pattern, one, values) for one in seen.err)
+    return any(matching.match(pattern, one, values) for one in seen.err)
 
 
 def _at_all(line: Line) -> bool:
@@ -193,18 +193,18 @@ class _Fits:
         self.lines = lines
         self._values = values
         self._literal = [want.pattern.literal for want in wants]
-        self._known: dict[tuple[int, int], masks.Match | None] = {}
+        self._known: dict[tuple[int, int], matching.Match | None] = {}
         self._shapes: dict[str, str] = {}
 
     def span(self, i: int) -> bool:
         return self.wants[i].pattern.kind == "span"
 
-    def __call__(self, i: int, j: int) -> masks.Match | None:
+    def __call__(self, i: int, j: int) -> matching.Match | None:
         literal = self._literal[i]
         if literal is not None:
             return _EQUAL if literal == self.lines[j] else None
         if (i, j) not in self._known:
-            found = masks.match(self.wants[i].pattern, self.lines[j], self._values)
+            found = matching.match(self.wants[i].pattern, self.lines[j], self._values)
             self._known[i, j] = found
         return self._known[i, j]
 
@@ -222,7 +222,7 @@ class _Fits:
         return self._shapes[line]
 
 
-_EQUAL = masks.Match()
+_EQUAL = matching.Match()
 
 
 def _spanned(fit: _Fits, i: int, high: int, j: int, end: int) -> list[Pair] | None:
@@ -456,7 +456,7 @@ def _differences(pairs: list[Pair], what: str) -> list[Difference]:
 
 
 def _may_be(want: Want, line: str) -> bool:
-    return masks.match(want.pattern, line, {}) is not None
+    return matching.match(want.pattern, line, {}) is not None
 
 
 def _diff(pairs: list[Pair]) -> list[str]:

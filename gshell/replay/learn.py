@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from gshell.replay import gst, judge, masks
+from gshell.replay import gst, judge, masks, matching
 from gshell.replay.script import Line, Script, Seen, Step
 
 CLOSE = 1e-6  # numbers that differ by less are the same result, computed otherwise: a tolerance
@@ -281,7 +281,7 @@ def _covers(text: str, lines: Sequence[str]) -> bool:
         pattern = masks.parse(text)
     except masks.BadMask:
         return False
-    return pattern.kind != "span" and all(masks.match(pattern, line, {}) for line in lines)
+    return pattern.kind != "span" and all(matching.match(pattern, line, {}) for line in lines)
 
 
 def _by_atoms(lines: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gshell.replay import masks
+from gshell.replay import masks, matching
 from gshell.replay.script import Line, Script, Step
 
 DIGITS = 9  # a number with fewer cannot differ by masks.REL only
@@ -59,7 +59,7 @@ def masked(line: str) -> str:
         at = piece.end
     text = "".join([*done, masks.escaped(line[at:])])
     # Whatever was written, the line itself has to fit.
-    return text if masks.match(masks.parse(text), line, {}) else masks.escaped(line)
+    return text if matching.match(masks.parse(text), line, {}) else masks.escaped(line)
 
 
 def _pieces(line: str) -> Iterator[_Piece]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import cast
 
 from gshell.lrms import common, slurm
 from gshell.lrms.base import Command, Plugin
 from gshell.sweep import batch
-from gshell.sweep.hosts import Host
+from gshell.sweep.calls import Calls
 
 
 class SlurmSubmission(batch.Submission):
@@ -46,66 +45,11 @@ def _submit(asked: batch.Submission, name: str | None) -> Command:
 
 
 SYSTEM = batch.System(cast(Plugin, slurm), "Slurm", _submit)
+_calls = Calls(SYSTEM)
 
-
-def slurmsub(
-    job_specs: Iterable[tuple[SlurmSubmission, Any]],
-    frontend_connection_params: Mapping[str, Any] | None = None,
-    timeout: Any = None,
-    abort_on_error: bool = False,
-) -> list[tuple[int | None, Any]]:
-    """As `oar.oarsub`."""
-    return batch.submit(SYSTEM, job_specs, frontend_connection_params, timeout, abort_on_error)
-
-
-def slurmdel(
-    job_specs: Iterable[tuple[Any, Any]],
-    frontend_connection_params: Mapping[str, Any] | None = None,
-    timeout: Any = None,
-) -> None:
-    """As `oar.oardel`."""
-    batch.delete(SYSTEM, job_specs, frontend_connection_params, timeout)
-
-
-def get_current_slurm_jobs(
-    frontends: Any = None,
-    frontend_connection_params: Mapping[str, Any] | None = None,
-    timeout: Any = None,
-    abort_on_error: bool = False,
-) -> list[tuple[int, Any]]:
-    """As `oar.get_current_oar_jobs`."""
-    return batch.current(SYSTEM, frontends, frontend_connection_params, timeout, abort_on_error)
-
-
-def get_slurm_job_info(
-    job_id: Any,
-    frontend: Any = None,
-    frontend_connection_params: Mapping[str, Any] | None = None,
-    timeout: Any = None,
-) -> dict[str, Any]:
-    """``state`` (`gshell.lrms.base.State`'s words), ``reason``, ``hosts``, ``start_date`` or
-    ``scheduled_start``."""
-    return batch.info(SYSTEM, job_id, frontend, frontend_connection_params, timeout)
-
-
-def wait_slurm_job_start(
-    job_id: Any,
-    frontend: Any = None,
-    frontend_connection_params: Mapping[str, Any] | None = None,
-    timeout: Any = None,
-    prediction_callback: Callable[[float], Any] | None = None,
-) -> bool:
-    """As `oar.wait_oar_job_start`."""
-    return batch.wait_start(
-        SYSTEM, job_id, frontend, frontend_connection_params, timeout, prediction_callback
-    )
-
-
-def get_slurm_job_nodes(
-    job_id: Any,
-    frontend: Any = None,
-    frontend_connection_params: Mapping[str, Any] | None = None,
-    timeout: Any = None,
-) -> list[Host]:
-    """As `oar.get_oar_job_nodes`."""
-    return batch.nodes(SYSTEM, job_id, frontend, frontend_connection_params, timeout)
+slurmsub = _calls.submit
+slurmdel = _calls.delete
+get_current_slurm_jobs = _calls.current
+get_slurm_job_info = _calls.info
+wait_slurm_job_start = _calls.wait_start
+get_slurm_job_nodes = _calls.nodes

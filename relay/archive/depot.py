@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gshell.agent import stepview
 from gshell.agent.attachment import Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.session import Session
@@ -166,7 +167,7 @@ class Depot:
         """SESSION of a hello."""
         live = {id(s): s for s in self._sessions.values() if s.state == "running"}
         live.update({id(s): s for s in self._unsaid.values()})
-        return [session.summary() for session in live.values()]
+        return [stepview.summary(session) for session in live.values()]
 
     # -- who comes
 

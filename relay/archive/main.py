@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gshell import __version__
-from gshell.agent.agent import EXPECT_KEPT_S, Greeter
 from gshell.agent.attachment import ARCHIVE, Attachment
+from gshell.agent.entrance import EXPECT_KEPT_S
+from gshell.agent.greeter import Greeter
 from gshell.agent.uplink import Uplink
 from gshell.client.conversation import Dialler
 from gshell.errors import AuthError, GshellError, RemoteProtocolError

@@ -101,12 +101,23 @@ class ShownRank:
                 self.times[stream] = Timeline.of_marks(times.get(key, ()))
 
 
+class ShownTaps:
+    """Nothing runs here that could be recorded or waited for."""
+
+    def record(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
+
+    def traced(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
+
+    def tell_waits(self, attachment: Attachment, on: bool) -> None: ...
+
+
 class Shown:
     """What an `Attachment` takes for its session. Invariant: read-only; nobody is ever primary."""
 
     primary = None
     state = "ended"
     launched = True
+    taps = ShownTaps()
 
     def __init__(self, store: Store, key: Key, on_empty: Callable[[Shown], None]) -> None:
         """
@@ -178,16 +189,9 @@ class Shown:
 
     def steal(self, attachment: Attachment) -> None: ...
 
-    def record(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
-
-    def traced(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
-
     def input_ranks(self) -> list[int]:
         return []
 
     def end_input(self, rank: int) -> None: ...
-
-    def tell_waits(self, attachment: Attachment, on: bool) -> None:
-        """Nothing runs here."""
 
     def take_input(self, rank: int, data: bytes, writer: Attachment) -> None: ...

@@ -399,7 +399,8 @@ def test_a_key_that_nothing_answers_finds_a_dead_link_sooner() -> None:
 
 def test_an_agent_notices_a_relay_that_fell_silent(tmp_path: Path) -> None:
     """At the agent's uplink, with a clock that is told the time."""
-    from gshell.agent.agent import Agent, Facts
+    from gshell.agent.agent import Agent
+    from gshell.agent.slots import Facts
 
     with two_legs() as lab:
         invite = lab.env.invite()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gshell.errors import GshellError
 from gshell.net.loop import Loop
-from gshell.replay import gst, judge, masks, shells
+from gshell.replay import gst, judge, masks, matching, shells
 from gshell.replay.engine import Engine, Outcome
 from gshell.replay.script import Script, Seen, Step, Verdict
 from gshell.replay.targets import Local, Player, Waiting
@@ -304,7 +304,7 @@ class Judge:
         return f"secret{number}"
 
     def stands(self, prompt: str, line: str) -> bool:
-        return masks.stands(prompt, line, self.values)
+        return matching.stands(prompt, line, self.values)
 
     def begins(self, step: Step) -> None: ...
 

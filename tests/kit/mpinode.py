@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
 from gshell.agent.session import Session
+from gshell.agent.slots import Facts
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 
@@ -46,7 +47,7 @@ class MpiNode:
 
     @property
     def session(self) -> Session:
-        session: Session = self.agent._sessions[f"5.{self.index}"]
+        session: Session = self.agent.steps.by_key[f"5.{self.index}"]
         return session
 
     def said(self, kind: str) -> list[dict[str, Any]]:

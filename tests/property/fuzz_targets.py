@@ -16,13 +16,14 @@ from property import fuzz_replay, fuzz_wire
 from property.fuzz import Luck, Target
 
 from gshell.agent import claims, gloginwords
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
 from gshell.agent.attachment import Attachment
 from gshell.agent.claims import Claims
 from gshell.agent.files import Service
 from gshell.agent.session import Session
+from gshell.agent.slots import Facts
 from gshell.agent.spec import StepSpec
-from gshell.cli import commands, values
+from gshell.cli import commands, helppages, values
 from gshell.cli import plan as plans
 from gshell.client import background, forwardspec, render
 from gshell.client.conversation import Dialler
@@ -389,7 +390,7 @@ def command_line(data: bytes) -> None:
         if parsed.command.name in ("run", "sh", "attach", "logs"):
             plans.make(parsed, HERE)
         elif parsed.command.name == "help":
-            commands.help_page(parsed.words)
+            helppages.help_page(parsed.words)
     except UsageError as error:
         shown = render.error_text(error)
         assert "\x1b" not in shown
@@ -523,10 +524,10 @@ def agent_of_relay(data: bytes) -> None:
             uplink.link_data(_Link(), [control.encode(message)])
         except RemoteProtocolError:
             pass
-        for session in agent._sessions.values():
+        for session in agent.steps.by_key.values():
             assert session.job.isdigit()
     agent.hello()
-    assert len(agent._expects) < 5000
+    assert len(agent.entrance._expects) < 5000
     agent.done = None
     uplink.welcomed = False
 

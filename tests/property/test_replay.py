@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from gshell.cast.format import Cast, Event, Header
-from gshell.replay import fromcast, gst, judge, keys, learn, masks, screen, tape
+from gshell.replay import fromcast, gst, judge, keys, learn, masks, matching, screen, tape
 from gshell.replay.script import Key, Line, Script, ScriptError, Secret, Seen, Step, Text, Wait
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -178,7 +178,7 @@ def test_any_text_is_a_script_or_an_error_with_line_and_column(text):
 def test_an_escaped_line_is_expected_literally(line):
     pattern = masks.parse(masks.escaped(line))
     assert pattern.kind == "line"
-    assert masks.match(pattern, line, {}) == masks.Match()
+    assert matching.match(pattern, line, {}) == matching.Match()
 
 
 @QUICK
@@ -189,8 +189,8 @@ def test_a_line_with_any_masks_never_raises_but_badmask(text, seen):
     except masks.BadMask:
         return
     if pattern.kind != "span":
-        masks.match(pattern, seen, {"N": "4"})
-    masks.stands(text, seen, {})
+        matching.match(pattern, seen, {"N": "4"})
+    matching.stands(text, seen, {})
 
 
 @example(wanted=[" \\$.\t (esc)", "b"], seen=[" \\$.\t (esc)", "b"])

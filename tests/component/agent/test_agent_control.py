@@ -12,9 +12,11 @@ import pytest
 
 from gshell.agent import agent as agent_module
 from gshell.agent import main
-from gshell.agent.agent import KILLED_WAIT_S, Agent, Facts
+from gshell.agent.agent import Agent
 from gshell.agent.attachment import Attachment
+from gshell.agent.ends import KILLED_WAIT_S
 from gshell.agent.session import Session
+from gshell.agent.slots import Facts
 from gshell.agent.spec import StepSpec
 from gshell.agent.uplink import Uplink as RealUplink
 from gshell.errors import UsageError
@@ -53,11 +55,11 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def run(agent: Any) -> Session:
     """A step with a writer and a watcher."""
     session = Session(agent, "1", 0, 1, "alice")
-    agent._add(A, session)
+    agent.steps.add(A, session)
     for att, rights in ((A, "rw"), (B, "rw")):
         attachment = Attachment(session, att, "alice", rights, wire.Peer(client=False))
         attachment.credential = f"key-of-{att[0]}"
-        agent._attachments[att] = session
+        agent.steps.attach(att, session)
         session.add(attachment)
         if att == A:
             session.start(StepSpec.parse({"argv": ["cat"], "env": {"PATH": "/usr/bin:/bin"}}))
@@ -72,8 +74,8 @@ def test_a_withdrawn_attachment_is_ended_and_comes_back_no_more(agent: Any) -> N
     assert set(session.attachments) == {B}
     assert session.state == "running"
     assert session.primary is None
-    assert A not in agent._attachments
-    assert "c" * 32 not in agent._expects
+    assert agent.steps.attached(A) is None
+    assert not agent.entrance.expected("c" * 32)
 
 
 def ends_of(agent: Any) -> list[dict[str, Any]]:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from gshell.agent import mpifind
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
 from gshell.agent.mpitopology import KEY
 from gshell.agent.session import Session
+from gshell.agent.slots import Facts
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 from kit import mpichkit
@@ -75,7 +76,7 @@ class Node:
         return self.of(self.name)
 
     def of(self, step: str) -> Session:
-        session: Session = self.agent._sessions[step]
+        session: Session = self.agent.steps.by_key[step]
         return session
 
     def said(self, kind: str) -> list[dict[str, Any]]:
@@ -232,7 +233,7 @@ def test_after_the_first_job_with_a_launcher_ranks_start_without_an_interpreter(
 
 
 def _space(node: Node, step: str = "5.0") -> dict[str, str]:
-    way: Any = node.agent._sessions[step].mpi.way
+    way: Any = node.agent.steps.by_key[step].mpi.way
     space: dict[str, str] = way._server._space
     return space
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gshell.agent import agent as agents
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
+from gshell.agent.slots import Facts
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
 from gshell.net.rendezvous import public_id
@@ -240,7 +241,7 @@ def test_a_revoked_attachment_is_over_and_what_it_typed_is_forgotten(stage: Stag
     bob = stage.visitor("rw")
     bob.tell(t="steal")
     bob.type(b"m" * 100_000)  # more than the program's pipe takes
-    session = stage.agent._attachments[bob.att]
+    session = stage.agent.steps.attached(bob.att)
     assert any(who is session.primary for who, _ in session.ranks[0].input)
     stage.agent.on_control({"m": "revoke", "atts": [bob.att, "nobody's"], "why": "over"})
     assert bob.bye == ("revoked", "over")
@@ -282,7 +283,7 @@ def test_others_come_only_as_announced_and_only_to_look(
     bob.come(op)
     assert bob.failed == "denied"
     assert bob.welcome == {}
-    assert len(set(stage.agent._sessions.values())) == 1
+    assert len(set(stage.agent.steps.by_key.values())) == 1
 
 
 def test_a_detached_job_of_somebody_else_s_is_not_started(stage: Stage) -> None:
@@ -338,4 +339,4 @@ def test_the_relay_s_archive_opens_nothing_but_work_directories(stage: Stage) ->
         stage.expect(archive, "open", **wrong)
         archive.come()
         assert archive.bye is not None and archive.bye[0] == "denied", wrong  # noqa: PT018
-    assert not stage.agent._sessions
+    assert not stage.agent.steps.by_key

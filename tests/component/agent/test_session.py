@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gshell.agent import session as session_module
+from gshell.agent import keeping, rankoutput
 from gshell.agent.attachment import Attachment
 from gshell.agent.budget import Budget
 from gshell.agent.session import Session
@@ -145,7 +145,7 @@ def test_what_is_piped_in_is_not_taken_over_but_by_stealing(owner: Owner) -> Non
 def test_a_pipe_that_a_descendant_holds_ends_with_its_program_all_the_same(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "DRAIN_AFTER_EXIT_S", 0.3)
+    monkeypatch.setattr(rankoutput, "DRAIN_AFTER_EXIT_S", 0.3)
     session, writer = start(owner, "sleep 600 & head -c 1100000 /dev/zero; echo $! >&2")
     sending = writer.peer.sending(stdout_of(0))
     assert sending is not None
@@ -157,7 +157,7 @@ def test_a_pipe_that_a_descendant_holds_ends_with_its_program_all_the_same(
 
 def kept_from(owner: Owner, monkeypatch: pytest.MonkeyPatch, much: int = 64 << 20) -> int:
     """The oldest byte kept of 5 MB that somebody has read all along."""
-    monkeypatch.setattr("gshell.agent.session.ARCHIVE_AHEAD_BYTES", much)
+    monkeypatch.setattr("gshell.agent.keeping.ARCHIVE_AHEAD_BYTES", much)
     session, writer = start(owner, "head -c 5000000 /dev/zero")
     log = session.ranks[0].logs[stdout_of(0)]
 
@@ -315,7 +315,7 @@ def test_without_a_word_it_blocks_for_who_is_there_and_forgets_when_he_has_left(
     stream = stdout_of(0)
     assert owner.loop.run_until(lambda: out(session).end >= 1 << 16, PATIENCE_S)
     assert not owner.loop.run_until(lambda: out(session).end == MUCH_OUTPUT, 0.3)
-    assert session._must_pause(stream, out(session))
+    assert session._output._must_pause(stream, out(session))
     writer.link = None
     session.remove(writer)
     assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
@@ -325,7 +325,7 @@ def test_without_a_word_it_blocks_for_who_is_there_and_forgets_when_he_has_left(
 def test_a_cancelled_program_that_waited_for_room_has_ended(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "DRAIN_AFTER_EXIT_S", 0.3)
+    monkeypatch.setattr(rankoutput, "DRAIN_AFTER_EXIT_S", 0.3)
     session, _ = policy(owner, "exec cat /dev/zero", on_full="block", quota=0)
     assert owner.loop.run_until(lambda: waits(session), PATIENCE_S)
     session.cancel()
@@ -347,7 +347,7 @@ def test_what_one_had_not_taken_who_left_is_there_for_the_next(owner: Owner) -> 
 def test_trouble_is_told_once_and_its_end_once(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "TROUBLE_S", 0.05)
+    monkeypatch.setattr(keeping, "TROUBLE_S", 0.05)
     broken = []
     make_spool = owner.make_spool
 
@@ -403,8 +403,8 @@ def test_what_has_ended_and_nobody_reads_is_on_disk_and_not_in_memory(owner: Own
 def test_another_kind_of_trouble_is_told_and_an_end_needs_no_more_words(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "TROUBLE_S", 0.05)
-    monkeypatch.setattr(session_module, "DRAIN_AFTER_EXIT_S", 0.3)
+    monkeypatch.setattr(keeping, "TROUBLE_S", 0.05)
+    monkeypatch.setattr(rankoutput, "DRAIN_AFTER_EXIT_S", 0.3)
 
     def refuse(session: Session, stream: int) -> Spool:
         raise OSError(30, "Read-only file system")

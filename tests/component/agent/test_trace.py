@@ -287,7 +287,7 @@ def test_a_name_that_no_file_can_have_is_an_answer_and_harms_nobody(
     answers = [m for m in map(json.loads, lines) if m["t"] == "recording"]
     assert [answer["on"] for answer in answers] == [False]
     assert answers[0]["error"]
-    assert bench.session.tape is None
+    assert bench.session.taps.tape is None
 
 
 def test_nobody_else_has_a_job_recorded_and_no_file_is_overwritten(bench: Bench) -> None:
@@ -296,4 +296,4 @@ def test_nobody_else_has_a_job_recorded_and_no_file_is_overwritten(bench: Bench)
     (bench.owner.folder / "a").write_text("mine")
     assert "exists" in recorded(bench)["error"]
     assert (bench.owner.folder / "a").read_text() == "mine"
-    assert bench.session.tape is None
+    assert bench.session.taps.tape is None

@@ -63,13 +63,13 @@ def test_it_is_told_with_what_was_taken_and_printed_before(owner: Owner, pty) ->
 
 def test_nothing_is_looked_at_before_somebody_asks_nor_after_he_left(owner: Owner) -> None:
     session, writer = start(owner, "read a; exec sleep 600")
-    assert session.input_waits is None
+    assert session.taps.waits is None
     writer._control({"t": "trace", "waits": True})
     assert told(owner, writer, on=True)
-    assert session.input_waits is not None
+    assert session.taps.waits is not None
     session.remove(writer)
     arrive(writer, b"x\n")
-    assert owner.loop.run_until(lambda: not session.input_waits._ranks, PATIENCE_S)
+    assert owner.loop.run_until(lambda: not session.taps.waits._ranks, PATIENCE_S)
 
 
 @pytest.mark.parametrize(("share", "user"), [("s1", "me"), ("", "other")])

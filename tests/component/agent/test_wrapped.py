@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from gshell.agent import agent as agent_module
-from gshell.agent.agent import Agent, Facts
+from gshell.agent import rankoutput
+from gshell.agent.agent import Agent
 from gshell.agent.perusal import Perusal
 from gshell.agent.session import Session
+from gshell.agent.slots import Facts
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 
@@ -76,7 +78,7 @@ class Node:
 
     @property
     def session(self) -> Session:
-        return next(iter(self.agent._sessions.values()))
+        return next(iter(self.agent.steps.by_key.values()))
 
     def logged(self, stream: int) -> bytes:
         log = self.session.ranks[0].logs[stream]
@@ -148,6 +150,24 @@ def test_scripts_run_before_and_after_and_only_the_log_has_what_they_print(node:
     assert (folder / "trace").read_text() == "a b\nrun\nafter\n"
     assert (folder / "o").read_text() == "run\n"
     assert node.logged(stdout_of(0)) == b"before\nrun\nafter\n"
+
+
+def test_a_program_may_be_quiet_for_long_after_a_script_that_ended_with_a_word(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rankoutput, "DRAIN_AFTER_EXIT_S", 0.1)
+    folder = node.workdir()
+    node.start(sh("until test -e go; do sleep 0.02; done; echo run"),
+               {"workdir": True, "prologue": sh("echo before")})  # fmt: skip
+    script = node.session.pids()[0]
+    stat = Path(f"/proc/{script}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        pass  # its last word, its end and its exit are found in one round
+    node.until(lambda: node.session.launched, "the program")
+    assert not node.loop.run_until(lambda: node.session.ranks[0].overdue, 0.3)
+    (folder / "go").touch()
+    assert node.end()["code"] == 0
+    assert node.logged(stdout_of(0)) == b"before\nrun\n"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
+from gshell.agent.slots import Facts
 from gshell.client.conversation import Dialler
 from gshell.client.fileget import Get, Listing
 from gshell.client.fileput import Put
@@ -59,7 +60,7 @@ class Side:
         for one in self.archives:
             one.close()
         for agent in self.agents:
-            for session in set(agent._sessions.values()):
+            for session in set(agent.steps.by_key.values()):
                 session.signal_all(9)
             self.relay.until(lambda agent=agent: agent.idle)
             agent.shut_down()

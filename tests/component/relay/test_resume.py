@@ -7,7 +7,8 @@ import pytest
 from component.relay.conftest import InProcessRelay
 from fault.crowd import Cat
 
-from gshell.agent.agent import Agent, Facts
+from gshell.agent.agent import Agent
+from gshell.agent.slots import Facts
 from gshell.client.conversation import Dialler
 from gshell.net import link, relays
 from gshell.net.loop import Loop
@@ -104,7 +105,7 @@ def test_who_types_into_a_hole_waits_less_than_a_quarter_of_a_minute(scene):
 
 
 def test_an_agent_lets_go_of_a_client_that_does_not_answer_and_takes_it_back(scene, monkeypatch):
-    (session,) = scene.agent._sessions.values()
+    (session,) = scene.agent.steps.by_key.values()
     attachment = session.primary
     assert attachment.link is not None
     monkeypatch.setattr(link, "half_open", lambda sock: True)

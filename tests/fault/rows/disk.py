@@ -24,7 +24,7 @@ from pathlib import Path
 from fault.lab import alive, descendants_of, flow
 from fault.rows import Finding, Form, Row
 
-from gshell.agent.session import TROUBLE_S
+from gshell.agent.keeping import TROUBLE_S
 from kit.procs import Env, until
 
 MIB = 1 << 20

@@ -1,10 +1,9 @@
 """Whom an agent lets in: its user, and the relay's archive to look on at what may be archived."""
 
-import types
-
 import pytest
 
 from gshell.agent.agent import Agent
+from gshell.agent.rights import Rights
 from gshell.agent.spec import StepSpec
 
 ATTACH = {"user": "@archive", "rights": "r", "op": "attach", "job": "1", "index": 0}
@@ -17,14 +16,7 @@ class Step:
         self.spec = spec
 
 
-def agent(**spec):
-    """One with a step of this kind; made without a relay."""
-    one = Agent.__new__(Agent)
-    one._ticket = types.SimpleNamespace(user="me")
-    one._facts = types.SimpleNamespace(pool="")
-    one._sessions, one._steps = {}, {}
-    one._add("a", Step(StepSpec.parse({"argv": ["x"], **spec})))
-    return one
+MINE = Rights("me", "")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +32,8 @@ def agent(**spec):
     ],
 )
 def test_the_archive_looks_on_and_nothing_else(change, spec, may):
-    assert agent(**spec)._may_archive({**ATTACH, **change}) == may
+    step = Step(StepSpec.parse({"argv": ["x"], **spec}))
+    assert MINE.may_archive({**ATTACH, **change}, [step]) == may
 
 
 @pytest.mark.parametrize(
@@ -49,7 +42,7 @@ def test_the_archive_looks_on_and_nothing_else(change, spec, may):
      ("me", "@archive", False), ("you", "you", False)],
 )  # fmt: skip
 def test_who_comes_is_who_was_announced(announced, user, may):
-    assert agent()._may({**ATTACH, "user": announced}, user) == may
+    assert MINE.may({**ATTACH, "user": announced}, user) == may
 
 
 def test_a_service_that_nobody_is_left_to_talk_to_is_ended():

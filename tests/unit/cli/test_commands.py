@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gshell.cli import sessions
-from gshell.cli.commands import COMMANDS, GROUPS, help_page, named, read
+from gshell.cli.commands import COMMANDS, GROUPS, named, read
+from gshell.cli.helppages import help_page
 from gshell.errors import UsageError
 
 

@@ -6,13 +6,13 @@ import subprocess
 
 import pytest
 
-from gshell.cli import commands, manual
+from gshell.cli import commands, helppages, manual, options
 from gshell.cli.topics import TOPICS
 
 
 @pytest.mark.parametrize("name", TOPICS)
 def test_a_topic_fits_80_columns_and_its_lines_can_be_typed(name):
-    page = commands.help_page([name])
+    page = helppages.help_page([name])
     assert max(map(len, page.splitlines())) < 80
     assert page.isascii()
     for line in re.findall(r"^ +gshell ([a-z].*)$", TOPICS[name].text, re.M):
@@ -31,27 +31,27 @@ def test_a_topic_fits_80_columns_and_its_lines_can_be_typed(name):
 def test_commands_and_topics_that_a_text_names_are_there(word):
     names = word.split()
     if names[0] == "help":
-        commands.help_page(names[1:])
+        helppages.help_page(names[1:])
     else:
         assert commands.find(names[0]) or names[0] in commands.GROUPS or names == ["j"]
 
 
 def test_a_command_and_a_topic_of_one_name_are_both_told():
-    page = commands.help_page(["keys"])
+    page = helppages.help_page(["keys"])
     assert "list my keys" in page
     assert "keys while attached" in page
 
 
 def test_a_topic_nearly_named_is_offered():
     with pytest.raises(
-        commands.o.wrong(commands.ROOT, "").__class__, match="did you mean 'exit-codes'"
+        options.wrong(commands.ROOT, "").__class__, match="did you mean 'exit-codes'"
     ) as caught:
-        commands.help_page(["exitcodes"])
+        helppages.help_page(["exitcodes"])
     assert caught.value.hint == "gshell help exit-codes"
 
 
 def test_every_verb_is_grouped_by_its_use_once():
-    names = [name for _, group in commands.USES for name in group]
+    names = [name for _, group in helppages.USES for name in group]
     assert len(names) == len(set(names))
 
 

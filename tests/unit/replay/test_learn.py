@@ -2,7 +2,7 @@
 
 import pytest
 
-from gshell.replay import gst, learn, masks
+from gshell.replay import gst, learn, masks, matching
 from gshell.replay.script import Seen
 
 
@@ -27,7 +27,7 @@ from gshell.replay.script import Seen
 def test_the_narrowest_mask_that_covers_all(lines, text):
     found = learn.general(lines)
     assert text is None or found == text
-    assert all(masks.match(masks.parse(found), line, {}) for line in lines)
+    assert all(matching.match(masks.parse(found), line, {}) for line in lines)
 
 
 def learnt(text, *runs):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from gshell.replay import gst, likely, masks
+from gshell.replay import gst, likely, masks, matching
 from gshell.replay.likely import masked
 
 RESULT = "           1   0.1619634321098E-01 0.1619634321098E-01 0.8011519286349E-13"
 
 
 def fits(line: str, seen: str) -> bool:
-    return masks.match(masks.parse(masked(line)), seen, {}) is not None
+    return matching.match(masks.parse(masked(line)), seen, {}) is not None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gshell.replay import masks
+from gshell.replay import masks, matching
 
 GOOD = [
     ("a (any) z", "a  z"), ("a (any) z", "a b c z"), ("x", "x   "),
@@ -33,12 +33,12 @@ BAD = [
 
 @pytest.mark.parametrize(("text", "line"), GOOD)
 def test_it_fits(text, line):
-    assert masks.match(masks.parse(text), line, {"N": "4"}) is not None
+    assert matching.match(masks.parse(text), line, {"N": "4"}) is not None
 
 
 @pytest.mark.parametrize(("text", "line"), BAD)
 def test_it_does_not_fit(text, line):
-    assert masks.match(masks.parse(text), line, {"N": "4"}) is None
+    assert matching.match(masks.parse(text), line, {"N": "4"}) is None
 
 
 @pytest.mark.parametrize("text", ["(any*)", "... (any*)", "  ... (any*)  "])
@@ -57,16 +57,16 @@ def test_a_mask_that_is_none_is_said_so(text):
 
 
 def test_what_stood_there_is_captured():
-    found = masks.match(
+    found = matching.match(
         masks.parse("t = (num as t) s, (any as who) (re /x+/ as x)"), "t =   1.5 s, Ada L xx", {}
     )
     assert dict(found.captures) == {"t": "1.5", "who": "Ada L", "x": "xx"}
-    assert masks.match(masks.parse(r"(?P<n>\d+) s (re)"), "12 s", {}).captures == (("n", "12"),)
+    assert matching.match(masks.parse(r"(?P<n>\d+) s (re)"), "12 s", {}).captures == (("n", "12"),)
 
 
 def test_a_value_is_not_a_regex():
-    assert masks.match(masks.parse("${N} (re)"), "4+", {"N": "4+"})
-    assert masks.match(masks.parse("${N} (re)"), "44", {"N": "4+"}) is None
+    assert matching.match(masks.parse("${N} (re)"), "4+", {"N": "4+"})
+    assert matching.match(masks.parse("${N} (re)"), "44", {"N": "4+"}) is None
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_a_value_is_not_a_regex():
     ],
 )  # fmt: skip
 def test_a_prompt_stands_last(prompt, line, there):
-    assert masks.stands(prompt, line, {}) is there
+    assert matching.stands(prompt, line, {}) is there
 
 
 def test_many_masks_on_a_long_line_take_no_time():
     begun = time.perf_counter()
-    assert masks.match(masks.parse("(any)a" * 20 + "b"), "a" * 20_000, {}) is None
-    assert masks.match(masks.parse("*a" * 20 + "b (glob)"), "a" * 20_000, {}) is None
-    assert masks.match(masks.parse("(time) x"), "1m " * 7000, {}) is None
+    assert matching.match(masks.parse("(any)a" * 20 + "b"), "a" * 20_000, {}) is None
+    assert matching.match(masks.parse("*a" * 20 + "b (glob)"), "a" * 20_000, {}) is None
+    assert matching.match(masks.parse("(time) x"), "1m " * 7000, {}) is None
     assert time.perf_counter() - begun < 30  # exponential would be for ever
 
 
 def test_a_regex_that_python_would_warn_of_is_used_quietly(recwarn):
-    assert masks.match(masks.parse(r"(?P<x>[[a]+) (re)"), "[a", {}).captures == (("x", "[a"),)
+    assert matching.match(masks.parse(r"(?P<x>[[a]+) (re)"), "[a", {}).captures == (("x", "[a"),)
     assert not recwarn.list
