@@ -119,7 +119,7 @@ def test_the_relay_hears_of_an_end_before_who_waits_for_it(
     uplink: Any = RealUplink.__new__(RealUplink)
     uplink._loop, uplink._said, uplink._greeted, uplink.welcomed = agent.loop, [], True, True
     uplink._link = types.SimpleNamespace(send=lambda data: order.append("relay"))
-    monkeypatch.setattr(agent._uplink, "say", uplink.say)
+    monkeypatch.setattr(agent._ends, "_say", uplink.say)
     pumped = lambda _: order.append("who waits") if session.state == "ended" else None
     monkeypatch.setattr(Attachment, "pump", pumped)
     (child,) = [rank.child for rank in session.ranks if rank.child]

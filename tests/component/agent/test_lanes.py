@@ -34,8 +34,9 @@ def test_stopped_by_turns_it_is_never_left_stopped(bench: Spinners) -> None:
 
 def test_the_smallest_loss_counts(bench: Spinners) -> None:
     lanes = bench.lanes("autogroup")
-    lanes.started(bench.sleeping("batch"))
-    steps = [bench.sleeping("interactive", loss) for loss in (25, None, 5)]
+    idle = "import time\ntime.sleep(1000)"
+    lanes.started(bench.step("batch", code=idle))
+    steps = [bench.step("interactive", loss, idle) for loss in (25, None, 5)]
     asked = []
     for step in steps:
         lanes.started(step)
