@@ -511,9 +511,6 @@ class Conductor:
 
     def _give_up(self, process: Followed) -> None:
         """Somebody whom it left behind holds its output."""
-        if process.paused:  # it is not known yet who
-            self.later(LINGER_S, lambda: self._give_up(process))
-            return
         for fd in list(process.open):
             self._read(process, fd, 1 << 10, last=True)
             if fd in process.open:

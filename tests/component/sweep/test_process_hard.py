@@ -45,6 +45,7 @@ ours, theirs = os.pipe()
 def work():
     code = Process("true").run(30).exit_code
     os.write(theirs, b"%d %d" % (code, conductor.conductor()._guardian.pid))
+    os.kill(os.getpid(), 9)
 worker = multiprocessing.get_context("fork").Process(target=work)
 worker.start()
 worker.join()
@@ -122,7 +123,7 @@ def test_who_is_slow_with_output_holds_its_writer_and_loses_nothing():
     process = Process(
         "head -c 30000000 /dev/zero", stdout_handlers=[slow], default_stdout_handler=False
     ).start()
-    until(lambda: process._aside and process._aside._paused, "that it is held")
+    until(lambda: process._followed.paused, "that it is held")
     Process("true").run(30)
     assert process._aside._bytes < 10_000_000
     assert not process.ended
@@ -222,7 +223,7 @@ def test_the_first_of_several_words_that_are_there_is_found():
     assert Process("cat", nolog_expect_fail=True).expect("x", timeout=0) == (None, None)
 
 
-RUNS = "(setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done' &); {}"
+RUNS = "(setsid sh -c 'trap \"\" TERM; echo $$; exec >&- 2>&-; while :; do sleep 0.05; done' &); {}"
 
 
 @pytest.mark.parametrize("then", ["exec sleep 77", "trap '' TERM; sleep 77; sleep 77"])
