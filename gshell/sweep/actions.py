@@ -102,11 +102,15 @@ class Action:
         with self._lock:
             if self.started:
                 raise ValueError("an action may be started once; reset() makes it new")
+            self._check()
             self.started = True
             self.start_date = time.time()
         self._tell("start")
         self._begin()
         return self
+
+    def _check(self) -> None:
+        """Raises ValueError: it cannot begin."""
 
     def wait(self, timeout: Any = None) -> Self:
         """Until all of it has ended, or ``timeout`` is over."""
@@ -383,6 +387,14 @@ class ActionGroup(Action):
 
     def _arguments(self) -> str:
         return repr(self.actions)
+
+    def _check(self) -> None:
+        if len({id(one) for one in self.actions}) < len(self.actions):
+            raise ValueError(f"{self!r} has an action twice")
+        for one in self.actions:
+            if one.started:
+                raise ValueError(f"{one!r} was started before; reset() makes it new")
+            one._check()
 
     def reset(self) -> Self:
         super().reset()

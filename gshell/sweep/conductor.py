@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 READ_BYTES = 1 << 16
 TURN_READS = 16  # of one descriptor before the others have their turn: a flood delays nobody
+UNREAD = 64 << 20  # bytes for a stdin that wait here; who has more of them waits too
 DESCRIPTORS = 65536  # that we ask for
 LINGER_S = 2.0  # for what a process's own children print after its end: they may do so for ever
 DEFAULTED = [
@@ -36,6 +37,7 @@ GUARDIAN = """
 import os, signal, sys, time
 mark = sys.argv[1].encode()
 mine, known, orderly = {}, set(), False
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may be for our Python: then there is work
 for line in sys.stdin:
     sign, pid, started = line.split()
     if sign == "+":
@@ -211,15 +213,24 @@ class Followed:
         spawned: Spawned,
         on_output: Callable[[int, bytes], None],
         on_end: Callable[[int], None],
+        on_refused: Callable[[], None] | None = None,
     ) -> None:
         """``on_output(1 or 2, bytes)``, without bytes at the end of it; then ``on_end(status)``:
-        the wait status, when it is reaped and all output is here."""
+        the wait status, when it is reaped and all output is here. ``on_refused()``: it will not
+        read what was written to its stdin."""
         self.spawned = spawned
         self.on_output = on_output
         self.on_end = on_end
+        self.on_refused = on_refused
         self.open = {spawned.stdout: 1, spawned.stderr: 2}
         self.input: deque[bytes | memoryview | None] = deque()
         """To be written; None: the end."""
+        self.unread = 0
+        """Bytes of these, and of those that are on their way here."""
+        self.room = threading.Event()
+        """For more of them."""
+        self.room.set()
+        self.counting = threading.Lock()
         self.input_open = True
         self.status: int | None = None
         self.paused = False
@@ -289,14 +300,36 @@ class Conductor:
         return True
 
     def write(self, process: Followed, data: bytes | None) -> None:
-        """To its stdin; None ends that."""
+        """To its stdin; None ends that. Waits while it has much to read already."""
 
         def put() -> None:
+            process.input.append(data)
             if process.input_open:
-                process.input.append(data)
                 self._write(process)
+            else:
+                self._refused(process)
 
+        if threading.current_thread() is not self.thread:
+            while not process.room.wait(60.0):
+                pass
+        self._unread(process, len(data or b""))
         self.soon(put)
+
+    def _unread(self, process: Followed, more: int) -> None:
+        with process.counting:
+            process.unread += more
+            if process.unread > UNREAD:
+                process.room.clear()
+            elif process.unread <= UNREAD // 2:
+                process.room.set()
+
+    def _refused(self, process: Followed) -> None:
+        """Forget what it would have read."""
+        lost = sum(len(one) for one in process.input if one is not None)
+        process.input.clear()
+        self._unread(process, -lost)
+        if lost and process.on_refused is not None:
+            self._safely(process.on_refused)
 
     def pause(self, process: Followed, paused: bool) -> None:
         """Leave its output in the pipe, so that it waits; or go on."""
@@ -455,6 +488,7 @@ class Conductor:
             self._selector.unregister(fd)
         if fd == process.spawned.stdin:
             process.input_open = False
+            self._refused(process)
         os.close(fd)
         process.on_output(which, b"")
         self._check(process)
@@ -468,7 +502,8 @@ class Conductor:
             data = process.input[0]
             if data is None:
                 if terminal:
-                    data = b"\x04"
+                    process.input[0] = data = b"\x04"
+                    self._unread(process, 1)
                 else:
                     self._close_input(process)
                     return
@@ -477,10 +512,13 @@ class Conductor:
             except BlockingIOError:
                 break
             except OSError:  # it does not read any more
-                if not terminal:
+                if terminal:
+                    self._refused(process)
+                else:
                     self._close_input(process)
                 return
             process.input.popleft()
+            self._unread(process, -count)
             if count < len(data):
                 process.input.appendleft(memoryview(data)[count:])
         if process.input_open:
@@ -489,7 +527,7 @@ class Conductor:
     def _close_input(self, process: Followed) -> None:
         fd = process.spawned.stdin
         process.input_open = False
-        process.input.clear()
+        self._refused(process)
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
         os.close(fd)

@@ -48,8 +48,8 @@ SHOWN: list[tuple[str, Any]] = [  # in a repr, and what they are by default
 
 
 class ProcessLifecycleHandler:
-    """To be inherited: told of the process's start, end and reset, each before whoever waits for it
-    goes on."""
+    """To be inherited: told of the process's start (it has begun), end and reset, each before
+    whoever waits for it goes on."""
 
     def start(self, process: ProcessBase) -> None: ...
 
@@ -60,7 +60,10 @@ class ProcessLifecycleHandler:
 
 class ProcessBase:
     """What all processes have in common. Inherited: ``_begin`` starts it, ``_signal`` reaches it,
-    ``_put`` is its stdin; they call ``_began``, ``_output``, ``_over``."""
+    ``_put`` is its stdin; they call ``_output``, ``_over``."""
+
+    host: Any = None
+    """Where it is; None: here."""
 
     def __init__(
         self,
@@ -129,6 +132,8 @@ class ProcessBase:
         """That ended it."""
         self.timeouted = self.killed = self.forced_kill = False
         self._patience_s = 0.0
+        self._opened = {STDOUT: 0, STDERR: 0}
+        self._start_told = threading.Event()
         self._home = 0
         self.expect_fail = self.write_error = False
         self._sinks: dict[int, list[Sink]] = {STDOUT: [], STDERR: []}
@@ -222,8 +227,10 @@ class ProcessBase:
             self._home = os.getpid()
             self.start_date = time.time()
             try:
-                self._open_sinks()
-                self._tell("start")
+                self._sinks[STDOUT].append(_Kept(self._text[STDOUT]))
+                self._sinks[STDERR].append(_Kept(self._text[STDERR]))
+                self._open_sinks(STDOUT)
+                self._open_sinks(STDERR)
                 if self.timeout is not None:
                     self._later(get_seconds(self.timeout) or 0.0, self._time_out)
                 self._begin()
@@ -231,7 +238,10 @@ class ProcessBase:
                 self._failed(error)
             except BaseException as error:  # Ctrl-C: nobody shall wait for it
                 self._failed(error)
+                self._start_told.set()
                 raise
+        self._tell("start")
+        self._start_told.set()
         return self
 
     def run(self, timeout: Any = None) -> Self:
@@ -297,10 +307,14 @@ class ProcessBase:
     def write(self, text: str | bytes) -> None:
         """To its stdin."""
         if not self._there:
-            self.write_error = True
-            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
+            self._write_failed()
             return
         self._put(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+
+    def _write_failed(self) -> None:
+        if not self.write_error:
+            self.write_error = True
+            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
 
     def flush(self) -> None:
         """For ``print(..., file=process)``: what was written is on its way already."""
@@ -354,6 +368,12 @@ class ProcessBase:
 
     def _output(self, stream: int, data: bytes) -> None:
         """Empty: that was all of this stream. Called in one thread."""
+        handlers = self.stdout_handlers if stream == STDOUT else self.stderr_handlers
+        if len(handlers) > self._opened[stream]:  # given when it ran already
+            try:
+                self._open_sinks(stream)
+            except Exception:
+                logger.exception("an output handler of %r", self)
         for one in self._sinks[stream]:
             if isinstance(one, Guarded) and one.users:
                 if self._aside is None:
@@ -393,6 +413,8 @@ class ProcessBase:
         self._over(None)
 
     def _finish(self) -> None:
+        if self.lifecycle_handlers:
+            self._start_told.wait()
         self.ended = True
         self._tell("end")
         self._log()
@@ -404,13 +426,12 @@ class ProcessBase:
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers.append(conducting.conductor().later(delay_s, call))
 
-    def _open_sinks(self) -> None:
-        for stream, handlers in (
-            (STDOUT, self.stdout_handlers), (STDERR, self.stderr_handlers),
-        ):  # fmt: skip
-            self._sinks[stream].append(_Kept(self._text[stream]))
-            for handler in handlers:
-                self._sinks[stream].append(Guarded(sink(handler, self, stream), repr(self)))
+    def _open_sinks(self, stream: int) -> None:
+        """Of handlers that it was given since the last time."""
+        handlers = self.stdout_handlers if stream == STDOUT else self.stderr_handlers
+        for handler in handlers[self._opened[stream] :]:
+            self._opened[stream] += 1
+            self._sinks[stream].append(Guarded(sink(handler, self, stream), repr(self)))
 
     def _tell(self, what: str) -> None:
         for handler in self.lifecycle_handlers:
@@ -503,10 +524,14 @@ class Process(ProcessBase):
                 raise
             return
         self.pid = spawned.pid
-        self._followed = conducting.Followed(spawned, self._output, self._ended)
+        self._followed = conducting.Followed(spawned, self._output, self._ended, self._not_read)
         conducting.conductor().follow(self._followed)
         for data in self._early:
             conducting.conductor().write(self._followed, data)
+
+    def _not_read(self) -> None:
+        if not self.killed:
+            self._write_failed()
 
     def _spawn_now(self, argv: list[str]) -> None:
         """There was no descriptor left when it was started; others have ended since."""

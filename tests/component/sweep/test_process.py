@@ -219,7 +219,12 @@ def test_a_stdin_that_nobody_reads_is_an_error_of_the_writer_only():
     assert not process.ok
     with Process("exec <&-; exec sleep 77", shell=True).start() as process:
         process.write(b"x" * 1_000_000)
-    assert process.wait().ok
+        until(lambda: process.write_error, "that it does not read")
+        assert Process("cat").run(0.01).kill().wait().ok  # who is ended need not read
+    assert not process.wait().ok
+    process = Process("head -c 3", ignore_write_error=True).start()
+    process.write(b"x" * 1_000_000)
+    assert (process.wait().ok, process.write_error, process.stdout) == (True, True, "xxx")
 
 
 def test_a_child_that_keeps_the_output_open_does_not_hold_its_parent(monkeypatch):
@@ -237,7 +242,7 @@ def test_lifecycle_handlers_have_run_when_the_wait_is_over_and_may_wait_themselv
 
     class Life(ProcessLifecycleHandler):
         def start(self, process):
-            seen.append("start")
+            seen.append("start" if process.pid else "too early")
 
         def end(self, process):
             seen.append(Process("echo end").run().stdout)

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from gshell.sweep import conductor
-from gshell.sweep.actions import Local, ParallelActions
+from gshell.sweep.actions import Local, ParallelActions, SequentialActions
 from gshell.sweep.handlers import ExpectOutputHandler, Lines, ProcessOutputHandler
 from gshell.sweep.process import Process, ProcessLifecycleHandler, configuration
 from kit.procs import until
@@ -334,3 +334,60 @@ def test_the_end_is_told_once_and_after_all_output():
 
     Process("echo x", stdout_handlers=[slow], lifecycle_handlers=[Told()]).run(30)
     assert said == ["x\n", "eof", "end"]
+
+
+def test_a_writer_waits_while_much_is_not_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(conductor, "UNREAD", 1_000_000)
+    go, written = tmp_path / "go", []
+    process = Process(f"while ! test -e {go}; do sleep 0.02; done; wc -c", shell=True).start()
+
+    def work():
+        for _ in range(10):
+            process.write(b"x" * 1_000_000)
+            written.append(1)
+        process.close_stdin()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: not process._followed.room.is_set(), "that it waits")
+    assert len(written) < 10
+    go.touch()
+    thread.join(30)
+    assert int(process.wait(30).stdout) == 10_000_000
+
+
+def test_a_handler_that_comes_late_gets_what_comes_after_it(tmp_path):
+    process = Process("cat").start()
+    process.write("one")
+    until(lambda: process.stdout == "one", "the first")
+    process.stdout_handlers.append(tmp_path / "late")
+    process.write("two")
+    process.close_stdin()
+    assert process.wait(30).stdout == "onetwo"
+    assert (tmp_path / "late").read_text() == "two"
+
+
+def test_a_start_that_is_told_may_start_others_and_wait_for_them():
+    said = []
+
+    class Told(ProcessLifecycleHandler):
+        def start(self, process):
+            said.append(Process("echo x").run(30).stdout)
+
+        def end(self, process):
+            said.append("end")
+
+    assert Process("true", lifecycle_handlers=[Told()]).run(30).ok
+    assert said == ["x\n", "end"]
+
+
+@pytest.mark.parametrize("kind", [ParallelActions, SequentialActions])
+def test_a_group_of_which_one_runs_already_begins_nothing(kind):
+    one, other = Local("sleep 77").start(), Local("true")
+    group = kind([other, one])
+    with pytest.raises(ValueError, match="started before"):
+        group.start()
+    assert (group.started, other.started) == (False, False)
+    with pytest.raises(ValueError, match="twice"):
+        kind([other, other]).start()
+    one.kill()
