@@ -96,8 +96,8 @@ def filter_bad_hosts(
     """
     if isinstance(action, Action):
         of = [one for one in action.processes if getattr(one, "host", None) is not None]
-        bad = {one.host.address for one in of if not one.ok}  # type: ignore[attr-defined]
-        wanted = [one.host for one in of] if hosts is None else list(hosts)  # type: ignore[attr-defined]
+        bad = {one.host.address for one in of if not one.ok}
+        wanted = [one.host for one in of] if hosts is None else list(hosts)
         return [one for one in wanted if Host(one).address not in bad]
     quiet = {"nolog_exit_code": True, "nolog_error": True, "nolog_timeout": True,
              "timeout": timeout}  # fmt: skip
