@@ -7,6 +7,7 @@ UTF-8 as lone surrogates, and a character is never cut in two.
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import select
 import stat
@@ -217,10 +218,11 @@ def sink(handler: Any, process: Any, stream: int) -> Sink:
         return _Handler(process, stream, given)
     write = getattr(handler, "write", None)
     if write is not None:
-        binary = getattr(handler, "mode", "") and "b" in str(handler.mode)
-        if binary or type(handler).__name__ in ("BytesIO", "BufferedWriter", "FileIO"):
+        if isinstance(handler, io.RawIOBase | io.BufferedIOBase) or "b" in str(
+            getattr(handler, "mode", "")
+        ):
             return _Binary(handler)
-        return _Function(lambda text, last: write(text) if text else None)
+        return _Function(lambda text, last: _write(handler, text) if text else None)
     if callable(handler):
         return _Function(lambda text, last: handler(process, stream, text, last, False))
     if callable(getattr(handler, "read", None)):
@@ -229,6 +231,17 @@ def sink(handler: Any, process: Any, stream: int) -> Sink:
         f"{handler!r} is no output handler: a file's name, a descriptor, an object with write, read"
         " or read_line, or a function of (process, stream, text, eof, error)"
     )
+
+
+def _write(file: Any, text: str) -> None:
+    try:
+        file.write(text)
+    except UnicodeEncodeError:  # what was no UTF-8, where the file below has room for any bytes
+        below, encoding = getattr(file, "buffer", None), getattr(file, "encoding", None)
+        if below is None or not encoding:
+            raise
+        file.flush()
+        below.write(text.encode(encoding, "surrogateescape"))
 
 
 class _Binary:

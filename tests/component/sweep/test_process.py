@@ -355,7 +355,7 @@ def test_killed_between_starting_a_process_and_following_it_nothing_is_left():
     ).stdout
     given_up = time.monotonic() + 30
     for pid in map(int, out.split()):
-        while os.path.exists(f"/proc/{pid}"):
+        while alive(pid):
             assert time.monotonic() < given_up, f"{pid} is left"
             time.sleep(0.02)
     assert len(out.split()) == 2

@@ -1,6 +1,7 @@
 """Processes under strain: forks, floods, slow readers, children that run away."""
 
 import contextlib
+import gzip
 import io
 import os
 import signal
@@ -316,10 +317,17 @@ def test_what_a_signal_means():
         assert process.ok
 
 
-def test_a_handler_of_bytes_gets_bytes():
+def test_files_of_any_kind_get_what_is_no_text_as_it_is(tmp_path):
     file = io.BytesIO()
-    Process(["printf", r"\377\0x"], stdout_handlers=[file]).run(30)
-    assert file.getvalue() == b"\xff\0x"
+    with (
+        open(tmp_path / "text", "w", encoding="utf-8") as text,
+        gzip.open(tmp_path / "gz", "wb") as packed,
+    ):
+        handlers = [file, text, packed, sys.stdout]
+        assert Process(["printf", r"\377\0x\303\251"], stdout_handlers=handlers).run(30).ok
+    said = b"\xff\0x\xc3\xa9"
+    assert file.getvalue() == (tmp_path / "text").read_bytes() == said
+    assert gzip.decompress((tmp_path / "gz").read_bytes()) == said
 
 
 def test_the_end_is_told_once_and_after_all_output():
