@@ -35,7 +35,7 @@ _WHERE = {
     "frontends": ("g5k_configuration",),
     "handlers": ("ExpectOutputHandler", "ProcessOutputHandler", "STDERR", "STDOUT"),
     "hosts": ("Host", "default_connection_params", "default_frontend_connection_params"),
-    "log": ("logger",),
+    "log": ("logger", "style"),
     "oar": (
         "OarSubmission", "get_current_oar_jobs", "get_oar_job_info", "get_oar_job_nodes", "oardel",
         "oarsub", "wait_oar_job_start",
