@@ -19,7 +19,7 @@ from gshell.sweep import execute, experiment
 from gshell.sweep.attempts import Progress, is_worked_on
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
-from gshell.sweep.times import format_duration
+from gshell.sweep.times import clock
 
 SCHEMA = 1
 DRAW_S = 0.2  # so often at most is the line at the bottom drawn anew
@@ -122,9 +122,9 @@ def _line(now: Progress, one: Experiment) -> str:
     if now.running:
         name, since, _ = now.running[0]
         more = f" and {len(now.running) - 1} more" if len(now.running) > 1 else ""
-        words.append(f"running {name}{more}, {format_duration(int(time.time() - since))}")
+        words.append(f"running {name}{more}, {clock(int(time.time() - since))}")
     if now.eta_s is not None and (now.left or now.running):
-        words.append(f"about {format_duration(int(now.eta_s + 0.5))} left")
+        words.append(f"about {clock(int(now.eta_s + 0.5))} left")
     if now.best is not None:
         words.append(f"best {now.best[0]:g}")
     return "  ".join(words)
@@ -247,7 +247,7 @@ def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> li
     state = "runs" if live else ("is complete" if not now.missing else "does not run")
     lines = [f"{sanitize(one.name)} {state}: {sanitize(folder)}", _line(now, one)]
     for name, since, place in now.running:
-        spent = format_duration(int(time.time() - since))
+        spent = clock(int(time.time() - since))
         lines.append(f"running {sanitize(name)} on {sanitize(place)}, {spent}")
     for what, points in (("failed", now.failed), ("skipped", now.skipped)):
         lines += [f"{what:<7} {sanitize(name)}: {sanitize(why)}" for name, why in points[:SHOWN]]

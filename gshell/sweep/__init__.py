@@ -23,18 +23,19 @@ _WHERE = {
     ),
     "agents": ("AgentGet", "AgentProcess", "AgentPut", "AgentRemote"),
     "also": (
-        "ChainPut", "TaktukGet", "TaktukPut", "TaktukRemote", "Timer", "copy_outputs",
-        "filter_bad_hosts", "get_fileget", "get_fileput", "get_process", "get_remote",
-        "redirect_outputs",
+        "CHAINPUT", "ChainPut", "PortForwarder", "RemoteSerial", "SCP", "SSH", "Serial",
+        "SerialSsh", "TAKTUK", "TaktukGet", "TaktukPut", "TaktukRemote", "Timer", "copy_outputs",
+        "default_action_factory", "filter_bad_hosts", "get_fileget", "get_fileput", "get_process",
+        "get_remote", "redirect_outputs",
     ),
     "clusters": ("ClusterEngine",),
     "copying": ("Get", "Put"),
     "engine": ("Engine",),
     "execute": ("run_experiment",),
     "frontends": ("g5k_configuration",),
-    "handlers": ("ProcessOutputHandler", "STDERR", "STDOUT"),
+    "handlers": ("ExpectOutputHandler", "ProcessOutputHandler", "STDERR", "STDOUT"),
     "hosts": ("Host", "default_connection_params", "default_frontend_connection_params"),
-    "log": ("logger",),
+    "log": ("logger", "style"),
     "oar": (
         "OarSubmission", "get_current_oar_jobs", "get_oar_job_info", "get_oar_job_nodes", "oardel",
         "oarsub", "wait_oar_job_start",
@@ -61,17 +62,6 @@ _WHERE = {
     ),
     "times": ("format_date", "format_duration", "get_seconds", "get_unixts", "sleep"),
 }  # fmt: skip
-_INSTEAD = {  # of execo, and not here
-    "ExpectOutputHandler": "process.expect(regexes) waits for words",
-    "PortForwarder": "`gshell fwd` forwards ports, or `ssh -L`",
-    "RemoteSerial": "serial lines are read by a program: Process(['cu', ...], pty=True)",
-    "Serial": "serial lines are read by a program: Process(['cu', ...], pty=True)",
-    "SerialSsh": "serial lines are read by a program: SshProcess('cu ...', host, pty=True)",
-    "default_action_factory": "there is one way to reach hosts: Remote, Put, Get",
-    **dict.fromkeys(
-        ("CHAINPUT", "SCP", "SSH", "TAKTUK"), "there is one way to reach hosts: Remote, Put, Get"
-    ),
-}
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
@@ -79,8 +69,6 @@ __all__ = sorted(_MODULE_OF)
 
 def __getattr__(name: str) -> Any:
     module = _MODULE_OF.get(name)
-    if name in _INSTEAD:  # an AttributeError's words would be lost by `from ... import`
-        raise ImportError(f"{__name__} has no {name}: {_INSTEAD[name]}")
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

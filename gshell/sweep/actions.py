@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,15 +14,15 @@ from gshell.sweep.expect import Match
 from gshell.sweep.handlers import STDOUT
 from gshell.sweep.hosts import Host, get_hosts_list
 from gshell.sweep.log import logger
-from gshell.sweep.process import Process, ProcessBase
+from gshell.sweep.process import COUNTS, Process, ProcessBase, counted, short
 from gshell.sweep.substitution import caller_names, substitute
 from gshell.sweep.times import format_date, get_seconds
 
-COUNTS = (
-    "num_processes", "num_started", "num_ended", "num_errors", "num_timeouts",
-    "num_non_zero_exit_codes", "num_forced_kills", "num_expect_fail", "num_write_error", "num_ok",
-    "num_finished_ok",
+PRINTED = (
+    "num_processes", "num_started", "num_ended", "num_timeouts", "num_errors", "num_forced_kills",
+    "num_non_zero_exit_codes", "num_ok", "num_finished_ok",
 )  # fmt: skip
+assert set(PRINTED) < set(COUNTS)
 
 
 class ActionLifecycleHandler:
@@ -37,17 +38,31 @@ class ActionLifecycleHandler:
 class ActionsFailed(Exception):
     """Raised by who checks; `actions` did not go well."""
 
-    def __init__(self, msg: str, actions: Sequence[Action]) -> None:
-        super().__init__(msg)
+    def __init__(self, actions: Iterable[Action], message: str = "failed action(s)") -> None:
+        super().__init__(message)
         self.actions = list(actions)
+
+    def __str__(self) -> str:
+        return _failing(self, [str(one) for one in self.actions])
 
 
 class ProcessesFailed(Exception):
     """Raised by who checks; `processes` did not go well."""
 
-    def __init__(self, msg: str, processes: Sequence[ProcessBase]) -> None:
-        super().__init__(msg)
+    def __init__(
+        self, processes: Iterable[ProcessBase], message: str = "failed process(es)"
+    ) -> None:
+        super().__init__(message)
         self.processes = list(processes)
+
+    def __str__(self) -> str:
+        of = [one.dump() if isinstance(one, ProcessBase) else str(one) for one in self.processes]
+        return _failing(self, of)
+
+
+def _failing(error: Exception, of: list[str]) -> str:
+    words = str(error.args[0])
+    return "\n".join([f"<{type(error).__name__}> - {words}:", *of]) if of else words
 
 
 class Action:
@@ -58,10 +73,12 @@ class Action:
         self,
         lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
         name: str | None = None,
+        default_expect_timeout: Any = None,
     ) -> None:
         self.lifecycle_handlers = list(lifecycle_handlers or ())
         self.processes: list[ProcessBase] = []
-        self.name = name or repr(self)
+        self.name = name or self._called()
+        self.default_expect_timeout = default_expect_timeout
         self.enders: list[Callable[[], None]] = []
         """Called at its end, once each: for the actions that it is part of."""
         self._lock = threading.RLock()
@@ -85,11 +102,15 @@ class Action:
         with self._lock:
             if self.started:
                 raise ValueError("an action may be started once; reset() makes it new")
+            self._check()
             self.started = True
             self.start_date = time.time()
         self._tell("start")
         self._begin()
         return self
+
+    def _check(self) -> None:
+        """Raises ValueError: it cannot begin."""
 
     def wait(self, timeout: Any = None) -> Self:
         """Until all of it has ended, or ``timeout`` is over."""
@@ -192,6 +213,8 @@ class Action:
     ) -> list[tuple[ProcessBase, int | None, Any]]:
         """The same in each of them, at the same time: ``(process, which, match)`` for each."""
         found: dict[int, Match] = {}
+        if timeout is False and self.default_expect_timeout is not None:
+            timeout = self.default_expect_timeout
 
         def look(index: int, process: ProcessBase) -> None:
             found[index] = process.expect(regexes, timeout, stream, backtrack)
@@ -208,18 +231,11 @@ class Action:
 
     def stats(self) -> dict[str, Any]:
         """Name, dates, and how many processes are how (`COUNTS`)."""
-        of = self.processes
-        counts = (
-            len(of), sum(p.started for p in of), sum(p.ended for p in of),
-            sum(p.error for p in of), sum(p.timeouted for p in of),
-            sum(bool(p.exit_code) for p in of), sum(p.forced_kill for p in of),
-            sum(p.expect_fail for p in of), sum(p.write_error for p in of),
-            sum(p.ok for p in of), sum(p.finished_ok for p in of),
-        )  # fmt: skip
-        return {
-            "name": self.name, "start_date": self.start_date, "end_date": self.end_date,
-            **dict(zip(COUNTS, counts, strict=True)), "sub_stats": [],
-        }  # fmt: skip
+        return counted(self.name, self.start_date, self.end_date, self.processes)
+
+    def _called(self) -> str:
+        """Its name, where nobody gave it one."""
+        return type(self).__name__
 
     def _arguments(self) -> str:
         return ""
@@ -231,14 +247,23 @@ class Action:
         stats = self.stats()
         facts = {
             "name": self.name, "started": self.started,
-            "start_date": format_date(self.start_date), "ended": self.ended,
-            "end_date": format_date(self.end_date), **{key: stats[key] for key in COUNTS},
+            "start_date": repr(format_date(self.start_date)), "ended": self.ended,
+            "end_date": repr(format_date(self.end_date)), **{key: stats[key] for key in PRINTED},
             "ok": self.ok,
         }  # fmt: skip
-        return f"<{self!r}, " + ", ".join(f"{key}={value}" for key, value in facts.items()) + ">"
+        words = [f"{key}={value}" for key, value in facts.items()]
+        return f"<{type(self).__name__}({', '.join([self._arguments(), *words])})>"
 
 
 _changed = threading.Condition()
+
+
+def _forked() -> None:
+    global _changed
+    _changed = threading.Condition()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class ProcessesAction(Action):
@@ -261,7 +286,7 @@ class ProcessesAction(Action):
 
 
 class Local(ProcessesAction):
-    """One process on this host."""
+    """One process on this host; ``process_args`` are those of `Process`, ``shell`` too."""
 
     def __init__(
         self,
@@ -269,15 +294,17 @@ class Local(ProcessesAction):
         process_args: Mapping[str, Any] | None = None,
         name: str | None = None,
         lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
+        default_expect_timeout: Any = None,
     ) -> None:
-        self._cmd = cmd
-        super().__init__(lifecycle_handlers, name)
-        args = dict(process_args or {})
-        args.setdefault("shell", isinstance(cmd, str))
-        self.processes = [Process(cmd, **args)]
+        self.cmd, self.process_args = cmd, process_args
+        super().__init__(lifecycle_handlers, name, default_expect_timeout)
+        self.processes = [Process(cmd, **(process_args or {}))]
+
+    def _called(self) -> str:
+        return short(self.cmd)
 
     def _arguments(self) -> str:
-        return repr(self._cmd)
+        return repr(self.cmd)
 
 
 def filled(
@@ -308,10 +335,12 @@ class Remote(ProcessesAction):
         process_args: Mapping[str, Any] | None = None,
         name: str | None = None,
         lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
+        default_expect_timeout: Any = None,
     ) -> None:
-        self._cmd = cmd
+        self.cmd, self.process_args = cmd, process_args
+        self.connection_params = connection_params
         self.hosts = get_hosts_list(hosts)
-        super().__init__(lifecycle_handlers, name)
+        super().__init__(lifecycle_handlers, name, default_expect_timeout)
         look, cache = caller_names(), {}  # type: tuple[Callable[[str], Any], dict[str, Any]]
         for index, host in enumerate(self.hosts):
             self.processes.append(
@@ -332,8 +361,11 @@ class Remote(ProcessesAction):
 
         return SshProcess(cmd, host, connection_params, **process_args)
 
+    def _called(self) -> str:
+        return short(self.cmd)
+
     def _arguments(self) -> str:
-        return f"{self._cmd!r}, {self.hosts!r}"
+        return f"{self.cmd!r}, {self.hosts!r}"
 
 
 class ActionGroup(Action):
@@ -344,13 +376,25 @@ class ActionGroup(Action):
         actions: Iterable[Action],
         lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
         name: str | None = None,
+        default_expect_timeout: Any = None,
     ) -> None:
         self.actions = list(actions)
-        super().__init__(lifecycle_handlers, name)
+        super().__init__(lifecycle_handlers, name, default_expect_timeout)
         self.processes = [process for action in self.actions for process in action.processes]
+
+    def _called(self) -> str:
+        return f"{type(self).__name__} {len(self.actions)} actions"
 
     def _arguments(self) -> str:
         return repr(self.actions)
+
+    def _check(self) -> None:
+        if len({id(one) for one in self.actions}) < len(self.actions):
+            raise ValueError(f"{self!r} has an action twice")
+        for one in self.actions:
+            if one.started:
+                raise ValueError(f"{one!r} was started before; reset() makes it new")
+            one._check()
 
     def reset(self) -> Self:
         super().reset()

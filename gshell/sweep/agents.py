@@ -250,7 +250,7 @@ class AgentProcess(ProcessBase):
     def _open(self, agents: _Agents, spec: dict[str, Any]) -> None:
         from gshell.client.programtalk import ProgramTalk
 
-        if self.ended:
+        if self._gone:
             agents.leave()
             return
         self._talk = ProgramTalk(agents.dialler, agents.questions, self, self._request, spec)
@@ -379,7 +379,7 @@ class AgentCopy(ProcessBase):
         agents.soon(lambda: agents.enter(lambda: self._open(agents)))
 
     def _open(self, agents: _Agents) -> None:
-        if self.ended:
+        if self._gone:
             agents.leave()
             return
         if self.put:
@@ -404,7 +404,7 @@ class AgentCopy(ProcessBase):
 
     def _signal(self, number: int) -> None:
         def stop() -> None:
-            if self.ended:
+            if self._gone:
                 return
             if self._transfer is not None:
                 self._transfer.close()

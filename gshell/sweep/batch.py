@@ -173,7 +173,7 @@ def submit(
         got.append((job, site))
     if failed and abort_on_error:
         delete(system, got, params, timeout)
-        raise ProcessesFailed(f"{len(failed)} of {len(asked)} reservations failed", failed)
+        raise ProcessesFailed(failed, f"{len(failed)} of {len(asked)} reservations failed")
     return got
 
 
@@ -259,7 +259,7 @@ def nodes(system: System, one: Any, site: Any, params: Any, timeout: Any) -> lis
     limit = get_seconds(timeout) if timeout else None
     where = frontends.site_name(site)
     at = f" at {where}" if where else ""
-    ended = ProcessesFailed(f"{system.name} job {one}{at} does not run: it has no hosts", [])
+    ended = ProcessesFailed([], f"{system.name} job {one}{at} does not run: it has no hosts")
     if not wait_start(system, one, site, params, limit, None):
         raise ended
     now = status(system, one, site, params, limit)

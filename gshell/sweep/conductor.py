@@ -22,11 +22,12 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 READ_BYTES = 1 << 16
 TURN_READS = 16  # of one descriptor before the others have their turn: a flood delays nobody
+UNREAD = 64 << 20  # bytes for a stdin that wait here; who has more of them waits too
 DESCRIPTORS = 65536  # that we ask for
 LINGER_S = 2.0  # for what a process's own children print after its end: they may do so for ever
 DEFAULTED = [
@@ -36,6 +37,7 @@ GUARDIAN = """
 import os, signal, sys, time
 mark = sys.argv[1].encode()
 mine, known, orderly = {}, set(), False
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may be for our Python: then there is work
 for line in sys.stdin:
     sign, pid, started = line.split()
     if sign == "+":
@@ -54,7 +56,7 @@ def stat(pid):
 def marked(pid):
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\\0")
+            return any(one.startswith(mark) for one in file.read().split(b"\\0"))
     except OSError:
         return False
 def all_of():
@@ -95,7 +97,10 @@ this Python did not take leave (``.``), who carries its mark but was never told 
 starting a process and telling. Nothing may run between its end and another look: what was being
 started when it died comes a moment later."""
 
-MARK = f"GSHELL_SWEEP_HERE={uuid.uuid4().hex}"
+MARK_NAME = "GSHELL_SWEEP_HERE"
+_owner = uuid.uuid4().hex
+"""Of all marks of this Python; a child by fork has its own."""
+_numbers = itertools.count(1)
 
 logger = logging.getLogger("gshell.sweep")
 
@@ -109,6 +114,9 @@ class Spawned(NamedTuple):
     stderr: int
     """Ours of its pipes; of a terminal, ``stdin`` and ``stdout`` are both its master."""
     pidfd: int
+    mark: bytes
+    """In its environment, and in that of all that it starts: so these are found wherever they went,
+    into other sessions too."""
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
@@ -119,8 +127,8 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
         OSError: it cannot be started.
     """
     conductor().guarded()  # before there is anything to be guarded
-    name, _, value = MARK.partition("=")
-    env = {**env, name: value}
+    value = f"{_owner}.{next(_numbers)}"
+    env = {**env, MARK_NAME: value}
     ours: list[int] = []
     theirs: list[int] = []
     try:
@@ -163,7 +171,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
             os.close(fd)
     for fd in ours:
         os.set_blocking(fd, False)
-    return Spawned(pid, stdin, stdout, err_ours, pidfd)
+    return Spawned(pid, stdin, stdout, err_ours, pidfd, f"{MARK_NAME}={value}".encode())
 
 
 def _handle(pid: int) -> int:
@@ -205,17 +213,29 @@ class Followed:
         spawned: Spawned,
         on_output: Callable[[int, bytes], None],
         on_end: Callable[[int], None],
+        on_refused: Callable[[], None] | None = None,
     ) -> None:
         """``on_output(1 or 2, bytes)``, without bytes at the end of it; then ``on_end(status)``:
-        the wait status, when it is reaped and all output is here."""
+        the wait status, when it is reaped and all output is here. ``on_refused()``: it will not
+        read what was written to its stdin."""
         self.spawned = spawned
         self.on_output = on_output
         self.on_end = on_end
+        self.on_refused = on_refused
         self.open = {spawned.stdout: 1, spawned.stderr: 2}
-        self.input: deque[bytes | None] = deque()
+        self.input: deque[bytes | memoryview | None] = deque()
         """To be written; None: the end."""
+        self.unread = 0
+        """Bytes of these, and of those that are on their way here."""
+        self.room = threading.Event()
+        """For more of them."""
+        self.room.set()
+        self.counting = threading.Lock()
         self.input_open = True
         self.status: int | None = None
+        self.paused = False
+        """Who is given its output has enough for now."""
+        self.reaped = False
 
 
 class Conductor:
@@ -234,6 +254,8 @@ class Conductor:
         self._guarding = threading.Lock()
         self._counting = threading.Lock()
         self._live = 0
+        self._following: set[Followed] = set()
+        self._signals: deque[tuple[Followed | bytes, int, bool]] = deque()
         self._stalled: deque[Callable[[], None]] = deque()
         _raise_limit()
         self.pid = os.getpid()
@@ -267,6 +289,7 @@ class Conductor:
     def follow(self, process: Followed) -> None:
         with self._counting:
             self._live += 1
+        self._following.add(process)
         self.soon(lambda: self._follow(process))
 
     def when_room(self, call: Callable[[], None]) -> bool:
@@ -277,16 +300,72 @@ class Conductor:
         return True
 
     def write(self, process: Followed, data: bytes | None) -> None:
-        """To its stdin; None ends that."""
+        """To its stdin; None ends that. Waits while it has much to read already."""
 
         def put() -> None:
+            process.input.append(data)
             if process.input_open:
-                process.input.append(data)
                 self._write(process)
+            else:
+                self._refused(process)
 
+        if threading.current_thread() is not self.thread:
+            while not process.room.wait(60.0):
+                pass
+        self._unread(process, len(data or b""))
         self.soon(put)
 
+    def _unread(self, process: Followed, more: int) -> None:
+        with process.counting:
+            process.unread += more
+            if process.unread > UNREAD:
+                process.room.clear()
+            elif process.unread <= UNREAD // 2:
+                process.room.set()
+
+    def _refused(self, process: Followed) -> None:
+        """Forget what it would have read."""
+        lost = sum(len(one) for one in process.input if one is not None)
+        process.input.clear()
+        self._unread(process, -lost)
+        if lost and process.on_refused is not None:
+            self._safely(process.on_refused)
+
+    def pause(self, process: Followed, paused: bool) -> None:
+        """Leave its output in the pipe, so that it waits; or go on."""
+
+        def do() -> None:
+            process.paused = paused
+            for fd in process.open:
+                self._interest(process, fd)
+
+        self.soon(do)
+
+    def signal(self, process: Followed | bytes, number: int, whole: bool = True) -> None:
+        """To it, with all that it has started (``whole``); or, by its mark, to these alone. Soon:
+        what many ask for is done in one go."""
+        self._signals.append((process, number, whole))
+        self.soon(self._send)
+
     # ------------------------------------------------------------------------------ in its thread
+
+    def _send(self) -> None:
+        while self._signals:
+            number = self._signals[0][1]
+            leaders: set[int] = set()
+            marks: set[bytes] = set()
+            while self._signals and self._signals[0][1] == number:
+                process, _, whole = self._signals.popleft()
+                if isinstance(process, bytes):
+                    marks.add(process)
+                elif whole:
+                    marks.add(process.spawned.mark)
+                    if not process.reaped:
+                        leaders.add(process.spawned.pid)
+                elif not process.reaped:
+                    with contextlib.suppress(OSError):
+                        os.kill(process.spawned.pid, number)
+            _signal_all(leaders, marks, number)
 
     def _run(self) -> None:
         while True:
@@ -317,9 +396,7 @@ class Conductor:
         pid = process.spawned.pid
         self._tell_guardian(f"+ {pid} {_started(pid)}")
         for fd in process.open:
-            self._selector.register(
-                fd, selectors.EVENT_READ, lambda mask, fd=fd: self._ready(process, fd, mask)
-            )
+            self._interest(process, fd)
         self._selector.register(
             process.spawned.pidfd, selectors.EVENT_READ, lambda mask: self._ended(process)
         )
@@ -333,9 +410,9 @@ class Conductor:
     def _guard(self) -> subprocess.Popen[bytes]:
         if self._guardian is None or self._guardian.poll() is not None:
             self._guardian = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", GUARDIAN, MARK],
+                [sys.executable, "-I", "-S", "-c", GUARDIAN, f"{MARK_NAME}={_owner}."],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True,
+                start_new_session=True, bufsize=0,
             )  # fmt: skip
         return self._guardian
 
@@ -345,7 +422,23 @@ class Conductor:
             assert guardian.stdin is not None
             with contextlib.suppress(OSError):
                 guardian.stdin.write(line.encode() + b"\n")
-                guardian.stdin.flush()
+
+    def abandon(self) -> None:
+        """In a child by fork: close what was copied."""
+        fds = [self._awake, self._waker]
+        for process in list(self._following):
+            fds += process.open
+            if process.input_open and process.spawned.stdin not in process.open:
+                fds.append(process.spawned.stdin)
+            if not process.reaped:
+                fds.append(process.spawned.pidfd)
+        if self._guardian is not None and self._guardian.stdin is not None:
+            self._guardian.stdin.close()
+            self._guardian.returncode = 0  # not ours to be waited for
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._selector.close()
 
     def take_leave(self) -> None:
         """This Python ends as it should: who was let go lives on."""
@@ -358,8 +451,24 @@ class Conductor:
         if mask & selectors.EVENT_READ and fd in process.open:
             self._read(process, fd, TURN_READS)
 
-    def _read(self, process: Followed, fd: int, turns: int) -> None:
+    def _interest(self, process: Followed, fd: int) -> None:
+        """What the selector is to tell of ``fd``."""
+        wanted = selectors.EVENT_READ if fd in process.open and not process.paused else 0
+        if fd == process.spawned.stdin and process.input_open and process.input:
+            wanted |= selectors.EVENT_WRITE
+        known = self._selector.get_map().get(fd)
+        if known is None:
+            if wanted:
+                self._selector.register(fd, wanted, lambda mask: self._ready(process, fd, mask))
+        elif not wanted:
+            self._selector.unregister(fd)
+        elif known.events != wanted:
+            self._selector.modify(fd, wanted, known.data)
+
+    def _read(self, process: Followed, fd: int, turns: int, last: bool = False) -> None:
         for _ in range(turns):
+            if process.paused and not last:
+                return
             try:
                 data = os.read(fd, READ_BYTES)
             except BlockingIOError:
@@ -370,14 +479,16 @@ class Conductor:
                 self._close_output(process, fd)
                 return
             process.on_output(process.open[fd], data)
-            if len(data) < 1024:  # most of the time that was it: the selector knows
+            if len(data) < 1024 and not last:  # most of the time that was it: the selector knows
                 return
 
     def _close_output(self, process: Followed, fd: int) -> None:
         which = process.open.pop(fd)
-        self._selector.unregister(fd)
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
         if fd == process.spawned.stdin:
             process.input_open = False
+            self._refused(process)
         os.close(fd)
         process.on_output(which, b"")
         self._check(process)
@@ -385,11 +496,14 @@ class Conductor:
     def _write(self, process: Followed) -> None:
         fd = process.spawned.stdin
         terminal = fd == process.spawned.stdout
-        while process.input and process.input_open:
+        for _ in range(TURN_READS):
+            if not process.input or not process.input_open:
+                break
             data = process.input[0]
             if data is None:
                 if terminal:
-                    data = b"\x04"
+                    process.input[0] = data = b"\x04"
+                    self._unread(process, 1)
                 else:
                     self._close_input(process)
                     return
@@ -398,34 +512,28 @@ class Conductor:
             except BlockingIOError:
                 break
             except OSError:  # it does not read any more
-                if not terminal:
+                if terminal:
+                    self._refused(process)
+                else:
                     self._close_input(process)
                 return
             process.input.popleft()
+            self._unread(process, -count)
             if count < len(data):
-                process.input.appendleft(data[count:])
-        if not process.input_open:
-            return
-        known = self._selector.get_map().get(fd)
-        wanted = (selectors.EVENT_WRITE if process.input else 0) | (
-            selectors.EVENT_READ if fd in process.open else 0
-        )
-        if known is None and wanted:
-            self._selector.register(fd, wanted, lambda mask: self._ready(process, fd, mask))
-        elif known is not None and not wanted:
-            self._selector.unregister(fd)
-        elif known is not None and known.events != wanted:
-            self._selector.modify(fd, wanted, known.data)
+                process.input.appendleft(memoryview(data)[count:])
+        if process.input_open:
+            self._interest(process, fd)
 
     def _close_input(self, process: Followed) -> None:
         fd = process.spawned.stdin
         process.input_open = False
-        process.input.clear()
+        self._refused(process)
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
         os.close(fd)
 
     def _ended(self, process: Followed) -> None:
+        process.reaped = True
         self._selector.unregister(process.spawned.pidfd)
         os.close(process.spawned.pidfd)
         try:
@@ -442,7 +550,7 @@ class Conductor:
     def _give_up(self, process: Followed) -> None:
         """Somebody whom it left behind holds its output."""
         for fd in list(process.open):
-            self._read(process, fd, 1 << 20)
+            self._read(process, fd, 1 << 10, last=True)
             if fd in process.open:
                 self._close_output(process, fd)
 
@@ -451,6 +559,7 @@ class Conductor:
             status, process.status = process.status, None
             with self._counting:
                 self._live -= 1
+            self._following.discard(process)
             self._safely(lambda: process.on_end(status))
             called = 0
             while self._stalled and (called < 2 or not self._live):
@@ -469,50 +578,94 @@ def conductor() -> Conductor:
         if _conductor is None or _conductor.pid != os.getpid():
             _conductor = Conductor()
             atexit.register(_conductor.take_leave)
+            workers = sys.modules.get("multiprocessing.util")
+            if workers is not None:  # its children have no atexit
+                workers.Finalize(None, _conductor.take_leave, exitpriority=0)
         return _conductor
+
+
+def _forked() -> None:
+    """In a child by fork: nothing here is its own, and what it held open would be open as long as
+    it lives (a process of its parent would not read the end of its stdin)."""
+    global _conductor, _lock, _owner
+    parents, _conductor, _lock, _owner = _conductor, None, threading.Lock(), uuid.uuid4().hex
+    if parents is not None:
+        parents.abandon()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 # ----------------------------------------------------------------------------------- whole trees
 
 
-def _stat(pid: str | int) -> list[str] | None:
+def _read_all(path: str) -> bytes:
+    """Of a small file in /proc; empty when there is none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(") ")[2].split()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return b""
+    try:
+        found = b""
+        while data := os.read(fd, READ_BYTES):
+            found += data
+        return found
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _stat(pid: str | int) -> list[bytes] | None:
+    return _read_all(f"/proc/{pid}/stat").rpartition(b") ")[2].split() or None
 
 
 def _started(pid: int) -> str:
     fields = _stat(pid)
-    return fields[19] if fields else "0"
+    return fields[19].decode() if fields else "0"
 
 
-def tree(pid: int) -> list[int]:
-    """``pid``, its descendants, and all of its session, in no order that means anything."""
+def trees(leaders: Collection[int], marks: Collection[bytes] = ()) -> set[int]:
+    """``leaders`` that are there, their descendants, all of their sessions, and who carries one of
+    ``marks``, with descendants."""
     parents: dict[int, list[int]] = {}
-    found = {pid}
+    found: set[int] = set()
+    others = []
     for name in os.listdir("/proc"):
         fields = _stat(name) if name.isdigit() else None
-        if fields is None or fields[0] == "Z":
+        if fields is None or fields[0] == b"Z":
             continue
-        parents.setdefault(int(fields[1]), []).append(int(name))
-        if int(fields[3]) == pid:
-            found.add(int(name))
+        pid = int(name)
+        parents.setdefault(int(fields[1]), []).append(pid)
+        if pid in leaders or int(fields[3]) in leaders:
+            found.add(pid)
+        else:
+            others.append(pid)
+    if marks:
+        wanted = set(marks)
+        for pid in others:
+            environ = _read_all(f"/proc/{pid}/environ")
+            if any(mark in environ for mark in wanted) and wanted & set(environ.split(b"\0")):
+                found.add(pid)
     ahead = list(found)
     while ahead:
         for child in parents.get(ahead.pop(), ()):
             if child not in found:
                 found.add(child)
                 ahead.append(child)
-    return list(found)
+    return found
 
 
 def signal_tree(pid: int, number: int) -> None:
+    """To ``pid`` and all that it has started."""
+    _signal_all({pid}, (), number)
+
+
+def _signal_all(leaders: Collection[int], marks: Collection[bytes], number: int) -> None:
     """To all of them, each once; who has gone meanwhile is passed over, and who was born while we
     looked is found by looking again."""
-    told: set[int] = set()
-    while new := set(tree(pid)) - told:
+    told = {os.getpid()}
+    while (leaders or marks) and (new := trees(leaders, marks) - told):
         told |= new
         for one in new:
             with contextlib.suppress(OSError):

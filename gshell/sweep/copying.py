@@ -25,12 +25,13 @@ class Put(Remote):
         process_args: Mapping[str, Any] | None = None,
         name: str | None = None,
         lifecycle_handlers: Any = None,
+        default_expect_timeout: Any = None,
     ) -> None:
         files = [local_files] if isinstance(local_files, str) else list(local_files)
-        self._files, self._place = files, remote_location
+        self.local_files, self.remote_location = files, remote_location
         super().__init__(
             [*files, remote_location], hosts, connection_params, process_args, name,
-            lifecycle_handlers,
+            lifecycle_handlers, default_expect_timeout,
         )  # fmt: skip
 
     def _process(
@@ -44,8 +45,12 @@ class Put(Remote):
 
         return PutProcess(cmd[:-1], cmd[-1], host, connection_params, **process_args)
 
+    def _called(self) -> str:
+        return f"{type(self).__name__} to {len(self.hosts)} hosts"
+
     def _arguments(self) -> str:
-        return f"{self.hosts!r}, {self._files!r}, {self._place!r}"
+        where = f"remote_location={self.remote_location!r}"
+        return f"{self.hosts!r}, {self.local_files!r}, {where}"
 
 
 class Get(Remote):
@@ -61,12 +66,13 @@ class Get(Remote):
         process_args: Mapping[str, Any] | None = None,
         name: str | None = None,
         lifecycle_handlers: Any = None,
+        default_expect_timeout: Any = None,
     ) -> None:
         files = [remote_files] if isinstance(remote_files, str) else list(remote_files)
-        self._files, self._place = files, local_location
+        self.remote_files, self.local_location = files, local_location
         super().__init__(
             [*files, local_location], hosts, connection_params, process_args, name,
-            lifecycle_handlers,
+            lifecycle_handlers, default_expect_timeout,
         )  # fmt: skip
 
     def _process(
@@ -80,5 +86,9 @@ class Get(Remote):
 
         return GetProcess(cmd[:-1], cmd[-1], host, connection_params, **process_args)
 
+    def _called(self) -> str:
+        return f"{type(self).__name__} from {len(self.hosts)} hosts"
+
     def _arguments(self) -> str:
-        return f"{self.hosts!r}, {self._files!r}, {self._place!r}"
+        where = f"local_location={self.local_location!r}"
+        return f"{self.hosts!r}, {self.remote_files!r}, {where}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 Match = tuple[int | None, "re.Match[str] | None"]
 NOTHING: Match = (None, None)
+REST_S = 0.005
 
 
 def compiled(
@@ -24,16 +25,26 @@ class Text:
     """A stream's text so far, for those who wait for something in it. Each thread has its own
     place in it, behind what it found last."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        """``most``: of its end at least so many characters are kept; None: all."""
+        self._most = most
         self._pieces: list[str] = []
+        self._length = 0
+        self._gone = 0
+        """Characters that are no more kept."""
         self._changed = threading.Condition()
         self.ended = False
         self._places = threading.local()
-        self._forgotten = 0
 
     def add(self, text: str) -> None:
         with self._changed:
             self._pieces.append(text)
+            self._length += len(text)
+            if self._most is not None and self._length > 2 * self._most:
+                whole = "".join(self._pieces)
+                self._pieces[:] = [whole[-self._most :]]
+                self._gone += self._length - self._most
+                self._length = self._most
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -50,8 +61,22 @@ class Text:
     def clear(self) -> None:
         with self._changed:
             self._pieces.clear()
+            self._length = self._gone = 0
             self.ended = False
             self._places = threading.local()
+
+    def find(self, regexes: Sequence[re.Pattern[str]], backtrack: bool = True) -> Match:
+        """What is there of them by now, behind what this thread found last; its place is there
+        then. The first of ``regexes`` that is there at all."""
+        with self._changed:
+            text, gone, at = self.whole(), self._gone, getattr(self._places, "at", None)
+        if at is None:
+            self._places.at = at = 0 if backtrack else gone + len(text)
+        for index, regex in enumerate(regexes):  # nobody who adds to it waits for this
+            if match := regex.search(text, max(0, at - gone)):
+                self._places.at = gone + match.end()
+                return index, match
+        return NOTHING
 
     def expect(
         self,
@@ -60,26 +85,56 @@ class Text:
         backtrack: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> Match:
-        """The first of ``regexes`` that is found first, in what is there or comes; `NOTHING` when
-        the time is over, or the stream. ``backtrack``: from its beginning, the first time."""
-        at = getattr(self._places, "at", None)
-        if at is None:
-            at = 0 if backtrack else len(self.whole())
+        """The first of ``regexes`` that is there or comes; `NOTHING` when the time is over, or the
+        stream. ``backtrack``: from its beginning, the first time."""
         deadline = None if timeout_s is None else clock() + timeout_s
+        while True:
+            with self._changed:
+                ended, seen = self.ended, self._gone + self._length
+            begun = time.monotonic()
+            found = self.find(regexes, backtrack)
+            if found != NOTHING or ended or (deadline is not None and clock() >= deadline):
+                return found
+            # Looking through much of it takes its time: no more of that than of waiting for more.
+            rest_s = time.monotonic() - begun
+            with self._changed:
+                if rest_s > REST_S and not self.ended:
+                    self._changed.wait_for(lambda: self.ended, rest_s)
+                while not self.ended and self._gone + self._length == seen:
+                    left = None if deadline is None else deadline - clock()
+                    if left is not None and left <= 0:
+                        break
+                    self._changed.wait(left)
+
+
+class Texts:
+    """Those of several streams, by what they are of: for who waits for something in any."""
+
+    def __init__(self) -> None:
+        self._of: dict[Hashable, Text] = {}
+        self._changed = threading.Condition()
+
+    def add(self, key: Hashable, text: str, last: bool) -> None:
+        with self._changed:
+            one = self._of.setdefault(key, Text())
+            if one.ended:  # it was begun again
+                one.clear()
+            one.add(text)
+            if last:
+                one.end()
+            self._changed.notify_all()
+
+    def expect(
+        self, regexes: Sequence[re.Pattern[str]], timeout_s: float | None
+    ) -> dict[Hashable, Match]:
+        """Where one of ``regexes`` is; empty when the time is over, or all streams."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while True:
-                ended = self.ended
-                text = self.whole()
-                found = [
-                    (match.start(), index, match)
-                    for index, regex in enumerate(regexes)
-                    if (match := regex.search(text, at))
-                ]
-                if found:
-                    _, index, match = min(found, key=lambda one: one[:2])
-                    self._places.at = match.end()
-                    return index, match
-                if ended or (deadline is not None and clock() >= deadline):
-                    self._places.at = at
-                    return NOTHING
-                self._changed.wait(None if deadline is None else max(0.0, deadline - clock()))
+                looked = {key: one.find(regexes) for key, one in self._of.items()}
+                found = {key: match for key, match in looked.items() if match != NOTHING}
+                left = None if deadline is None else deadline - time.monotonic()
+                over = self._of and all(one.ended for one in self._of.values())
+                if found or over or (left is not None and left <= 0):
+                    return found
+                self._changed.wait(left)

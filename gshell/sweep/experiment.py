@@ -157,7 +157,7 @@ def value(expression: str, names: Mapping[str, Any], where: str) -> Any:
         raise UsageError(f"{where}: {expression!r} is no expression") from None
     except NameError as error:
         raise UsageError(f"{where}: {expression!r}: there is no {error.args[0]!r}") from None
-    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise UsageError(f"{where}: {expression!r}: {error}") from None
 
 

@@ -27,6 +27,13 @@ program. ``check_host_key``: refuse hosts that ~/.ssh/known_hosts does not know;
 are installed anew all the time, so not by default. ``limit``: connections that are being made at
 the same time. ``pty``: remote processes have a terminal (and no stderr of their own).
 """
+UNUSED = frozenset(
+    ("scp", "scp_options", "taktuk", "taktuk_options", "taktuk_connector",
+     "taktuk_connector_options", "chainput_nc_client_timeout", "chainput_nc_server_timeout",
+     "chainput_host_retry", "chainput_chain_retry", "chainput_try_delay", "nc",
+     "forwarding_timeout")
+)  # fmt: skip
+"""Of execo's ways to reach hosts: who gives these need not take them out."""
 default_frontend_connection_params: dict[str, Any] = {}
 """What is different for front ends, where jobs are reserved."""
 
@@ -50,9 +57,9 @@ class Host:
         if not address or address != address.strip() or address.startswith("-"):
             raise UsageError(f"{address!r} is no host's address")
         self.address: str = address
-        self.user: str | None = user
-        self.keyfile: str | None = keyfile
-        self.port: int | None = port
+        self.user: str | None = user or None
+        self.keyfile: str | None = keyfile or None
+        self.port: int | None = port or None
 
     def _key(self) -> tuple[Any, ...]:
         return (self.address, self.user, self.keyfile, self.port)
@@ -90,6 +97,8 @@ def connection(params: Mapping[str, Any] | None, host: Host) -> dict[str, Any]:
     """
     merged = dict(default_connection_params)
     for name, value in (params or {}).items():
+        if name in UNUSED:
+            continue
         if name not in merged:
             raise UsageError(
                 f"connection parameter {name!r} does not exist",

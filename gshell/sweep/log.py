@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from gshell.sweep import watching
@@ -60,6 +61,23 @@ class _Stdout(logging.StreamHandler[Any]):
 
 def _colored() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+class _Style:
+    """``style.host("node-1")``: a text as it is shown, in colour where there is some."""
+
+    def __getattr__(self, name: str) -> Callable[[object], str]:
+        color = STYLES.get(name)
+        if color is None:
+            raise AttributeError(f"no style {name!r}: one of {', '.join(sorted(STYLES))}")
+        return lambda text: f"\x1b[{color}m{text}\x1b[0m" if _colored() else str(text)
+
+
+STYLES = {
+    "command": "34;1", "emph": "36", "host": "35;1", "log_header": "33", "object_repr": "34",
+    "report_error": "31;1", "report_warn": "35", "user1": "32;1", "user2": "33;1", "user3": "36;1",
+}  # fmt: skip
+style = _Style()
 
 
 def _make() -> Logger:

@@ -26,11 +26,30 @@ configuration: dict[str, Any] = {
     "compact_output_threshold": 4096,  # characters of output in a message; the middle is left out
 }
 NAME_LENGTH = 36
+UNKEPT = 1 << 16  # characters, for `expect`, of output that is not kept
+HELD = 4 << 20  # bytes that handlers have not had yet: more than that waits in the pipe
+UNENDING = {  # signals that end nothing by themselves
+    0, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+    signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH,
+}  # fmt: skip
+
+
+COUNTS = (
+    "num_processes", "num_started", "num_ended", "num_errors", "num_timeouts", "num_forced_kills",
+    "num_non_zero_exit_codes", "num_expect_fail", "num_write_error", "num_ok", "num_finished_ok",
+)  # fmt: skip
+SHOWN: list[tuple[str, Any]] = [  # in a repr, and what they are by default
+    ("timeout", None),
+    *((kind + what, False) for kind in ("ignore_", "nolog_")
+      for what in ("exit_code", "timeout", "error", "expect_fail", "write_error")),
+    ("default_expect_timeout", None), ("shell", False), ("pty", False),
+    ("connection_params", None),
+]  # fmt: skip
 
 
 class ProcessLifecycleHandler:
-    """To be inherited: told of the process's start, end and reset, each before whoever waits for it
-    goes on."""
+    """To be inherited: told of the process's start (it has begun), end and reset, each before
+    whoever waits for it goes on."""
 
     def start(self, process: ProcessBase) -> None: ...
 
@@ -41,7 +60,10 @@ class ProcessLifecycleHandler:
 
 class ProcessBase:
     """What all processes have in common. Inherited: ``_begin`` starts it, ``_signal`` reaches it,
-    ``_put`` is its stdin; they call ``_began``, ``_output``, ``_over``."""
+    ``_put`` is its stdin; they call ``_output``, ``_over``."""
+
+    host: Any = None
+    """Where it is; None: here."""
 
     def __init__(
         self,
@@ -54,8 +76,8 @@ class ProcessBase:
         nolog_timeout: bool = False,
         ignore_error: bool = False,
         nolog_error: bool = False,
-        ignore_expect: bool = False,
-        nolog_expect: bool = False,
+        ignore_expect_fail: bool = False,
+        nolog_expect_fail: bool = False,
         ignore_write_error: bool = False,
         nolog_write_error: bool = False,
         default_expect_timeout: Any = None,
@@ -70,28 +92,34 @@ class ProcessBase:
         does not make it not ok; ``nolog_*``: nor is it worth a warning. ``stdout_handlers``: see
         `handlers.sink`. ``default_*_handler``: keep the output in ``stdout``, ``stderr``."""
         self.cmd = cmd
-        self.timeout = get_seconds(timeout)
+        self.timeout = timeout
+        get_seconds(timeout)  # a wrong one is told now
         self.ignore_exit_code, self.nolog_exit_code = ignore_exit_code, nolog_exit_code
         self.ignore_timeout, self.nolog_timeout = ignore_timeout, nolog_timeout
         self.ignore_error, self.nolog_error = ignore_error, nolog_error
-        self.ignore_expect, self.nolog_expect = ignore_expect, nolog_expect
+        self.ignore_expect_fail = ignore_expect_fail
+        self.nolog_expect_fail = nolog_expect_fail
         self.ignore_write_error = ignore_write_error
         self.nolog_write_error = nolog_write_error
         self.default_expect_timeout = default_expect_timeout
-        self._keep = {STDOUT: default_stdout_handler, STDERR: default_stderr_handler}
+        self.default_stdout_handler = default_stdout_handler
+        self.default_stderr_handler = default_stderr_handler
         self.lifecycle_handlers = list(lifecycle_handlers or ())
         self.enders: list[Callable[[ProcessBase], None]] = []
         """Called at its end, once each, quickly: for the actions that it is part of."""
         self.stdout_handlers = list(stdout_handlers or ())
         self.stderr_handlers = list(stderr_handlers or ())
-        self.name = name or _short(cmd)
+        self.name = name or short(cmd)
         self._lock = threading.RLock()
         self._done = threading.Event()
-        self._text = {STDOUT: Text(), STDERR: Text()}
+        self._text = {
+            STDOUT: Text(None if default_stdout_handler else UNKEPT),
+            STDERR: Text(None if default_stderr_handler else UNKEPT),
+        }
         self._clear()
 
     def _clear(self) -> None:
-        self.started = self.ended = False
+        self.started = self.ended = self._gone = False
         self.start_date: float | None = None
         self.end_date: float | None = None
         self.pid: int | None = None
@@ -103,6 +131,10 @@ class ProcessBase:
         self.signal: int | None = None
         """That ended it."""
         self.timeouted = self.killed = self.forced_kill = False
+        self._patience_s = 0.0
+        self._opened = {STDOUT: 0, STDERR: 0}
+        self._start_told = threading.Event()
+        self._home = 0
         self.expect_fail = self.write_error = False
         self._sinks: dict[int, list[Sink]] = {STDOUT: [], STDERR: []}
         self._timers: list[Callable[[], None]] = []
@@ -116,22 +148,27 @@ class ProcessBase:
     @property
     def stdout(self) -> str:
         """All of it so far; bytes that are no UTF-8 as lone surrogates."""
-        return self._text[STDOUT].whole()
+        return self._text[STDOUT].whole() if self.default_stdout_handler else ""
 
     @property
     def stderr(self) -> str:
-        return self._text[STDERR].whole()
+        return self._text[STDERR].whole() if self.default_stderr_handler else ""
 
     @property
     def running(self) -> bool:
         return self.started and not self.ended
 
     @property
+    def _there(self) -> bool:
+        """It can be reached; it has not ended before its handlers have had all of it."""
+        return self.started and not self._gone
+
+    @property
     def ok(self) -> bool:
         """Nothing went wrong so far, of what counts."""
         if not self.started:
             return True
-        if self.expect_fail and not self.ignore_expect:
+        if self.expect_fail and not self.ignore_expect_fail:
             return False
         if self.write_error and not self.ignore_write_error:
             return False
@@ -149,10 +186,16 @@ class ProcessBase:
         return self.started and self.ended and self.ok
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown()})"
+        return f"{type(self).__name__}({self._all_shown()})"
 
     def _shown(self) -> str:
         return repr(self.cmd)
+
+    def _all_shown(self) -> str:
+        """What it was made of, where that is not as it is by default."""
+        more = [f"{name}={value!r}" for name, default in SHOWN
+                if (value := getattr(self, name, default)) != default]  # fmt: skip
+        return ", ".join([self._shown(), *more])
 
     def __str__(self) -> str:
         facts: dict[str, object] = {
@@ -162,7 +205,12 @@ class ProcessBase:
             "expect_fail": self.expect_fail, "write_error": self.write_error,
             "exit_code": self.exit_code, "ok": self.ok, "pid": self.pid,
         }  # fmt: skip
-        return f"<{self!r}, " + ", ".join(f"{key}={value}" for key, value in facts.items()) + ">"
+        words = [self._all_shown(), *[f"{key}={value}" for key, value in facts.items()]]
+        return f"<{type(self).__name__}({', '.join(words)})>"
+
+    def stats(self) -> dict[str, Any]:
+        """As an action's, of it alone."""
+        return counted(self.name, self.start_date, self.end_date, [self])
 
     def dump(self) -> str:
         """Everything that is known, output too; its middle is left out where it is long."""
@@ -176,19 +224,24 @@ class ProcessBase:
             if self.started:
                 return self
             self.started = True
+            self._home = os.getpid()
             self.start_date = time.time()
             try:
-                self._open_sinks()
-            except OSError as error:
-                self._failed(error)
-                return self
-            self._tell("start")
-            if self.timeout is not None:
-                self._later(self.timeout, self._time_out)
-            try:
+                self._sinks[STDOUT].append(_Kept(self._text[STDOUT]))
+                self._sinks[STDERR].append(_Kept(self._text[STDERR]))
+                self._open_sinks(STDOUT)
+                self._open_sinks(STDERR)
+                if self.timeout is not None:
+                    self._later(get_seconds(self.timeout) or 0.0, self._time_out)
                 self._begin()
-            except OSError as error:
+            except Exception as error:
                 self._failed(error)
+            except BaseException as error:  # Ctrl-C: nobody shall wait for it
+                self._failed(error)
+                self._start_told.set()
+                raise
+        self._tell("start")
+        self._start_told.set()
         return self
 
     def run(self, timeout: Any = None) -> Self:
@@ -202,35 +255,38 @@ class ProcessBase:
         """
         if not self.started:
             raise ValueError(f"{self!r} was not started")
+        if self._home != os.getpid() and not self._done.is_set():
+            raise ChildProcessError(f"{self!r} is of process {self._home}, which this is a fork of")
         self._done.wait(get_seconds(timeout))
         return self
 
     def kill(self, sig: int = signal.SIGTERM, auto_force_kill_timeout: Any = True) -> Self:
         """Send it a signal, with all its children; if it is still there after
-        ``auto_force_kill_timeout`` seconds (True: as configured), KILL. Does not wait."""
+        ``auto_force_kill_timeout`` seconds (True: as configured; False or 0: never), KILL. Does not
+        wait."""
         with self._lock:
-            if not self.running:
+            if not self._there:
                 return self
-            if sig in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP):
+            if sig not in UNENDING:
                 self.killed = True
-            after_s = auto_force_kill_timeout
-            if after_s is True:
-                after_s = configuration["kill_timeout"]
-            if after_s and sig == signal.SIGTERM:
-                self._later(get_seconds(after_s) or 0.0, self._force)
+                after_s = auto_force_kill_timeout
+                if after_s is True:
+                    after_s = configuration["kill_timeout"]
+                self._patience_s = get_seconds(after_s) or 0.0
+                if self._patience_s and sig != signal.SIGKILL:
+                    self._later(self._patience_s, self._force)
         self._signal(sig)
         return self
 
     def _force(self) -> None:
-        if self.running:
+        if self._there:
             self.forced_kill = True
             self._signal(signal.SIGKILL)
 
     def _time_out(self) -> None:
-        if self.running:
+        if self._there:
             self.timeouted = True
-            self._signal(signal.SIGTERM)
-            self._later(configuration["kill_timeout"], self._force)
+            self.kill()
 
     def reset(self) -> Self:
         """As if it had never been started; ends it first, if it runs."""
@@ -250,18 +306,22 @@ class ProcessBase:
 
     def write(self, text: str | bytes) -> None:
         """To its stdin."""
-        if not self.running:
-            self.write_error = True
-            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
+        if not self._there:
+            self._write_failed()
             return
         self._put(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+
+    def _write_failed(self) -> None:
+        if not self.write_error:
+            self.write_error = True
+            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
 
     def flush(self) -> None:
         """For ``print(..., file=process)``: what was written is on its way already."""
 
     def close_stdin(self) -> None:
         """It reads the end of its input."""
-        if self.running:
+        if self._there:
             self._put(None)
 
     def expect(
@@ -270,13 +330,19 @@ class ProcessBase:
         """Wait until one of ``regexes`` is in its output: ``(which, match)``, or ``(None, None)``
         when it has ended or ``timeout`` seconds are over (False: the default; None: never).
 
-        Each thread goes on behind what it found last.
+        Where several are there already, the first of ``regexes`` is it. Each thread goes on behind
+        what it found last.
+
+        Raises:
+            ValueError: it was never started, and there is no limit.
         """
         limit = self.default_expect_timeout if timeout is False else timeout
+        if not self.started and limit is None:
+            raise ValueError(f"{self!r} was not started")
         found = self._text[stream].expect(compiled(regexes), get_seconds(limit), backtrack)
         if found == NOTHING:
             self.expect_fail = True
-            (logger.detail if self.nolog_expect else logger.warning)(
+            (logger.detail if self.nolog_expect_fail else logger.warning)(
                 "%s: did not find %r", self, regexes
             )
         return found
@@ -297,11 +363,21 @@ class ProcessBase:
     def _put(self, data: bytes | None) -> None:
         raise NotImplementedError
 
+    def _pause(self, paused: bool) -> None:
+        """Its handlers have enough to do for now, or no more. Called in any thread."""
+
     def _output(self, stream: int, data: bytes) -> None:
         """Empty: that was all of this stream. Called in one thread."""
+        handlers = self.stdout_handlers if stream == STDOUT else self.stderr_handlers
+        if len(handlers) > self._opened[stream]:  # given when it ran already
+            try:
+                self._open_sinks(stream)
+            except Exception:
+                logger.exception("an output handler of %r", self)
         for one in self._sinks[stream]:
             if isinstance(one, Guarded) and one.users:
-                self._aside = self._aside or Aside()
+                if self._aside is None:
+                    self._aside = Aside(HELD, self._pause)
                 self._aside.hand(one, data)
             elif data:
                 one.feed(data)
@@ -314,7 +390,7 @@ class ProcessBase:
     def _over(self, code: int | None, number: int | None = None) -> None:
         """It has ended, and all its output was told."""
         with self._lock:
-            if self.ended:
+            if self._gone:
                 return
             for stream in (STDOUT, STDERR):
                 if self._sinks[stream] or not self._text[stream].ended:
@@ -323,7 +399,7 @@ class ProcessBase:
             self.end_date = time.time()
             for cancel in self._timers:
                 cancel()
-            self.ended = True
+            self._gone = True
         aside, self._aside = self._aside, None
         if aside is not None:
             aside.end(self._finish)
@@ -337,6 +413,9 @@ class ProcessBase:
         self._over(None)
 
     def _finish(self) -> None:
+        if self.lifecycle_handlers:
+            self._start_told.wait()
+        self.ended = True
         self._tell("end")
         self._log()
         self._done.set()
@@ -347,14 +426,12 @@ class ProcessBase:
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers.append(conducting.conductor().later(delay_s, call))
 
-    def _open_sinks(self) -> None:
-        for stream, handlers in (
-            (STDOUT, self.stdout_handlers), (STDERR, self.stderr_handlers),
-        ):  # fmt: skip
-            if self._keep[stream]:
-                self._sinks[stream].append(_Kept(self._text[stream]))
-            for handler in handlers:
-                self._sinks[stream].append(Guarded(sink(handler, self, stream), repr(self)))
+    def _open_sinks(self, stream: int) -> None:
+        """Of handlers that it was given since the last time."""
+        handlers = self.stdout_handlers if stream == STDOUT else self.stderr_handlers
+        for handler in handlers[self._opened[stream] :]:
+            self._opened[stream] += 1
+            self._sinks[stream].append(Guarded(sink(handler, self, stream), repr(self)))
 
     def _tell(self, what: str) -> None:
         for handler in self.lifecycle_handlers:
@@ -423,7 +500,9 @@ class Process(ProcessBase):
         if self.shell:
             line = self.cmd if isinstance(self.cmd, str) else shlex.join(self.cmd)
             return ["/bin/sh", "-c", line]
-        return shlex.split(self.cmd) if isinstance(self.cmd, str) else list(self.cmd)
+        if isinstance(self.cmd, str):
+            return shlex.split(self.cmd)
+        return [os.fspath(one) for one in self.cmd]
 
     def _begin(self) -> None:
         try:
@@ -431,7 +510,7 @@ class Process(ProcessBase):
         except ValueError as error:  # a quote that does not end
             raise OSError(f"{self.cmd!r}: {error}") from None
         if not argv:
-            raise FileNotFoundError("no command")
+            raise FileNotFoundError(errno.ENOENT, "no command")
         self._spawn(argv)
 
     def _spawn(self, argv: list[str]) -> None:
@@ -445,15 +524,19 @@ class Process(ProcessBase):
                 raise
             return
         self.pid = spawned.pid
-        self._followed = conducting.Followed(spawned, self._output, self._ended)
+        self._followed = conducting.Followed(spawned, self._output, self._ended, self._not_read)
         conducting.conductor().follow(self._followed)
         for data in self._early:
             conducting.conductor().write(self._followed, data)
 
+    def _not_read(self) -> None:
+        if not self.killed:
+            self._write_failed()
+
     def _spawn_now(self, argv: list[str]) -> None:
         """There was no descriptor left when it was started; others have ended since."""
         with self._lock:
-            if self.ended:
+            if self._gone:
                 return
             try:
                 self._spawn(argv)
@@ -461,6 +544,11 @@ class Process(ProcessBase):
                 self._failed(error)
 
     def _ended(self, status: int) -> None:
+        if self.killed and self._patience_s and self.kill_subprocesses is not False:
+            assert self._followed is not None
+            mark, conductor = self._followed.spawned.mark, conducting.conductor()
+            # Whom it started has been told; who does not listen has as long as it had.
+            conductor.later(self._patience_s, lambda: conductor.signal(mark, signal.SIGKILL))
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             self._over(128 + number, number)
@@ -468,20 +556,15 @@ class Process(ProcessBase):
             self._over(os.waitstatus_to_exitcode(status))
 
     def _signal(self, number: int) -> None:
-        pid = self.pid
-        if pid is None:
-            if number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP):
+        if self._followed is None:
+            if number not in UNENDING:
                 self._over(128 + number, number)  # its turn had not come
             return
-        if self.ended:
-            return
-        if self.kill_subprocesses is False:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
-        else:
-            conducting.signal_tree(pid, number)
+        conducting.conductor().signal(self._followed, number, self.kill_subprocesses is not False)
+
+    def _pause(self, paused: bool) -> None:
+        if self._followed is not None:
+            conducting.conductor().pause(self._followed, paused)
 
     def _put(self, data: bytes | None) -> None:
         with self._lock:
@@ -491,9 +574,28 @@ class Process(ProcessBase):
         conducting.conductor().write(self._followed, data)
 
 
-def _short(cmd: str | Sequence[str]) -> str:
-    text = " ".join((cmd if isinstance(cmd, str) else shlex.join(cmd)).split())
-    return text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + "..."
+def counted(
+    name: str, start: float | None, end: float | None, of: Sequence[ProcessBase]
+) -> dict[str, Any]:
+    """How many of these processes are how (`COUNTS`)."""
+    counts = (
+        len(of), sum(p.started for p in of), sum(p.ended for p in of),
+        sum(p.error for p in of), sum(p.timeouted for p in of), sum(p.forced_kill for p in of),
+        sum(bool(p.exit_code) for p in of),
+        sum(p.expect_fail for p in of), sum(p.write_error for p in of),
+        sum(p.ok for p in of), sum(p.finished_ok for p in of),
+    )  # fmt: skip
+    return {
+        "name": name, "start_date": start, "end_date": end,
+        **dict(zip(COUNTS, counts, strict=True)), "sub_stats": [],
+    }  # fmt: skip
+
+
+def short(cmd: str | Sequence[str]) -> str:
+    """A command as a name."""
+    text = cmd if isinstance(cmd, str) else shlex.join(map(str, cmd))
+    text = " ".join(text.split())
+    return text if len(text) <= NAME_LENGTH + 3 else text[:NAME_LENGTH] + "..."
 
 
 def _compact(text: str) -> str:

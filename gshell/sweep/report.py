@@ -6,33 +6,38 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gshell.model.sanitize import sanitize
-from gshell.sweep.actions import COUNTS
+from gshell.sweep.process import COUNTS
 from gshell.sweep.times import format_date, format_duration
 
-NAME_WIDTH = 40
-_SHORT = (
-    "Name", "start", "end", "length", "startd", "ended", "error", "timout", "fkilld", "expfld",
-    "wrterr", "ret!=0", "ok", "total",
+_COLUMNS = (
+    ("Name", "name", 32), ("start", "start_date", 20), ("end", "end_date", 20),
+    ("length", "length", 15),
+    *((word, key, 7) for word, key in (
+        ("startd", "num_started"), ("ended", "num_ended"), ("error", "num_errors"),
+        ("timout", "num_timeouts"), ("fkilld", "num_forced_kills"), ("expfld", "num_expect_fail"),
+        ("wrterr", "num_write_error"), ("ret!=0", "num_non_zero_exit_codes"), ("ok", "num_ok"),
+        ("total", "num_processes"),
+    )),
 )  # fmt: skip
-_ORDER = (
-    "num_started", "num_ended", "num_errors", "num_timeouts", "num_forced_kills",
-    "num_expect_fail", "num_write_error", "num_non_zero_exit_codes", "num_ok", "num_processes",
-)  # fmt: skip
-assert set(_ORDER) < set(COUNTS)
+_WIDTH = {key: width for _, key, width in _COLUMNS}
+_WIDE = [[key for _, key, _ in _COLUMNS]]
+_NARROW = [  # lines for each row: so that it fits a terminal
+    ["name", "start_date", "end_date", "num_processes"],
+    [key for _, key, _ in _COLUMNS[3:-1]],
+]
+assert {key for key in _WIDTH if key.startswith("num_")} < set(COUNTS)
 
 
 class Report:
     """Over actions, and reports within: rows with their times and counts, and a total."""
 
-    def __init__(
-        self, stats_producers: Iterable[Any] | None = None, name: str | None = None
-    ) -> None:
-        self._of: list[Any] = list(stats_producers or ())
+    def __init__(self, stats_objects: Iterable[Any] | None = None, name: str | None = None) -> None:
+        self._of: list[Any] = list(stats_objects or ())
         self.name = name or "Report"
 
-    def add(self, stats_producers: Iterable[Any]) -> None:
-        """Actions, or whatever has ``stats()``."""
-        self._of.extend(stats_producers)
+    def add(self, stats_objects: Iterable[Any]) -> None:
+        """Actions, processes, reports: whatever has ``stats()``."""
+        self._of.extend(stats_objects)
 
     def stats(self) -> dict[str, Any]:
         """As an action's, of all of them together."""
@@ -47,39 +52,53 @@ class Report:
             "sub_stats": rows,
         }
 
-    def _rows(self, stats: dict[str, Any], depth: int, wide: bool) -> Iterator[list[str]]:
+    def _rows(self, stats: dict[str, Any], depth: int) -> Iterator[dict[str, str]]:
         for row in stats["sub_stats"]:
-            yield _row(row, depth, wide)
-            yield from self._rows(row, depth + 1, wide)
+            yield _row(row, depth)
+            yield from self._rows(row, depth + 1)
 
     def to_string(self, wide: bool = False, brief: bool = False) -> str:
-        """Lines; ``wide``: names in full; ``brief``: the total alone."""
+        """A table: ``wide``, a line for each, or two narrow ones; ``brief``: the total alone."""
         stats = self.stats()
-        rows = [] if brief else list(self._rows(stats, 0, wide))
-        total = _row({**stats, "name": self.name}, 0, wide)
-        widths = [max(map(len, column)) for column in zip(_SHORT, *rows, total, strict=True)]
-        lines = [_line(_SHORT, widths), "-" * (sum(widths) + 2 * len(widths) - 2)]
-        lines += [_line(row, widths) for row in rows]
-        if rows:
-            lines.append(lines[1])
-        return "\n".join([*lines, _line(total, widths)]) + "\n"
+        of = _WIDE if wide else _NARROW
+        rows = [] if brief else list(self._rows(stats, 0))
+        dashes = "-" * (max(sum(_WIDTH[key] for key in line) for line in of) - 1)
+        parts = [{key: word for word, key, _ in _COLUMNS}, None, *rows, None, _row(stats, 0)]
+        if not rows:
+            parts.pop(1)
+        lines: list[str] = []
+        for part in parts:
+            lines += [dashes] if part is None else _lines(part, of, wide)
+        return "\n".join(lines) + "\n"
 
     def __str__(self) -> str:
-        return self.to_string()
+        stats = self.stats()
+        facts = {
+            "name": repr(self.name), "start_date": repr(format_date(stats["start_date"])),
+            "end_date": repr(format_date(stats["end_date"])),
+            **{key: stats[key] for key in COUNTS},
+        }  # fmt: skip
+        words = ", ".join(f"{key}={value}" for key, value in facts.items())
+        return f"<Report(<{len(self._of)} entries>, {words})>"
+
+    def __repr__(self) -> str:
+        return f"<Report(<{len(self._of)} entries>, name={self.name!r})>"
 
 
-def _row(stats: dict[str, Any], depth: int, wide: bool) -> list[str]:
+def _row(stats: dict[str, Any], depth: int) -> dict[str, str]:
     begin, end = stats["start_date"], stats["end_date"]
-    length = "" if begin is None or end is None else format_duration(end - begin)
-    name = "  " * depth + sanitize(" ".join(str(stats["name"]).split()))
-    if not wide and len(name) > NAME_WIDTH:
-        name = name[: NAME_WIDTH - 3] + "..."
-    dates = [format_date(one)[:19] if one is not None else "" for one in (begin, end)]
-    return [name, *dates, length, *[str(stats[key]) for key in _ORDER]]
+    length = None if begin is None or end is None else format_duration(end - begin, True)
+    dates = {key: str(format_date(stats[key]))[:19] for key in ("start_date", "end_date")}
+    return {
+        "name": "  " * depth + sanitize(" ".join(str(stats["name"]).split())), **dates,
+        "length": length or "", **{key: str(stats[key]) for key in COUNTS},
+    }  # fmt: skip
 
 
-def _line(cells: Iterable[str], widths: list[int]) -> str:
-    first, *rest = zip(cells, widths, strict=True)
-    return "  ".join(
-        [first[0].ljust(first[1]), *[cell.rjust(width) for cell, width in rest]]
-    ).rstrip()
+def _lines(cells: dict[str, str], of: list[list[str]], wide: bool) -> Iterator[str]:
+    for number, keys in enumerate(of):
+        text = " " * bool(number)
+        for key in keys:
+            width = _WIDTH[key]
+            text += cells[key][: width - 1].ljust(width)
+        yield text.rstrip()

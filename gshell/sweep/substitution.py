@@ -3,7 +3,8 @@
 ``{{{host}}}`` is the host's address. ``{{hosts}}`` is an expression over the names that the caller
 has: its value must be a sequence, and process n gets element n of it (again from the start where it
 is shorter). Expressions are read as Python's, but computed here, from names, attributes, items,
-literals, arithmetic, comprehensions and a few functions: no text is ever evaluated as a program.
+literals, arithmetic, comprehensions, a few functions and what texts, lists and dictionaries can do:
+no text is ever evaluated as a program, and nothing is called that somebody has written.
 What is no such expression (``docker ps --format '{{.Names}}'``) stays as it is, and so does one in
 four braces, less two: ``{{{{hosts}}}}`` is ``{{hosts}}``.
 """
@@ -13,12 +14,14 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import string
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from gshell.errors import UsageError
+from gshell.sweep.log import logger
 
 PACKAGE = __name__.rpartition(".")[0]
 MOST = 1_000_000  # elements of a value: more is a mistake
@@ -27,9 +30,23 @@ _MARK = re.compile(
     r"\{\{\{\{(.*?)\}\}\}\}|\{\{\{host\}\}\}|\{\{((?:[^{}]|\{[^{}]*\})+)\}\}", re.DOTALL
 )
 _ALLOWED: tuple[Callable[..., Any], ...] = (
-    abs, enumerate, float, int, len, list, max, min, range, reversed, round, set, sorted, str,
-    sum, tuple, zip,
+    abs, all, any, bool, dict, enumerate, float, int, len, list, max, min, range, reversed, round,
+    set, sorted, str, sum, tuple, zip,
 )  # fmt: skip
+_METHODS: dict[type, frozenset[str]] = {
+    str: frozenset((
+        "capitalize", "count", "endswith", "find", "format", "index", "isalnum", "isalpha",
+        "isdigit", "islower", "isupper", "join", "lower", "lstrip", "partition", "removeprefix",
+        "removesuffix", "replace", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "split",
+        "splitlines", "startswith", "strip", "swapcase", "title", "upper",
+    )),
+    list: frozenset(("count", "index")),
+    tuple: frozenset(("count", "index")),
+    dict: frozenset(("get", "items", "keys", "values")),
+}  # fmt: skip
+"""What may be called of a value; those that could make much of little (``zfill``) have `_sized`."""
+_SIZED = frozenset(("center", "ljust", "rjust", "zfill"))
+_PLAIN = (str, int, float, bool, type(None))
 _FUNCTIONS = {one.__name__: one for one in _ALLOWED}
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
@@ -41,7 +58,16 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 
 
 class NotOurs(Exception):
-    """Not an expression of this language: text that is meant for somebody else."""
+    """Not an expression of this language: text that is meant for somebody else. With words: it is
+    Python, but nothing that is computed here."""
+
+
+class NoSuchName(UsageError, NameError):
+    """Nobody has it."""
+
+
+class NoSequence(UsageError, ValueError):
+    """There must be a value for each host."""
 
 
 def caller_names() -> Callable[[str], Any]:
@@ -90,8 +116,13 @@ def substitute(
         if expression not in cache:
             try:
                 cache[expression] = _sequence(expression, look)
-            except NotOurs:
+            except NotOurs as other:
                 cache[expression] = None
+                if other.args:
+                    logger.warning(
+                        "{{%s}} stays as it is: %s is nothing that is computed here; give what it"
+                        " is a name before", expression, other.args[0],
+                    )  # fmt: skip
         values = cache[expression]
         return found.group(0) if values is None else str(_text(values[index % len(values)]))
 
@@ -109,17 +140,17 @@ def _sequence(expression: str, look: Callable[[str], Any]) -> Sequence[Any]:
     try:
         value = _value(tree, look, {})
     except NameError as error:
-        raise UsageError(
+        raise NoSuchName(
             f"{where}: nobody has the name {error.args[0]!r}",
             hint=f"define it before, or write {{{{{where}}}}} for these very characters",
         ) from None
-    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise UsageError(f"{where}: {error}") from None
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise UsageError(f"{where}: {value!r} is no sequence, with one value for each host")
+        raise NoSequence(f"{where}: {value!r} is no sequence, with one value for each host")
     values = list(islice(value, MOST))
     if not values:
-        raise UsageError(f"{where}: it is empty")
+        raise NoSequence(f"{where}: it is empty")
     return values
 
 
@@ -129,7 +160,7 @@ def compute(expression: str, look: Callable[[str], Any]) -> Any:
     Raises:
         NotOurs: it is no expression of this language.
         NameError: ``look``'s.
-        TypeError, LookupError, AttributeError, ArithmeticError: it cannot be computed.
+        TypeError, ValueError, LookupError, AttributeError, ArithmeticError: it cannot be computed.
     """
     return _value(parsed(expression), look, {})
 
@@ -201,13 +232,71 @@ def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) ->
             return of(node.body) if of(node.test) else of(node.orelse)
         case ast.JoinedStr():
             return "".join(str(of(one)) for one in node.values)
-        case ast.FormattedValue() if node.format_spec is None and node.conversion == -1:
-            return of(node.value)
-        case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS and not node.keywords:
-            return _FUNCTIONS[name](*[of(one) for one in node.args])
+        case ast.FormattedValue():
+            value = of(node.value)
+            if node.conversion != -1:
+                value = repr(value) if node.conversion == ord("r") else str(value)
+            return _formatted(value, "" if node.format_spec is None else of(node.format_spec))
+        case ast.Dict() if None not in node.keys:
+            keys = [of(one) for one in node.keys if one is not None]
+            return dict(zip(keys, [of(one) for one in node.values], strict=True))
+        case ast.Call(func=ast.Name(id="map"), args=[ast.Name(id=name), _, *_]) if (
+            name in _FUNCTIONS and not node.keywords
+        ):
+            return list(map(_FUNCTIONS[name], *[of(one) for one in node.args[1:]]))
+        case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
+            if any(one.arg in (None, "key") for one in node.keywords):
+                raise NotOurs(f"{ast.unparse(node)!r}")
+            more = {str(one.arg): of(one.value) for one in node.keywords}
+            return _FUNCTIONS[name](*[of(one) for one in node.args], **more)
+        case ast.Call(func=ast.Attribute()):
+            return _method(node, of)
         case ast.ListComp() | ast.GeneratorExp():
             return list(_comprehension(node.elt, node.generators, look, own))
-    raise NotOurs
+    raise NotOurs(f"{ast.unparse(node)!r}")
+
+
+def _method(node: ast.Call, of: Callable[[ast.AST], Any]) -> Any:
+    """What a text, a list or a dictionary of Python's own can do, without changing itself."""
+    assert isinstance(node.func, ast.Attribute)
+    name, value = node.func.attr, of(node.func.value)
+    sized = type(value) is str and name in _SIZED
+    starred = any(one.arg is None for one in node.keywords)
+    if starred or not (sized or name in _METHODS.get(type(value), ())):
+        raise NotOurs(f"{ast.unparse(node)!r}")
+    words = [of(one) for one in node.args]
+    more = {str(one.arg): of(one.value) for one in node.keywords}
+    if name == "format":
+        return _filled(value, words, more)
+    if sized and words and isinstance(words[0], int):
+        _bounded(" ", words[0])
+    if name == "replace" and len(words) > 1 and isinstance(words[1], str):
+        _bounded(words[1], len(value) + 1)
+    if name == "join" and words:
+        words[0] = [str(_text(one)) for one in islice(words[0], MOST)]
+        _bounded(value, len(words[0]))
+    return getattr(value, name)(*words, **more)
+
+
+def _filled(text: str, words: Sequence[Any], names: Mapping[str, Any]) -> str:
+    """``text.format(...)``, of plain fields: ``{}``, ``{0}``, ``{name}``, ``{:03}``."""
+    done, count = "", 0
+    for before, field, spec, conversion in string.Formatter().parse(text):
+        done += before
+        if field is None:
+            continue
+        if field == "":
+            field, count = str(count), count + 1
+        value = words[int(field)] if field.isdigit() else names[field]
+        done += _formatted(repr(value) if conversion == "r" else value, spec or "")
+    return done
+
+
+def _formatted(value: Any, spec: str) -> str:
+    value = _text(value)
+    if any(int(number) > MOST_POWER for number in re.findall(r"\d+", spec)):
+        raise TypeError(f"more than {MOST_POWER} characters")
+    return format(value if isinstance(value, _PLAIN) else str(value), spec)
 
 
 def _bounded(left: Any, right: Any) -> None:

@@ -1,13 +1,14 @@
 """Names that users of execo know, and what they get for them."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 import gshell.sweep as package
-from gshell.sweep import also
+from gshell.sweep import Host, also
 from gshell.sweep.process import Process
 from gshell.sweep.ssh import SshProcess
 
@@ -23,13 +24,9 @@ Engine HashableDict ParamSweeper copy_outputs geom igeom redirect_outputs slugif
 
 
 @pytest.mark.parametrize("name", EXECO.split())
-def test_every_name_of_execo_is_here_or_says_what_is_there_instead(name):
-    if name in package._INSTEAD:
-        with pytest.raises(ImportError, match=f"has no {name}: "):
-            exec(f"from gshell.sweep import {name}")
-    else:
-        assert getattr(package, name) is not None
-        assert name in package.__all__
+def test_every_name_of_execo_is_here(name):
+    assert getattr(package, name) is not None
+    assert name in package.__all__
 
 
 def test_a_process_is_here_or_there():
@@ -59,3 +56,45 @@ def test_outputs_go_to_files_from_now_on_also_at_the_very_end(tmp_path):
     assert sorted(done.stdout.split()) == ["child", "said"]
     assert sorted((tmp_path / "out").read_text().split()) == ["child", "said"]
     assert (tmp_path / "err").read_text() == "wrong\n"
+
+
+def test_a_style_is_a_colour_on_a_terminal_only(monkeypatch):
+    assert package.style.host("node-1") == "node-1"
+    monkeypatch.setattr("gshell.sweep.log._colored", lambda: True)
+    assert package.style.host(Host("a")) == "\x1b[35;1mHost('a')\x1b[0m"
+    with pytest.raises(AttributeError, match="no style 'nosuch'"):
+        package.style.nosuch("x")
+
+
+FORWARDS = """#!{python}
+import socket, sys
+words = sys.argv
+address, port, host, target = words[words.index("-L") + 1].split(":")
+assert (host, target, words[-1]) == ("db", "5432", "front")
+one = socket.create_server((address, int(port)))
+one.accept()[0].sendall(b"through")
+sys.stdin.read()
+"""
+
+
+def test_a_port_of_there_is_a_port_of_here_while_it_runs(tmp_path):
+    ssh = tmp_path / "ssh"
+    ssh.write_text(FORWARDS.format(python=sys.executable))
+    ssh.chmod(0o755)
+    with also.PortForwarder("front", "db", 5432, connection_params={"ssh": str(ssh)}) as one:
+        assert one.start().forwarding.wait(30)
+        with socket.create_connection(("127.0.0.1", one.local_port), 30) as connection:
+            assert connection.recv(99) == b"through"
+    assert one.wait(30).finished_ok
+
+
+def test_a_serial_line_is_read_and_written(tmp_path):
+    ours, theirs = os.openpty()
+    with also.Serial(os.ttyname(theirs), 9600).start() as line:
+        line.write("there\n")
+        assert os.read(ours, 99) == b"there\n"
+        os.write(ours, b"here\n")
+        assert line.expect("here", timeout=30)[0] == 0
+    line.wait(30)
+    os.close(ours)
+    os.close(theirs)
