@@ -20,6 +20,7 @@ LONG = (
     "replay",
     "screens",
     "sweepkill",
+    "tutorial",
     "sweeper",
     "processes",
     "sshhosts",

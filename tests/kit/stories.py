@@ -30,6 +30,10 @@ class Stories:
             pytest.skip(self._absent[kind])
         return self.places[kind].result(PATIENCE_S)
 
+    def everywhere(self):
+        """All places."""
+        return [one.result(PATIENCE_S) for one in self.places.values()]
+
     def tell(self, story, kind: str) -> None:
         """How it went there."""
         if story not in self._told:

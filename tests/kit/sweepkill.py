@@ -65,7 +65,7 @@ def left_of(folder: Path) -> list[int]:
 
 def wait_none_left(folder: Path) -> None:
     """The guardian needs a moment: for who does not end at TERM, 3 s."""
-    given_up = time.monotonic() + 20
+    given_up = time.monotonic() + 60
     while left := left_of(folder):
         assert time.monotonic() < given_up, f"left behind: {left}"
         time.sleep(0.02)

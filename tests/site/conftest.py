@@ -135,6 +135,35 @@ def sge() -> Iterator[Cluster]:
         yield cluster
 
 
+@contextlib.contextmanager
+def _free(kind: str) -> Iterator[Cluster]:
+    """As the fixture ``kind``, but no test leaves anything there that holds nodes: experiments wait
+    for theirs. Who has a job may come by ssh."""
+    if not shutil.which("sshd", path=PATH):
+        pytest.skip("not installed: openssh-server")
+    ssh = () if kind == "oar" else ("-S",)  # it always has it
+    with brought_up(kind, "-f", "-n", "4", *ssh) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def free_slurm() -> Iterator[Cluster]:
+    with _free("slurm") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def free_oar() -> Iterator[Cluster]:
+    with _free("oar") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def free_sge() -> Iterator[Cluster]:
+    with _free("sge") as cluster:
+        yield cluster
+
+
 @pytest.fixture(scope="session")
 def two_sites() -> Iterator[Installed]:
     """Two sites with a Slurm of two nodes each behind the front ends a-fe and b-fe, reached by ssh;

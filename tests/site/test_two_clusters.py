@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.slow]  # whole OAR jobs
+pytestmark = pytest.mark.timeout(280)  # whole OAR jobs
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "lu_tutorial"
-SLOW_S = 60
+SLOW_S = 120
 
 
 @pytest.fixture

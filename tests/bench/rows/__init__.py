@@ -30,6 +30,7 @@ from bench.rows import (
     sshdoor,
     startup,
     sweepkill,
+    tutorial,
 )
 from bench.table import Line
 
@@ -61,6 +62,7 @@ ROWS = (
     Row("lu", "LU class W, 1 rank, wall", lu.lu),
     Row("lanes", "batch share beside interactive spinners", lanes.lanes),
     Row("sweepkill", "a sweep of LU, killed and resumed", sweepkill.sweepkill),
+    Row("tutorial", "the session's script at OAR, killed and gone on with", tutorial.tutorial),
     Row("coallocation", "2 x 4 tasks at two sites, one late", coallocation.coallocation),
     Row("cast", "recordings: drift, reading, screen", cast.cast),
     Row("spawn", "agent: true under a pty, start to exit seen", spawn.spawn),
