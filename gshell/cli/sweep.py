@@ -15,7 +15,7 @@ from typing import Any
 from gshell.cli.options import Parsed
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep import execute, experiment
+from gshell.sweep import definition, execute, experiment
 from gshell.sweep.attempts import Progress, is_worked_on
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
@@ -30,7 +30,7 @@ BAR = 20
 
 def run(parsed: Parsed) -> int:
     source = parsed.words[0]
-    one = experiment.load(source)
+    one = definition.load(source)
     if parsed["dry_run"]:
         return _dry_run(one, parsed["json"])
     folder = parsed["continue"]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep import experiment as experiments
+from gshell.sweep import definition
 from gshell.sweep import process as processes
 from gshell.sweep.attempts import History, Lock, Log, Progress, is_worked_on, progress
 from gshell.sweep.conductor import signal_tree
@@ -83,7 +83,7 @@ def of_directory(folder: str) -> Experiment:
             f"{sanitize(folder)} is no result directory of gshell sweep run",
             "gshell sweep run FILE   makes one; gshell sweep list   shows them",
         ) from None
-    return experiments.load(os.path.join(folder, DEFINITION), here, name)
+    return definition.load(os.path.join(folder, DEFINITION), here, name)
 
 
 def look(folder: str, experiment: Experiment | None = None) -> Progress:
@@ -503,7 +503,7 @@ def run_experiment(
 ) -> Progress:
     """What `gshell sweep run -o folder source` does, or goes on with if ``folder`` is there."""
     if not os.path.exists(os.path.join(folder, ORIGIN)):
-        make_directory(experiments.load(source), folder, os.fspath(source))
+        make_directory(definition.load(source), folder, os.fspath(source))
     return Runner(of_directory(folder), folder, tell).run()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gshell.errors import LaunchError, LrmsError, UsageError
 from gshell.lrms.base import State
-from gshell.sweep import attempts, execute, experiment, places
+from gshell.sweep import attempts, definition, execute, places
 from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
@@ -36,7 +36,7 @@ class Lab:
 
     def define(self, text):
         self.file.write_text(text)
-        return experiment.load(self.file)
+        return definition.load(self.file)
 
     def run(self, text=None, **more):
         if text is not None:
