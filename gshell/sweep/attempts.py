@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gshell.errors import GshellError
-from gshell.sweep.space import HashableDict, key_of, unique_slug
+from gshell.sweep.keys import key_of
+from gshell.sweep.space import HashableDict, unique_slug
 
 FILE = "attempts"
 LOCK = "lock"

@@ -26,11 +26,12 @@ from gshell.sweep.attempts import History, Lock, Log, Progress, is_worked_on, pr
 from gshell.sweep.conductor import signal_tree
 from gshell.sweep.engine import Engine
 from gshell.sweep.experiment import Experiment, fill, value
+from gshell.sweep.keys import key_of
 from gshell.sweep.places import DIRECTORY, NO_DIRECTORY, Place, Pool, pool_key, pool_of
 from gshell.sweep.preparing import Preparation
 from gshell.sweep.process import ProcessBase
 from gshell.sweep.results import Table, extract, read_output, replace, row_of
-from gshell.sweep.space import HashableDict, key_of
+from gshell.sweep.space import HashableDict
 from gshell.sweep.sweeper import ParamSweeper
 
 DEFINITION = "experiment.toml"

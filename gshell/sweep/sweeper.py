@@ -13,14 +13,17 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
+from gshell.sweep import keys
+from gshell.sweep.keys import key_of
 from gshell.sweep.owners import BEAT_S, Owner, is_alive, myself, on_network
-from gshell.sweep.space import HashableDict, Points, key_of, point_of
+from gshell.sweep.space import HashableDict, Points
 
 FILE = "sweep.sqlite"
 TODO, INPROGRESS, DONE, SKIPPED = range(4)
@@ -62,14 +65,38 @@ def _no_states() -> tuple[OrderedDict[_Entry, None], ...]:
 
 
 _pid = os.getpid()
+_all: weakref.WeakSet[ParamSweeper] = weakref.WeakSet()
+_forking: list[ParamSweeper] = []
+
+
+def _before_fork() -> None:
+    """No other thread is in the middle of something that its copy would never end."""
+    mine = sorted(_all, key=id)
+    for one in mine:
+        one._lock.acquire()
+    _forking.extend(mine)
+
+
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop()._lock.release()
 
 
 def _forked() -> None:
     global _pid
     _pid = os.getpid()
+    _after_fork()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forked)
+
+_NEXT = {  # by what SQLite says
+    sqlite3.SQLITE_FULL: "nothing is lost; go on when there is room on its disk again",
+    sqlite3.SQLITE_BUSY: "another process has held it for a minute: is one of them stopped?",
+    sqlite3.SQLITE_READONLY: "may it be written to?  ls -l {folder}",
+    sqlite3.SQLITE_CANTOPEN: "may it be written to?  ls -l {folder}",
+    sqlite3.SQLITE_IOERR: "nothing is lost; its disk, or the network to it, has a problem",
+}
 
 
 class Counts(NamedTuple):
@@ -106,6 +133,8 @@ def _points(entries: Iterable[_Entry]) -> Points:
 
 
 def _hashable(point: Mapping[Any, Any]) -> HashableDict:
+    if not isinstance(point, Mapping):
+        raise UsageError(f"{point!r} is no point", "ParamSweeper(DIR, sweep({'factor': [1, 2]}))")
     return point if isinstance(point, HashableDict) else HashableDict(point)
 
 
@@ -150,7 +179,13 @@ class ParamSweeper:
         self._said_at = 0.0  # when `done` or `get_next` was over last
         self._spares = threading.Event()
         self._giving: threading.Thread | None = None
-        os.makedirs(self._dir, exist_ok=True)
+        try:
+            os.makedirs(self._dir, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{sanitize(self._dir)} cannot be the directory of a sweeper: {error.strerror}"
+            ) from None
+        _all.add(self)
         self._forget()
         with self._lock, self._change():
             if sweeps is None:
@@ -195,21 +230,36 @@ class ParamSweeper:
                 db.execute(statement)
         except sqlite3.Error as error:
             raise self._broken(error) from None
+        if self._pid != _pid:  # what a thread of our parent waits for, perhaps
+            self._closed, self._spares = threading.Event(), threading.Event()
         self._db, self._pid, self._me = db, _pid, 0
         self._beating = self._giving = None
         self._spare, self._eager = None, 0
         return db
 
     def _broken(self, error: sqlite3.Error) -> UsageError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says in which call
+        hint = _NEXT.get(code, "nothing in it was changed; move it away to begin anew")
         return UsageError(
             f"{sanitize(self._path)} cannot be used: {error}",
-            hint="nothing in it was changed; move it away to begin anew",
+            hint=hint.format(folder=sanitize(self._dir)),
         )
+
+    def _do(self, statement: str, words: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Within a transaction, or as one of its own."""
+        try:
+            return self._open().execute(statement, words)
+        except sqlite3.Error as error:
+            raise self._broken(error) from None
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; nobody else changes anything meanwhile."""
+        """One transaction; nobody else changes anything meanwhile. Within another one (a filter
+        that says what is done) it is a part of that."""
         db = self._open()
+        if db.in_transaction:
+            yield db
+            return
         try:
             db.execute("begin immediate")
         except sqlite3.Error as error:
@@ -258,7 +308,12 @@ class ParamSweeper:
             self._by_key = {}
             for entry in self._entries.values():
                 entry.key = entry.key or key_of(entry.point)
-                self._by_key[entry.key] = entry
+                if self._by_key.setdefault(entry.key, entry) is not entry:
+                    self._by_key = None
+                    raise UsageError(
+                        f"two points of {self._name} are the same when they are written down:"
+                        f" {sanitize(entry.key, 200)}"
+                    )
         return self._by_key
 
     def _say(self, entry: _Entry, state: int, at_once: bool = False) -> bool:
@@ -267,7 +322,7 @@ class ParamSweeper:
         if not entry.key:
             entry.key = key_of(entry.point)
         owner = self._owner() if state in (INPROGRESS, SKIPPED) else 0
-        cursor = self._open().execute(SAY, (entry.key, state, owner, not at_once, self._seen))
+        cursor = self._do(SAY, (entry.key, state, owner, not at_once, self._seen))
         if not cursor.rowcount:
             return False
         self._seen = cursor.lastrowid or self._seen
@@ -276,11 +331,10 @@ class ParamSweeper:
 
     def _compact(self) -> None:
         """A log that is much longer than what it says is written anew, by whoever is alone."""
-        db = self._open()
-        length = db.execute("select count(*) from happened").fetchone()[0]
+        length = self._do("select count(*) from happened").fetchone()[0]
         if length <= GROWN * (len(self._entries) + len(self._foreign)) + 1000:
             return
-        with self._lock, self._change():
+        with self._lock, self._change() as db:
             self._fold()
             # All that it ever spoke of: who has read half of it may take a point for begun.
             rows = []
@@ -299,6 +353,10 @@ class ParamSweeper:
     # ------------------------------------------------------------------------------------ the space
 
     def _set_space(self, sweeps: Iterable[Mapping[Any, Any]]) -> None:
+        if isinstance(sweeps, Mapping | str):
+            raise UsageError(
+                f"{sweeps!r:.80} is no list of points", "ParamSweeper(DIR, sweep(...))"
+            )
         known = self._entries
         self._entries = {}
         for one in sweeps:
@@ -315,16 +373,23 @@ class ParamSweeper:
             self._foreign = {}
 
     def _kept_space(self) -> list[HashableDict]:
-        rows = self._open().execute("select point from space order by id").fetchall()
+        rows = self._do("select point from space order by id").fetchall()
         if not rows:
             raise UsageError(
                 f"no points are known for {sanitize(self._dir)}",
                 hint="ParamSweeper(DIR, sweeps), or save_sweeps=True the first time",
             )
-        return [point_of(key) for (key,) in rows]
+        return [HashableDict(keys.read(key)) for (key,) in rows]
 
     def _keep_space(self) -> None:
         db = self._open()
+        for key in self._keys():
+            try:
+                keys.read(key)
+            except UsageError as error:
+                raise UsageError(
+                    f"the points cannot be kept: {error}", hint="give them each time, in `sweeps`"
+                ) from None
         db.execute("delete from space")
         db.executemany("insert into space (point) values (?)", [(key,) for key in self._keys()])
 
@@ -344,7 +409,7 @@ class ParamSweeper:
         """Our number in the file; we are alive as long as it beats."""
         if not self._me:
             me = myself()
-            cursor = self._open().execute(
+            cursor = self._do(
                 "insert into owner (host, boot, pid, started, beat_at) values (?, ?, ?, ?, ?)",
                 (*me, time.time()),
             )
@@ -372,7 +437,7 @@ class ParamSweeper:
         } - {self._me}
         if not wanted:
             return {self._me: True}
-        rows = self._open().execute("select id, host, boot, pid, started, beat_at from owner")
+        rows = self._do("select id, host, boot, pid, started, beat_at from owner")
         now = time.time()
         alive = {
             number: is_alive(Owner(*who), now - beat_at)
@@ -447,7 +512,7 @@ class ParamSweeper:
         for one in (entry, taken):
             if not one.key:
                 one.key = key_of(one.point)
-        cursor = self._open().execute(
+        cursor = self._do(
             SAY_TWO, (entry.key, DONE, 0, taken.key, INPROGRESS, self._me, self._seen)
         )
         if cursor.rowcount != 2:
@@ -507,7 +572,10 @@ class ParamSweeper:
                         break
                     wanted.append(entry)
             else:
-                for point in filtr(_points(todo)):
+                found_by = filtr(_points(todo))
+                if found_by is None:
+                    raise UsageError("the filter returned None, not the points that may be next")
+                for point in found_by:
                     if len(wanted) >= num_combs:
                         break
                     found = self._entries.get(_hashable(point))
@@ -522,10 +590,8 @@ class ParamSweeper:
         original = getattr(combination, "point", None)
         entry = self._entries.get(original) if original is not None else None
         if entry is None:
-            point = (
-                combination if isinstance(combination, HashableDict) else HashableDict(combination)
-            )
-            entry = self._entries.get(point)
+            point = _hashable(combination)
+            entry = self._entries.get(point) or self._keys().get(key_of(point))  # of a NaN, say
         if entry is None:
             raise UsageError(f"{dict(combination)!r} is not a point of the sweep {self._name}")
         return entry

@@ -7,8 +7,9 @@ import pytest
 from gshell.errors import UsageError
 from gshell.sweep import attempts, plots, results, textplot
 from gshell.sweep.experiment import Capture
+from gshell.sweep.keys import key_of
 from gshell.sweep.results import Table, points_of
-from gshell.sweep.space import HashableDict, key_of
+from gshell.sweep.space import HashableDict
 
 NPB33 = """
  NAS Parallel Benchmarks 3.3 -- LU Benchmark
