@@ -23,6 +23,7 @@ from gshell.sweep.times import clock
 
 SCHEMA = 1
 DRAW_S = 0.2  # so often at most is the line at the bottom drawn anew
+SHARE = 20  # times as long as it takes to find out what to draw nothing is drawn
 WATCH_S = 1.0
 SHOWN = 10  # lines of what is missing
 BAR = 20
@@ -45,21 +46,24 @@ def run(parsed: Parsed) -> int:
                 f"{sanitize(folder)} has an experiment already",
                 f"gshell sweep resume {shlex.quote(folder)}   or -c, to go on there",
             )
-    execute.make_directory(one, folder, source)
-    return _go(one, folder, parsed)
+    return _go(one, folder, parsed, source)
 
 
 def resume(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    return _go(execute.of_directory(folder), folder, parsed)
+    one = execute.of_directory(folder)
+    source = execute.changed_since(folder, one)
+    if source and not (parsed["json"] or parsed["quiet"]):
+        print(f"note    {sanitize(source)} has changed since; with it as it is now:"
+              f"  gshell sweep run -c {shlex.quote(folder)} {shlex.quote(source)}")  # fmt: skip
+    return _go(one, folder, parsed)
 
 
-def _go(one: Experiment, folder: str, parsed: Parsed) -> int:
+def _go(one: Experiment, folder: str, parsed: Parsed, source: str | None = None) -> int:
     live = _Live(parsed)
-    runner = execute.Runner(one, folder, live.tell, parsed["retry"])
-    live.look = lambda: _line(runner.progress(), one)
-    if not (parsed["json"] or parsed["quiet"]):
-        print(f"results in {sanitize(folder)}", flush=True)
+    runner = execute.Runner(one, folder, live.tell, parsed["retry"], source)
+    live.folder = folder
+    live.look = lambda width: _line(runner.progress(), one, width)
     try:
         end = runner.run()
     finally:
@@ -74,60 +78,99 @@ def _go(one: Experiment, folder: str, parsed: Parsed) -> int:
 
 
 class _Live:
-    """What happens, a line each; on a terminal, below them, how far it is."""
+    """What happens, a line each; on a terminal, below them, how far it is. Whoever listens may go
+    away (a terminal that was closed, `| head`): the experiment goes on."""
 
     def __init__(self, parsed: Parsed) -> None:
         self._json, self._quiet = parsed["json"], parsed["quiet"]
         self._drawing = sys.stdout.isatty() and not (self._json or self._quiet)
         self._verbose = parsed["verbose"]
         self._drawn_at = 0.0
+        self._pause_s = DRAW_S
+        self._line = ""
         self._drawn = False
-        self.look: Callable[[], str] = lambda: ""
+        self.folder = ""
+        self.look: Callable[[int], str] = lambda width: ""
 
     def tell(self, what: str, words: str) -> None:
         if what != "look":
             self._print(what, words)
-        if self._drawing and time.monotonic() - self._drawn_at > DRAW_S:
-            width = shutil.get_terminal_size().columns
-            sys.stdout.write("\r\x1b[K" + sanitize(self.look(), max(10, width - 1)))
-            sys.stdout.flush()
-            self._drawn, self._drawn_at = True, time.monotonic()
+        if not self._drawing:
+            return
+        now = time.monotonic()
+        if now - self._drawn_at > self._pause_s:
+            self._line = self.look(max(10, shutil.get_terminal_size().columns - 1))
+            self._drawn_at, self._drawn = time.monotonic(), False
+            self._pause_s = max(DRAW_S, SHARE * (self._drawn_at - now))  # of very many points
+        if not self._drawn:
+            self._write("\r\x1b[K" + self._line)
+            self._drawn = True
 
     def _print(self, what: str, words: str) -> None:
-        if self._json:
-            print(json.dumps({"what": what, "at": time.time(), "text": words}), flush=True)
+        if what == "results":
+            if not (self._json or self._quiet):
+                self.say(f"results in {sanitize(self.folder)}")
+        elif self._json:
+            self.say(json.dumps({"what": what, "at": time.time(), "text": words}))
         elif not self._quiet and (what != "begun" or self._verbose):
-            self.clear()
             color = {"done": "32", "failed": "31", "again": "33", "skipped": "33"}.get(what)
             word = f"\x1b[{color}m{what:<7}\x1b[0m" if color and _colored() else f"{what:<7}"
-            print(f"{word} {sanitize(words)}", flush=True)
-            self._drawn_at = 0.0
+            self.say(f"{word} {sanitize(words)}")
+
+    def say(self, line: str) -> None:
+        self.clear()
+        self._write(line + "\n")
 
     def clear(self) -> None:
         if self._drawn:
-            sys.stdout.write("\r\x1b[K")
-            sys.stdout.flush()
+            self._write("\r\x1b[K")
             self._drawn = False
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:  # nobody listens any more
+            self._drawing = False
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
 
 
 def _colored() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
-def _line(now: Progress, one: Experiment) -> str:
-    full = BAR * now.done // max(1, now.total)
-    words = [f"[{'#' * full}{'.' * (BAR - full)}] {now.done}/{now.total} done"]
-    if now.failed or now.skipped:
-        words.append(f"{len(now.failed) + len(now.skipped)} failed")
+def _line(now: Progress, one: Experiment, width: int) -> str:
+    """How far it is, in ``width`` columns: what matters least goes first."""
+    count = f"{now.done}/{now.total} done"
+    gone = len(now.failed) + len(now.skipped)
+    failed = f"{gone} failed" if gone else ""
+    left = ""
+    if now.eta_s is not None and (now.left or now.running):
+        left = f"about {clock(int(now.eta_s + 0.5))} left"
+    best = f"best {now.best[0]:g}" if now.best is not None else ""
+    name = running = ""
     if now.running:
         name, since, _ = now.running[0]
         more = f" and {len(now.running) - 1} more" if len(now.running) > 1 else ""
-        words.append(f"running {name}{more}, {clock(int(time.time() - since))}")
-    if now.eta_s is not None and (now.left or now.running):
-        words.append(f"about {clock(int(now.eta_s + 0.5))} left")
-    if now.best is not None:
-        words.append(f"best {now.best[0]:g}")
-    return "  ".join(words)
+        running = f"{more}, {clock(int(time.time() - since))}"
+    words: list[str] = []
+    for bar, parts, room in (
+        (BAR, (left, best), 24), (BAR // 2, (left, best), 12), (0, (left, best), 8),
+        (0, (left, best), 0), (0, (left,), 0), (0, (), 0),
+    ):  # fmt: skip
+        full = bar * now.done // max(1, now.total)
+        drawn = f"[{'#' * full}{'.' * (bar - full)}] " if bar else ""
+        words = [drawn + count, *filter(None, (failed, *parts))]
+        free = width - len("  ".join(words)) - len(running) - len("  running ")
+        if now.running and room and free >= min(room, len(name)):
+            words.append("running " + sanitize(name, free) + running)
+        elif now.running and room:
+            continue
+        if len("  ".join(words)) <= width:
+            break
+    return sanitize("  ".join(words), width)
 
 
 def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> None:
@@ -245,8 +288,11 @@ def status(parsed: Parsed) -> int:
 def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> list[str]:
     width = max(20, shutil.get_terminal_size().columns - 1)
     state = "runs" if live else ("is complete" if not now.missing else "does not run")
-    lines = [f"{sanitize(one.name)} {state}: {sanitize(folder)}", _line(now, one)]
-    for name, since, place in now.running:
+    lines = [f"{sanitize(one.name)} {state}: {sanitize(folder)}", _line(now, one, width)]
+    room = max(3, shutil.get_terminal_size().lines - 8)
+    if len(now.running) > room:
+        lines.append(f"running {len(now.running)}, of which:")
+    for name, since, place in now.running[:room]:
         spent = clock(int(time.time() - since))
         lines.append(f"running {sanitize(name)} on {sanitize(place)}, {spent}")
     for what, points in (("failed", now.failed), ("skipped", now.skipped)):
@@ -269,7 +315,9 @@ def list_(parsed: Parsed) -> int:
             one = execute.of_directory(folder)
             now = execute.look(folder, one)
         except UsageError as error:
-            rows.append((folder, "?", "", str(error), {}))
+            rows.append((folder, "?", "", str(error), {
+                "directory": os.path.abspath(folder), "state": "unknown", "why": str(error),
+            }))  # fmt: skip
             continue
         live = is_worked_on(folder)
         state = "running" if live else ("complete" if not now.missing else "incomplete")
@@ -402,7 +450,22 @@ def _unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
+def _said(verb: Callable[[Parsed], int]) -> Callable[[Parsed], int]:
+    """What the file system refuses is an error with a name, as all others."""
+
+    def done(parsed: Parsed) -> int:
+        try:
+            return verb(parsed)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            name = sanitize(os.fsdecode(error.filename)) + ": " if error.filename else ""
+            raise UsageError(f"{name}{error.strerror or error}") from None
+
+    return done
+
+
 VERBS: dict[str, Callable[[Parsed], int]] = {
-    "sweep run": run, "sweep resume": resume, "sweep status": status, "sweep list": list_,
-    "sweep show": show, "sweep plot": plot,
+    "sweep run": _said(run), "sweep resume": _said(resume), "sweep status": _said(status),
+    "sweep list": _said(list_), "sweep show": _said(show), "sweep plot": _said(plot),
 }  # fmt: skip

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import shlex
 import shutil
 import signal
 import time
@@ -58,7 +59,8 @@ class Running(NamedTuple):
 
 
 Tell = Callable[[str, str], None]
-"""(what, words): ``note``, ``begun``, ``done``, ``failed``, ``again``, ``skipped``, ``look``."""
+"""(what, words): ``results`` (it is ours now), ``note``, ``begun``, ``done``, ``failed``, ``again``,
+``skipped``, ``look``."""
 
 
 def make_directory(experiment: Experiment, folder: str, source: str) -> None:
@@ -85,6 +87,16 @@ def of_directory(folder: str) -> Experiment:
             "gshell sweep run FILE   makes one; gshell sweep list   shows them",
         ) from None
     return definition.load(os.path.join(folder, DEFINITION), here, name)
+
+
+def changed_since(folder: str, experiment: Experiment) -> str:
+    """The file that ``folder`` was made of, if it is another one by now; else empty."""
+    try:
+        source = str(json.loads(Path(folder, ORIGIN).read_text(encoding="utf-8"))["file"])
+        text = Path(source).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError, KeyError):
+        return ""
+    return source if text != experiment.text else ""
 
 
 def look(folder: str, experiment: Experiment | None = None) -> Progress:
@@ -133,13 +145,15 @@ class Runner:
 
     def __init__(
         self, experiment: Experiment, folder: str, tell: Tell = lambda what, words: None,
-        retry: bool = False,
+        retry: bool = False, source: str | None = None,
     ) -> None:  # fmt: skip
-        """``retry``: what an earlier run gave up is tried again."""
+        """``retry``: what an earlier run gave up is tried again. ``source``: the file that is the
+        directory's experiment from now on, if nobody works there."""
         self.experiment = experiment
         self.folder = os.path.abspath(folder)
         self._tell = tell
         self._retry = retry
+        self._source = source
         self._log = Log(self.folder)
         self._ended: queue.SimpleQueue[Running | None] = queue.SimpleQueue()
         self._running: list[Running] = []
@@ -154,13 +168,27 @@ class Runner:
         Raises:
             GshellError: somebody else works in the directory, or a preparation failed.
         """
-        with Lock(self.folder):
-            _end_strays(self.folder)
-            self.history = History(self._log)
-            _Run(self).start(["-c", self.folder, "-l", "error"])
-            if self.problem is not None:
-                raise self.problem
-            return self.progress()
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with Lock(self.folder):
+                if self._source is not None:
+                    make_directory(self.experiment, self.folder, self._source)
+                self._tell("results", self.folder)
+                _end_strays(self.folder)
+                self.history = History(self._log)
+                _Run(self).start(["-c", self.folder, "-l", "error"])
+                if self.problem is not None:
+                    raise self.problem
+                return self.progress()
+        except OSError as error:
+            raise self._cannot(error) from None
+
+    def _cannot(self, error: OSError) -> GshellError:
+        """A full disk, a directory that may not be written to."""
+        name = sanitize(os.fspath(error.filename or self.folder))
+        hint = f"gshell sweep resume {shlex.quote(self.folder)}   when that is put right"
+        begun = os.path.exists(os.path.join(self.folder, ORIGIN))
+        return GshellError(f"{name}: {error.strerror or error}", hint if begun else None)
 
     def progress(self) -> Progress:
         """How far it is now."""
@@ -182,13 +210,13 @@ class Runner:
                 self._sweep(sweeper)
             except KeyboardInterrupt:
                 self._interrupt(sweeper)
-            except GshellError as error:
-                self.problem = error
+            except (GshellError, OSError) as error:
+                self.problem = self._cannot(error) if isinstance(error, OSError) else error
                 self._interrupt(sweeper)
             finally:
                 for pool in self._pools.values():
                     pool.give_back()
-                self.write_results()
+                self._write_results()
         finally:
             sweeper.close()
             processes.configuration["kill_timeout"] = kept
@@ -208,8 +236,14 @@ class Runner:
                 else:
                     sweeper.skip(point)
 
-    def write_results(self) -> None:
+    def _write_results(self) -> None:
         """The tables, of what is done."""
+        try:
+            self.write_results()
+        except OSError as error:
+            self.problem = self.problem or self._cannot(error)
+
+    def write_results(self) -> None:
         table = table_of(self.folder, self.experiment)
         for name in ("results.csv", "results.jsonl"):
             table.write(os.path.join(self.folder, name))
@@ -411,6 +445,9 @@ class Runner:
         except OSError:
             text = ""
         found = extract(text, experiment.format, experiment.captures)
+        lost = next((one.failed for one in process.guarded if one.failed), None)
+        if lost is not None:
+            return found, f"its output could not be kept: {getattr(lost, 'strerror', lost)}"
         if process.timeouted:
             return found, f"not over after {process.timeout:g} s"
         if process.killed:
@@ -495,7 +532,8 @@ class Runner:
             for one in self._running:
                 one.process.wait(5)
         for one in self._running:
-            self._again(sweeper, one, "interrupted")
+            with contextlib.suppress(OSError, UsageError):  # the next run sees it anyway
+                self._again(sweeper, one, "interrupted")
         self._running.clear()
 
 

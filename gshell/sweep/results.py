@@ -5,15 +5,17 @@ Knows not how anything was run: it reads text, files and directories.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import math
 import os
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
@@ -62,9 +64,11 @@ def captured(text: str, captures: Mapping[str, Capture]) -> dict[str, Any]:
     """What `captures` find; those that find nothing are not there."""
     found: dict[str, Any] = {}
     for name, one in captures.items():
-        values = [scalar(words) for words in one.regex.findall(text)]
+        # A group that took no part, in (?:a(\d+))?, found nothing.
+        found_words = [match.group(1) for match in one.regex.finditer(text)]
+        values = [scalar(words) for words in found_words if words is not None]
         if one.which == "count":
-            found[name] = len(values)
+            found[name] = len(found_words)
         elif values:
             found[name] = _chosen(values, one.which)
     return {name: value for name, value in found.items() if value is not None}
@@ -140,7 +144,10 @@ class Table:
 
     def json_lines(self) -> str:
         """An object a line."""
-        return "".join(json.dumps(row, default=str) + "\n" for row in self.rows)
+        return "".join(
+            json.dumps({name: _known(value) for name, value in row.items()}, default=str) + "\n"
+            for row in self.rows
+        )
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """As its ending says: .csv, .jsonl or .parquet; whole, or not at all.
@@ -175,6 +182,11 @@ class Table:
         os.replace(name + ".part", name)
 
 
+def _known(value: Any) -> Any:
+    """JSON has no NaN, and no number beyond all others."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
@@ -198,8 +210,10 @@ def replace(name: str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, name)
-    except OSError:
-        Path(part).unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            Path(part).unlink(missing_ok=True)
+        error.filename, error.filename2 = name, None
         raise
 
 
@@ -309,6 +323,11 @@ def _split(words: list[str], keys: list[str]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------ over repetitions
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """One that can be compared and drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class Spread(NamedTuple):
     """One value over repetitions."""
 
@@ -328,7 +347,7 @@ def spread(
     groups: dict[tuple[Any, ...], list[tuple[float, bool]]] = {}
     for row in rows:
         number = row.get(name)
-        if isinstance(number, int | float) and not isinstance(number, bool):
+        if is_number(number):
             group = groups.setdefault(tuple(row.get(key) for key in keys), [])
             group.append((float(number), row.get("verified", True) is not False))
     spreads = {}

@@ -1,19 +1,22 @@
 """Experiments from a file: run, judged, tried again, interrupted, killed, gone on with."""
 
+import errno
+import fcntl
 import json
 import os
 import re
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from gshell.errors import LaunchError, LrmsError, UsageError
+from gshell.errors import GshellError, LaunchError, LrmsError, UsageError
 from gshell.lrms.base import State
-from gshell.sweep import attempts, definition, execute, places
+from gshell.sweep import attempts, definition, execute, handlers, places
 from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
@@ -200,6 +203,62 @@ def test_one_at_a_time_works_in_a_directory(lab):
     assert attempts.is_worked_on(str(lab.folder)) is False
 
 
+def test_who_only_looks_is_in_nobodys_way(lab):
+    lab.run(HEAD + "[run]\ncommand = 'echo value = 1'")
+    fd = os.open(lab.folder / attempts.LOCK, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [fd]).start()
+    assert lab.run().done == 3
+
+
+def test_whose_turn_it_is_not_does_not_change_the_experiment_of_who_works(lab):
+    one = lab.define(HEAD + "[run]\ncommand = 'true'")
+    execute.make_directory(one, str(lab.folder), str(lab.file))
+    other = lab.define(HEAD + "[run]\ncommand = 'false'")
+    with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy):
+        execute.Runner(other, str(lab.folder), source=str(lab.file)).run()
+    assert (lab.folder / execute.DEFINITION).read_text() == one.text
+
+
+def test_a_file_that_has_changed_since_is_known(lab):
+    one = lab.define(HEAD + "[run]\ncommand = 'true'")
+    execute.make_directory(one, str(lab.folder), str(lab.file))
+    assert execute.changed_since(str(lab.folder), one) == ""
+    lab.define(HEAD + "[run]\ncommand = 'false'")
+    assert execute.changed_since(str(lab.folder), one) == str(lab.file)
+
+
+def test_a_disk_that_is_full_ends_it_with_one_error_and_it_can_be_gone_on_with(lab, monkeypatch):
+    text = HEAD + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    add = attempts.Log.add
+
+    def full(log, entry):
+        if entry.get("point") == '{"n": 2}' and entry["what"] != "begun":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "attempts")
+        add(log, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts.Log, "add", full)
+        with pytest.raises(GshellError, match="No space left") as caught:
+            lab.run(text)
+    assert "resume" in caught.value.hint
+    assert lab.run().done == 3
+    assert read_table(lab.folder / "results.csv").rows[1] == {"n": 2, "value": 1}
+
+
+def test_an_output_that_could_not_be_kept_is_no_result(lab, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(handlers._File, "feed", full)
+    text = HEAD.replace("(\\d+)'", "(\\d+)'\ncapture.lines = {regex = '(x)', which = 'count'}")
+    text = text.replace("capture.value = 'value = (\\d+)'", "").replace("max value", "max lines")
+    end = lab.run(text + "[run]\nattempts = 1\ncommand = 'echo value = 1'")
+    assert {why for _, why in end.failed} == {
+        "its output could not be kept: No space left on device"
+    }
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no result directory"):
         execute.of_directory(str(tmp_path))
@@ -328,7 +387,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_ends_what_runs_and_says_how_to_go_on(tmp_path, number):
     file, folder = tmp_path / "x.toml", tmp_path / "r"
     file.write_text(HEAD + "[run]\ncommand = 'echo begun; sleep 99 & sleep 99'")
@@ -346,6 +405,33 @@ def test_interrupted_it_ends_what_runs_and_says_how_to_go_on(tmp_path, number):
     status, out = sweepkill.to_end("status", "--json", str(folder))
     now = json.loads(out)
     assert (status, now["left"], now["failed"], now["running"]) == (1, 3, [], [])
+
+
+def test_nobody_has_to_listen(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text(HEAD + "[run]\ncommand = 'echo value = {n}'")
+    process = sweepkill.sweep("run", "-o", str(folder), str(file))
+    process.stdout.close()
+    process.wait(30)
+    assert process.returncode == 0
+    assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
+
+
+def test_a_hangup_that_is_ignored_stays_so(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    wait = "while [ ! -e {results}/go ]; do sleep 0.02; done"
+    file.write_text(HEAD + f"[run]\ncommand = 'echo begun; {wait}; echo value = 1'")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process = sweepkill.sweep("run", "-o", str(folder), str(file))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: (folder / "n-1.out.part").exists() and
+             (folder / "n-1.out.part").read_text())  # fmt: skip
+    process.send_signal(signal.SIGHUP)
+    (folder / "go").touch()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, out
 
 
 def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, lab):

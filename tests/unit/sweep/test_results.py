@@ -1,15 +1,19 @@
 """Results out of text, tables, and the plots that are made of them."""
 
+import json
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 
+from gshell.cli import sweep as cli
 from gshell.errors import UsageError
 from gshell.sweep import attempts, plots, results, textplot
 from gshell.sweep.experiment import Capture
 from gshell.sweep.keys import key_of
-from gshell.sweep.results import Table, points_of
-from gshell.sweep.space import HashableDict
+from gshell.sweep.results import Table, captured, points_of, spread
+from gshell.sweep.space import HashableDict, sweep
 
 NPB33 = """
  NAS Parallel Benchmarks 3.3 -- LU Benchmark
@@ -255,3 +259,52 @@ def test_the_time_that_is_left_is_that_of_the_points_most_alike(tmp_path):
     assert now.best == (60.0, key_of(points[1]))
     dead = attempts.progress(points, history, 3, 120.0, live=False)
     assert (dead.left, dead.running, dead.eta_s) == (2, [], None)
+
+
+def test_the_line_at_the_bottom_says_what_matters_most_in_any_width():
+    now = attempts.Progress(
+        total=1200, done=345, failed=[("x", "exit 1")] * 3, skipped=[],
+        running=[("cluster-petit-n_core-4-size-a", time.time() - 65, "here")] * 2, left=850,
+        retried=0, eta_s=3700.0, best=(4172.5, "y"),
+    )  # fmt: skip
+    one = SimpleNamespace(best="max mops")
+    for width in range(10, 160):
+        line = cli._line(now, one, width)
+        assert len(line) <= width
+        assert width < 15 or "345/1200 done" in line
+        assert width < 26 or "3 failed" in line
+        assert width < 45 or " left" in line
+        assert width < 59 or "best 4172.5" in line
+        assert width < 80 or "running cluster-" in line
+    assert cli._line(now, one, 150).endswith(
+        "running cluster-petit-n_core-4-size-a and 1 more, 0:01:05"
+    )
+
+
+def test_how_much_is_left_is_known_soon_of_very_many_points_too():
+    points = sweep({"a": range(100), "b": range(100)})
+    history = attempts.History(attempts.Log("/nonexistent"))
+    for point in points[:3000]:
+        key = key_of(point)
+        history.fold({"what": "begun", "point": key, "slug": key, "attempt": 1, "at": 1.0})
+        history.fold({"what": "done", "point": key, "seconds": 2.0})
+    begun = time.process_time()
+    now = attempts.progress(points, history, 3, 5.0, True, slots=2.0)
+    assert now.eta_s == pytest.approx(7000.0)
+    assert time.process_time() - begun < 5  # was 14000 points with 3000 each: minutes
+
+
+def test_a_number_that_is_none_is_no_best_and_no_json():
+    points = sweep({"n": [1, 2]})
+    history = attempts.History(attempts.Log("/nonexistent"))
+    for point, mops in zip(points, (float("nan"), 5.0), strict=True):
+        found = {"mops": mops}
+        history.fold({"what": "done", "point": key_of(point), "seconds": 1.0, "found": found})
+    assert attempts.progress(points, history, 3, 5.0, True, best="max mops").best[0] == 5.0
+    assert json.loads(Table([{"x": float("nan")}]).json_lines()) == {"x": None}
+    assert spread([{"x": 1, "y": float("inf")}, {"x": 1, "y": 2.0}], ["x"], "y")[(1,)].runs == 1
+
+
+def test_a_group_that_took_no_part_found_nothing():
+    one = Capture(re.compile(r"t(?:ime)?(?: = (\d+))?"))
+    assert captured("time = 7\nt\n", {"seconds": one}) == {"seconds": 7}
