@@ -27,6 +27,7 @@ SHARE = 20  # times as long as it takes to find out what to draw nothing is draw
 WATCH_S = 1.0
 SHOWN = 10  # lines of what is missing
 BAR = 20
+WIDEST = 160  # columns of plots: lines that are longer are harder to follow
 
 
 def run(parsed: Parsed) -> int:
@@ -435,14 +436,17 @@ def plot(parsed: Parsed) -> int:
         parsed["figures"] or said.get("figures"), parsed["value"] or said.get("values"),
     )  # fmt: skip
     if parsed["output"]:
-        title = one.name if one else os.path.basename(os.path.abspath(folder))
+        name = os.path.basename(os.path.abspath(folder))
+        title = one.name if one else name.removesuffix(".csv").removesuffix(".jsonl")
         for path in parsed["output"]:
             for made in plots.write(layout, path, title):
                 if not parsed["quiet"]:
                     print(sanitize(made))
         return 0
-    width = min(100, shutil.get_terminal_size().columns - 1)
-    print(textplot.draw(layout, width, color=_colored(), plain=parsed["ascii"] or not _unicode()))
+    size = shutil.get_terminal_size()
+    plain = parsed["ascii"] or not _unicode()
+    high = size.lines if sys.stdout.isatty() else None
+    print(textplot.draw(layout, min(WIDEST, size.columns - 1), _colored(), plain, high))
     return 0
 
 

@@ -59,8 +59,8 @@ class Running(NamedTuple):
 
 
 Tell = Callable[[str, str], None]
-"""(what, words): ``results`` (it is ours now), ``note``, ``begun``, ``done``, ``failed``, ``again``,
-``skipped``, ``look``."""
+"""(what, words): ``results`` (the directory is ours now), ``note``, ``begun``, ``done``,
+``failed``, ``again``, ``skipped``, ``look``."""
 
 
 def make_directory(experiment: Experiment, folder: str, source: str) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
 from gshell.sweep.experiment import REPETITION
-from gshell.sweep.results import Spread, Table, spread
+from gshell.sweep.results import Spread, Table, is_number, spread
 from gshell.sweep.toml import meant
 
 X_NAMES = ("n_core", "n_cores", "cores", "ranks", "n_ranks", "np", "procs", "processes", "threads",
@@ -24,6 +25,11 @@ VALUES = ("seconds", "mops", *DERIVED)
 TITLES = {
     "seconds": "time (s)", "mops": "Mop/s", "speedup": "speed-up", "efficiency": "efficiency",
     "n_core": "cores", "n_cores": "cores", "ranks": "MPI ranks", "mops_per_process": "Mop/s each",
+}  # fmt: skip
+UNITS = {
+    **{unit: unit for unit in ("s", "ms", "us", "ns", "min", "h", "bytes", "percent")},
+    "kb": "kB", "mb": "MB", "gb": "GB", "kib": "KiB", "mib": "MiB", "gib": "GiB", "mhz": "MHz",
+    "ghz": "GHz", "mbps": "Mbit/s", "gbps": "Gbit/s", "w": "W", "j": "J", "kj": "kJ",
 }  # fmt: skip
 LOG_FROM = 20.0  # a range of values of so much and more is drawn in powers
 
@@ -39,6 +45,8 @@ class Mark(NamedTuple):
 class Line:
     name: str
     marks: list[Mark]
+    number: int = 0
+    """By which it has its colour and its sign: the same in all figures."""
 
 
 @dataclass
@@ -74,6 +82,10 @@ class Layout:
 
 
 def title_of(name: str) -> str:
+    """``latency_us`` is ``latency (us)``."""
+    words, _, unit = name.rpartition("_")
+    if words and unit in UNITS and name not in TITLES:
+        return f"{words.replace('_', ' ')} ({UNITS[unit]})"
     return TITLES.get(name, name.replace("_", " "))
 
 
@@ -89,7 +101,7 @@ def layout(table: Table, x: Any, lines: Any, figures: Any, values: Any) -> Layou
     """
     factors = [name for name in table.factors if name != REPETITION]
     if not factors:
-        factors = [name for name in table.columns if name in (*X_NAMES, *FIGURE_NAMES, "npb_class")]
+        factors = _guess_factors(table)
     numeric = [name for name in table.columns if _is_numeric(table, name)]
     for name in [x, *_several(lines), *_several(figures)]:
         if name:
@@ -106,11 +118,14 @@ def layout(table: Table, x: Any, lines: Any, figures: Any, values: Any) -> Layou
         apart = [name for name in others if name not in along]
     wanted = _several(values) or _guess_values(table, numeric, [x, *factors])
     places = _places(table, x)
-    made = Layout(x, title_of(x), {at: str(level) for level, at in places.items()})
+    made = Layout(x, title_of(x), {at: _label(level) for level, at in places.items()})
+    numbers: dict[Any, int] = {}
+    for key in _groups(table.rows, along):
+        numbers[key] = len(numbers)
     log_x = _is_geometric(list(places)) and x in numeric
     for key, rows in _groups(table.rows, apart).items():
         title = ", ".join(f"{name} {level}" for name, level in zip(apart, key, strict=True))
-        panels = [_panel(rows, x, places, along, name, log_x) for name in wanted]
+        panels = [_panel(rows, x, places, along, name, log_x, numbers) for name in wanted]
         figure = Figure(sanitize(title), [panel for panel in panels if panel.lines])
         if figure.panels:
             made.figures.append(figure)
@@ -120,6 +135,20 @@ def layout(table: Table, x: Any, lines: Any, figures: Any, values: Any) -> Layou
             "gshell sweep show --all",
         )
     return made
+
+
+def _guess_factors(table: Table) -> list[str]:
+    """Of a table that does not say: what has such a name, and words that say more than those
+    before them (a class's grid does not)."""
+    found: list[str] = []
+    for name in table.columns:
+        words = all(isinstance(row.get(name), str | None) for row in table.rows)
+        able = name in (*X_NAMES, *FIGURE_NAMES) or (words and name != REPETITION)
+        first = name in X_NAMES and not set(X_NAMES) & set(found)
+        more = len(_groups(table.rows, [*found, name])) > len(_groups(table.rows, found))
+        if first or (able and more):
+            found.append(name)
+    return found
 
 
 def _several(names: Any) -> list[str]:
@@ -135,7 +164,7 @@ def _known(name: str, columns: Sequence[str]) -> None:
 
 def _is_numeric(table: Table, name: str) -> bool:
     found = [row[name] for row in table.rows if row.get(name) is not None]
-    return bool(found) and all(
+    return any(map(is_number, found)) and all(
         isinstance(one, int | float) and not isinstance(one, bool) for one in found
     )
 
@@ -163,10 +192,14 @@ def _guess_values(table: Table, numeric: Sequence[str], taken: Sequence[str]) ->
 
 def _places(table: Table, x: str) -> dict[Any, float]:
     """Level -> where on the axis: numbers are where they are, words one beside the other."""
-    levels = [level for level in _levels(table, x) if level is not None]
+    levels = [level for level in _levels(table, x) if level is not None and level == level]
     if _is_numeric(table, x):
         return {level: float(level) for level in sorted(levels)}
     return {level: float(number) for number, level in enumerate(levels)}
+
+
+def _label(level: Any) -> str:
+    return f"{level:.6g}" if isinstance(level, float) else sanitize(str(level))
 
 
 def _is_geometric(levels: Sequence[Any]) -> bool:
@@ -187,7 +220,7 @@ def _groups(rows: Iterable[dict[str, Any]], keys: Sequence[str]) -> dict[Any, li
 
 def _panel(
     rows: list[dict[str, Any]], x: str, places: dict[Any, float], along: list[str], name: str,
-    log_x: bool,
+    log_x: bool, numbers: dict[Any, int],
 ) -> Panel:  # fmt: skip
     lines = []
     for key, ours in _groups(rows, along).items():
@@ -199,7 +232,7 @@ def _panel(
             f"{title_of(part)} {level}" for part, level in zip(along, key, strict=True)
         )
         if marks:
-            lines.append(Line(sanitize(words), marks))
+            lines.append(Line(sanitize(words), marks, numbers[key]))
     figures = [mark.y for line in lines for mark in line.marks]
     least = min((one.least for one in figures), default=0.0)
     most = max((one.most for one in figures), default=0.0)
@@ -234,7 +267,9 @@ def _relative(marks: list[Mark], name: str) -> list[Mark]:
 
 # ------------------------------------------------------------------------------------ drawing it
 
-HEIGHT = 12
+HEIGHT = 12  # lines of a panel, where nobody says how high a screen is
+LEAST_HEIGHT, MOST_HEIGHT = 6, 20
+AROUND = 5  # lines of a panel: its title, its axis, labels and name, and one that is empty
 MARKS, PLAIN_MARKS = "●▲■◆▼★○△□◇", "oxv*#@%&=~"
 WRONG, PLAIN_WRONG = "✗", "!"
 COLORS = ("36", "33", "32", "35", "34", "31", "96", "93", "92", "95")
@@ -242,28 +277,35 @@ NARROW = 76  # columns: with so many and more, two plots are side by side
 GUTTER = 3
 
 
-def draw(made: Layout, width: int, color: bool, plain: bool) -> str:
-    """Lines of text, at most ``width`` columns. ``plain``: nothing but ASCII."""
+def draw(made: Layout, width: int, color: bool, plain: bool, height: int | None = None) -> str:
+    """Lines of text, at most ``width`` columns. ``plain``: nothing but ASCII. ``height``: of the
+    screen that a figure should fit on."""
     blocks = []
     for figure in made.figures:
         beside = 2 if width >= NARROW and len(figure.panels) > 1 else 1
         room = (width - GUTTER * (beside - 1)) // beside
-        drawn = [_Canvas(made, panel, room, color, plain).lines() for panel in figure.panels]
+        high = HEIGHT
+        if height is not None:
+            rows = math.ceil(len(figure.panels) / beside)
+            others = 2 + bool(figure.title) - (rows == 1)  # legend, prompt
+            high = (height - others) // rows - AROUND
+            high = max(LEAST_HEIGHT, min(MOST_HEIGHT, high))
+        drawn = [_Canvas(made, panel, room, high, color, plain).lines() for panel in figure.panels]
         lines = [f"{figure.title}"] if figure.title else []
         for at in range(0, len(drawn), beside):
-            rows = drawn[at : at + beside]
-            lines += [(" " * GUTTER).join(parts).rstrip() for parts in zip(*rows, strict=True)]
+            row = drawn[at : at + beside]
+            lines += [(" " * GUTTER).join(parts).rstrip() for parts in zip(*row, strict=True)]
             lines.append("")
-        lines += _legend(figure, color, plain)
+        lines += _legend(figure, width, color, plain)
         blocks.append("\n".join(lines).rstrip())
     return "\n\n".join(blocks)
 
 
-def _legend(figure: Figure, color: bool, plain: bool) -> list[str]:
+def _legend(figure: Figure, width: int, color: bool, plain: bool) -> list[str]:
     lines = figure.panels[0].lines
     parts = [
-        _paint(_mark(number, plain), number, color) + " " + line.name
-        for number, line in enumerate(lines)
+        _paint(_mark(line.number, plain), line.number, color) + " " + line.name
+        for line in lines
         if line.name
     ]
     if any(not mark.y.verified for panel in figure.panels for line in panel.lines
@@ -274,7 +316,17 @@ def _legend(figure: Figure, color: bool, plain: bool) -> list[str]:
     most = max(mark.y.runs for line in lines for mark in line.marks)
     if most > 1:
         parts.append(f"median of {most}, least to most")
-    return ["   ".join(parts)] if parts else []
+    rows: list[str] = []
+    used = 0
+    for part in parts:  # escapes take no room
+        long = len(re.sub("\x1b\\[[0-9;]*m", "", part))
+        if rows and used + 3 + long <= width:
+            rows[-1] += "   " + part
+            used += 3 + long
+        else:
+            rows.append(part)
+            used = long
+    return rows
 
 
 def _mark(number: int, plain: bool) -> str:
@@ -291,7 +343,10 @@ def _paint(text: str, number: int | None, color: bool) -> str:
 class _Canvas:
     """One panel. A cell has 2 x 4 dots of braille, and on top of them perhaps a mark."""
 
-    def __init__(self, made: Layout, panel: Panel, width: int, color: bool, plain: bool) -> None:
+    def __init__(
+        self, made: Layout, panel: Panel, width: int, height: int, color: bool, plain: bool
+    ) -> None:
+        self._height = height
         self._made, self._panel, self._color, self._plain = made, panel, color, plain
         values = [mark.y for line in panel.lines for mark in line.marks]
         low = min(one.least for one in values)
@@ -309,8 +364,9 @@ class _Canvas:
         first, last = min(places), max(places)
         margin = 0.06
         self._x = _scale(first, last if last > first else first + 1, panel.log_x, margin)
-        self._labels = [_number(one) for one in _ticks(low, high, panel.log_y)]
-        self._ticks = _ticks(low, high, panel.log_y)
+        powers = _ticks_of_two(low, high) if panel.log_y and panel.value == "speedup" else []
+        self._ticks = powers or _ticks(low, high, panel.log_y)
+        self._labels = [_number(one) for one in self._ticks]
         self._left = max(map(len, self._labels)) + 1
         self._columns = max(8, width - self._left - 1)
         self._width = self._left + 1 + self._columns
@@ -324,26 +380,27 @@ class _Canvas:
             first, last = min(self._made.x_labels), max(self._made.x_labels)
             begin, end = (first, panel.ideal_at(first)), (last, panel.ideal_at(last))
             self._segment(begin, end, None, 3)
-        for number, line in enumerate(panel.lines):
+        for line in panel.lines:
             for before, after in zip(line.marks, line.marks[1:], strict=False):
-                self._segment((before.x, before.y.median), (after.x, after.y.median), number, 1)
+                begin, end = (before.x, before.y.median), (after.x, after.y.median)
+                self._segment(begin, end, line.number, 1)
             for mark in line.marks:
                 if mark.y.most > mark.y.least:
-                    self._segment((mark.x, mark.y.least), (mark.x, mark.y.most), number, 1)
-        for number, line in enumerate(panel.lines):
+                    self._segment((mark.x, mark.y.least), (mark.x, mark.y.most), line.number, 1)
+        for line in panel.lines:
             for mark in line.marks:
-                sign = _mark(number, self._plain)
+                sign = _mark(line.number, self._plain)
                 if not mark.y.verified:
                     sign = PLAIN_WRONG if self._plain else WRONG
                 column, row = self._dot(mark.x, mark.y.median)
-                self._marks[column // 2, row // 4] = (sign, number)
+                self._marks[column // 2, row // 4] = (sign, line.number)
         title = f"{' ' * self._left} {panel.title}"
         return [title[: self._width].ljust(self._width), *self._body(), *self._foot()]
 
     def _dot(self, x: float, y: float) -> tuple[int, int]:
         column = round(self._x(x) * (self._columns * 2 - 1))
-        row = round((1 - self._y(y)) * (HEIGHT * 4 - 1))
-        return min(max(column, 0), self._columns * 2 - 1), min(max(row, 0), HEIGHT * 4 - 1)
+        row = round((1 - self._y(y)) * (self._height * 4 - 1))
+        return min(max(column, 0), self._columns * 2 - 1), min(max(row, 0), self._height * 4 - 1)
 
     def _segment(
         self, begin: tuple[float, float], end: tuple[float, float], number: int | None, every: int
@@ -364,7 +421,7 @@ class _Canvas:
         for tick, label in zip(self._ticks, self._labels, strict=True):
             labels[self._dot(1.0, tick)[1] // 4] = label
         lines = []
-        for row in range(HEIGHT):
+        for row in range(self._height):
             edge = ("+" if row in labels else "|") if self._plain else "┤" if row in labels else "│"
             cells = [self._cell(column, row) for column in range(self._columns)]
             lines.append(labels.get(row, "").rjust(self._left) + edge + "".join(cells))
@@ -388,8 +445,8 @@ class _Canvas:
             column = self._dot(place, 1.0)[0] // 2
             axis[column] = "+" if self._plain else "┬"
             label = sanitize(label, 12)
-            begin = min(max(column + self._left + 1 - len(label) // 2, free), len(words))
-            if begin + len(label) <= len(words):
+            begin = column + self._left + 1 - len(label) // 2
+            if begin >= free and begin + len(label) <= len(words):  # else on its neighbour
                 words[begin : begin + len(label)] = label
                 free = begin + len(label) + 1
         corner = "+" if self._plain else "└"
@@ -435,7 +492,14 @@ def _ticks(low: float, high: float, log: bool) -> list[float]:
     return [step * number for number in range(math.ceil(low / step - 1e-9), count + 1)]
 
 
+def _ticks_of_two(low: float, high: float) -> list[float]:
+    first, last = math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9)
+    step = 1 + (last - first) // 5
+    found = [2.0**power for power in range(first, last + 1) if power % step == 0]
+    return found if len(found) >= 3 else []
+
+
 def _number(value: float) -> str:
-    if value and not 0.001 <= abs(value) < 100_000:
-        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-")
-    return f"{value:.4g}"
+    if value and not 0.001 <= abs(value) < 1_000_000:
+        return f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
+    return f"{value:.6g}"

@@ -275,7 +275,7 @@ def test_the_line_at_the_bottom_says_what_matters_most_in_any_width():
         assert width < 26 or "3 failed" in line
         assert width < 45 or " left" in line
         assert width < 59 or "best 4172.5" in line
-        assert width < 80 or "running cluster-" in line
+        assert width < 100 or "running cluster-" in line
     assert cli._line(now, one, 150).endswith(
         "running cluster-petit-n_core-4-size-a and 1 more, 0:01:05"
     )
@@ -308,3 +308,59 @@ def test_a_number_that_is_none_is_no_best_and_no_json():
 def test_a_group_that_took_no_part_found_nothing():
     one = Capture(re.compile(r"t(?:ime)?(?: = (\d+))?"))
     assert captured("time = 7\nt\n", {"seconds": one}) == {"seconds": 7}
+
+
+def of_words(rows):
+    return Table([dict(zip(("cluster", "size", "n", "seconds"), row, strict=True)) for row in rows])
+
+
+def test_a_line_has_one_colour_in_all_figures():
+    made = textplot.layout(
+        of_words([("a", "S", 1, 2.0), ("a", "W", 1, 3.0), ("b", "W", 1, 4.0)]), *4 * [None]
+    )
+    assert [
+        (figure.title, [(line.name, line.number) for line in figure.panels[0].lines])
+        for figure in made.figures
+    ] == [("cluster a", [("size S", 0), ("size W", 1)]), ("cluster b", [("size W", 1)])]
+
+
+def test_of_a_table_that_does_not_say_it_words_are_factors_but_not_those_that_say_nothing_new():
+    rows = [
+        {"size": size, "ranks": ranks, "grid": grid, "processes": ranks, "seconds": 1.0}
+        for size, grid in (("S", "12x12"), ("W", "33x33")) for ranks in (1, 2, 4)
+    ]  # fmt: skip
+    made = textplot.layout(Table(rows), *4 * [None])
+    assert made.x == "ranks"
+    assert [line.name for line in made.figures[0].panels[0].lines] == ["size S", "size W"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(79, 24), (100, 30), (160, 50)])
+def test_a_figure_fits_on_the_screen(width, height):
+    rows = [("a", size, n, 2.0 / n) for size in "SWABC" for n in (1, 2, 4)]
+    table = Table([{**row, "mops": 1 / row["seconds"]} for row in of_words(rows).rows])
+    made = textplot.layout(table, *4 * [None])
+    lines = textplot.draw(made, width, color=False, plain=False, height=height).splitlines()
+    assert len(made.figures[0].panels) == 4
+    assert height - 10 <= len(lines) < height
+    assert max(map(len, lines)) <= width
+
+
+def test_labels_stand_under_their_places_or_not_at_all():
+    table = Table([{"n": n, "y": n} for n in (*range(1, 14), 50, 100)], ["n"])
+    text = textplot.draw(textplot.layout(table, *4 * [None]), 60, color=False, plain=True)
+    *_, axis, labels, _ = text.splitlines()
+    for found in re.finditer(r"\d+", labels):
+        assert "+" in axis[found.start() : found.end() + 1]
+
+
+def test_units_are_said():
+    assert textplot.title_of("latency_us") == "latency (us)"
+    assert textplot.title_of("bytes_sent") == "bytes sent"
+    assert textplot.title_of("seconds") == "time (s)"
+
+
+def test_two_figures_of_one_slug_are_two_files(tmp_path):
+    pytest.importorskip("matplotlib")
+    made = textplot.layout(of_words([("A", "S", 1, 2.0), ("a", "S", 1, 3.0)]), *4 * [None])
+    written = plots.write(made, str(tmp_path / "x.svg"), "title")
+    assert len(set(written)) == len(list(tmp_path.iterdir())) == 2
