@@ -168,18 +168,24 @@ class Table:
         replace(name, texts[ending]().encode("utf-8", "surrogateescape"))
 
     def _parquet(self, name: str) -> None:
-        try:
-            import pyarrow  # type: ignore[import-not-found,unused-ignore]
-            import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise UsageError(
-                f"{sanitize(name)}: no Parquet without pyarrow", "pip install pyarrow"
-            ) from None
+        pyarrow, parquet = _arrow(name)
         columns = {
-            column: _alike([row.get(column) for row in self.rows]) for column in self.columns
+            str(column): _alike([row.get(column) for row in self.rows]) for column in self.columns
         }
-        pyarrow.parquet.write_table(pyarrow.table(columns), name + ".part")
-        os.replace(name + ".part", name)
+        written = io.BytesIO()
+        parquet.write_table(pyarrow.table(columns), written)
+        replace(name, written.getvalue())
+
+
+def _arrow(name: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow  # type: ignore[import-not-found,unused-ignore]
+        import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise UsageError(
+            f"{sanitize(name)}: no Parquet without pyarrow", "pip install 'gshell[parquet]'"
+        ) from None
+    return pyarrow, pyarrow.parquet
 
 
 def _known(value: Any) -> Any:
@@ -194,11 +200,25 @@ def _cell(value: Any) -> Any:
 
 
 def _alike(values: list[Any]) -> list[Any]:
-    """A column has one type."""
-    kinds = {type(one) for one in values if one is not None}
-    if kinds == {int, float}:
+    """A column has one type; what none of Parquet's has room for is text."""
+    known = [one for one in values if one is not None]
+    kinds = set(map(type, known))
+    if kinds == {int} and all(-(1 << 63) <= one < 1 << 63 for one in known):
+        return values
+    if kinds == {int, float} and all(_is_double(one) for one in known):
         return [None if one is None else float(one) for one in values]
-    return values if len(kinds) <= 1 else [None if one is None else str(one) for one in values]
+    if len(kinds) == 1 and kinds <= {bool, float, bytes}:
+        return values
+    return [None if one is None else _text(one) for one in values]
+
+
+def _is_double(number: Any) -> bool:
+    return isinstance(number, float) or abs(number) < 1 << 1023
+
+
+def _text(value: Any) -> str:
+    """With what is no UTF-8 (a file's name, perhaps) replaced."""
+    return str(_cell(value)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def replace(name: str, data: bytes) -> None:
@@ -218,12 +238,18 @@ def replace(name: str, data: bytes) -> None:
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """What `Table.write` wrote as .csv or .jsonl.
+    """What `Table.write` wrote.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these, or there is no pyarrow for .parquet.
     """
     name = os.fspath(path)
+    if name.endswith(".parquet"):
+        pyarrow, parquet = _arrow(name)
+        try:
+            return Table(parquet.read_table(name).to_pylist())
+        except (OSError, pyarrow.ArrowException) as error:
+            raise UsageError(f"{sanitize(name)}: {sanitize(str(error))}") from None
     try:
         text = Path(name).read_text(encoding="utf-8", errors="replace")
         if name.endswith(".jsonl"):

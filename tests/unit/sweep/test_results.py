@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from gshell.errors import UsageError
 from gshell.sweep import attempts, plots, results, textplot
 from gshell.sweep.experiment import Capture
 from gshell.sweep.keys import key_of
-from gshell.sweep.results import Table, captured, points_of, spread
+from gshell.sweep.results import Table, captured, points_of, read_table, spread
 from gshell.sweep.space import HashableDict, sweep
 
 NPB33 = """
@@ -116,10 +117,32 @@ def test_tables_come_back_from_csv_and_json_lines(tmp_path):
 
 def test_parquet_where_there_is_pyarrow(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    Table([{"n": 1, "x": 1}, {"n": 2, "x": 0.5}]).write(tmp_path / "t.parquet")
-    assert parquet.read_table(tmp_path / "t.parquet").to_pylist() == [
-        {"n": 1, "x": 1.0}, {"n": 2, "x": 0.5},
-    ]  # fmt: skip
+    rows = [
+        {"n": 1, "x": 2, "size": "S", "ok": True, "most": 10**30, "mixed": 1, "name": "caf\udce9"},
+        {"n": 2, "x": 0.5, "size": None, "ok": False, "most": 1, "mixed": True, "name": "é"},
+    ]
+    name = tmp_path / "x.parquet"
+    Table(rows, ["n"]).write(name)
+    types = {field.name: str(field.type) for field in parquet.read_schema(name)}
+    assert types == {
+        "n": "int64", "x": "double", "size": "string", "ok": "bool", "most": "string",
+        "mixed": "string", "name": "string",
+    }  # fmt: skip
+    assert read_table(name).rows == [
+        {**rows[0], "x": 2.0, "most": str(10**30), "mixed": "1", "name": "caf\ufffd"},
+        {**rows[1], "most": "1", "mixed": "true"},
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+    name.write_bytes(b"PAR1")
+    with pytest.raises(UsageError, match=r"x\.parquet"):
+        read_table(name)
+
+
+def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="no Parquet without pyarrow") as caught:
+        Table([{"n": 1}]).write(tmp_path / "x.parquet")
+    assert caught.value.hint == "pip install 'gshell[parquet]'"
 
 
 def test_a_result_never_hides_a_factor():
