@@ -15,7 +15,7 @@ from typing import Any
 from gshell.cli.options import Parsed
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep import definition, execute, experiment
+from gshell.sweep import definition, execute, experiment, resultdir
 from gshell.sweep.attempts import Progress, is_worked_on
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
@@ -37,12 +37,12 @@ def run(parsed: Parsed) -> int:
         return _dry_run(one, parsed["json"])
     folder = parsed["continue"]
     if folder is not None:
-        if not os.path.exists(os.path.join(folder, execute.ORIGIN)):
-            execute.of_directory(folder)  # says what is wrong with it
+        if not os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
+            resultdir.experiment_of(folder)  # says what is wrong with it
     else:
         now = datetime.datetime.now()
         folder = parsed["directory"] or now.strftime(f"{one.name}_%Y%m%d_%H%M%S")
-        if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+        if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
             raise UsageError(
                 f"{sanitize(folder)} has an experiment already",
                 f"gshell sweep resume {shlex.quote(folder)}   or -c, to go on there",
@@ -52,8 +52,8 @@ def run(parsed: Parsed) -> int:
 
 def resume(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    one = execute.of_directory(folder)
-    source = execute.changed_since(folder, one)
+    one = resultdir.experiment_of(folder)
+    source = resultdir.changed_since(folder, one)
     if source and not (parsed["json"] or parsed["quiet"]):
         print(f"note    {sanitize(source)} has changed since; with it as it is now:"
               f"  gshell sweep run -c {shlex.quote(folder)} {shlex.quote(source)}")  # fmt: skip
@@ -234,7 +234,7 @@ def _folder(words: Sequence[str]) -> str:
     here = _folders(".")
     if not here:
         raise UsageError("there is no result directory here", "gshell sweep run FILE")
-    return max(here, key=lambda one: os.path.getmtime(os.path.join(one, execute.ORIGIN)))
+    return max(here, key=lambda one: os.path.getmtime(os.path.join(one, resultdir.ORIGIN)))
 
 
 def _folders(folder: str) -> list[str]:
@@ -242,10 +242,10 @@ def _folders(folder: str) -> list[str]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise UsageError(f"{sanitize(folder)}: {error.strerror}") from None
-    if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+    if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
         return [folder]
     paths = [name if folder == "." else os.path.join(folder, name) for name in names]
-    return [path for path in paths if os.path.exists(os.path.join(path, execute.ORIGIN))]
+    return [path for path in paths if os.path.exists(os.path.join(path, resultdir.ORIGIN))]
 
 
 def _as_json(now: Progress, folder: str, one: Experiment) -> dict[str, Any]:
@@ -264,11 +264,11 @@ def _as_json(now: Progress, folder: str, one: Experiment) -> dict[str, Any]:
 
 def status(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    one = execute.of_directory(folder)
+    one = resultdir.experiment_of(folder)
     before: list[str] = []
     drawing = sys.stdout.isatty() and not parsed["json"]
     while True:
-        now = execute.look(folder, one)
+        now = resultdir.look(folder, one)
         live = is_worked_on(folder)
         if parsed["json"]:
             print(json.dumps(_as_json(now, folder, one)), flush=True)
@@ -313,8 +313,8 @@ def list_(parsed: Parsed) -> int:
     rows: list[tuple[str, str, str, str, dict[str, Any]]] = []
     for folder in _folders(parsed.words[0] if parsed.words else "."):
         try:
-            one = execute.of_directory(folder)
-            now = execute.look(folder, one)
+            one = resultdir.experiment_of(folder)
+            now = resultdir.look(folder, one)
         except UsageError as error:
             rows.append((folder, "?", "", str(error), {
                 "directory": os.path.abspath(folder), "state": "unknown", "why": str(error),
@@ -363,9 +363,9 @@ def _results(words: Sequence[str]) -> tuple[str, Table, Experiment | None]:
         return folder, read_table(folder), None
     if not os.path.isdir(folder):
         raise UsageError(f"{sanitize(folder)}: there is no such directory", "gshell sweep list")
-    if os.path.exists(os.path.join(folder, execute.ORIGIN)):
-        one = execute.of_directory(folder)
-        return folder, execute.table_of(folder, one), one
+    if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
+        one = resultdir.experiment_of(folder)
+        return folder, resultdir.table_of(folder, one), one
     return folder, read_outputs(folder), None
 
 
@@ -425,13 +425,13 @@ def _shown(value: Any) -> str:
 
 
 def plot(parsed: Parsed) -> int:
-    from gshell.sweep import plots, textplot
+    from gshell.sweep import figures, plots, textplot
 
     folder, table, one = _results(parsed.words)
     if not len(table):
         raise UsageError(f"no results yet in {sanitize(folder)}", "gshell sweep status")
     said: Mapping[str, Any] = one.plot if one else {}
-    layout = textplot.layout(
+    layout = figures.layout(
         table, parsed["x"] or said.get("x"), parsed["lines"] or said.get("lines"),
         parsed["figures"] or said.get("figures"), parsed["value"] or said.get("values"),
     )  # fmt: skip

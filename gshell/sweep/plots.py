@@ -1,5 +1,5 @@
 """Plots as PNG, SVG and PDF, with matplotlib: the one module that knows it. What is plotted was
-decided by `textplot.layout`."""
+decided by `figures.layout`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
+from gshell.sweep.figures import Figure, Layout, Panel
 from gshell.sweep.results import replace
 from gshell.sweep.space import slugify
-from gshell.sweep.textplot import Figure, Layout, Panel
 
 ENDINGS = (".png", ".svg", ".pdf")
 # Told apart by most colour-blind people, in print too: after Okabe and Ito.

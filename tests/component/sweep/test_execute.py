@@ -16,7 +16,7 @@ import pytest
 
 from gshell.errors import GshellError, LaunchError, LrmsError, UsageError
 from gshell.lrms.base import State
-from gshell.sweep import attempts, definition, execute, handlers, places
+from gshell.sweep import attempts, definition, execute, handlers, places, resultdir
 from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
@@ -43,8 +43,8 @@ class Lab:
 
     def run(self, text=None, **more):
         if text is not None:
-            execute.make_directory(self.define(text), str(self.folder), str(self.file))
-        one = execute.of_directory(str(self.folder))
+            resultdir.make(self.define(text), str(self.folder), str(self.file))
+        one = resultdir.experiment_of(str(self.folder))
         runner = execute.Runner(one, str(self.folder), lambda *said: self.told.append(said), **more)
         return runner.run()
 
@@ -182,7 +182,7 @@ def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_tell
 
 
 def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_no_failure(lab):
-    execute.make_directory(
+    resultdir.make(
         lab.define(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = 1'"),
         str(lab.folder), str(lab.file),
     )  # fmt: skip
@@ -195,9 +195,7 @@ def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_
 
 
 def test_one_at_a_time_works_in_a_directory(lab):
-    execute.make_directory(
-        lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file)
-    )
+    resultdir.make(lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file))
     with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy, match="works in"):
         lab.run()
     assert attempts.is_worked_on(str(lab.folder)) is False
@@ -213,19 +211,19 @@ def test_who_only_looks_is_in_nobodys_way(lab):
 
 def test_whose_turn_it_is_not_does_not_change_the_experiment_of_who_works(lab):
     one = lab.define(HEAD + "[run]\ncommand = 'true'")
-    execute.make_directory(one, str(lab.folder), str(lab.file))
+    resultdir.make(one, str(lab.folder), str(lab.file))
     other = lab.define(HEAD + "[run]\ncommand = 'false'")
     with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy):
         execute.Runner(other, str(lab.folder), source=str(lab.file)).run()
-    assert (lab.folder / execute.DEFINITION).read_text() == one.text
+    assert (lab.folder / resultdir.DEFINITION).read_text() == one.text
 
 
 def test_a_file_that_has_changed_since_is_known(lab):
     one = lab.define(HEAD + "[run]\ncommand = 'true'")
-    execute.make_directory(one, str(lab.folder), str(lab.file))
-    assert execute.changed_since(str(lab.folder), one) == ""
+    resultdir.make(one, str(lab.folder), str(lab.file))
+    assert resultdir.changed_since(str(lab.folder), one) == ""
     lab.define(HEAD + "[run]\ncommand = 'false'")
-    assert execute.changed_since(str(lab.folder), one) == str(lab.file)
+    assert resultdir.changed_since(str(lab.folder), one) == str(lab.file)
 
 
 def test_a_disk_that_is_full_ends_it_with_one_error_and_it_can_be_gone_on_with(lab, monkeypatch):
@@ -261,7 +259,7 @@ def test_an_output_that_could_not_be_kept_is_no_result(lab, monkeypatch):
 
 def test_a_directory_of_something_else_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no result directory"):
-        execute.of_directory(str(tmp_path))
+        resultdir.experiment_of(str(tmp_path))
 
 
 class Batch:
@@ -435,7 +433,7 @@ def test_a_hangup_that_is_ignored_stays_so(tmp_path):
 
 
 def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, lab):
-    execute.make_directory(
+    resultdir.make(
         lab.define(HEAD + "[run]\ncommand = 'echo value = 1'"), str(lab.folder), str(lab.file)
     )
     stray = os.posix_spawnp(

@@ -10,7 +10,7 @@ import pytest
 
 from gshell.cli import sweep as cli
 from gshell.errors import UsageError
-from gshell.sweep import attempts, plots, results, textplot
+from gshell.sweep import attempts, figures, plots, results, textplot
 from gshell.sweep.experiment import Capture
 from gshell.sweep.keys import key_of
 from gshell.sweep.results import Table, captured, points_of, read_table, spread
@@ -173,7 +173,7 @@ def lu(clusters=("petit",), sizes=("S", "W"), repetitions=3):
 
 
 def guessed(table, **said):
-    return textplot.layout(table, *(said.get(key) for key in ("x", "lines", "figures", "values")))
+    return figures.layout(table, *(said.get(key) for key in ("x", "lines", "figures", "values")))
 
 
 def test_a_figure_for_each_cluster_and_a_line_for_each_size():
@@ -338,7 +338,7 @@ def of_words(rows):
 
 
 def test_a_line_has_one_colour_in_all_figures():
-    made = textplot.layout(
+    made = figures.layout(
         of_words([("a", "S", 1, 2.0), ("a", "W", 1, 3.0), ("b", "W", 1, 4.0)]), *4 * [None]
     )
     assert [
@@ -352,7 +352,7 @@ def test_of_a_table_that_does_not_say_it_words_are_factors_but_not_those_that_sa
         {"size": size, "ranks": ranks, "grid": grid, "processes": ranks, "seconds": 1.0}
         for size, grid in (("S", "12x12"), ("W", "33x33")) for ranks in (1, 2, 4)
     ]  # fmt: skip
-    made = textplot.layout(Table(rows), *4 * [None])
+    made = figures.layout(Table(rows), *4 * [None])
     assert made.x == "ranks"
     assert [line.name for line in made.figures[0].panels[0].lines] == ["size S", "size W"]
 
@@ -361,7 +361,7 @@ def test_of_a_table_that_does_not_say_it_words_are_factors_but_not_those_that_sa
 def test_a_figure_fits_on_the_screen(width, height):
     rows = [("a", size, n, 2.0 / n) for size in "SWABC" for n in (1, 2, 4)]
     table = Table([{**row, "mops": 1 / row["seconds"]} for row in of_words(rows).rows])
-    made = textplot.layout(table, *4 * [None])
+    made = figures.layout(table, *4 * [None])
     lines = textplot.draw(made, width, color=False, plain=False, height=height).splitlines()
     assert len(made.figures[0].panels) == 4
     assert height - 10 <= len(lines) < height
@@ -370,20 +370,20 @@ def test_a_figure_fits_on_the_screen(width, height):
 
 def test_labels_stand_under_their_places_or_not_at_all():
     table = Table([{"n": n, "y": n} for n in (*range(1, 14), 50, 100)], ["n"])
-    text = textplot.draw(textplot.layout(table, *4 * [None]), 60, color=False, plain=True)
+    text = textplot.draw(figures.layout(table, *4 * [None]), 60, color=False, plain=True)
     *_, axis, labels, _ = text.splitlines()
     for found in re.finditer(r"\d+", labels):
         assert "+" in axis[found.start() : found.end() + 1]
 
 
 def test_units_are_said():
-    assert textplot.title_of("latency_us") == "latency (us)"
-    assert textplot.title_of("bytes_sent") == "bytes sent"
-    assert textplot.title_of("seconds") == "time (s)"
+    assert figures.title_of("latency_us") == "latency (us)"
+    assert figures.title_of("bytes_sent") == "bytes sent"
+    assert figures.title_of("seconds") == "time (s)"
 
 
 def test_two_figures_of_one_slug_are_two_files(tmp_path):
     pytest.importorskip("matplotlib")
-    made = textplot.layout(of_words([("A", "S", 1, 2.0), ("a", "S", 1, 3.0)]), *4 * [None])
+    made = figures.layout(of_words([("A", "S", 1, 2.0), ("a", "S", 1, 3.0)]), *4 * [None])
     written = plots.write(made, str(tmp_path / "x.svg"), "title")
     assert len(set(written)) == len(list(tmp_path.iterdir())) == 2
