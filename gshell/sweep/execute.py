@@ -21,9 +21,9 @@ from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
 from gshell.sweep import definition, resultdir
 from gshell.sweep import process as processes
-from gshell.sweep.attempts import History, Lock, Log, Progress, progress
+from gshell.sweep.attempts import History, Lock, Log, Point, Progress, progress
 from gshell.sweep.engine import Engine
-from gshell.sweep.experiment import Experiment, fill
+from gshell.sweep.experiment import REPETITION, Experiment, fill
 from gshell.sweep.judging import judge, shown
 from gshell.sweep.keys import key_of
 from gshell.sweep.places import DIRECTORY, Place, Pool, pool_key, pool_of
@@ -155,6 +155,8 @@ class Runner:
         sweeper.reset(reset_inprogress=True)  # we have the lock: nobody else works on anything
         for point in sweeper.get_remaining():
             known = self.history.of(point)
+            if known.state != "done":
+                known = self._taken_over(point) or known
             if known.state == "done":
                 sweeper.done(point)
             elif known.state == "running":
@@ -164,6 +166,20 @@ class Runner:
                     self._write({"what": "again", "point": key_of(point)})
                 else:
                     sweeper.skip(point)
+
+    def _taken_over(self, point: HashableDict) -> Point | None:
+        """Its first repetition, if it was not repeated before; or now is not any more."""
+        if point.get(REPETITION, 1) != 1:
+            return None
+        same = {name: level for name, level in point.items() if name != REPETITION}
+        if REPETITION not in point:
+            same[REPETITION] = 1
+        known = self.history.of(same)
+        if known.state != "done":
+            return None
+        entry = {"slug": known.slug, "seconds": known.seconds, "found": known.found}
+        self._write({"what": "done", "point": key_of(point), **entry})
+        return known
 
     def _write_results(self) -> None:
         """The tables, of what is done."""

@@ -173,6 +173,16 @@ def test_more_levels_later_and_what_was_done_stays(lab):
     assert (lab.folder / "times").read_text().count("x") == 4
 
 
+def test_more_repetitions_later_and_the_first_one_stays(lab):
+    run = HEAD + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    lab.run(run)
+    assert lab.run("repetitions = 2" + run).done == 6
+    assert (lab.folder / "times").read_text().count("x") == 6
+    assert lab.run(run).done == 3
+    assert (lab.folder / "times").read_text().count("x") == 6
+    assert len(read_table(lab.folder / "results.csv")) == 3
+
+
 def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_telling(lab):
     run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
     lab.run(HEAD + run)
