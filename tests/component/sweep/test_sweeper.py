@@ -16,9 +16,10 @@ from fractions import Fraction
 import pytest
 
 from gshell.errors import UsageError
-from gshell.sweep import owners, sweeper
+from gshell.sweep import owners, sweeper, sweepfile
 from gshell.sweep.space import HashableDict, sweep
-from gshell.sweep.sweeper import FILE, Counts, ParamSweeper
+from gshell.sweep.sweeper import Counts, ParamSweeper
+from gshell.sweep.sweepfile import FILE
 from kit.procs import until
 
 SPACE = {"n": list(range(5)), "size": ["A", "B"]}
@@ -289,10 +290,10 @@ def test_a_child_by_fork_does_not_get_what_its_parent_took_ahead(make, no_hurry)
 def test_who_is_on_another_host_is_given_up_when_it_is_silent(make, monkeypatch):
     one = make()
     one.get_next()
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set host = 'elsewhere', beat_at = beat_at + 1000")
     assert make().counts().inprogress == 1
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set beat_at = beat_at - 2000")
     assert make().counts().inprogress == 0
 
@@ -300,7 +301,7 @@ def test_who_is_on_another_host_is_given_up_when_it_is_silent(make, monkeypatch)
 def test_a_process_of_the_same_number_is_not_the_same(make, monkeypatch):
     one = make()
     one.get_next()
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set started = '1'")
     assert make().counts().inprogress == 0
 
@@ -308,10 +309,10 @@ def test_a_process_of_the_same_number_is_not_the_same(make, monkeypatch):
 def test_another_host_of_the_same_name_is_not_a_dead_one_of_before_the_boot(make):
     one = make()
     one.get_next()
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set boot = 'another pid:[1]'")
     assert make().counts().inprogress == 1
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set beat_at = ?", (time.time() - up_s() - 1,))
     assert make().counts().inprogress == 0
 
@@ -385,14 +386,14 @@ def test_a_directory_that_cannot_be_one_is_said(tmp_path):
 
 def test_a_full_disk_is_said_and_when_there_is_room_it_goes_on(make):
     one = make({"n": range(3000)})
-    room = one._open().execute("pragma page_count").fetchone()[0] + 12
-    one._open().execute(f"pragma max_page_count = {room}")
+    room = one._file.open().execute("pragma page_count").fetchone()[0] + 12
+    one._file.open().execute(f"pragma max_page_count = {room}")
     with pytest.raises(UsageError, match="full") as caught:
         deque(map(one.done, iter(one.get_next, None)))
     assert "nothing is lost" in caught.value.hint
     done = one.counts().done
     assert make({"n": range(3000)}).counts().done == done > 100
-    one._open().execute("pragma max_page_count = 100000")
+    one._file.open().execute("pragma max_page_count = 100000")
     left = list(one.get_inprogress())
     one.done(left[0] if left else one.get_next())
     assert make({"n": range(3000)}).counts().done == done + 1
@@ -430,16 +431,16 @@ def test_a_log_that_grew_is_written_anew_and_who_had_read_half_of_it_reads_on(ma
     assert half.counts() == Counts(3, 0, 0, 1, 2)
     one.cancel(point)
     make({"n": range(3)})  # writes it anew
-    rows = sqlite3.connect(one._path).execute("select count(*) from happened").fetchone()[0]
+    rows = sqlite3.connect(one._file.path).execute("select count(*) from happened").fetchone()[0]
     assert rows < 10
     assert half.counts() == one.counts() == Counts(3, 0, 0, 0, 3)
 
 
 def test_a_shared_file_system_gets_no_shared_memory(make, monkeypatch):
-    monkeypatch.setattr(sweeper, "on_network", lambda path: True)
+    monkeypatch.setattr(sweepfile, "on_network", lambda path: True)
     one = make()
     one.done(one.get_next())
-    assert not os.path.exists(one._path + "-wal")
+    assert not os.path.exists(one._file.path + "-wal")
     assert make().counts().done == 1
 
 
