@@ -187,10 +187,6 @@ def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> 
     if not end.missing:
         print(f"all {end.total} points are done: {place}")
         return
-    quoted = shlex.quote(folder)
-    how = f"gshell sweep resume {quoted}"
-    if not (end.left or end.running):
-        how = f"gshell sweep resume --retry {quoted}"
     lacking = ", ".join(
         f"{count} {word}"
         for count, word in (
@@ -199,7 +195,15 @@ def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> 
         )
         if count
     )  # fmt: skip
-    print(f"{end.missing} of {end.total} points are missing ({lacking}); go on:  {how}")
+    print(
+        f"{end.missing} of {end.total} points are missing ({lacking}); go on:  {_how(end, folder)}"
+    )
+
+
+def _how(now: Progress, folder: str) -> str:
+    """To go on: what is left, or else what has failed."""
+    retry = "" if now.left or now.running else "--retry "
+    return f"gshell sweep resume {retry}{shlex.quote(folder)}"
 
 
 def _dry_run(one: Experiment, as_json: bool) -> int:
@@ -305,7 +309,7 @@ def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> li
     if now.retried:
         lines.append(f"{now.retried} attempts failed and were made again")
     if now.missing and not live:
-        lines.append(f"go on:  gshell sweep resume {shlex.quote(folder)}")
+        lines.append(f"go on:  {_how(now, folder)}")
     return [sanitize(line, width) for line in lines]
 
 

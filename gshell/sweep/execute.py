@@ -102,9 +102,9 @@ class Runner:
             with Lock(self.folder):
                 if self._source is not None:
                     resultdir.make(self.experiment, self.folder, self._source)
-                self._tell("results", self.folder)
                 resultdir.end_strays(self.folder)
                 self.history = History(self._log)
+                self._tell("results", self.folder)
                 _Run(self).start(["-c", self.folder, "-l", "error"])
                 if self.problem is not None:
                     raise self.problem

@@ -1,5 +1,6 @@
 """Experiments from a file: run, judged, tried again, interrupted, killed, gone on with."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -7,6 +8,10 @@ import os
 import re
 import shutil
 import signal
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -422,6 +427,50 @@ def test_nobody_has_to_listen(tmp_path):
     process.stdout.close()
     process.wait(30)
     assert process.returncode == 0
+    assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
+
+
+def on_a_terminal(columns, *words):
+    """What it prints there, as it comes, and the process."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    env = {name: text for name, text in env.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*sweepkill.COMMAND, "sweep", *words],
+        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    return ours, process
+
+
+def test_on_a_terminal_the_last_line_says_how_far_it_is_in_its_width(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text(HEAD + "[run]\ncommand = 'echo value = {n}'")
+    ours, process = on_a_terminal(34, "run", "-o", str(folder), str(file))
+    text = b""
+    with contextlib.suppress(OSError):  # EIO: the end
+        while data := os.read(ours, 1 << 16):
+            text += data
+    os.close(ours)
+    assert process.wait(30) == 0
+    lines = re.findall(r"\r\x1b\[K(\[?[^\r\n\x1b]+)", text.decode())
+    drawn = [line for line in lines if "/3 done" in line]
+    assert drawn, text
+    assert all(len(line) < 34 for line in drawn)
+    assert "all 3 points are done" in text.decode()
+
+
+def test_a_terminal_that_is_closed_does_not_end_it(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    wait = "while [ ! -e {results}/go ]; do sleep 0.02; done"
+    file.write_text(HEAD + f"[run]\ncommand = 'echo begun; {wait}; echo value = 1'")
+    ours, process = on_a_terminal(80, "run", "-o", str(folder), str(file))
+    wait_for(lambda: (folder / "n-1.out.part").exists() and
+             (folder / "n-1.out.part").read_text())  # fmt: skip
+    os.close(ours)
+    (folder / "go").touch()
+    assert process.wait(30) == 0
     assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
 
 
