@@ -161,12 +161,12 @@ def slugify(value: object, separator: str = "-") -> str:
     """``value`` as a file name: ``{'cluster': 'petit', 'n_core': 4, 'size': 'A'}`` is
     ``cluster-petit-n_core-4-size-a``.
 
-    ASCII letters (small), digits, ``_`` and ``separator``. Different values may get the same name
-    (1 and -1); see `unique_slug`.
+    ASCII letters (small), digits, ``_``, ``-``, and ``separator`` for blanks (never two in a row).
+    Different values may get the same name (1 and -1); see `unique_slug`.
     """
     text = unicodedata.normalize("NFKD", str(value)).encode("ascii", "ignore").decode("ascii")
     text = re.sub(r"[^\w\s-]", "", text).strip().lower()
-    return re.sub(r"[-\s]+", separator, text)
+    return re.sub(rf"[{re.escape(separator)}\s]+", lambda found: separator, text)
 
 
 NAME_BYTES = 200  # of a file's name, which may have 255: room for an ending and a number
@@ -190,7 +190,7 @@ def geom(range_min: float, range_max: float, num_steps: int) -> list[float]:
     if range_min * range_max <= 0:
         raise UsageError(f"from {range_min} to {range_max} nothing is the same multiple each time")
     if num_steps < 2:
-        return [range_min] * num_steps
+        return [float(range_min)] * num_steps
     ratio = (range_max / range_min) ** (1.0 / (num_steps - 1))
     return [range_min * ratio**step for step in range(num_steps)]
 

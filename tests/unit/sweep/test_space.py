@@ -157,6 +157,13 @@ def test_a_slug_is_a_file_name(value, name):
     assert slugify(value) == name
 
 
+@pytest.mark.parametrize(
+    ("separator", "name"), [("-", "a-b-_-c"), ("_", "a--b_-c"), ("+", "a--b+_-c"), ("", "a--b_-c")]
+)
+def test_a_slug_has_its_separator_for_blanks_and_once(separator, name):
+    assert slugify("a--b  _-c", separator) == name
+
+
 def test_points_of_one_slug_get_different_names():
     taken: list[str] = []
     for point in ({"x": 1}, {"x": -1}, {"X": 1}):
