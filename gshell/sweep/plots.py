@@ -53,13 +53,8 @@ def write(made: Layout, path: str, title: str) -> list[str]:
         raise UsageError(
             "no PNG, SVG or PDF without matplotlib", "pip install 'gshell[plots]'"
         ) from None
-    written = []
-    for number, figure in enumerate(made.figures):
-        name = path
-        if len(made.figures) > 1:
-            name = f"{base}-{slugify(figure.title) or number + 1}{ending}"
-            if name in written:  # of two clusters called A and a
-                name = f"{base}-{slugify(figure.title)}-{number + 1}{ending}"
+    names = _names(made, base, ending)
+    for name, figure in zip(names, made.figures, strict=True):
         # Nothing of the time of day in it: the same results are the same file.
         known = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
         with matplotlib.rc_context(STYLE):
@@ -70,8 +65,18 @@ def write(made: Layout, path: str, title: str) -> list[str]:
             kind = ending.lower()
             sheet.savefig(drawn, dpi=DPI, format=kind[1:], metadata=known[kind])
             replace(name, drawn.getvalue())
-        written.append(name)
-    return written
+    return names
+
+
+def _names(made: Layout, base: str, ending: str) -> list[str]:
+    """A file for each figure: two clusters called A and a have two."""
+    if len(made.figures) == 1:
+        return [base + ending]
+    names: list[str] = []
+    for number, figure in enumerate(made.figures, 1):
+        name = f"{base}-{slugify(figure.title) or number}{ending}"
+        names.append(name if name not in names else f"{name[: -len(ending)]}-{number}{ending}")
+    return names
 
 
 def _sheet(sheet: Any, made: Layout, figure: Figure, title: str) -> None:

@@ -410,7 +410,7 @@ def test_a_child_can_be_forked_at_any_moment(make):
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        for _ in range(20):
+        for _ in range(10):
             pid = os.fork()
             if not pid:
                 os._exit(not one._lock.acquire(timeout=20))  # else its holder is not with us

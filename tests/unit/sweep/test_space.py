@@ -4,7 +4,7 @@ import pickle
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gshell.errors import UsageError
@@ -129,6 +129,7 @@ LEVELS = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(alphabet="abc_") | st.integers(), LEVELS, max_size=4))
 def test_a_point_is_read_back_from_its_key(point):
     assert read(key_of(point)) == point
