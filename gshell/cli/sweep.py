@@ -15,7 +15,7 @@ from typing import Any
 from gshell.cli.options import Parsed
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep import execute, experiment
+from gshell.sweep import definition, execute, experiment, resultdir
 from gshell.sweep.attempts import Progress, is_worked_on
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
@@ -23,43 +23,48 @@ from gshell.sweep.times import clock
 
 SCHEMA = 1
 DRAW_S = 0.2  # so often at most is the line at the bottom drawn anew
+SHARE = 20  # times as long as it takes to find out what to draw nothing is drawn
 WATCH_S = 1.0
 SHOWN = 10  # lines of what is missing
 BAR = 20
+WIDEST = 160  # columns of plots: lines that are longer are harder to follow
 
 
 def run(parsed: Parsed) -> int:
     source = parsed.words[0]
-    one = experiment.load(source)
+    one = definition.load(source)
     if parsed["dry_run"]:
         return _dry_run(one, parsed["json"])
     folder = parsed["continue"]
     if folder is not None:
-        if not os.path.exists(os.path.join(folder, execute.ORIGIN)):
-            execute.of_directory(folder)  # says what is wrong with it
+        if not os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
+            resultdir.experiment_of(folder)  # says what is wrong with it
     else:
         now = datetime.datetime.now()
         folder = parsed["directory"] or now.strftime(f"{one.name}_%Y%m%d_%H%M%S")
-        if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+        if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
             raise UsageError(
                 f"{sanitize(folder)} has an experiment already",
                 f"gshell sweep resume {shlex.quote(folder)}   or -c, to go on there",
             )
-    execute.make_directory(one, folder, source)
-    return _go(one, folder, parsed)
+    return _go(one, folder, parsed, source)
 
 
 def resume(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    return _go(execute.of_directory(folder), folder, parsed)
+    one = resultdir.experiment_of(folder)
+    source = resultdir.changed_since(folder, one)
+    if source and not (parsed["json"] or parsed["quiet"]):
+        print(f"note    {sanitize(source)} has changed since; with it as it is now:"
+              f"  gshell sweep run -c {shlex.quote(folder)} {shlex.quote(source)}")  # fmt: skip
+    return _go(one, folder, parsed)
 
 
-def _go(one: Experiment, folder: str, parsed: Parsed) -> int:
+def _go(one: Experiment, folder: str, parsed: Parsed, source: str | None = None) -> int:
     live = _Live(parsed)
-    runner = execute.Runner(one, folder, live.tell, parsed["retry"])
-    live.look = lambda: _line(runner.progress(), one)
-    if not (parsed["json"] or parsed["quiet"]):
-        print(f"results in {sanitize(folder)}", flush=True)
+    runner = execute.Runner(one, folder, live.tell, parsed["retry"], source)
+    live.folder = folder
+    live.look = lambda width: _line(runner.progress(), one, width)
     try:
         end = runner.run()
     finally:
@@ -74,60 +79,99 @@ def _go(one: Experiment, folder: str, parsed: Parsed) -> int:
 
 
 class _Live:
-    """What happens, a line each; on a terminal, below them, how far it is."""
+    """What happens, a line each; on a terminal, below them, how far it is. Whoever listens may go
+    away (a terminal that was closed, `| head`): the experiment goes on."""
 
     def __init__(self, parsed: Parsed) -> None:
         self._json, self._quiet = parsed["json"], parsed["quiet"]
         self._drawing = sys.stdout.isatty() and not (self._json or self._quiet)
         self._verbose = parsed["verbose"]
         self._drawn_at = 0.0
+        self._pause_s = DRAW_S
+        self._line = ""
         self._drawn = False
-        self.look: Callable[[], str] = lambda: ""
+        self.folder = ""
+        self.look: Callable[[int], str] = lambda width: ""
 
     def tell(self, what: str, words: str) -> None:
         if what != "look":
             self._print(what, words)
-        if self._drawing and time.monotonic() - self._drawn_at > DRAW_S:
-            width = shutil.get_terminal_size().columns
-            sys.stdout.write("\r\x1b[K" + sanitize(self.look(), max(10, width - 1)))
-            sys.stdout.flush()
-            self._drawn, self._drawn_at = True, time.monotonic()
+        if not self._drawing:
+            return
+        now = time.monotonic()
+        if now - self._drawn_at > self._pause_s:
+            self._line = self.look(max(10, shutil.get_terminal_size().columns - 1))
+            self._drawn_at, self._drawn = time.monotonic(), False
+            self._pause_s = max(DRAW_S, SHARE * (self._drawn_at - now))  # of very many points
+        if not self._drawn:
+            self._write("\r\x1b[K" + self._line)
+            self._drawn = True
 
     def _print(self, what: str, words: str) -> None:
-        if self._json:
-            print(json.dumps({"what": what, "at": time.time(), "text": words}), flush=True)
+        if what == "results":
+            if not (self._json or self._quiet):
+                self.say(f"results in {sanitize(self.folder)}")
+        elif self._json:
+            self.say(json.dumps({"what": what, "at": time.time(), "text": words}))
         elif not self._quiet and (what != "begun" or self._verbose):
-            self.clear()
             color = {"done": "32", "failed": "31", "again": "33", "skipped": "33"}.get(what)
             word = f"\x1b[{color}m{what:<7}\x1b[0m" if color and _colored() else f"{what:<7}"
-            print(f"{word} {sanitize(words)}", flush=True)
-            self._drawn_at = 0.0
+            self.say(f"{word} {sanitize(words)}")
+
+    def say(self, line: str) -> None:
+        self.clear()
+        self._write(line + "\n")
 
     def clear(self) -> None:
         if self._drawn:
-            sys.stdout.write("\r\x1b[K")
-            sys.stdout.flush()
+            self._write("\r\x1b[K")
             self._drawn = False
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:  # nobody listens any more
+            self._drawing = False
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
 
 
 def _colored() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
-def _line(now: Progress, one: Experiment) -> str:
-    full = BAR * now.done // max(1, now.total)
-    words = [f"[{'#' * full}{'.' * (BAR - full)}] {now.done}/{now.total} done"]
-    if now.failed or now.skipped:
-        words.append(f"{len(now.failed) + len(now.skipped)} failed")
+def _line(now: Progress, one: Experiment, width: int) -> str:
+    """How far it is, in ``width`` columns: what matters least goes first."""
+    count = f"{now.done}/{now.total} done"
+    gone = len(now.failed) + len(now.skipped)
+    failed = f"{gone} failed" if gone else ""
+    left = ""
+    if now.eta_s is not None and (now.left or now.running):
+        left = f"about {clock(int(now.eta_s + 0.5))} left"
+    best = f"best {now.best[0]:g}" if now.best is not None else ""
+    name = running = ""
     if now.running:
         name, since, _ = now.running[0]
         more = f" and {len(now.running) - 1} more" if len(now.running) > 1 else ""
-        words.append(f"running {name}{more}, {clock(int(time.time() - since))}")
-    if now.eta_s is not None and (now.left or now.running):
-        words.append(f"about {clock(int(now.eta_s + 0.5))} left")
-    if now.best is not None:
-        words.append(f"best {now.best[0]:g}")
-    return "  ".join(words)
+        running = f"{more}, {clock(int(time.time() - since))}"
+    words: list[str] = []
+    for bar, parts, room in (
+        (BAR, (left, best), 24), (BAR // 2, (left, best), 12), (0, (left, best), 8),
+        (0, (left, best), 0), (0, (left,), 0), (0, (), 0),
+    ):  # fmt: skip
+        full = bar * now.done // max(1, now.total)
+        drawn = f"[{'#' * full}{'.' * (bar - full)}] " if bar else ""
+        words = [drawn + count, *filter(None, (failed, *parts))]
+        free = width - len("  ".join(words)) - len(running) - len("  running ")
+        if now.running and room and free >= min(room, len(name)):
+            words.append("running " + sanitize(name, free) + running)
+        elif now.running and room:
+            continue
+        if len("  ".join(words)) <= width:
+            break
+    return sanitize("  ".join(words), width)
 
 
 def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> None:
@@ -143,10 +187,6 @@ def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> 
     if not end.missing:
         print(f"all {end.total} points are done: {place}")
         return
-    quoted = shlex.quote(folder)
-    how = f"gshell sweep resume {quoted}"
-    if not (end.left or end.running):
-        how = f"gshell sweep resume --retry {quoted}"
     lacking = ", ".join(
         f"{count} {word}"
         for count, word in (
@@ -155,7 +195,15 @@ def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> 
         )
         if count
     )  # fmt: skip
-    print(f"{end.missing} of {end.total} points are missing ({lacking}); go on:  {how}")
+    print(
+        f"{end.missing} of {end.total} points are missing ({lacking}); go on:  {_how(end, folder)}"
+    )
+
+
+def _how(now: Progress, folder: str) -> str:
+    """To go on: what is left, or else what has failed."""
+    retry = "" if now.left or now.running else "--retry "
+    return f"gshell sweep resume {retry}{shlex.quote(folder)}"
 
 
 def _dry_run(one: Experiment, as_json: bool) -> int:
@@ -190,7 +238,7 @@ def _folder(words: Sequence[str]) -> str:
     here = _folders(".")
     if not here:
         raise UsageError("there is no result directory here", "gshell sweep run FILE")
-    return max(here, key=lambda one: os.path.getmtime(os.path.join(one, execute.ORIGIN)))
+    return max(here, key=lambda one: os.path.getmtime(os.path.join(one, resultdir.ORIGIN)))
 
 
 def _folders(folder: str) -> list[str]:
@@ -198,10 +246,10 @@ def _folders(folder: str) -> list[str]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise UsageError(f"{sanitize(folder)}: {error.strerror}") from None
-    if os.path.exists(os.path.join(folder, execute.ORIGIN)):
+    if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
         return [folder]
     paths = [name if folder == "." else os.path.join(folder, name) for name in names]
-    return [path for path in paths if os.path.exists(os.path.join(path, execute.ORIGIN))]
+    return [path for path in paths if os.path.exists(os.path.join(path, resultdir.ORIGIN))]
 
 
 def _as_json(now: Progress, folder: str, one: Experiment) -> dict[str, Any]:
@@ -220,11 +268,11 @@ def _as_json(now: Progress, folder: str, one: Experiment) -> dict[str, Any]:
 
 def status(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    one = execute.of_directory(folder)
+    one = resultdir.experiment_of(folder)
     before: list[str] = []
     drawing = sys.stdout.isatty() and not parsed["json"]
     while True:
-        now = execute.look(folder, one)
+        now = resultdir.look(folder, one)
         live = is_worked_on(folder)
         if parsed["json"]:
             print(json.dumps(_as_json(now, folder, one)), flush=True)
@@ -245,8 +293,11 @@ def status(parsed: Parsed) -> int:
 def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> list[str]:
     width = max(20, shutil.get_terminal_size().columns - 1)
     state = "runs" if live else ("is complete" if not now.missing else "does not run")
-    lines = [f"{sanitize(one.name)} {state}: {sanitize(folder)}", _line(now, one)]
-    for name, since, place in now.running:
+    lines = [f"{sanitize(one.name)} {state}: {sanitize(folder)}", _line(now, one, width)]
+    room = max(3, shutil.get_terminal_size().lines - 8)
+    if len(now.running) > room:
+        lines.append(f"running {len(now.running)}, of which:")
+    for name, since, place in now.running[:room]:
         spent = clock(int(time.time() - since))
         lines.append(f"running {sanitize(name)} on {sanitize(place)}, {spent}")
     for what, points in (("failed", now.failed), ("skipped", now.skipped)):
@@ -258,7 +309,7 @@ def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> li
     if now.retried:
         lines.append(f"{now.retried} attempts failed and were made again")
     if now.missing and not live:
-        lines.append(f"go on:  gshell sweep resume {shlex.quote(folder)}")
+        lines.append(f"go on:  {_how(now, folder)}")
     return [sanitize(line, width) for line in lines]
 
 
@@ -266,10 +317,12 @@ def list_(parsed: Parsed) -> int:
     rows: list[tuple[str, str, str, str, dict[str, Any]]] = []
     for folder in _folders(parsed.words[0] if parsed.words else "."):
         try:
-            one = execute.of_directory(folder)
-            now = execute.look(folder, one)
+            one = resultdir.experiment_of(folder)
+            now = resultdir.look(folder, one)
         except UsageError as error:
-            rows.append((folder, "?", "", str(error), {}))
+            rows.append((folder, "?", "", str(error), {
+                "directory": os.path.abspath(folder), "state": "unknown", "why": str(error),
+            }))  # fmt: skip
             continue
         live = is_worked_on(folder)
         state = "running" if live else ("complete" if not now.missing else "incomplete")
@@ -314,9 +367,9 @@ def _results(words: Sequence[str]) -> tuple[str, Table, Experiment | None]:
         return folder, read_table(folder), None
     if not os.path.isdir(folder):
         raise UsageError(f"{sanitize(folder)}: there is no such directory", "gshell sweep list")
-    if os.path.exists(os.path.join(folder, execute.ORIGIN)):
-        one = execute.of_directory(folder)
-        return folder, execute.table_of(folder, one), one
+    if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
+        one = resultdir.experiment_of(folder)
+        return folder, resultdir.table_of(folder, one), one
     return folder, read_outputs(folder), None
 
 
@@ -376,25 +429,28 @@ def _shown(value: Any) -> str:
 
 
 def plot(parsed: Parsed) -> int:
-    from gshell.sweep import plots, textplot
+    from gshell.sweep import figures, plots, textplot
 
     folder, table, one = _results(parsed.words)
     if not len(table):
         raise UsageError(f"no results yet in {sanitize(folder)}", "gshell sweep status")
     said: Mapping[str, Any] = one.plot if one else {}
-    layout = textplot.layout(
+    layout = figures.layout(
         table, parsed["x"] or said.get("x"), parsed["lines"] or said.get("lines"),
         parsed["figures"] or said.get("figures"), parsed["value"] or said.get("values"),
     )  # fmt: skip
     if parsed["output"]:
-        title = one.name if one else os.path.basename(os.path.abspath(folder))
+        name = os.path.basename(os.path.abspath(folder))
+        title = one.name if one else name.removesuffix(".csv").removesuffix(".jsonl")
         for path in parsed["output"]:
             for made in plots.write(layout, path, title):
                 if not parsed["quiet"]:
                     print(sanitize(made))
         return 0
-    width = min(100, shutil.get_terminal_size().columns - 1)
-    print(textplot.draw(layout, width, color=_colored(), plain=parsed["ascii"] or not _unicode()))
+    size = shutil.get_terminal_size()
+    plain = parsed["ascii"] or not _unicode()
+    high = size.lines if sys.stdout.isatty() else None
+    print(textplot.draw(layout, min(WIDEST, size.columns - 1), _colored(), plain, high))
     return 0
 
 
@@ -402,7 +458,22 @@ def _unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
+def _said(verb: Callable[[Parsed], int]) -> Callable[[Parsed], int]:
+    """What the file system refuses is an error with a name, as all others."""
+
+    def done(parsed: Parsed) -> int:
+        try:
+            return verb(parsed)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            name = sanitize(os.fsdecode(error.filename)) + ": " if error.filename else ""
+            raise UsageError(f"{name}{error.strerror or error}") from None
+
+    return done
+
+
 VERBS: dict[str, Callable[[Parsed], int]] = {
-    "sweep run": run, "sweep resume": resume, "sweep status": status, "sweep list": list_,
-    "sweep show": show, "sweep plot": plot,
+    "sweep run": _said(run), "sweep resume": _said(resume), "sweep status": _said(status),
+    "sweep list": _said(list_), "sweep show": _said(show), "sweep plot": _said(plot),
 }  # fmt: skip

@@ -5,18 +5,23 @@ is left. Runs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import math
 import os
 import statistics
 import threading
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gshell.errors import GshellError
-from gshell.sweep.space import HashableDict, key_of, unique_slug
+from gshell.model.sanitize import sanitize
+from gshell.sweep.keys import key_of
+from gshell.sweep.space import HashableDict, unique_slug
 
 FILE = "attempts"
 LOCK = "lock"
@@ -61,7 +66,8 @@ class Log:
                 end = os.lseek(fd, 0, os.SEEK_END)
                 if end and os.pread(fd, 1, end - 1) != b"\n":
                     line = b"\n" + line
-                os.write(fd, line)
+                while line:  # a disk that is nearly full takes a part, and then says so
+                    line = line[os.write(fd, line) :]
             finally:
                 os.close(fd)
 
@@ -118,6 +124,9 @@ class History:
         return known or unique_slug(point, self.taken)
 
 
+LOOKERS_S = 2.0  # for those who only look whether somebody works there to let go of it
+
+
 class Lock:
     """Of a result directory, for as long as one works in it; a death lets go of it."""
 
@@ -127,21 +136,30 @@ class Lock:
 
     def __enter__(self) -> Lock:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.read(self._fd, 200).decode("ascii", "replace").strip()
-            os.close(self._fd)
-            folder = os.path.dirname(self._path)
-            raise Busy(
-                f"somebody works in {folder} already ({who or 'who, it does not say'})",
-                f"gshell sweep status -w {folder}",
-            ) from None
+        end = time.monotonic() + LOOKERS_S
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                who = os.pread(self._fd, 200, 0).decode("ascii", "replace").strip()
+                if not who and time.monotonic() < end:  # `is_worked_on`, or it just begins
+                    time.sleep(0.01)
+                    continue
+                os.close(self._fd)
+                folder = sanitize(os.path.dirname(self._path))
+                raise Busy(
+                    f"somebody works in {folder} already ({who or 'who, it does not say'})",
+                    f"gshell sweep status -w {folder}",
+                ) from None
         os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+        with contextlib.suppress(OSError):  # a full disk: the lock itself is not in the file
+            os.pwrite(self._fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
 
@@ -161,6 +179,10 @@ def is_worked_on(folder: str) -> bool:
 
 
 # ---------------------------------------------------------------------------------- how far it is
+
+
+ASKED = 400  # points: how long these will take says it for all
+REMEMBERED = 200  # that came to an end last: what a point unlike all of them is compared with
 
 
 @dataclass(frozen=True)
@@ -211,7 +233,11 @@ def progress(
             if one.seconds is not None:
                 took.append((point, one.seconds))
             figure = one.found.get(wanted)
-            if isinstance(figure, int | float) and not isinstance(figure, bool):
+            if (
+                isinstance(figure, int | float)
+                and not isinstance(figure, bool)
+                and math.isfinite(figure)
+            ):
                 better = top is None or (figure > top[0] if direction == "max" else figure < top[0])
                 top = (float(figure), one.slug) if better else top
         elif one.state == "failed" and one.failures >= attempts:
@@ -230,7 +256,9 @@ def progress(
     eta = None
     if took and live:
         expect = _Expecting(took)
-        eta = sum(max(0.0, expect(point) - spent) for point, spent in todo) / max(1.0, slots)
+        asked = todo[:: max(1, len(todo) // ASKED)]  # of very many, every so many
+        rest = sum(max(0.0, expect(point) - spent) for point, spent in asked)
+        eta = rest * len(todo) / len(asked) / max(1.0, slots) if asked else 0.0
     return Progress(
         len(points), done, failed, skipped, running, left, retried, eta, top
     )  # fmt: skip
@@ -239,17 +267,27 @@ def progress(
 class _Expecting:
     """How long a point will take: as the ones most like it did."""
 
-    def __init__(self, took: Iterable[tuple[Mapping[Any, Any], float]]) -> None:
-        self._took = list(took)[-2000:]
-        self._known: dict[str, float] = {}
+    def __init__(self, took: Sequence[tuple[Mapping[Any, Any], float]]) -> None:
+        self._took = list(took)[-REMEMBERED:]
+        self._same: dict[frozenset[Any], list[float]] = {}
+        for point, seconds in took:
+            self._same.setdefault(_like(point), []).append(seconds)
+        self._known: dict[frozenset[Any], float] = {}
 
     def __call__(self, point: Mapping[Any, Any]) -> float:
-        like = {name: level for name, level in point.items() if name != "repetition"}
-        key = key_of(like)
-        if key not in self._known:
-            alike: dict[int, list[float]] = {}
-            for other, seconds in self._took:
-                same = sum(other.get(name) == level for name, level in like.items())
-                alike.setdefault(same, []).append(seconds)
-            self._known[key] = statistics.median(alike[max(alike)])
-        return self._known[key]
+        like = _like(point)
+        if like not in self._known:
+            self._known[like] = statistics.median(self._same.get(like) or self._alike(point))
+        return self._known[like]
+
+    def _alike(self, point: Mapping[Any, Any]) -> list[float]:
+        alike: dict[int, list[float]] = {}
+        for other, seconds in self._took:
+            same = sum(other.get(name) == level for name, level in point.items())
+            alike.setdefault(same, []).append(seconds)
+        return alike[max(alike)]
+
+
+def _like(point: Mapping[Any, Any]) -> frozenset[Any]:
+    """Which points are the same one, but for when it is run."""
+    return frozenset(item for item in point.items() if item[0] != "repetition")

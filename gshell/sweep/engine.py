@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -84,8 +85,13 @@ class Engine:
         self.run_name = now.strftime(f"{type(self).__name__}_%Y%m%d_%H%M%S_%z")
 
     def setup_result_dir(self) -> None:
-        """Sets ``result_dir``, unless ``-c`` did."""
-        self.result_dir = os.path.abspath(self.run_name or type(self).__name__)
+        """Sets ``result_dir``, unless ``-c`` did: a new one, also of two runs in one second."""
+        name = os.path.abspath(self.run_name or type(self).__name__)
+        for number in itertools.count(1):
+            self.result_dir = name if number == 1 else f"{name}-{number}"
+            with contextlib.suppress(FileExistsError):
+                os.makedirs(self.result_dir)
+                break
 
     # ------------------------------------------------------------------------------------ its life
 
@@ -204,8 +210,11 @@ def _terminated() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    # What was ignored when we began (nohup) was meant to be.
     before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield

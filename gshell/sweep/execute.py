@@ -8,10 +8,9 @@ attempts says what became of them, outputs have their name only when they are wh
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
-import shutil
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -20,26 +19,23 @@ from typing import Any, NamedTuple
 
 from gshell.errors import GshellError, UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep import experiment as experiments
+from gshell.sweep import definition, resultdir
 from gshell.sweep import process as processes
-from gshell.sweep.attempts import History, Lock, Log, Progress, is_worked_on, progress
-from gshell.sweep.conductor import signal_tree
+from gshell.sweep.attempts import History, Lock, Log, Point, Progress, progress
 from gshell.sweep.engine import Engine
-from gshell.sweep.experiment import Experiment, fill, value
-from gshell.sweep.places import DIRECTORY, NO_DIRECTORY, Place, Pool, pool_key, pool_of
+from gshell.sweep.experiment import REPETITION, Experiment, fill
+from gshell.sweep.judging import judge, shown
+from gshell.sweep.keys import key_of
+from gshell.sweep.places import DIRECTORY, Place, Pool, pool_key, pool_of
 from gshell.sweep.preparing import Preparation
 from gshell.sweep.process import ProcessBase
-from gshell.sweep.results import Table, extract, read_output, replace, row_of
-from gshell.sweep.space import HashableDict, key_of
+from gshell.sweep.space import HashableDict
 from gshell.sweep.sweeper import ParamSweeper
 
-DEFINITION = "experiment.toml"
-ORIGIN = "origin.json"
 SWEEPER = "sweeper"
 KILL_S = 10.0  # from TERM to KILL, of what is too late or was interrupted
 VAIN = 3  # reservations that ended before a point had: there is no use in another
 LOOK_S = 0.5  # so often is looked for what nobody tells
-SAID = 160  # columns of a program's last words in a reason
 
 
 class Running(NamedTuple):
@@ -57,62 +53,8 @@ class Running(NamedTuple):
 
 
 Tell = Callable[[str, str], None]
-"""(what, words): ``note``, ``begun``, ``done``, ``failed``, ``again``, ``skipped``, ``look``."""
-
-
-def make_directory(experiment: Experiment, folder: str, source: str) -> None:
-    """Of a new run: with the experiment as it is now."""
-    os.makedirs(folder, exist_ok=True)
-    replace(os.path.join(folder, DEFINITION), experiment.text.encode())
-    origin = {"file": os.path.abspath(source), "here": experiment.here, "name": experiment.name}
-    replace(os.path.join(folder, ORIGIN), json.dumps(origin).encode())
-
-
-def of_directory(folder: str) -> Experiment:
-    """The experiment that was begun there.
-
-    Raises:
-        UsageError: none was.
-    """
-    try:
-        with open(os.path.join(folder, ORIGIN), encoding="utf-8") as file:
-            origin = json.load(file)
-            here, name = origin["here"], origin["name"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(
-            f"{sanitize(folder)} is no result directory of gshell sweep run",
-            "gshell sweep run FILE   makes one; gshell sweep list   shows them",
-        ) from None
-    return experiments.load(os.path.join(folder, DEFINITION), here, name)
-
-
-def look(folder: str, experiment: Experiment | None = None) -> Progress:
-    """How far it is, whoever works on it; changes nothing."""
-    one = experiment or of_directory(folder)
-    live = is_worked_on(folder)
-    history = History(Log(folder))
-    return progress(
-        one.points, history, one.attempts, time.time(), live, _side_by_side(one), one.best
-    )
-
-
-def _side_by_side(experiment: Experiment) -> float:
-    where = experiment.where
-    slots = sum(host.slots for host in where.hosts) if where.kind == "ssh" else where.slots
-    each = max(1, experiment.slots_of(experiment.points[0]))
-    return max(1.0, slots * (where.agents if where.kind == "agent" else 1) / each)
-
-
-def table_of(folder: str, experiment: Experiment | None = None) -> Table:
-    """The results so far, in the order of the points."""
-    one = experiment or of_directory(folder)
-    history = History(Log(folder))
-    rows = []
-    for point in one.points:
-        known = history.of(point)
-        if known.state == "done":
-            rows.append(row_of(point, known.found))
-    return Table(rows, one.factors)
+"""(what, words): ``results`` (the directory is ours now), ``note``, ``begun``, ``done``,
+``failed``, ``again``, ``skipped``, ``look``."""
 
 
 class _Run(Engine):
@@ -132,13 +74,15 @@ class Runner:
 
     def __init__(
         self, experiment: Experiment, folder: str, tell: Tell = lambda what, words: None,
-        retry: bool = False,
+        retry: bool = False, source: str | None = None,
     ) -> None:  # fmt: skip
-        """``retry``: what an earlier run gave up is tried again."""
+        """``retry``: what an earlier run gave up is tried again. ``source``: the file that is the
+        directory's experiment from now on, if nobody works there."""
         self.experiment = experiment
         self.folder = os.path.abspath(folder)
         self._tell = tell
         self._retry = retry
+        self._source = source
         self._log = Log(self.folder)
         self._ended: queue.SimpleQueue[Running | None] = queue.SimpleQueue()
         self._running: list[Running] = []
@@ -153,18 +97,32 @@ class Runner:
         Raises:
             GshellError: somebody else works in the directory, or a preparation failed.
         """
-        with Lock(self.folder):
-            _end_strays(self.folder)
-            self.history = History(self._log)
-            _Run(self).start(["-c", self.folder, "-l", "error"])
-            if self.problem is not None:
-                raise self.problem
-            return self.progress()
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with Lock(self.folder):
+                if self._source is not None:
+                    resultdir.make(self.experiment, self.folder, self._source)
+                resultdir.end_strays(self.folder)
+                self.history = History(self._log)
+                self._tell("results", self.folder)
+                _Run(self).start(["-c", self.folder, "-l", "error"])
+                if self.problem is not None:
+                    raise self.problem
+                return self.progress()
+        except OSError as error:
+            raise self._cannot(error) from None
+
+    def _cannot(self, error: OSError) -> GshellError:
+        """A full disk, a directory that may not be written to."""
+        name = sanitize(os.fspath(error.filename or self.folder))
+        hint = f"gshell sweep resume {shlex.quote(self.folder)}   when that is put right"
+        begun = os.path.exists(os.path.join(self.folder, resultdir.ORIGIN))
+        return GshellError(f"{name}: {error.strerror or error}", hint if begun else None)
 
     def progress(self) -> Progress:
         """How far it is now."""
         one = self.experiment
-        slots = _side_by_side(one) * max(1, len(self._pools))
+        slots = resultdir.side_by_side(one) * max(1, len(self._pools))
         return progress(one.points, self.history, one.attempts, time.time(), True, slots, one.best)
 
     # ------------------------------------------------------------------------------------ all of it
@@ -181,13 +139,13 @@ class Runner:
                 self._sweep(sweeper)
             except KeyboardInterrupt:
                 self._interrupt(sweeper)
-            except GshellError as error:
-                self.problem = error
+            except (GshellError, OSError) as error:
+                self.problem = self._cannot(error) if isinstance(error, OSError) else error
                 self._interrupt(sweeper)
             finally:
                 for pool in self._pools.values():
                     pool.give_back()
-                self.write_results()
+                self._write_results()
         finally:
             sweeper.close()
             processes.configuration["kill_timeout"] = kept
@@ -197,6 +155,8 @@ class Runner:
         sweeper.reset(reset_inprogress=True)  # we have the lock: nobody else works on anything
         for point in sweeper.get_remaining():
             known = self.history.of(point)
+            if known.state != "done":
+                known = self._taken_over(point) or known
             if known.state == "done":
                 sweeper.done(point)
             elif known.state == "running":
@@ -207,9 +167,29 @@ class Runner:
                 else:
                     sweeper.skip(point)
 
-    def write_results(self) -> None:
+    def _taken_over(self, point: HashableDict) -> Point | None:
+        """Its first repetition, if it was not repeated before; or now is not any more."""
+        if point.get(REPETITION, 1) != 1:
+            return None
+        same = {name: level for name, level in point.items() if name != REPETITION}
+        if REPETITION not in point:
+            same[REPETITION] = 1
+        known = self.history.of(same)
+        if known.state != "done":
+            return None
+        entry = {"slug": known.slug, "seconds": known.seconds, "found": known.found}
+        self._write({"what": "done", "point": key_of(point), **entry})
+        return known
+
+    def _write_results(self) -> None:
         """The tables, of what is done."""
-        table = table_of(self.folder, self.experiment)
+        try:
+            self.write_results()
+        except OSError as error:
+            self.problem = self.problem or self._cannot(error)
+
+    def write_results(self) -> None:
+        table = resultdir.table_of(self.folder, self.experiment)
         for name in ("results.csv", "results.jsonl"):
             table.write(os.path.join(self.folder, name))
 
@@ -379,7 +359,7 @@ class Runner:
                 one.pool.give_back()
             return
         one.pool.done_since += 1
-        found, why = self._judge(one)
+        found, why = judge(self.experiment, one.point, one.process, self._path(one.slug, ""))
         process = one.process
         seconds = (process.end_date or time.time()) - (process.start_date or one.begun_at)
         entry = {"point": one.key, "seconds": seconds, "found": found, "exit": process.exit_code}
@@ -387,7 +367,7 @@ class Runner:
             self._keep(one, ".out")
             self._write({"what": "done", **entry})
             sweeper.done(one.point)
-            self._tell("done", f"{one.slug}  {self._shown(found, seconds)}")
+            self._tell("done", f"{one.slug}  {shown(self.experiment, found, seconds)}")
             return
         self._keep(one, f".failed-{one.attempt}.out")
         self._write({"what": "failed", "why": why, **entry})
@@ -399,51 +379,6 @@ class Runner:
         else:
             sweeper.skip(one.point)
             self._tell("failed", f"{one.slug}: {why}")
-
-    def _judge(self, one: Running) -> tuple[dict[str, Any], str]:
-        """Its results, and why it is not done; empty: it is. A status of 0 is not enough."""
-        process, experiment = one.process, self.experiment
-        if process.error:
-            return {}, f"cannot be started: {process.error_reason}"
-        try:
-            text = read_output(self._path(one.slug, ".out.part"))
-        except OSError:
-            text = ""
-        found = extract(text, experiment.format, experiment.captures)
-        if process.timeouted:
-            return found, f"not over after {process.timeout:g} s"
-        if process.killed:
-            return found, "ended by hand"
-        if process.exit_code:
-            code = process.exit_code
-            said = self._last_words(one)
-            if code == NO_DIRECTORY and not text:
-                return found, f"exit {code}: no such directory{said}"
-            return found, f"exit {code}{said}"
-        lacking = [
-            name for name, capture in experiment.captures.items()
-            if name not in found and not capture.optional
-        ]  # fmt: skip
-        if lacking:
-            return found, f"no {lacking[0]} in its output{self._last_words(one)}"
-        if experiment.verify:
-            names = row_of(experiment.names(one.point, {}), found)
-            try:
-                if not value(experiment.verify, names, "results.verify"):
-                    return found, f"not verified: {experiment.verify} is not true"
-            except UsageError as error:
-                return found, f"not verified: {error}"
-        return found, ""
-
-    def _last_words(self, one: Running) -> str:
-        for ending in (".err.part", ".out.part"):
-            try:
-                lines = read_output(self._path(one.slug, ending)).strip().splitlines()
-            except OSError:
-                continue
-            if lines:
-                return ": " + sanitize(lines[-1].strip(), SAID)
-        return ""
 
     def _keep(self, one: Running, ending: str) -> None:
         """Under its name for good: whole, on disk."""
@@ -457,13 +392,6 @@ class Runner:
                 errors.replace(self._path(one.slug, ending.removesuffix(".out") + ".err"))
             else:
                 errors.unlink()
-
-    def _shown(self, found: dict[str, Any], seconds: float) -> str:
-        words = [f"{seconds:.1f} s"]
-        wanted = self.experiment.best.partition(" ")[2]
-        if wanted in found:
-            words.append(f"{wanted} {found[wanted]:g}")
-        return ", ".join(words)
 
     def _again(self, sweeper: ParamSweeper, one: Running, why: str) -> None:
         """Not its fault: this attempt does not count."""
@@ -494,7 +422,8 @@ class Runner:
             for one in self._running:
                 one.process.wait(5)
         for one in self._running:
-            self._again(sweeper, one, "interrupted")
+            with contextlib.suppress(OSError, UsageError):  # the next run sees it anyway
+                self._again(sweeper, one, "interrupted")
         self._running.clear()
 
 
@@ -502,31 +431,6 @@ def run_experiment(
     source: str | os.PathLike[str], folder: str, tell: Tell = lambda what, words: None
 ) -> Progress:
     """What `gshell sweep run -o folder source` does, or goes on with if ``folder`` is there."""
-    if not os.path.exists(os.path.join(folder, ORIGIN)):
-        make_directory(experiments.load(source), folder, os.fspath(source))
-    return Runner(of_directory(folder), folder, tell).run()
-
-
-def _end_strays(folder: str) -> None:
-    """What an earlier run of ``folder`` left behind when it was killed, if its guardian was too."""
-    mark = f"{DIRECTORY}={folder}".encode()
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                marked = mark in file.read().split(b"\0")
-        except OSError:
-            continue
-        if marked:
-            signal_tree(int(name), signal.SIGKILL)
-
-
-def remove(folder: str) -> None:
-    """A result directory, with all that is in it.
-
-    Raises:
-        UsageError: it is none.
-    """
-    of_directory(folder)
-    shutil.rmtree(folder)
+    if not os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
+        resultdir.make(definition.load(source), folder, os.fspath(source))
+    return Runner(resultdir.experiment_of(folder), folder, tell).run()

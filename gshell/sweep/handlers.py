@@ -265,18 +265,27 @@ class Guarded:
         self.users = not (isinstance(inner, _Descriptor) and inner.quick)
         """It calls its user's code, which may take its time, or start other processes and wait; or
         it writes where somebody has to read."""
+        self.failed: Exception | None = None
+        """The first time that it could not take what it was given."""
 
     def feed(self, data: bytes) -> None:
         try:
             self._inner.feed(data)
-        except Exception:
-            logger.exception("an output handler of %s", self._name)
+        except Exception as error:
+            self._tell(error)
 
     def end(self) -> None:
         try:
             self._inner.end()
-        except Exception:
-            logger.exception("an output handler of %s", self._name)
+        except Exception as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not isinstance(error, OSError):
+            logger.error("an output handler of %s", self._name, exc_info=error)
+        elif not self.failed:  # a full disk: once is enough
+            logger.error("an output of %s cannot be kept: %s", self._name, error.strerror or error)
+        self.failed = self.failed or error
 
 
 class Aside:

@@ -66,7 +66,8 @@ class Ledger:
                 end = os.lseek(fd, 0, os.SEEK_END)
                 if end and os.pread(fd, 1, end - 1) != b"\n":
                     line = b"\n" + line  # behind what a death has cut
-                os.write(fd, line)
+                while line:
+                    line = line[os.write(fd, line) :]
                 os.fsync(fd)
             finally:
                 os.close(fd)

@@ -63,7 +63,12 @@ class Preparation:
                 yield point, where
 
     def _once(self, step: Step, point: Mapping[str, Any], where: Place | None) -> str:
-        names = {**point, "results": self._folder, "here": self._experiment.here}
+        names = {
+            **dict.fromkeys(step.each),
+            **point,
+            "results": self._folder,
+            "here": self._experiment.here,
+        }
         command = fill(step.command, names)
         outputs = [self._path(fill(one, names)) for one in step.outputs]
         digest = self._digest(step, command, names)

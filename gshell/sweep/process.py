@@ -137,6 +137,8 @@ class ProcessBase:
         self._home = 0
         self.expect_fail = self.write_error = False
         self._sinks: dict[int, list[Sink]] = {STDOUT: [], STDERR: []}
+        self.guarded: list[Guarded] = []
+        """Its handlers; each knows whether it failed."""
         self._timers: list[Callable[[], None]] = []
         self._aside: Aside | None = None
         self._done.clear()
@@ -431,7 +433,9 @@ class ProcessBase:
         handlers = self.stdout_handlers if stream == STDOUT else self.stderr_handlers
         for handler in handlers[self._opened[stream] :]:
             self._opened[stream] += 1
-            self._sinks[stream].append(Guarded(sink(handler, self, stream), repr(self)))
+            guarded = Guarded(sink(handler, self, stream), repr(self))
+            self._sinks[stream].append(guarded)
+            self.guarded.append(guarded)
 
     def _tell(self, what: str) -> None:
         for handler in self.lifecycle_handlers:

@@ -5,15 +5,17 @@ Knows not how anything was run: it reads text, files and directories.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import math
 import os
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
@@ -62,9 +64,11 @@ def captured(text: str, captures: Mapping[str, Capture]) -> dict[str, Any]:
     """What `captures` find; those that find nothing are not there."""
     found: dict[str, Any] = {}
     for name, one in captures.items():
-        values = [scalar(words) for words in one.regex.findall(text)]
+        # A group that took no part, in (?:a(\d+))?, found nothing.
+        found_words = [match.group(1) for match in one.regex.finditer(text)]
+        values = [scalar(words) for words in found_words if words is not None]
         if one.which == "count":
-            found[name] = len(values)
+            found[name] = len(found_words)
         elif values:
             found[name] = _chosen(values, one.which)
     return {name: value for name, value in found.items() if value is not None}
@@ -140,7 +144,10 @@ class Table:
 
     def json_lines(self) -> str:
         """An object a line."""
-        return "".join(json.dumps(row, default=str) + "\n" for row in self.rows)
+        return "".join(
+            json.dumps({name: _known(value) for name, value in row.items()}, default=str) + "\n"
+            for row in self.rows
+        )
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """As its ending says: .csv, .jsonl or .parquet; whole, or not at all.
@@ -161,18 +168,29 @@ class Table:
         replace(name, texts[ending]().encode("utf-8", "surrogateescape"))
 
     def _parquet(self, name: str) -> None:
-        try:
-            import pyarrow  # type: ignore[import-not-found,unused-ignore]
-            import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise UsageError(
-                f"{sanitize(name)}: no Parquet without pyarrow", "pip install pyarrow"
-            ) from None
+        pyarrow, parquet = _arrow(name)
         columns = {
-            column: _alike([row.get(column) for row in self.rows]) for column in self.columns
+            str(column): _alike([row.get(column) for row in self.rows]) for column in self.columns
         }
-        pyarrow.parquet.write_table(pyarrow.table(columns), name + ".part")
-        os.replace(name + ".part", name)
+        written = io.BytesIO()
+        parquet.write_table(pyarrow.table(columns), written)
+        replace(name, written.getvalue())
+
+
+def _arrow(name: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow  # type: ignore[import-not-found,unused-ignore]
+        import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise UsageError(
+            f"{sanitize(name)}: no Parquet without pyarrow", "pip install 'gshell[parquet]'"
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _known(value: Any) -> Any:
+    """JSON has no NaN, and no number beyond all others."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> Any:
@@ -182,11 +200,25 @@ def _cell(value: Any) -> Any:
 
 
 def _alike(values: list[Any]) -> list[Any]:
-    """A column has one type."""
-    kinds = {type(one) for one in values if one is not None}
-    if kinds == {int, float}:
+    """A column has one type; what none of Parquet's has room for is text."""
+    known = [one for one in values if one is not None]
+    kinds = set(map(type, known))
+    if kinds == {int} and all(-(1 << 63) <= one < 1 << 63 for one in known):
+        return values
+    if kinds == {int, float} and all(_is_double(one) for one in known):
         return [None if one is None else float(one) for one in values]
-    return values if len(kinds) <= 1 else [None if one is None else str(one) for one in values]
+    if len(kinds) == 1 and kinds <= {bool, float, bytes}:
+        return values
+    return [None if one is None else _text(one) for one in values]
+
+
+def _is_double(number: Any) -> bool:
+    return isinstance(number, float) or abs(number) < 1 << 1023
+
+
+def _text(value: Any) -> str:
+    """With what is no UTF-8 (a file's name, perhaps) replaced."""
+    return str(_cell(value)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def replace(name: str, data: bytes) -> None:
@@ -198,18 +230,26 @@ def replace(name: str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, name)
-    except OSError:
-        Path(part).unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            Path(part).unlink(missing_ok=True)
+        error.filename, error.filename2 = name, None
         raise
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
-    """What `Table.write` wrote as .csv or .jsonl.
+    """What `Table.write` wrote.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these, or there is no pyarrow for .parquet.
     """
     name = os.fspath(path)
+    if name.endswith(".parquet"):
+        pyarrow, parquet = _arrow(name)
+        try:
+            return Table(parquet.read_table(name).to_pylist())
+        except (OSError, pyarrow.ArrowException) as error:
+            raise UsageError(f"{sanitize(name)}: {sanitize(str(error))}") from None
     try:
         text = Path(name).read_text(encoding="utf-8", errors="replace")
         if name.endswith(".jsonl"):
@@ -309,6 +349,11 @@ def _split(words: list[str], keys: list[str]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------ over repetitions
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """One that can be compared and drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class Spread(NamedTuple):
     """One value over repetitions."""
 
@@ -328,7 +373,7 @@ def spread(
     groups: dict[tuple[Any, ...], list[tuple[float, bool]]] = {}
     for row in rows:
         number = row.get(name)
-        if isinstance(number, int | float) and not isinstance(number, bool):
+        if is_number(number):
             group = groups.setdefault(tuple(row.get(key) for key in keys), [])
             group.append((float(number), row.get("verified", True) is not False))
     spreads = {}

@@ -6,15 +6,15 @@ users of execo know.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from gshell.errors import UsageError
+from gshell.sweep.keys import key_of
 
 
 class HashableDict(dict[Any, Any]):
@@ -33,10 +33,22 @@ class HashableDict(dict[Any, Any]):
         try:
             return hash(frozenset(self.items()))
         except TypeError:  # a list as level: no reason to refuse it
-            return hash(key_of(self))
+            return _hash(dict(self))
 
     def __getstate__(self) -> None:
         return None  # what it is to a sweeper stays with that
+
+
+def _hash(level: Any) -> int:
+    """The same for equal levels, also of kinds that have none."""
+    try:
+        return hash(level)
+    except TypeError:
+        if isinstance(level, Mapping):
+            return hash(frozenset((name, _hash(inner)) for name, inner in level.items()))
+        if isinstance(level, AbstractSet):
+            return hash(frozenset(level))
+        return hash(tuple(map(_hash, level))) if isinstance(level, list | tuple) else 0
 
 
 class Points(AbstractSet[HashableDict]):
@@ -84,18 +96,21 @@ def sweep(parameters: Mapping[Any, Any]) -> list[HashableDict]:
     p=2, and k=y alone; an inner factor replaces an outer one of the same name. Levels may come from
     any iterable: one that can be read only once (``filter``, a generator) is replaced in
     ``parameters`` by what it gave, if that is a dict, so that who reads it again finds it.
-    A string is one level, not its letters. A factor without levels is an error.
+    A set has no order of its own: its levels are sorted. A string is one level, not its letters.
+    A factor without levels is an error.
 
     Raises:
         UsageError: levels that are none.
     """
+    if not isinstance(parameters, Mapping):
+        raise UsageError(f"{parameters!r} are no factors", hint="sweep({'factor': [1, 2], ...})")
     rows: list[dict[Any, Any]] = [{}]
     for factor, levels in list(parameters.items()):
         if isinstance(levels, Mapping):
             branches = [
                 {factor: level, **inner}
                 for level, below in levels.items()
-                for inner in (sweep(below) if below else [HashableDict()])
+                for inner in _below(factor, level, below)
             ]
         else:
             branches = [{factor: level} for level in _levels(parameters, factor, levels)]
@@ -108,73 +123,50 @@ def sweep(parameters: Mapping[Any, Any]) -> list[HashableDict]:
     return list(dict.fromkeys(map(HashableDict, rows)))
 
 
+def _below(factor: Any, level: Any, below: Any) -> list[HashableDict]:
+    if below is None or (isinstance(below, Mapping) and not below):
+        return [HashableDict()]
+    if not isinstance(below, Mapping):
+        raise UsageError(
+            f"{factor!r} is a mapping, so its level {level!r} has factors of its own: {below!r} are"
+            " none",
+            hint=f"{{{factor!r}: {{{level!r}: {{'factor': [1, 2]}}}}}}, or {{}} for none",
+        )
+    return sweep(below)
+
+
 def _levels(parameters: Mapping[Any, Any], factor: Any, levels: Any) -> Collection[Any]:
-    if isinstance(levels, str | bytes) or not isinstance(levels, Iterable):
-        return [levels]
+    if isinstance(levels, str | bytes | bytearray) or not isinstance(levels, Iterable):
+        return [_plain(levels)]
+    if isinstance(levels, AbstractSet) and not isinstance(levels, KeysView | Points):
+        try:
+            return sorted(levels)
+        except TypeError:
+            return sorted(levels, key=lambda level: key_of({"": level}))
     if isinstance(levels, Collection):
-        return levels
-    kept = list(levels)
+        return [_plain(level) for level in levels]
+    kept = [_plain(level) for level in levels]
     if isinstance(parameters, dict):
         parameters[factor] = kept
     return kept
 
 
-def key_of(point: Mapping[Any, Any]) -> str:
-    """``point`` as text by which it is known again, whatever the order of its factors.
-
-    Raises:
-        UsageError: a level that cannot be written down, as its text is another one in each process.
-    """
-    try:
-        return _encoder.encode(point)
-    except (TypeError, ValueError):
-        pass
-    try:
-        return _encoder.encode({_plain_key(factor): level for factor, level in point.items()})
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the point {dict(point)!r} cannot be written down: {error}") from None
-
-
-def _plain_key(factor: Any) -> str:
-    return factor if isinstance(factor, str) else f"{type(factor).__name__}:{factor!r}"
-
-
-def _tagged(level: Any) -> Any:
-    """Of a level that JSON does not know: what tells it from others."""
-    if isinstance(level, AbstractSet):
-        return {"set": sorted(key_of({"": one}) for one in level)}
-    if isinstance(level, Mapping):
-        return {_plain_key(factor): value for factor, value in level.items()}
-    text = repr(level)
-    if re.search(r" at 0x[0-9a-fA-F]+", text):
-        raise TypeError(
-            f"a {type(level).__name__} has no text of its own (give it a __repr__ that says what it"
-            " is)"
-        )
-    return {type(level).__qualname__: text}
-
-
-_encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_tagged)
-
-
-def point_of(key: str) -> HashableDict:
-    """What `key_of` wrote, read again: for points of texts, numbers, truths, None and lists."""
-    return HashableDict(
-        (factor, tuple(level) if isinstance(level, list) else level)
-        for factor, level in json.loads(key).items()
-    )
+def _plain(level: Any) -> Any:
+    """A number of numpy is a number: its text, which makes names of files, differs by version."""
+    of_numpy = type(level).__module__ == "numpy" and getattr(level, "ndim", 1) == 0
+    return level.item() if of_numpy else level
 
 
 def slugify(value: object, separator: str = "-") -> str:
     """``value`` as a file name: ``{'cluster': 'petit', 'n_core': 4, 'size': 'A'}`` is
     ``cluster-petit-n_core-4-size-a``.
 
-    ASCII letters (small), digits, ``_`` and ``separator``. Different values may get the same name
-    (1 and -1); see `unique_slug`.
+    ASCII letters (small), digits, ``_``, ``-``, and ``separator`` for blanks (never two in a row).
+    Different values may get the same name (1 and -1); see `unique_slug`.
     """
     text = unicodedata.normalize("NFKD", str(value)).encode("ascii", "ignore").decode("ascii")
     text = re.sub(r"[^\w\s-]", "", text).strip().lower()
-    return re.sub(r"[-\s]+", separator, text)
+    return re.sub(rf"[{re.escape(separator)}\s]+", lambda found: separator, text)
 
 
 NAME_BYTES = 200  # of a file's name, which may have 255: room for an ending and a number
@@ -195,8 +187,10 @@ def unique_slug(point: Mapping[Any, Any], taken: Collection[str] = ()) -> str:
 def geom(range_min: float, range_max: float, num_steps: int) -> list[float]:
     """``num_steps`` numbers from ``range_min`` to ``range_max``, each the same multiple of the one
     before."""
+    if range_min * range_max <= 0:
+        raise UsageError(f"from {range_min} to {range_max} nothing is the same multiple each time")
     if num_steps < 2:
-        return [range_min] * num_steps
+        return [float(range_min)] * num_steps
     ratio = (range_max / range_min) ** (1.0 / (num_steps - 1))
     return [range_min * ratio**step for step in range(num_steps)]
 

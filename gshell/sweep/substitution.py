@@ -207,6 +207,8 @@ def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) ->
             left, right = of(node.left), of(node.right)
             if isinstance(node.op, ast.Mult):
                 _bounded(left, right)
+            if isinstance(node.op, ast.Mod) and re.search(r"%[^a-zA-Z%]*(\d{3}|\*)", str(left)):
+                raise TypeError("a format of more than 99 characters")
             return _OPERATORS[type(node.op)](left, right)
         case ast.UnaryOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](of(node.operand))
@@ -227,6 +229,8 @@ def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) ->
             base, power = of(node.left), of(node.right)
             if abs(power) > MOST_POWER:
                 raise TypeError(f"a power beyond {MOST_POWER}")
+            if isinstance(base, int) and base.bit_length() * abs(power) > MOST:
+                raise TypeError(f"a number of more than {MOST} bits")
             return base**power
         case ast.IfExp():
             return of(node.body) if of(node.test) else of(node.orelse)
@@ -248,7 +252,10 @@ def _value(node: ast.AST, look: Callable[[str], Any], own: Mapping[str, Any]) ->
             if any(one.arg in (None, "key") for one in node.keywords):
                 raise NotOurs(f"{ast.unparse(node)!r}")
             more = {str(one.arg): of(one.value) for one in node.keywords}
-            return _FUNCTIONS[name](*[of(one) for one in node.args], **more)
+            args = [of(one) for one in node.args]
+            if any(hasattr(one, "__len__") and len(one) > MOST for one in args):
+                raise TypeError(f"more than {MOST} elements")
+            return _FUNCTIONS[name](*args, **more)
         case ast.Call(func=ast.Attribute()):
             return _method(node, of)
         case ast.ListComp() | ast.GeneratorExp():

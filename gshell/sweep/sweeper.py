@@ -1,58 +1,36 @@
 """Which points of a sweep are done, and who works on the others: kept in a file that several
 processes share, and that none of them can spoil by dying.
 
-The file (SQLite) is a log of what happened to points; all else is folded from it. A change is one
-transaction: it is in the log or it is not, whoever is killed whenever. Knows nothing of what an
-experiment does.
+The file (`sweepfile`) is a log of what happened to points; all else is folded from it. Knows
+nothing of what an experiment does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep.owners import BEAT_S, Owner, is_alive, myself, on_network
-from gshell.sweep.space import HashableDict, Points, key_of, point_of
+from gshell.sweep import keys
+from gshell.sweep.keys import key_of
+from gshell.sweep.space import HashableDict, Points
+from gshell.sweep.sweepfile import SweepFile
 
-FILE = "sweep.sqlite"
 TODO, INPROGRESS, DONE, SKIPPED = range(4)
 RETURNED = 4  # in the log only: to be done, before the others, as if it had never been taken
-BUSY_S = 60.0  # another process holds the file for a transaction, so for well under a millisecond
 LOOK_S = 1.0  # so often at most is looked whether somebody who works on a point has died
-CHECKPOINT = 8192  # pages, 32 MiB, of the write-ahead log before it is worked off, with fsyncs
-PAGE = 1024  # bytes: what a change of a few words costs is the pages that it writes
 QUICK_S = 0.005  # points that take less are taken two statements at once: see `_put_and_take`
 EAGER = 8  # of them in a row
 SPARE_S = 0.25  # a point that was taken ahead and not asked for is given back after this
 SPARE_ABOVE = 64  # points to be done: near the end nothing is taken ahead
 GROWN = 4  # times as many entries in the log as points: it is written anew
-SCHEMA = """
-create table if not exists happened (id integer primary key, point text not null,
-    state integer not null, owner integer not null);
-create table if not exists owner (id integer primary key, host text not null, boot text not null,
-    pid integer not null, started text not null, beat_at real not null);
-create table if not exists space (id integer primary key, point text not null);
-"""
-
-SAY = """
-insert into happened (point, state, owner) select ?, ?, ?
-where ? or coalesce((select max(id) from happened), 0) = ?
-"""
-
-SAY_TWO = """
-insert into happened (point, state, owner)
-select column1, column2, column3 from (values (?, ?, ?), (?, ?, ?))
-where coalesce((select max(id) from happened), 0) = ?
-"""
-
 Filter = Callable[[Iterable[HashableDict]], Iterable[HashableDict]]
 
 
@@ -61,15 +39,24 @@ def _no_states() -> tuple[OrderedDict[_Entry, None], ...]:
     return tuple(OrderedDict() for _ in range(4))
 
 
-_pid = os.getpid()
+_all: weakref.WeakSet[ParamSweeper] = weakref.WeakSet()
+_forking: list[ParamSweeper] = []
 
 
-def _forked() -> None:
-    global _pid
-    _pid = os.getpid()
+def _before_fork() -> None:
+    """No other thread is in the middle of something that its copy would never end."""
+    mine = sorted(_all, key=id)
+    for one in mine:
+        one._lock.acquire()
+    _forking.extend(mine)
 
 
-os.register_at_fork(after_in_child=_forked)
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop()._lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 class Counts(NamedTuple):
@@ -106,6 +93,8 @@ def _points(entries: Iterable[_Entry]) -> Points:
 
 
 def _hashable(point: Mapping[Any, Any]) -> HashableDict:
+    if not isinstance(point, Mapping):
+        raise UsageError(f"{point!r} is no point", "ParamSweeper(DIR, sweep({'factor': [1, 2]}))")
     return point if isinstance(point, HashableDict) else HashableDict(point)
 
 
@@ -135,13 +124,8 @@ class ParamSweeper:
         """
         self._dir = os.fspath(persistence_dir)
         self._name = name or os.path.basename(os.path.abspath(self._dir))
-        self._path = os.path.join(self._dir, FILE)
         self._lock = threading.RLock()
-        self._db: sqlite3.Connection | None = None
-        self._pid = 0
-        self._me = 0
         self._looked_at = 0.0
-        self._beating: threading.Thread | None = None
         self._closed = threading.Event()
         self._spare: _Entry | None = None
         """Ours in the file, and not handed out yet."""
@@ -150,7 +134,8 @@ class ParamSweeper:
         self._said_at = 0.0  # when `done` or `get_next` was over last
         self._spares = threading.Event()
         self._giving: threading.Thread | None = None
-        os.makedirs(self._dir, exist_ok=True)
+        self._file = SweepFile(self._dir, self._begun)
+        _all.add(self)
         self._forget()
         with self._lock, self._change():
             if sweeps is None:
@@ -172,62 +157,28 @@ class ParamSweeper:
         self._foreign: dict[str, tuple[int, int]] = {}  # points that are not of this sweep
         self._seen = 0
 
-    def _open(self) -> sqlite3.Connection:
-        if self._db is not None and self._pid == _pid:
-            return self._db
-        # After a fork the parent's connection must not even be closed: its locks are the parent's.
-        self._inherited = self._db
-        try:
-            db = sqlite3.connect(
-                self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            db.execute(f"pragma page_size = {PAGE}")
-            # A write-ahead log needs no fsync per change to survive a kill, but shared memory,
-            # which hosts do not share.
-            if on_network(self._dir):
-                db.execute("pragma journal_mode = delete")
-                db.execute("pragma synchronous = full")
-            else:
-                db.execute("pragma journal_mode = wal")
-                db.execute("pragma synchronous = normal")
-                db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT}")
-            for statement in SCHEMA.split(";"):
-                db.execute(statement)
-        except sqlite3.Error as error:
-            raise self._broken(error) from None
-        self._db, self._pid, self._me = db, _pid, 0
-        self._beating = self._giving = None
+    def _begun(self) -> None:
+        """The file is open, in this process for the first time: a parent's threads are not here."""
         self._spare, self._eager = None, 0
-        return db
-
-    def _broken(self, error: sqlite3.Error) -> UsageError:
-        return UsageError(
-            f"{sanitize(self._path)} cannot be used: {error}",
-            hint="nothing in it was changed; move it away to begin anew",
-        )
+        self._giving = None
+        self._closed, self._spares = threading.Event(), threading.Event()
 
     @contextlib.contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; nobody else changes anything meanwhile."""
-        db = self._open()
+    def _change(self) -> Iterator[None]:
+        """One transaction. Within another one (a filter that says what is done) it is a part of
+        that."""
+        if self._file.is_changing:
+            yield
+            return
         try:
-            db.execute("begin immediate")
-        except sqlite3.Error as error:
-            raise self._broken(error) from None
-        try:
-            yield db
-            db.execute("commit")
-        except sqlite3.Error as error:
-            self._undo(db)
-            raise self._broken(error) from None
+            with self._file.change():
+                yield
         except BaseException:
-            self._undo(db)
+            self._undo()
             raise
 
-    def _undo(self, db: sqlite3.Connection) -> None:
+    def _undo(self) -> None:
         """What memory has of the transaction never happened: read it all again, when wanted."""
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("rollback")
         space, spare = list(self._entries), self._spare
         self._forget()
         self._set_space(space)
@@ -235,10 +186,7 @@ class ParamSweeper:
 
     def _fold(self) -> None:
         """Take in what the log has beyond what we know."""
-        rows = self._open().execute(
-            "select id, point, state, owner from happened where id > ? order by id", (self._seen,)
-        )
-        for number, key, state, owner in rows:
+        for number, key, state, owner in self._file.since(self._seen):
             self._seen = number
             entry = self._keys().get(key)
             if entry is None:
@@ -258,7 +206,12 @@ class ParamSweeper:
             self._by_key = {}
             for entry in self._entries.values():
                 entry.key = entry.key or key_of(entry.point)
-                self._by_key[entry.key] = entry
+                if self._by_key.setdefault(entry.key, entry) is not entry:
+                    self._by_key = None
+                    raise UsageError(
+                        f"two points of {self._name} are the same when they are written down:"
+                        f" {sanitize(entry.key, 200)}"
+                    )
         return self._by_key
 
     def _say(self, entry: _Entry, state: int, at_once: bool = False) -> bool:
@@ -266,39 +219,38 @@ class ParamSweeper:
         is in the log that we have not read. Whether it is there."""
         if not entry.key:
             entry.key = key_of(entry.point)
-        owner = self._owner() if state in (INPROGRESS, SKIPPED) else 0
-        cursor = self._open().execute(SAY, (entry.key, state, owner, not at_once, self._seen))
-        if not cursor.rowcount:
+        owner = self._file.ourselves() if state in (INPROGRESS, SKIPPED) else 0
+        number = self._file.say(entry.key, state, owner, self._seen if at_once else None)
+        if not number:
             return False
-        self._seen = cursor.lastrowid or self._seen
+        self._seen = number
         self._enter(entry, state, owner)
         return True
 
     def _compact(self) -> None:
         """A log that is much longer than what it says is written anew, by whoever is alone."""
-        db = self._open()
-        length = db.execute("select count(*) from happened").fetchone()[0]
-        if length <= GROWN * (len(self._entries) + len(self._foreign)) + 1000:
+        most = GROWN * (len(self._entries) + len(self._foreign)) + 1000
+        if self._file.length() <= most:
             return
         with self._lock, self._change():
             self._fold()
             # All that it ever spoke of: who has read half of it may take a point for begun.
+            # Numbers go on: whoever has read up to the last one reads these too, to the same end.
             rows = []
-            for (key,) in db.execute("select distinct point from happened").fetchall():
+            for number, key in enumerate(self._file.spoken_of(), self._seen + 1):
                 entry = self._keys().get(key)
                 state, owner = (entry.state, entry.owner) if entry else self._foreign[key]
-                rows.append((key, state, owner))
-            # Numbers go on: whoever has read up to the last one reads these too, to the same end.
-            db.execute("delete from happened")
-            db.executemany(
-                "insert into happened (id, point, state, owner) values (?, ?, ?, ?)",
-                [(self._seen + 1 + number, *row) for number, row in enumerate(rows)],
-            )
+                rows.append((number, key, state, owner))
+            self._file.rewrite(rows)
             self._seen += len(rows)
 
     # ------------------------------------------------------------------------------------ the space
 
     def _set_space(self, sweeps: Iterable[Mapping[Any, Any]]) -> None:
+        if isinstance(sweeps, Mapping | str):
+            raise UsageError(
+                f"{sweeps!r:.80} is no list of points", "ParamSweeper(DIR, sweep(...))"
+            )
         known = self._entries
         self._entries = {}
         for one in sweeps:
@@ -315,18 +267,23 @@ class ParamSweeper:
             self._foreign = {}
 
     def _kept_space(self) -> list[HashableDict]:
-        rows = self._open().execute("select point from space order by id").fetchall()
-        if not rows:
+        kept = self._file.kept()
+        if not kept:
             raise UsageError(
                 f"no points are known for {sanitize(self._dir)}",
                 hint="ParamSweeper(DIR, sweeps), or save_sweeps=True the first time",
             )
-        return [point_of(key) for (key,) in rows]
+        return [HashableDict(keys.read(key)) for key in kept]
 
     def _keep_space(self) -> None:
-        db = self._open()
-        db.execute("delete from space")
-        db.executemany("insert into space (point) values (?)", [(key,) for key in self._keys()])
+        for key in self._keys():
+            try:
+                keys.read(key)
+            except UsageError as error:
+                raise UsageError(
+                    f"the points cannot be kept: {error}", hint="give them each time, in `sweeps`"
+                ) from None
+        self._file.keep(self._keys())
 
     def set_sweeps(
         self, sweeps: Iterable[Mapping[Any, Any]] | None = None, save_sweeps: bool = False
@@ -340,46 +297,10 @@ class ParamSweeper:
 
     # ------------------------------------------------------------------------------------ who works
 
-    def _owner(self) -> int:
-        """Our number in the file; we are alive as long as it beats."""
-        if not self._me:
-            me = myself()
-            cursor = self._open().execute(
-                "insert into owner (host, boot, pid, started, beat_at) values (?, ?, ?, ?, ?)",
-                (*me, time.time()),
-            )
-            self._me = cursor.lastrowid or 0
-        if self._beating is None:
-            self._beating = threading.Thread(target=self._beat, daemon=True, name="sweep-beat")
-            self._beating.start()
-        return self._me
-
-    def _beat(self) -> None:
-        """For other hosts, which cannot see whether we live. In a thread of its own."""
-        pid = os.getpid()
-        while not self._closed.wait(BEAT_S) and os.getpid() == pid:
-            with (
-                contextlib.suppress(sqlite3.Error),
-                contextlib.closing(sqlite3.connect(self._path, timeout=BUSY_S)) as db,
-                db,
-            ):
-                db.execute("update owner set beat_at = ? where id = ?", (time.time(), self._me))
-
-    def _living(self) -> dict[int, bool]:
-        """Of every owner of something, whether it lives."""
-        wanted = {
-            entry.owner for state in (INPROGRESS, SKIPPED) for entry in self._states[state]
-        } - {self._me}
-        if not wanted:
-            return {self._me: True}
-        rows = self._open().execute("select id, host, boot, pid, started, beat_at from owner")
-        now = time.time()
-        alive = {
-            number: is_alive(Owner(*who), now - beat_at)
-            for number, *who, beat_at in rows
-            if number in wanted
-        }
-        return {**alive, self._me: True}
+    def _living(self) -> set[int]:
+        """Of the owners of something, those that live."""
+        states = (INPROGRESS, SKIPPED)
+        return self._file.living({one.owner for state in states for one in self._states[state]})
 
     def _reclaim(self) -> None:
         """Points whose owner has died are to be done again."""
@@ -388,7 +309,7 @@ class ParamSweeper:
             return
         living = self._living()
         for entry in list(self._states[INPROGRESS]):
-            if not living.get(entry.owner, False):
+            if entry.owner not in living:
                 self._say(entry, TODO)
 
     def _return_skipped(self) -> None:
@@ -396,7 +317,7 @@ class ParamSweeper:
         if self._states[SKIPPED]:
             living = self._living()
             for entry in list(self._states[SKIPPED]):
-                if not living.get(entry.owner, False):
+                if entry.owner not in living:
                     self._say(entry, TODO)
 
     # ------------------------------------------------------------------------------------- the work
@@ -418,7 +339,7 @@ class ParamSweeper:
                     return self._chosen(num_combs, filtr)
             self._paced()
             spare, self._spare = self._spare, None
-            if spare is not None and self._pid == _pid:
+            if spare is not None and self._file.is_open:
                 self._said_at = time.monotonic()
                 return [_handed(spare)]
             if self._may_hurry():
@@ -447,14 +368,13 @@ class ParamSweeper:
         for one in (entry, taken):
             if not one.key:
                 one.key = key_of(one.point)
-        cursor = self._open().execute(
-            SAY_TWO, (entry.key, DONE, 0, taken.key, INPROGRESS, self._me, self._seen)
-        )
-        if cursor.rowcount != 2:
+        mine = (taken.key, INPROGRESS, self._file.me)
+        number = self._file.say_two((entry.key, DONE, 0), mine, self._seen)
+        if not number:
             return False
-        self._seen = cursor.lastrowid or self._seen
+        self._seen = number
         self._enter(entry, DONE, 0)
-        self._enter(taken, INPROGRESS, self._me)
+        self._enter(taken, INPROGRESS, self._file.me)
         self._spare, self._spare_at = taken, time.monotonic()
         if self._giving is None:
             self._giving = threading.Thread(target=self._give, daemon=True, name="sweep-spare")
@@ -479,18 +399,18 @@ class ParamSweeper:
     def _settled(self) -> Iterator[None]:
         """Nothing is ours that was not handed out; nor soon again."""
         spare, self._spare = self._spare, None
-        if spare is not None and self._pid == _pid:
+        if spare is not None and self._file.is_open:
             self._eager = -EAGER * 8
             with self._change():
                 self._fold()
-                if (spare.state, spare.owner) == (INPROGRESS, self._me):
+                if (spare.state, spare.owner) == (INPROGRESS, self._file.me):
                     self._say(spare, RETURNED)
         yield
 
     def _may_hurry(self) -> bool:
         """There is something to do, we are known, and it is not time to look after others."""
         return bool(
-            self._states[TODO] and self._me and self._db is not None and self._pid == _pid
+            self._states[TODO] and self._file.me and self._file.is_open
             and time.monotonic() - self._looked_at <= LOOK_S
         )  # fmt: skip
 
@@ -507,7 +427,10 @@ class ParamSweeper:
                         break
                     wanted.append(entry)
             else:
-                for point in filtr(_points(todo)):
+                found_by = filtr(_points(todo))
+                if found_by is None:
+                    raise UsageError("the filter returned None, not the points that may be next")
+                for point in found_by:
                     if len(wanted) >= num_combs:
                         break
                     found = self._entries.get(_hashable(point))
@@ -522,10 +445,8 @@ class ParamSweeper:
         original = getattr(combination, "point", None)
         entry = self._entries.get(original) if original is not None else None
         if entry is None:
-            point = (
-                combination if isinstance(combination, HashableDict) else HashableDict(combination)
-            )
-            entry = self._entries.get(point)
+            point = _hashable(combination)
+            entry = self._entries.get(point) or self._keys().get(key_of(point))  # of a NaN, say
         if entry is None:
             raise UsageError(f"{dict(combination)!r} is not a point of the sweep {self._name}")
         return entry
@@ -533,7 +454,7 @@ class ParamSweeper:
     def _put(self, combinations: Iterable[Mapping[Any, Any]], state: int) -> None:
         with self._lock:
             entries = [self._entry(one) for one in combinations]
-            if len(entries) == 1 and self._db is not None and self._pid == _pid:
+            if len(entries) == 1 and self._file.is_open:
                 entry = entries[0]
                 sure = state == DONE or entry.state != DONE
                 if state == DONE:
@@ -593,11 +514,8 @@ class ParamSweeper:
 
     def _look(self) -> None:
         """Reading needs no lock on the file."""
-        try:
-            with self._settled():
-                self._fold()
-        except sqlite3.Error as error:
-            raise self._broken(error) from None
+        with self._settled():
+            self._fold()
         due = time.monotonic() - self._looked_at > LOOK_S
         if due and self._states[INPROGRESS] and not self._states[TODO]:
             with self._change():
@@ -663,6 +581,4 @@ class ParamSweeper:
         self._closed.set()
         self._spares.set()
         with self._lock, self._settled():
-            if self._db is not None and self._pid == _pid:
-                self._db.close()
-            self._db = None
+            self._file.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,6 +23,16 @@ _KINDS = {
 }  # fmt: skip
 
 Path = tuple[str, ...]
+NTH = "#"  # of an array of tables: ("zip", "#0", "n") is n of the first [[zip]]
+
+
+def nth(number: int) -> str:
+    return f"{NTH}{number}"
+
+
+def header(path: Path) -> str:
+    """As a table's first line has it."""
+    return "[" + ".".join(path) + "]"
 
 
 class Document:
@@ -30,13 +41,20 @@ class Document:
     def __init__(self, text: str, name: str) -> None:
         """Raises: UsageError: it is no TOML."""
         self.name = sanitize(name)
+        self._next = f"edit it, and  gshell sweep run --dry-run {sanitize(shlex.quote(name))}"
         try:
             self.tables: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            found = re.search(r"\(at line (\d+), column \d+\)$", str(error))
-            line = f":{found.group(1)}" if found else ""
-            words = str(error)[: found.start()].strip() if found else str(error)
-            raise UsageError(sanitize(words), origin=f"{self.name}{line}") from None
+            found = re.search(r" *\(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+            words = str(error)[: found.start()] if found else str(error)
+            last = text.rstrip().count("\n") + 1
+            line = f":{found.group(1) or last}" if found else ""
+            if found and found.group(1) is None:
+                words += ": it is missing at the end, or a quote or bracket before it is not closed"
+            raise UsageError(sanitize(words), self._next, f"{self.name}{line}") from None
+        except (ValueError, RecursionError) as error:  # a number of 5000 digits; 1000 brackets
+            words = "too deeply nested" if isinstance(error, RecursionError) else str(error)
+            raise UsageError(sanitize(words, 120), self._next, self.name) from None
         self._lines = _lines(text)
 
     def wrong(self, path: Path, words: str, hint: str | None = None) -> UsageError:
@@ -47,8 +65,9 @@ class Document:
             if line is not None:
                 break
         where = f"{self.name}:{line}" if line else self.name
-        key = ".".join(map(sanitize, path))
-        return UsageError(words, hint, origin=f"{where}: {key}" if key else where)
+        key = ".".join(sanitize(part) for part in path if not part.startswith(NTH))
+        origin = f"{where}: {key}" if key else where
+        return UsageError(words, hint or self._next, origin)
 
     def check(self, path: Path, table: Any, known: Mapping[str, tuple[type, ...]]) -> None:
         """``table`` has no key but ``known``'s, with values of those types.
@@ -57,7 +76,7 @@ class Document:
             UsageError
         """
         if not isinstance(table, dict):
-            raise self.wrong(path, "this is a table: [" + ".".join(path) + "]")
+            raise self.wrong(path, "this is a table: " + header(path))
         for key, value in table.items():
             if key not in known:
                 near = meant(key, known)
@@ -79,14 +98,15 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Document]:
     """
     name = os.fspath(path)
     try:
-        with open(name, encoding="utf-8") as file:
+        with open(name, encoding="utf-8-sig") as file:
             text = file.read()
     except OSError as error:
         raise UsageError(
             f"{sanitize(name)}: {error.strerror}", hint="gshell help sweep run"
         ) from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{sanitize(name)} is no text in UTF-8") from None
+    except ValueError as error:  # also a NUL in its name
+        why = "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise UsageError(f"{sanitize(name)} {why}", hint="gshell help sweep run") from None
     return text, Document(text, name)
 
 
@@ -98,9 +118,14 @@ def meant(word: str, among: Iterable[str]) -> str:
 def _lines(text: str) -> dict[Path, int]:
     found: dict[Path, int] = {}
     table: Path = ()
+    arrays: dict[Path, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            table = _parts(header.group(1))
+        if top := _HEADER.match(line):
+            table = _parts(top.group(1))
+            if line.lstrip().startswith("[["):
+                arrays[table] = arrays.get(table, -1) + 1
+                found.setdefault(table, number)
+                table = (*table, nth(arrays[table]))
             for end in range(1, len(table) + 1):
                 found.setdefault(table[:end], number)
         elif key := _KEY.match(line):

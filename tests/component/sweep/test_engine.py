@@ -122,6 +122,26 @@ def test_what_was_reserved_is_known_until_it_is_given_back(tmp_path):
         assert known.open()[-1][:4] == (tag, "slurm", "", "")
 
 
+def test_two_runs_in_one_second_have_a_directory_each(monkeypatch):
+    monkeypatch.setattr(Bench, "setup_run_name", lambda one: setattr(one, "run_name", "same"))
+    made = []
+    for _ in range(2):
+        one = Bench()
+        one.start([])
+        made.append(os.path.basename(one.result_dir))
+    assert made == ["same", "same-2"]
+
+
+def test_a_hangup_that_was_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with engines._terminated():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_term_ends_it_as_ctrl_c_does():
     code = """
 import time

@@ -1,19 +1,27 @@
 """Experiments from a file: run, judged, tried again, interrupted, killed, gone on with."""
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import re
 import shutil
 import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from gshell.errors import LaunchError, LrmsError, UsageError
+from gshell.errors import GshellError, LaunchError, LrmsError, UsageError
 from gshell.lrms.base import State
-from gshell.sweep import attempts, execute, experiment, places
+from gshell.sweep import attempts, definition, execute, handlers, places, resultdir
 from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
@@ -36,12 +44,12 @@ class Lab:
 
     def define(self, text):
         self.file.write_text(text)
-        return experiment.load(self.file)
+        return definition.load(self.file)
 
     def run(self, text=None, **more):
         if text is not None:
-            execute.make_directory(self.define(text), str(self.folder), str(self.file))
-        one = execute.of_directory(str(self.folder))
+            resultdir.make(self.define(text), str(self.folder), str(self.file))
+        one = resultdir.experiment_of(str(self.folder))
         runner = execute.Runner(one, str(self.folder), lambda *said: self.told.append(said), **more)
         return runner.run()
 
@@ -170,6 +178,16 @@ def test_more_levels_later_and_what_was_done_stays(lab):
     assert (lab.folder / "times").read_text().count("x") == 4
 
 
+def test_more_repetitions_later_and_the_first_one_stays(lab):
+    run = HEAD + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    lab.run(run)
+    assert lab.run("repetitions = 2" + run).done == 6
+    assert (lab.folder / "times").read_text().count("x") == 6
+    assert lab.run(run).done == 3
+    assert (lab.folder / "times").read_text().count("x") == 6
+    assert len(read_table(lab.folder / "results.csv")) == 3
+
+
 def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_telling(lab):
     run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
     lab.run(HEAD + run)
@@ -179,7 +197,7 @@ def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_tell
 
 
 def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_no_failure(lab):
-    execute.make_directory(
+    resultdir.make(
         lab.define(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = 1'"),
         str(lab.folder), str(lab.file),
     )  # fmt: skip
@@ -192,17 +210,71 @@ def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_
 
 
 def test_one_at_a_time_works_in_a_directory(lab):
-    execute.make_directory(
-        lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file)
-    )
+    resultdir.make(lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file))
     with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy, match="works in"):
         lab.run()
     assert attempts.is_worked_on(str(lab.folder)) is False
 
 
+def test_who_only_looks_is_in_nobodys_way(lab):
+    lab.run(HEAD + "[run]\ncommand = 'echo value = 1'")
+    fd = os.open(lab.folder / attempts.LOCK, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [fd]).start()
+    assert lab.run().done == 3
+
+
+def test_whose_turn_it_is_not_does_not_change_the_experiment_of_who_works(lab):
+    one = lab.define(HEAD + "[run]\ncommand = 'true'")
+    resultdir.make(one, str(lab.folder), str(lab.file))
+    other = lab.define(HEAD + "[run]\ncommand = 'false'")
+    with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy):
+        execute.Runner(other, str(lab.folder), source=str(lab.file)).run()
+    assert (lab.folder / resultdir.DEFINITION).read_text() == one.text
+
+
+def test_a_file_that_has_changed_since_is_known(lab):
+    one = lab.define(HEAD + "[run]\ncommand = 'true'")
+    resultdir.make(one, str(lab.folder), str(lab.file))
+    assert resultdir.changed_since(str(lab.folder), one) == ""
+    lab.define(HEAD + "[run]\ncommand = 'false'")
+    assert resultdir.changed_since(str(lab.folder), one) == str(lab.file)
+
+
+def test_a_disk_that_is_full_ends_it_with_one_error_and_it_can_be_gone_on_with(lab, monkeypatch):
+    text = HEAD + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    add = attempts.Log.add
+
+    def full(log, entry):
+        if entry.get("point") == '{"n": 2}' and entry["what"] != "begun":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "attempts")
+        add(log, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts.Log, "add", full)
+        with pytest.raises(GshellError, match="No space left") as caught:
+            lab.run(text)
+    assert "resume" in caught.value.hint
+    assert lab.run().done == 3
+    assert read_table(lab.folder / "results.csv").rows[1] == {"n": 2, "value": 1}
+
+
+def test_an_output_that_could_not_be_kept_is_no_result(lab, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(handlers._File, "feed", full)
+    text = HEAD.replace("(\\d+)'", "(\\d+)'\ncapture.lines = {regex = '(x)', which = 'count'}")
+    text = text.replace("capture.value = 'value = (\\d+)'", "").replace("max value", "max lines")
+    end = lab.run(text + "[run]\nattempts = 1\ncommand = 'echo value = 1'")
+    assert {why for _, why in end.failed} == {
+        "its output could not be kept: No space left on device"
+    }
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no result directory"):
-        execute.of_directory(str(tmp_path))
+        resultdir.experiment_of(str(tmp_path))
 
 
 class Batch:
@@ -328,7 +400,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_ends_what_runs_and_says_how_to_go_on(tmp_path, number):
     file, folder = tmp_path / "x.toml", tmp_path / "r"
     file.write_text(HEAD + "[run]\ncommand = 'echo begun; sleep 99 & sleep 99'")
@@ -348,8 +420,79 @@ def test_interrupted_it_ends_what_runs_and_says_how_to_go_on(tmp_path, number):
     assert (status, now["left"], now["failed"], now["running"]) == (1, 3, [], [])
 
 
+def test_nobody_has_to_listen(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text(HEAD + "[run]\ncommand = 'echo value = {n}'")
+    process = sweepkill.sweep("run", "-o", str(folder), str(file))
+    process.stdout.close()
+    process.wait(30)
+    assert process.returncode == 0
+    assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
+
+
+def on_a_terminal(columns, *words):
+    """What it prints there, as it comes, and the process."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    env = {name: text for name, text in env.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*sweepkill.COMMAND, "sweep", *words],
+        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    return ours, process
+
+
+def test_on_a_terminal_the_last_line_says_how_far_it_is_in_its_width(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text(HEAD + "[run]\ncommand = 'echo value = {n}'")
+    ours, process = on_a_terminal(34, "run", "-o", str(folder), str(file))
+    text = b""
+    with contextlib.suppress(OSError):  # EIO: the end
+        while data := os.read(ours, 1 << 16):
+            text += data
+    os.close(ours)
+    assert process.wait(30) == 0
+    lines = re.findall(r"\r\x1b\[K(\[?[^\r\n\x1b]+)", text.decode())
+    drawn = [line for line in lines if "/3 done" in line]
+    assert drawn, text
+    assert all(len(line) < 34 for line in drawn)
+    assert "all 3 points are done" in text.decode()
+
+
+def test_a_terminal_that_is_closed_does_not_end_it(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    wait = "while [ ! -e {results}/go ]; do sleep 0.02; done"
+    file.write_text(HEAD + f"[run]\ncommand = 'echo begun; {wait}; echo value = 1'")
+    ours, process = on_a_terminal(80, "run", "-o", str(folder), str(file))
+    wait_for(lambda: (folder / "n-1.out.part").exists() and
+             (folder / "n-1.out.part").read_text())  # fmt: skip
+    os.close(ours)
+    (folder / "go").touch()
+    assert process.wait(30) == 0
+    assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
+
+
+def test_a_hangup_that_is_ignored_stays_so(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    wait = "while [ ! -e {results}/go ]; do sleep 0.02; done"
+    file.write_text(HEAD + f"[run]\ncommand = 'echo begun; {wait}; echo value = 1'")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process = sweepkill.sweep("run", "-o", str(folder), str(file))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: (folder / "n-1.out.part").exists() and
+             (folder / "n-1.out.part").read_text())  # fmt: skip
+    process.send_signal(signal.SIGHUP)
+    (folder / "go").touch()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, out
+
+
 def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, lab):
-    execute.make_directory(
+    resultdir.make(
         lab.define(HEAD + "[run]\ncommand = 'echo value = 1'"), str(lab.folder), str(lab.file)
     )
     stray = os.posix_spawnp(

@@ -9,13 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
+from fractions import Fraction
 
 import pytest
 
 from gshell.errors import UsageError
-from gshell.sweep import owners, sweeper
+from gshell.sweep import owners, sweeper, sweepfile
 from gshell.sweep.space import HashableDict, sweep
-from gshell.sweep.sweeper import FILE, Counts, ParamSweeper
+from gshell.sweep.sweeper import Counts, ParamSweeper
+from gshell.sweep.sweepfile import FILE
 from kit.procs import until
 
 SPACE = {"n": list(range(5)), "size": ["A", "B"]}
@@ -286,10 +290,10 @@ def test_a_child_by_fork_does_not_get_what_its_parent_took_ahead(make, no_hurry)
 def test_who_is_on_another_host_is_given_up_when_it_is_silent(make, monkeypatch):
     one = make()
     one.get_next()
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set host = 'elsewhere', beat_at = beat_at + 1000")
     assert make().counts().inprogress == 1
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set beat_at = beat_at - 2000")
     assert make().counts().inprogress == 0
 
@@ -297,9 +301,123 @@ def test_who_is_on_another_host_is_given_up_when_it_is_silent(make, monkeypatch)
 def test_a_process_of_the_same_number_is_not_the_same(make, monkeypatch):
     one = make()
     one.get_next()
-    with contextlib.closing(sqlite3.connect(one._path)) as db, db:
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
         db.execute("update owner set started = '1'")
     assert make().counts().inprogress == 0
+
+
+def test_another_host_of_the_same_name_is_not_a_dead_one_of_before_the_boot(make):
+    one = make()
+    one.get_next()
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
+        db.execute("update owner set boot = 'another pid:[1]'")
+    assert make().counts().inprogress == 1
+    with contextlib.closing(sqlite3.connect(one._file.path)) as db, db:
+        db.execute("update owner set beat_at = ?", (time.time() - up_s() - 1,))
+    assert make().counts().inprogress == 0
+
+
+def up_s():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@pytest.mark.parametrize("kind", [float, Fraction])
+def test_a_level_is_known_by_its_text_where_it_is_not_equal_to_itself(make, kind):
+    one = ParamSweeper(make()._dir, [{"n": kind("nan" if kind is float else "1/3")}, {"n": 2}])
+    one.done({"n": kind("nan" if kind is float else "1/3")})
+    assert one.counts().done == 1
+    one.close()
+
+
+def test_a_filter_may_look_and_say_what_is_done(make):
+    one = make()
+
+    def choose(points):
+        one.skip(points[0])
+        one.done_batch(points[1:3])
+        assert len(one.get_remaining()) == 7
+        one.update()
+        return points[3:]
+
+    assert one.get_next(choose) == sweep(SPACE)[3]
+    assert one.counts() == make().counts() == Counts(10, 2, 1, 1, 6)
+
+
+def test_a_filter_that_returns_nothing_at_all_is_said(make):
+    with pytest.raises(UsageError, match="returned None"):
+        make().get_next(lambda points: list(points).sort(key=str))
+
+
+def test_points_that_could_not_be_given_again_are_not_kept(make, tmp_path):
+    points = sweep({"n": [Fraction(1, 3)]})
+    with pytest.raises(UsageError, match="cannot be kept"):
+        ParamSweeper(tmp_path / "s", points, save_sweeps=True)
+    kept = [{"a": [1, (2, b"3")], "b": {"x": None}}, {1: "é"}]
+    ParamSweeper(tmp_path / "t", kept, save_sweeps=True).close()
+    again = ParamSweeper(tmp_path / "t")
+    assert list(again.get_sweeps()) == kept
+    again.close()
+
+
+def test_points_that_are_the_same_when_written_down_are_refused(make, tmp_path):
+    class Host:
+        def __repr__(self):
+            return "Host(x)"
+
+    one = ParamSweeper(tmp_path / "s", [{"a": Host()}, {"a": Host()}])
+    one.done(one.get_next())
+    one.close()
+    with pytest.raises(UsageError, match="the same when they are written down"):
+        ParamSweeper(tmp_path / "s", [{"a": Host()}, {"a": Host()}])
+
+
+@pytest.mark.parametrize("wrong", ["abc", {"a": [1]}, [1]])
+def test_what_are_no_points_is_said(tmp_path, wrong):
+    with pytest.raises(UsageError, match=r"no list of points|no point"):
+        ParamSweeper(tmp_path / "s", wrong)
+
+
+def test_a_directory_that_cannot_be_one_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("file", "file/x"):
+        with pytest.raises(UsageError, match="cannot be the directory of a sweeper"):
+            ParamSweeper(tmp_path / name, [{"a": 1}])
+
+
+def test_a_full_disk_is_said_and_when_there_is_room_it_goes_on(make):
+    one = make({"n": range(3000)})
+    room = one._file.open().execute("pragma page_count").fetchone()[0] + 12
+    one._file.open().execute(f"pragma max_page_count = {room}")
+    with pytest.raises(UsageError, match="full") as caught:
+        deque(map(one.done, iter(one.get_next, None)))
+    assert "nothing is lost" in caught.value.hint
+    done = one.counts().done
+    assert make({"n": range(3000)}).counts().done == done > 100
+    one._file.open().execute("pragma max_page_count = 100000")
+    left = list(one.get_inprogress())
+    one.done(left[0] if left else one.get_next())
+    assert make({"n": range(3000)}).counts().done == done + 1
+
+
+def test_a_child_can_be_forked_at_any_moment(make):
+    one = make({"n": range(20000)})
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set() and (point := one.get_next()):
+            one.done(point)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            pid = os.fork()
+            if not pid:
+                os._exit(not one._lock.acquire(timeout=20))  # else its holder is not with us
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        stop.set()
+        thread.join(30)
 
 
 def test_a_log_that_grew_is_written_anew_and_who_had_read_half_of_it_reads_on(make, monkeypatch):
@@ -313,16 +431,16 @@ def test_a_log_that_grew_is_written_anew_and_who_had_read_half_of_it_reads_on(ma
     assert half.counts() == Counts(3, 0, 0, 1, 2)
     one.cancel(point)
     make({"n": range(3)})  # writes it anew
-    rows = sqlite3.connect(one._path).execute("select count(*) from happened").fetchone()[0]
+    rows = sqlite3.connect(one._file.path).execute("select count(*) from happened").fetchone()[0]
     assert rows < 10
     assert half.counts() == one.counts() == Counts(3, 0, 0, 0, 3)
 
 
 def test_a_shared_file_system_gets_no_shared_memory(make, monkeypatch):
-    monkeypatch.setattr(sweeper, "on_network", lambda path: True)
+    monkeypatch.setattr(sweepfile, "on_network", lambda path: True)
     one = make()
     one.done(one.get_next())
-    assert not os.path.exists(one._path + "-wal")
+    assert not os.path.exists(one._file.path + "-wal")
     assert make().counts().done == 1
 
 

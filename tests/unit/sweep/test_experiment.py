@@ -3,7 +3,7 @@
 import pytest
 
 from gshell.errors import UsageError
-from gshell.sweep import experiment
+from gshell.sweep import definition
 from gshell.sweep.experiment import fill
 
 RUN = "\n[run]\ncommand = 'true'\n"
@@ -14,7 +14,7 @@ def load(tmp_path):
     def read(text):
         file = tmp_path / "x.toml"
         file.write_text(text)
-        return experiment.load(file)
+        return definition.load(file)
 
     return read
 
@@ -138,7 +138,7 @@ N = "[factors]\nn = [1]\n"
         ("[factors]\nn = {from = 1, till = 9}" + RUN,
          "x.toml:2: factors.n.till: there is no such key"),
         ("[factors]\nn = {from = 1, to = 3000000}" + RUN,
-         "x.toml:1: factors: 2000001 points are more than 2000000"),
+         "x.toml:2: factors.n: more than 2000000 levels"),
         (RUN, "x.toml: factors: nothing is varied: [factors] has no factor"),
         ("when = 'n > 1'\n" + N + RUN, "x.toml:1: when: no point is left: it is true for none of "
          "them"),
@@ -160,12 +160,79 @@ N = "[factors]\nn = [1]\n"
          "x.toml:7: results.verify: there is no 'verifed'; did you mean 'verified'?"),
         (N + RUN + "[prepare.p]\ncommand = 'x'\neach = ['m']",
          "x.toml:8: prepare.p.each: there is no 'm'"),
+        (N + RUN + "[prepare.p]\ncommand = 'x'\ninputs = ['{m}']",
+         "x.toml:8: prepare.p.inputs: there is no 'm'"),
+        (N + RUN + "[prepare.'../p']\ncommand = 'x'",
+         "x.toml:6: prepare.../p: a step's name is a word: files are called after it"),
+        (N + RUN + "x = 'abc\n", "x.toml:6: "),
+        (N + "\n\nx = [1,\n\n\n", "x.toml:5: Invalid value: it is missing at the end, or a quote or "
+         "bracket before it is not closed"),
+        ("[factors]\nn = " + "[" * 3000, "x.toml: too deeply nested"),
+        ("[factors]\nn = " + "9" * 5000, "x.toml: Exceeds the limit (4300 digits)"),
+        ("[factors]\nn = [2020-01-01]" + RUN,
+         "x.toml:2: factors.n: a level is text, a number, or true or false"),
+        ("[factors]\nn = [1.5, nan]" + RUN,
+         "x.toml:2: factors.n: nan is no level that a point can be known by"),
+        ("[factors]\nn = {from = 1, to = inf, times = 2}" + RUN,
+         "x.toml:2: factors.n.to: inf is no number to count with"),
+        ("[factors]\nn = {from = 9, to = 1}" + RUN,
+         "x.toml:2: factors.n: no level is from 9 to 1: from below, upwards"),
+        ("[factors.k.x]\na = {from = 1, to = 2000}\nb = {from = 1, to = 2000}" + RUN,
+         "x.toml:1: factors: 4000000 points are more than 2000000"),
+        ("repetitions = 2000001\n" + N + RUN,
+         "x.toml:1: repetitions: 2000001 points are more than 2000000"),
+        ("[[zip]]\na = [1]\n[[zip]]\nb = [1]\nc = [1, 2]" + RUN, "x.toml:3: zip: factors that go "
+         "together have as many levels each: b has 1, c has 2"),
+        (N + "[[zip]]\nm = [1]\nn = [2]" + RUN,
+         "x.toml:5: zip.n: 'n' is a factor already: either, not both"),
+        ("when = 'n > \"a\"'\n" + N + RUN, "x.toml:1: when: 'n > \"a\"': '>' not supported between "
+         "instances of 'int' and 'str', for n = 1"),
+        ("when = 'len(range(10**12)) > n'\n" + N + RUN,
+         "x.toml:1: when: 'len(range(10**12)) > n': more than 1000000 elements, for n = 1"),
+        (N + "[derived]\nm = '1 / (n - 1)'" + RUN,
+         "x.toml:4: derived.m: '1 / (n - 1)': division by zero, for n = 1"),
+        (N + "[derived]\nn = '1'" + RUN,
+         "x.toml:4: derived.n: 'n' is a factor already: another name, please"),
+        (N + "[run]\ncommand = ' '", "x.toml:3: run: run.command is missing: what is to be run?"),
+        (N + "[run]\ncommand = 'x'\nslots = 'n - 1'",
+         "x.toml:5: run.slots: it is 0 for n = 1: it should be 1 at least"),
+        (N + "[run]\ncommand = 'x'\ntimeout = 0", "x.toml:5: run.timeout: 0: it should be above 0"),
+        (N + '[run]\ncommand = "x\\u0000"',
+         "x.toml:4: run.command: a text has a NUL in it, which no command can be given"),
+        (N + "[run]\ncommand = 'x'\nenvironment = {'A=B' = 'x'}", "x.toml:5: run.environment.A=B: a "
+         "variable's name is a word: letters, digits and _"),
+        (N + "[run]\ncommand = 'x'\nenvironment = {A = '{m}'}",
+         "x.toml:5: run.environment.A: there is no 'm'"),
+        ("directory = '{m}'\n" + N + RUN, "x.toml:1: directory: there is no 'm'"),
+        (N + RUN + "[where]\nkind = 'ssh'\nhosts = []",
+         "x.toml:6: where: hosts go with kind = 'ssh', and that needs them"),
+        (N + RUN + "[where]\nhosts = [{address = '-oProxyCommand=x'}]",
+         "x.toml:7: where.hosts: '-oProxyCommand=x' is no host's address"),
+        (N + RUN + "[where]\nhosts = ['a:70000']", "x.toml:7: where.hosts: 70000 is no port"),
+        (N + RUN + "[where]\nsite = 'lyon'", "x.toml:7: where.site: it goes with kind = 'oar' or "
+         "'slurm' or 'sge', not 'here'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_file_line_and_key(load, text, message):
     with pytest.raises(UsageError) as caught:
         load(text)
-    assert caught.value.message.partition("x.toml")[2] == message.partition("x.toml")[2]
+    assert caught.value.message.partition("x.toml")[2].startswith(message.partition("x.toml")[2])
+    assert caught.value.hint
+
+
+def test_a_file_from_windows_is_read(load):
+    assert len(load("\ufeff" + (N + RUN).replace("\n", "\r\n")).points) == 1
+
+
+def test_a_factor_that_a_point_does_not_have_is_none_and_empty_in_commands(load):
+    one = load(
+        "[factors.btl.tcp]\neager = [1024]\n[factors.btl.vader]\n"
+        '[derived]\noption = \'"-e %d" % eager if eager else ""\'\n'
+        "[run]\ncommand = '{btl} [{eager}] [{option}]'"
+    )
+    assert [fill(one.command, one.names(point, {})) for point in one.points] == [
+        "tcp [1024] [-e 1024]", "vader [] []",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["__import__('os')", "n.__class__", "open('x')", "lambda: 1"])
@@ -178,6 +245,6 @@ def test_the_example_is_read():
     from pathlib import Path
 
     file = Path(__file__).parents[3] / "examples" / "lu_experiment" / "lu.toml"
-    one = experiment.load(file)
+    one = definition.load(file)
     assert len(one.points) == 18
     assert one.steps[0].each == ("size", "ranks")

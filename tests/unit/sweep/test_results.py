@@ -1,14 +1,20 @@
 """Results out of text, tables, and the plots that are made of them."""
 
+import json
 import re
+import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
+from gshell.cli import sweep as cli
 from gshell.errors import UsageError
-from gshell.sweep import attempts, plots, results, textplot
+from gshell.sweep import attempts, figures, plots, results, textplot
 from gshell.sweep.experiment import Capture
-from gshell.sweep.results import Table, points_of
-from gshell.sweep.space import HashableDict, key_of
+from gshell.sweep.keys import key_of
+from gshell.sweep.results import Table, captured, points_of, read_table, spread
+from gshell.sweep.space import HashableDict, sweep
 
 NPB33 = """
  NAS Parallel Benchmarks 3.3 -- LU Benchmark
@@ -111,10 +117,32 @@ def test_tables_come_back_from_csv_and_json_lines(tmp_path):
 
 def test_parquet_where_there_is_pyarrow(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    Table([{"n": 1, "x": 1}, {"n": 2, "x": 0.5}]).write(tmp_path / "t.parquet")
-    assert parquet.read_table(tmp_path / "t.parquet").to_pylist() == [
-        {"n": 1, "x": 1.0}, {"n": 2, "x": 0.5},
-    ]  # fmt: skip
+    rows = [
+        {"n": 1, "x": 2, "size": "S", "ok": True, "most": 10**30, "mixed": 1, "name": "caf\udce9"},
+        {"n": 2, "x": 0.5, "size": None, "ok": False, "most": 1, "mixed": True, "name": "é"},
+    ]
+    name = tmp_path / "x.parquet"
+    Table(rows, ["n"]).write(name)
+    types = {field.name: str(field.type) for field in parquet.read_schema(name)}
+    assert types == {
+        "n": "int64", "x": "double", "size": "string", "ok": "bool", "most": "string",
+        "mixed": "string", "name": "string",
+    }  # fmt: skip
+    assert read_table(name).rows == [
+        {**rows[0], "x": 2.0, "most": str(10**30), "mixed": "1", "name": "caf\ufffd"},
+        {**rows[1], "most": "1", "mixed": "true"},
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+    name.write_bytes(b"PAR1")
+    with pytest.raises(UsageError, match=r"x\.parquet"):
+        read_table(name)
+
+
+def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="no Parquet without pyarrow") as caught:
+        Table([{"n": 1}]).write(tmp_path / "x.parquet")
+    assert caught.value.hint == "pip install 'gshell[parquet]'"
 
 
 def test_a_result_never_hides_a_factor():
@@ -145,7 +173,7 @@ def lu(clusters=("petit",), sizes=("S", "W"), repetitions=3):
 
 
 def guessed(table, **said):
-    return textplot.layout(table, *(said.get(key) for key in ("x", "lines", "figures", "values")))
+    return figures.layout(table, *(said.get(key) for key in ("x", "lines", "figures", "values")))
 
 
 def test_a_figure_for_each_cluster_and_a_line_for_each_size():
@@ -254,3 +282,106 @@ def test_the_time_that_is_left_is_that_of_the_points_most_alike(tmp_path):
     assert now.best == (60.0, key_of(points[1]))
     dead = attempts.progress(points, history, 3, 120.0, live=False)
     assert (dead.left, dead.running, dead.eta_s) == (2, [], None)
+
+
+def test_the_line_at_the_bottom_says_what_matters_most_in_any_width():
+    now = attempts.Progress(
+        total=1200, done=345, failed=[("x", "exit 1")] * 3, skipped=[],
+        running=[("cluster-petit-n_core-4-size-a", time.time() - 65, "here")] * 2, left=850,
+        retried=0, eta_s=3700.0, best=(4172.5, "y"),
+    )  # fmt: skip
+    one = SimpleNamespace(best="max mops")
+    for width in range(10, 160):
+        line = cli._line(now, one, width)
+        assert len(line) <= width
+        assert width < 15 or "345/1200 done" in line
+        assert width < 26 or "3 failed" in line
+        assert width < 45 or " left" in line
+        assert width < 59 or "best 4172.5" in line
+        assert width < 100 or "running cluster-" in line
+    assert cli._line(now, one, 150).endswith(
+        "running cluster-petit-n_core-4-size-a and 1 more, 0:01:05"
+    )
+
+
+def test_how_much_is_left_is_known_soon_of_very_many_points_too():
+    points = sweep({"a": range(100), "b": range(100)})
+    history = attempts.History(attempts.Log("/nonexistent"))
+    for point in points[:3000]:
+        key = key_of(point)
+        history.fold({"what": "begun", "point": key, "slug": key, "attempt": 1, "at": 1.0})
+        history.fold({"what": "done", "point": key, "seconds": 2.0})
+    begun = time.process_time()
+    now = attempts.progress(points, history, 3, 5.0, True, slots=2.0)
+    assert now.eta_s == pytest.approx(7000.0)
+    assert time.process_time() - begun < 5  # was 14000 points with 3000 each: minutes
+
+
+def test_a_number_that_is_none_is_no_best_and_no_json():
+    points = sweep({"n": [1, 2]})
+    history = attempts.History(attempts.Log("/nonexistent"))
+    for point, mops in zip(points, (float("nan"), 5.0), strict=True):
+        found = {"mops": mops}
+        history.fold({"what": "done", "point": key_of(point), "seconds": 1.0, "found": found})
+    assert attempts.progress(points, history, 3, 5.0, True, best="max mops").best[0] == 5.0
+    assert json.loads(Table([{"x": float("nan")}]).json_lines()) == {"x": None}
+    assert spread([{"x": 1, "y": float("inf")}, {"x": 1, "y": 2.0}], ["x"], "y")[(1,)].runs == 1
+
+
+def test_a_group_that_took_no_part_found_nothing():
+    one = Capture(re.compile(r"t(?:ime)?(?: = (\d+))?"))
+    assert captured("time = 7\nt\n", {"seconds": one}) == {"seconds": 7}
+
+
+def of_words(rows):
+    return Table([dict(zip(("cluster", "size", "n", "seconds"), row, strict=True)) for row in rows])
+
+
+def test_a_line_has_one_colour_in_all_figures():
+    made = figures.layout(
+        of_words([("a", "S", 1, 2.0), ("a", "W", 1, 3.0), ("b", "W", 1, 4.0)]), *4 * [None]
+    )
+    assert [
+        (figure.title, [(line.name, line.number) for line in figure.panels[0].lines])
+        for figure in made.figures
+    ] == [("cluster a", [("size S", 0), ("size W", 1)]), ("cluster b", [("size W", 1)])]
+
+
+def test_of_a_table_that_does_not_say_it_words_are_factors_but_not_those_that_say_nothing_new():
+    rows = [
+        {"size": size, "ranks": ranks, "grid": grid, "processes": ranks, "seconds": 1.0}
+        for size, grid in (("S", "12x12"), ("W", "33x33")) for ranks in (1, 2, 4)
+    ]  # fmt: skip
+    made = figures.layout(Table(rows), *4 * [None])
+    assert made.x == "ranks"
+    assert [line.name for line in made.figures[0].panels[0].lines] == ["size S", "size W"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(79, 24), (100, 30), (160, 50)])
+def test_a_figure_fits_on_the_screen(width, height):
+    rows = [("a", size, n, 2.0 / n) for size in "SWABC" for n in (1, 2, 4)]
+    table = Table([{**row, "mops": 1 / row["seconds"]} for row in of_words(rows).rows])
+    made = figures.layout(table, *4 * [None])
+    lines = textplot.draw(made, width, color=False, plain=False, height=height).splitlines()
+    assert len(made.figures[0].panels) == 4
+    assert height - 10 <= len(lines) < height
+    assert max(map(len, lines)) <= width
+
+
+def test_labels_stand_under_their_places_or_not_at_all():
+    table = Table([{"n": n, "y": n} for n in (*range(1, 14), 50, 100)], ["n"])
+    text = textplot.draw(figures.layout(table, *4 * [None]), 60, color=False, plain=True)
+    *_, axis, labels, _ = text.splitlines()
+    for found in re.finditer(r"\d+", labels):
+        assert "+" in axis[found.start() : found.end() + 1]
+
+
+def test_units_are_said():
+    assert figures.title_of("latency_us") == "latency (us)"
+    assert figures.title_of("bytes_sent") == "bytes sent"
+    assert figures.title_of("seconds") == "time (s)"
+
+
+def test_two_figures_of_one_slug_are_two_files():
+    made = figures.layout(of_words([("A", "S", 1, 2.0), ("a", "S", 1, 3.0)]), *4 * [None])
+    assert plots._names(made, "x", ".svg") == ["x-cluster-a.svg", "x-cluster-a-2.svg"]

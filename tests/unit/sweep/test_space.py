@@ -1,19 +1,19 @@
 """Points of a sweep and their names. The semantics of execo's users."""
 
 import pickle
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gshell.errors import UsageError
+from gshell.sweep.keys import key_of, read
 from gshell.sweep.space import (
     HashableDict,
     Points,
     geom,
     igeom,
-    key_of,
-    point_of,
     slugify,
     sweep,
     sweep_stats,
@@ -72,12 +72,68 @@ def test_a_level_without_a_text_of_its_own_is_refused():
         key_of({"a": object()})
 
 
-LEVELS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [([1], (1,)), ({1: 2}, {"1": 2}), ({"set": [1]}, {1}), (b"x", "b'x'"), (1, "1"), (1, True)],
+)
+def test_levels_that_are_not_the_same_are_written_down_differently(one, other):
+    assert key_of({"a": one}) != key_of({"a": other})
 
 
-@given(st.dictionaries(st.text(), LEVELS | st.tuples(LEVELS, LEVELS)))
+def test_a_name_of_a_file_that_is_no_text_is_a_level_too():
+    point = {"file": "caf\udce9", "more": "é"}
+    assert key_of(point).encode()
+    assert read(key_of(point)) == point
+
+
+def test_a_level_that_only_its_maker_can_make_again_is_not_read():
+    with pytest.raises(UsageError, match=r"Fraction\(1, 3\) is a Fraction"):
+        read(key_of({"a": Fraction(1, 3)}))
+
+
+def test_points_with_lists_are_equal_and_have_one_hash_as_their_levels_do():
+    assert hash(HashableDict(a=[1], b={2: [3]})) == hash(HashableDict(a=[True], b={2.0: [3.0]}))
+
+
+def test_a_number_of_numpy_is_a_number():
+    numpy = pytest.importorskip("numpy")
+    points = sweep({"n": numpy.arange(1, 3), "x": numpy.float32(0.5)})
+    assert [slugify(point) for point in points] == ["n-1-x-05", "n-2-x-05"]
+    assert key_of({"n": numpy.int64(1)}) == key_of({"n": 1})
+
+
+def test_a_set_of_levels_has_one_order():
+    assert [p["n"] for p in sweep({"n": {10, 9, 8}})] == [8, 9, 10]
+    assert len(sweep({"n": {1, "a", None}})) == 3
+
+
+@pytest.mark.parametrize("wrong", [["a"], {"k": {"x": [1, 2]}}])
+def test_what_are_no_factors_is_said(wrong):
+    with pytest.raises(UsageError, match=r"no factors|are none"):
+        sweep(wrong)
+
+
+SIMPLE = (
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary()
+    | st.floats(allow_nan=False)
+)  # fmt: skip
+LEVELS = st.recursive(
+    SIMPLE,
+    lambda some: (
+        st.lists(some, max_size=3)
+        | st.tuples(some, some)
+        | st.frozensets(SIMPLE, max_size=3)
+        | st.dictionaries(st.text() | st.integers(), some, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.text(alphabet="abc_") | st.integers(), LEVELS, max_size=4))
 def test_a_point_is_read_back_from_its_key(point):
-    assert point_of(key_of(point)) == point
+    assert read(key_of(point)) == point
+    assert hash(HashableDict(read(key_of(point)))) == hash(HashableDict(point))
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), max_size=6))
@@ -102,6 +158,13 @@ def test_a_slug_is_a_file_name(value, name):
     assert slugify(value) == name
 
 
+@pytest.mark.parametrize(
+    ("separator", "name"), [("-", "a-b-_-c"), ("_", "a--b_-c"), ("+", "a--b+_-c"), ("", "a--b_-c")]
+)
+def test_a_slug_has_its_separator_for_blanks_and_once(separator, name):
+    assert slugify("a--b  _-c", separator) == name
+
+
 def test_points_of_one_slug_get_different_names():
     taken: list[str] = []
     for point in ({"x": 1}, {"x": -1}, {"X": 1}):
@@ -114,6 +177,8 @@ def test_geometric_ranges():
     assert geom(1, 100, 3) == pytest.approx([1, 10, 100])
     assert igeom(1, 8, 4) == [1, 2, 4, 8]
     assert igeom(1, 2, 5) == [1, 2]
+    with pytest.raises(UsageError, match="from 0 to 8"):
+        igeom(0, 8, 4)
 
 
 def test_how_far_it_is_by_level():
