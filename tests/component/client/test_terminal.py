@@ -346,7 +346,7 @@ def test_a_stopped_terminal_holds_up_neither_raw_nor_restore(slave):
         termios.tcflow(slave, termios.TCOOFF)
         begun = time.monotonic()
         terminal.restore()
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun < 20.0
         assert not terminal.is_raw
 
 
