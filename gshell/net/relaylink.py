@@ -50,6 +50,7 @@ class RelayLink:
         self._dialled = ""
         self._untried = 0
         self._heard = False  # a message came
+        self._was_slow = False
 
     def open(self) -> None:
         """Dial; if nobody answers there, the next address.
@@ -174,6 +175,10 @@ class RelayLink:
     def link_closed(self, link: Link, error: GshellError) -> None:
         if self.welcome is None and not isinstance(error, AuthError):  # who is refused is told so
             error = unreachable(self._ticket, error.message)
+        if link.first is not None and link.first.startswith(b"SSH-") and not self._was_slow:
+            # We were so slow that it took us for an ssh that waits for it.
+            self._was_slow = True
+            self._untried += 1
         if self._heard or isinstance(error, AuthError):
             self._lost(error)
         else:

@@ -31,7 +31,7 @@ _READ_BYTES = 16_384  # the longest preamble is 6 KiB; more than this is not tak
 _CROWD = 64  # strangers at once whose memory is worth giving back
 _TLS = 0x16
 _SSH = ord("S")  # nothing else of ours begins so
-SSH_SILENT_S = 1.0  # some SSH clients wait for the server to speak first; nobody else does
+SSH_SILENT_S = 5.0  # some SSH clients wait for the server to speak first; others may be slow
 _NO_SSH = b"gshell relay: there is no SSH door here\r\n"
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 

@@ -19,7 +19,7 @@ from gshell.model.ticket import Ticket
 from gshell.net import control, relaylink, rendezvous
 from gshell.net.tls import Tls, _load_chain, client_context
 from kit.faultproxy import UP, Connection, FaultProxy
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 
 # Eight letters are short enough to be met whole in any buffer and too long to be met by chance.
 WORD, SHOWN, VALUE, TYPED, ERROR = (
@@ -115,7 +115,7 @@ def test_no_plaintext_of_a_session_reaches_the_relay_or_the_way_to_it(background
             for connection in leg.connections:
                 for direction, recorded in connection.recorded.items():
                     assert not found_in(recorded), (leg.leg, connection.number, direction)
-        files = [path for path in env.state.rglob("*") if path.is_file()]
+        files = [path for path in below(env.state) if path.is_file()]
         assert any("journal" in path.name for path in files)
         for path in [*files, *env.root.glob("*.log")]:
             assert not found_in(path.read_bytes()), path

@@ -61,9 +61,9 @@ def test_bytes_both_ways_survive_cuts_of_both_legs(background: bool) -> None:
         assert len(cuts) >= CUTS
         assert any(cut.where in ("head", "body") for cut in cuts)
         times = sorted(resume_times(cuts, lab.clients))
-        outliers = max(1, len(times) // 20)
-        soon_s = RESUME_S if FULL else 3 * RESUME_S  # others may use the machine, too
-        assert sum(t >= soon_s for t in times) <= outliers, report(lab, seed) + env.logs()
+        # 95 of 100; half of the few that there are where others may use the machine, too.
+        outliers = max(1, len(times) // (20 if FULL else 2))
+        assert sum(t >= RESUME_S for t in times) <= outliers, report(lab, seed) + env.logs()
 
 
 def test_an_announcement_that_was_lost_with_the_control_connection_is_made_again() -> None:

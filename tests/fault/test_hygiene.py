@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fault.test_blind import processes
 
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 
 SOFT = 1 << 20  # a user's limit for core dumps that nobody sets by chance
 
@@ -88,10 +88,11 @@ def test_secrets_are_in_no_argument_environment_log_journal_or_state(env):
         assert not found(line.encode(errors="replace")), line
     private = {env.home / "config" / "client.ticket", env.root / "agent.invite"}
     looked = 0
-    for path in env.root.rglob("*"):
+    for path in below(env.root):
         if path.is_file() and path not in private:
-            looked += 1
-            assert not found(path.read_bytes()), path
+            with contextlib.suppress(FileNotFoundError):  # it was for a moment
+                assert not found(path.read_bytes()), path
+                looked += 1
     assert looked > 5
     for path in private:
         assert os.stat(path).st_mode & 0o077 == 0

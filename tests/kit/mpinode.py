@@ -13,7 +13,7 @@ from gshell.agent.slots import Facts
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 
-PATIENCE_S = 20.0
+PATIENCE_S = 45.0
 
 
 class Uplink:

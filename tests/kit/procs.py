@@ -7,6 +7,7 @@ was left over.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import os
 import shutil
@@ -41,6 +42,15 @@ def until(
                 f"waited {patience_s:.0f} s for {what or condition}; last: {value!r}\n{show()}"
             )
         time.sleep(0.01)
+
+
+def below(folder: Path, name: str = "*") -> list[Path]:
+    """All with such a name; what others remove meanwhile harms nothing, as it would `Path.rglob`."""
+    return sorted(
+        Path(where, one)
+        for where, folders, files in os.walk(folder)
+        for one in fnmatch.filter([*folders, *files], name)
+    )
 
 
 COMPILED_FRONT = "GSHELL_TEST_FRONT"  # a variable: the compiled front that tests are to start
@@ -194,7 +204,7 @@ class Env:
 
     def logs(self) -> str:
         """The ends of all logs, for a failure's message."""
-        paths = [path for path in sorted(self.root.rglob("*")) if path.suffix in (".log", ".out")]
+        paths = [path for path in below(self.root) if path.suffix in (".log", ".out")]
         return "\n".join(
             f"--- {path.relative_to(self.root)}\n{path.read_text(errors='replace')[-3000:]}"
             for path in paths

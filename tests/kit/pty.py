@@ -112,12 +112,14 @@ class Pty:
         """Wait for ``text`` after what was waited for last; what came up to its end."""
         text = text.encode() if isinstance(text, str) else text
         end = time.monotonic() + patience_s
+        looked = self._at  # megabytes may come
         while True:
-            found = self.seen.find(text, self._at)
+            found = self.seen.find(text, looked)
             if found >= 0:
                 came = bytes(self.seen[self._at : found + len(text)])
                 self._at = found + len(text)
                 return came
+            looked = max(looked, len(self.seen) - len(text) + 1)
             left = end - time.monotonic()
             assert left > 0, f"waited {patience_s:.0f} s for {text!r}\n{self.tail()}"
             self._pump(left)

@@ -62,7 +62,7 @@ class Spinners:
         while not self.loop.run_until(lambda: bool(done()), 0.01):  # no state tells the loop
             assert self.loop.clock() < end, f"{what}: {self.said[-3:]}"
 
-    def sleeping(self, lane: str, loss: float, mark: Path) -> Step:
+    def sleeping(self, lane: str, loss: float | None = None, mark: str | Path = os.devnull) -> Step:
         """It makes the file ``mark``, and does no more."""
         return self.step(lane, loss, f"import time\nopen({str(mark)!r}, 'w')\ntime.sleep(1000)")
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import gshell
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 from kit.pty import state_of
 
 
@@ -72,7 +72,7 @@ def test_everything_of_ours_is_closed_to_others(alone: Env) -> None:
     alone.gshell("run", "true", preexec_fn=lambda: os.umask(0o022))
     for folder in (alone.home / "run", alone.home / "state", alone.home / "state" / "private"):
         assert folder.stat().st_mode & 0o077 == 0, folder
-    for path in (alone.home / "state" / "private").rglob("*.ticket"):
+    for path in below(alone.home / "state" / "private", "*.ticket"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 

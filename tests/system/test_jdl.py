@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kit.ports import free_port
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 from kit.pty import Pty
 
 CHECKOUT = Path(__file__).parents[2]
@@ -303,7 +303,7 @@ def test_a_large_file_and_many_small_ones_go_and_come_back(jobs: Jobs) -> None:
     assert sorted(int(p.read_text()) for p in (got / "d").iterdir()) == list(range(300))
     depot = jobs.env.state / "depot/tester"
     jobs.well("forget", ident)
-    until(lambda: not any(depot.rglob("back.bin")), "its files to be removed from the depot")
+    until(lambda: not below(depot, "back.bin"), "its files to be removed from the depot")
 
 
 def test_files_are_looked_at_while_the_job_runs(jobs: Jobs) -> None:

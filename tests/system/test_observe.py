@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 
 from kit.exposition import read
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 
 WAIT_S = 20.0
 
@@ -207,7 +207,7 @@ def test_no_log_at_any_level_says_what_was_run_typed_printed_or_secret(seen: Env
     ticket = json.loads((seen.home / "config" / "client.ticket").read_text())
     secrets = [*CANARIES.values(), ticket["mac_key"], ticket["key"].splitlines()[1]]
     secrets.append((seen.state / "mac.secret").read_text().strip())
-    logs = [p for p in seen.root.rglob("*") if p.suffix in (".log", ".out") and p.is_file()]
+    logs = [p for p in below(seen.root) if p.suffix in (".log", ".out") and p.is_file()]
     assert {p.name for p in logs} >= {"relay.log", "one.log"}
     for path in logs:
         text = path.read_text(errors="replace")

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 from kit.pty import Pty, children, kill
 
 LINES = b"".join(b"%d\n" % number for number in range(1, 1_000_001))  # 6.9 MB
@@ -111,6 +111,10 @@ def test_a_killed_agent_leaves_nothing_on_disk(alone: Env) -> None:
     keeper = alone.start_agent("one", alone.start_relay())
     detach(alone, "head -c 5000000 /dev/zero; exec sleep 600")
     spool = alone.root / "one.spool"
-    until(lambda: any(spool.glob("*/*/*")), "something on disk", show=alone.logs)
+    until(
+        lambda: any(len(path.relative_to(spool).parts) == 3 for path in below(spool)),
+        "something on disk",
+        show=alone.logs,
+    )
     kill(children(keeper.pid)[0])
     until(lambda: not any(spool.iterdir()), "it to be removed", show=alone.logs)

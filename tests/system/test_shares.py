@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.procs import Env, until
+from kit.procs import Env, below, until
 from kit.pty import Pty
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
@@ -70,7 +70,7 @@ class User(Env):
 
     def files(self) -> set[str]:
         """All that lies in their directories."""
-        return {str(path) for path in self.root.rglob("*")}
+        return {str(path) for path in below(self.root)}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from gshell.net.loop import Loop
 from gshell.net.relaylink import RelayLink
 from kit.faultproxy import FaultProxy
 
-SOON_S = 8.0
+SOON_S = 30.0
 
 
 @pytest.fixture
@@ -93,12 +93,11 @@ def test_a_request_is_answered_by_the_second_address(relay, dead):
     until(lambda: answers or errors, relay.loop)
     assert answers[0]["user"] == "alice"
     link.close()
-    begun = time.monotonic()
     again = RelayLink(relay.loop, ticket, errors.append)
     again.open()
+    assert again._dialled == relay.address, "what worked is remembered"
     again.request({"m": "whoami"}, answers.append)
     until(lambda: len(answers) == 2, relay.loop)
-    assert time.monotonic() - begun < 1.0, "what worked is remembered"
     again.close()
 
 

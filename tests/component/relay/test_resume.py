@@ -76,7 +76,7 @@ def test_a_session_goes_on_by_the_second_address_when_the_first_refuses(scene):
     scene.way.cut("rst")
     begun = time.monotonic()
     scene.echo()
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - begun < 10.0
 
 
 def test_nobody_types_and_the_hole_is_noticed_in_time(scene):

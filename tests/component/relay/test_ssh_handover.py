@@ -6,6 +6,8 @@ import socket
 import pytest
 
 from gshell.net.loop import IN
+from gshell.net.relaylink import RelayLink
+from kit.faultproxy import UP, FaultProxy
 from relay.door import limits, listener, sshdoor
 from relay.door.sshdoor import KNOWN
 
@@ -66,19 +68,47 @@ def test_it_is_passed_on_with_nothing_read_of_it(tcp, ssh):
     assert tcp.read(sock) == b"SSH-2.0-x\r\n"
 
 
-def test_who_says_nothing_for_a_second_may_be_an_ssh_that_waits_for_us(tcp, ssh, monkeypatch):
+def test_who_says_nothing_for_a_while_may_be_an_ssh_that_waits_for_us(tcp, ssh, monkeypatch):
     monkeypatch.setattr(listener, "SSH_SILENT_S", 0.05)
     tcp.dial()
     ssh.get()
 
 
+class Hasty(FaultProxy):
+    """Takes whoever comes first for an ssh that waits."""
+
+    said = False
+
+    def _read(self, pair, side):
+        if self.said or side.name != UP:
+            super()._read(pair, side)
+            return
+        self.said = True
+        side.sock.recv(1 << 16)
+        side.sock.send(b"SSH-2.0-gshell-relay\r\n")
+        self._close(pair, "fin", "fin")
+
+
+def test_a_client_that_was_too_slow_to_speak_comes_again(tcp):
+    errors, answers = [], []
+    with Hasty(tcp.address, "client-door") as proxy:
+        link = RelayLink(tcp.loop, tcp.ticket()._replace(relays=[proxy.address]), errors.append)
+        link.open()
+        link.request({"m": "whoami"}, answers.append)
+        assert tcp.loop.run_until(lambda: answers or errors, 30)
+        assert proxy.said
+        assert answers[0]["ok"], errors
+        link.close()
+
+
 def test_tls_and_preambles_are_not_ssh_however_slow(tcp, ssh, monkeypatch):
-    monkeypatch.setattr(listener, "SSH_SILENT_S", 0.05)
-    monkeypatch.setattr(limits, "DEADLINE_S", 0.3)
-    for first in (b"\x16", b"G"):
-        sock = tcp.dial()
-        sock.send(first)
-        assert tcp.ended(sock) == b""
+    with monkeypatch.context() as patch:
+        patch.setattr(listener, "SSH_SILENT_S", 0.05)
+        patch.setattr(limits, "DEADLINE_S", 0.3)
+        for first in (b"\x16", b"G"):
+            sock = tcp.dial()
+            sock.send(first)
+            assert tcp.ended(sock) == b""
     assert ssh.came == []
     assert tcp.client().welcome["user"] == "alice"
 

@@ -203,7 +203,7 @@ def test_nodes_come_once_each_in_order_and_not_from_a_dead_job(site):
 def test_waiting_tells_each_prediction_once_and_stops_in_time(site):
     site.job(state="Waiting", scheduledStart=2000, startTime=0)
     told = []
-    assert wait_oar_job_start(7, timeout=0.8, prediction_callback=told.append) is False
+    assert wait_oar_job_start(7, timeout=2.0, prediction_callback=told.append) is False
     assert told == [2000.0]
     assert len(site.calls) > 1
 
