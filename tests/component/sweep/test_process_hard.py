@@ -401,3 +401,28 @@ def test_a_group_of_which_one_runs_already_begins_nothing(kind):
     with pytest.raises(ValueError, match="twice"):
         kind([other, other]).start()
     one.kill()
+
+
+def test_its_end_may_begin_it_anew(tmp_path):
+    class Again(ProcessLifecycleHandler):
+        def end(self, process):
+            process.lifecycle_handlers.clear()
+            process.reset().start()
+
+    flag = tmp_path / "flag"
+    process = Process(
+        f"test -e {flag} && exec sleep 77; touch {flag}", shell=True, lifecycle_handlers=[Again()]
+    ).run(30)
+    assert process.running
+    assert not process._done.is_set()  # that was the end of the first
+    assert process.kill().wait(30).finished_ok
+
+
+def test_who_sees_its_end_may_begin_it_anew_at_once():
+    process = Process("echo x; sleep 0.02", shell=True)
+    for _ in range(10):
+        process.start()
+        while not process.ended:
+            pass
+        assert process.reset().run(30).stdout == "x\n"
+        process.reset()
