@@ -166,6 +166,11 @@ class ProcessBase:
         return self.started and not self._gone
 
     @property
+    def _ours(self) -> bool:
+        """This Python started it, not one that this is a fork of: its descriptors are open here."""
+        return self._home == os.getpid()
+
+    @property
     def ok(self) -> bool:
         """Nothing went wrong so far, of what counts."""
         if not self.started:
@@ -257,7 +262,7 @@ class ProcessBase:
         """
         if not self.started:
             raise ValueError(f"{self!r} was not started")
-        if self._home != os.getpid() and not self._done.is_set():
+        if not self._ours and not self._done.is_set():
             raise ChildProcessError(f"{self!r} is of process {self._home}, which this is a fork of")
         self._done.wait(get_seconds(timeout))
         return self
@@ -304,11 +309,12 @@ class ProcessBase:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.kill()
+        if self._ours:  # a fork leaves the block too
+            self.kill()
 
     def write(self, text: str | bytes) -> None:
         """To its stdin."""
-        if not self._there:
+        if not (self._there and self._ours):
             self._write_failed()
             return
         self._put(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
@@ -323,7 +329,7 @@ class ProcessBase:
 
     def close_stdin(self) -> None:
         """It reads the end of its input."""
-        if self._there:
+        if self._there and self._ours:
             self._put(None)
 
     def expect(

@@ -72,26 +72,30 @@ def test_a_fork_has_processes_of_its_own_and_ends_none_of_its_parent_s():
 HELD = """
 import os
 from gshell.sweep import Process, conductor
-one = Process("cat").start()
+one = Process("cat", nolog_write_error=True).start()
 Process("true").run()  # the first is followed by now
 ours, theirs = os.pipe()
 child = os.fork()
 if not child:
+    with one:
+        one.write("lost")
+        one.close_stdin()
     try:
         one.wait(1)
     except ChildProcessError:
-        os.write(theirs, b"told")
+        os.write(theirs, b"told %d" % one.write_error)
     os.read(os.pipe()[0], 1)  # for ever
 os.close(theirs)
 print(os.read(ours, 9).decode())
+one.write("kept")
 one.close_stdin()
-print(one.wait(30).ended)
+print(one.wait(30).stdout, one.killed)
 os.kill(child, 9)
 """
 
 
 def test_a_fork_holds_nobody_s_stdin_and_cannot_wait_for_what_is_not_its_own():
-    assert python(HELD) == ["told", "True"]
+    assert python(HELD) == ["told", "1", "kept", "False"]
 
 
 def test_much_is_written_to_a_stdin_in_no_more_time_than_it_takes():
