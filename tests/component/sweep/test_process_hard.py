@@ -70,16 +70,21 @@ def test_a_fork_has_processes_of_its_own_and_ends_none_of_its_parent_s():
 
 
 HELD = """
-import os
+import os, threading
 from gshell.sweep import Process, conductor
 one = Process("cat", nolog_write_error=True).start()
 Process("true").run()  # the first is followed by now
 ours, theirs = os.pipe()
 child = os.fork()
 if not child:
+    copies = [os.dup(theirs) for _ in range(40)]  # where its parent has the pipes
     with one:
         one.write("lost")
         one.close_stdin()
+    done = threading.Event()
+    conductor.conductor().soon(done.set)
+    done.wait()
+    [os.fstat(fd) for fd in copies]
     try:
         one.wait(1)
     except ChildProcessError:
