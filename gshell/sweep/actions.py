@@ -153,7 +153,8 @@ class Action:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.kill()
+        if all(process._ours for process in self.processes if process.started):
+            self.kill()
 
     def _begin(self) -> None:
         raise NotImplementedError

@@ -7,6 +7,7 @@ Starting and ending is asynchronous; nothing raises because a program failed: th
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shlex
 import signal
@@ -111,7 +112,6 @@ class ProcessBase:
         self.stderr_handlers = list(stderr_handlers or ())
         self.name = name or short(cmd)
         self._lock = threading.RLock()
-        self._done = threading.Event()
         self._text = {
             STDOUT: Text(None if default_stdout_handler else UNKEPT),
             STDERR: Text(None if default_stderr_handler else UNKEPT),
@@ -141,7 +141,7 @@ class ProcessBase:
         """Its handlers; each knows whether it failed."""
         self._timers: list[Callable[[], None]] = []
         self._aside: Aside | None = None
-        self._done.clear()
+        self._done = threading.Event()  # of this run: of the one before somebody may still wait
         for text in self._text.values():
             text.clear()
 
@@ -164,6 +164,11 @@ class ProcessBase:
     def _there(self) -> bool:
         """It can be reached; it has not ended before its handlers have had all of it."""
         return self.started and not self._gone
+
+    @property
+    def _ours(self) -> bool:
+        """This Python started it, not one that this is a fork of: its descriptors are open here."""
+        return self._home == os.getpid()
 
     @property
     def ok(self) -> bool:
@@ -257,7 +262,7 @@ class ProcessBase:
         """
         if not self.started:
             raise ValueError(f"{self!r} was not started")
-        if self._home != os.getpid() and not self._done.is_set():
+        if not self._ours and not self._done.is_set():
             raise ChildProcessError(f"{self!r} is of process {self._home}, which this is a fork of")
         self._done.wait(get_seconds(timeout))
         return self
@@ -304,11 +309,12 @@ class ProcessBase:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.kill()
+        if self._ours:  # a fork leaves the block too
+            self.kill()
 
     def write(self, text: str | bytes) -> None:
         """To its stdin."""
-        if not self._there:
+        if not (self._there and self._ours):
             self._write_failed()
             return
         self._put(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
@@ -323,7 +329,7 @@ class ProcessBase:
 
     def close_stdin(self) -> None:
         """It reads the end of its input."""
-        if self._there:
+        if self._there and self._ours:
             self._put(None)
 
     def expect(
@@ -402,26 +408,27 @@ class ProcessBase:
             for cancel in self._timers:
                 cancel()
             self._gone = True
+            finish = functools.partial(self._finish, self._done)
         aside, self._aside = self._aside, None
         if aside is not None:
-            aside.end(self._finish)
+            aside.end(finish)
         elif self.lifecycle_handlers:  # they may start and wait for others
-            threading.Thread(target=self._finish, daemon=True).start()
+            threading.Thread(target=finish, daemon=True).start()
         else:
-            self._finish()
+            finish()
 
     def _failed(self, error: BaseException) -> None:
         self.error, self.error_reason = True, error
         self._over(None)
 
-    def _finish(self) -> None:
+    def _finish(self, done: threading.Event) -> None:
         if self.lifecycle_handlers:
             self._start_told.wait()
         self.ended = True
-        self._tell("end")
-        self._log()
-        self._done.set()
         enders, self.enders = self.enders, []
+        self._log()
+        self._tell("end")  # may reset it, and begin it anew
+        done.set()
         for call in enders:
             call(self)
 

@@ -70,28 +70,37 @@ def test_a_fork_has_processes_of_its_own_and_ends_none_of_its_parent_s():
 
 
 HELD = """
-import os
+import os, threading
 from gshell.sweep import Process, conductor
-one = Process("cat").start()
+one = Process("cat", nolog_write_error=True).start()
 Process("true").run()  # the first is followed by now
 ours, theirs = os.pipe()
 child = os.fork()
 if not child:
+    copies = [os.dup(theirs) for _ in range(40)]  # where its parent has the pipes
+    with one:
+        one.write("lost")
+        one.close_stdin()
+    done = threading.Event()
+    conductor.conductor().soon(done.set)
+    done.wait()
+    [os.fstat(fd) for fd in copies]
     try:
         one.wait(1)
     except ChildProcessError:
-        os.write(theirs, b"told")
+        os.write(theirs, b"told %d" % one.write_error)
     os.read(os.pipe()[0], 1)  # for ever
 os.close(theirs)
 print(os.read(ours, 9).decode())
+one.write("kept")
 one.close_stdin()
-print(one.wait(30).ended)
+print(one.wait(30).stdout, one.killed)
 os.kill(child, 9)
 """
 
 
 def test_a_fork_holds_nobody_s_stdin_and_cannot_wait_for_what_is_not_its_own():
-    assert python(HELD) == ["told", "True"]
+    assert python(HELD) == ["told", "1", "kept", "False"]
 
 
 def test_much_is_written_to_a_stdin_in_no_more_time_than_it_takes():
@@ -401,3 +410,28 @@ def test_a_group_of_which_one_runs_already_begins_nothing(kind):
     with pytest.raises(ValueError, match="twice"):
         kind([other, other]).start()
     one.kill()
+
+
+def test_its_end_may_begin_it_anew(tmp_path):
+    class Again(ProcessLifecycleHandler):
+        def end(self, process):
+            process.lifecycle_handlers.clear()
+            process.reset().start()
+
+    flag = tmp_path / "flag"
+    process = Process(
+        f"test -e {flag} && exec sleep 77; touch {flag}", shell=True, lifecycle_handlers=[Again()]
+    ).run(30)
+    assert process.running
+    assert not process._done.is_set()  # that was the end of the first
+    assert process.kill().wait(30).finished_ok
+
+
+def test_who_sees_its_end_may_begin_it_anew_at_once():
+    process = Process("echo x; sleep 0.02", shell=True)
+    for _ in range(10):
+        process.start()
+        while not process.ended:
+            pass
+        assert process.reset().run(30).stdout == "x\n"
+        process.reset()
