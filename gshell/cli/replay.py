@@ -14,7 +14,18 @@ from gshell.cli.options import Parsed
 from gshell.cli.replayshow import Show
 from gshell.errors import GshellError, UsageError
 from gshell.net.loop import Loop
-from gshell.replay import fromcast, gst, judge, learn, likely, masks, matching, report, tape
+from gshell.replay import (
+    fromcast,
+    gst,
+    gstwrite,
+    judge,
+    learn,
+    likely,
+    masks,
+    matching,
+    report,
+    tape,
+)
 from gshell.replay.engine import Engine, Happening, Outcome
 from gshell.replay.script import Script, ScriptError, Seen, Step, Verdict
 from gshell.replay.targets import SIZE
@@ -103,7 +114,7 @@ def replay(parsed: Parsed) -> int:
         status = _learn(parsed, script, name, played)
         show.written = name if parsed["in_place"] else parsed["write"]
     elif parsed["write"]:
-        _write(parsed["write"], gst.write(script))
+        _write(parsed["write"], gstwrite.write(script))
     _files(parsed, script, name, played, show)
     show.end(played, status)
     return status

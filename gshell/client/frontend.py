@@ -20,7 +20,7 @@ end)::
              p          not reading: go ahead and stop
              X N        done, exit status N
 
-``data/front.c`` is the same in C, for where a compiler is found; ``tests/component/test_stub.py``
+``data/front.c`` is the same in C, for where a compiler is found; ``tests/component/stub``
 holds the two side by side.
 """
 

@@ -1,5 +1,5 @@
-"""Plays a script to a target: waits until the program is ready, types, cuts what it prints into
-steps.
+"""Plays a script to a target: waits until the program is ready, types, and hands on what it said
+after each step (`heard`).
 
 How it is known that the program is ready, the first that applies:
 
@@ -15,22 +15,20 @@ Nothing is ever typed ahead: if none of them holds the step fails, and says what
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gshell.errors import GshellError
-from gshell.replay import ladder, masks, screen
+from gshell.replay import ladder
+from gshell.replay.heard import Heard
 from gshell.replay.ladder import Ready
 from gshell.replay.script import Key, Script, Secret, Seen, Step, Text
-from gshell.replay.shells import Marks
 from gshell.replay.targets import Target
 
 BETWEEN_S = 1.0  # between two keys of a step, until the program has taken the first
 ESC_S = 0.2  # after a lone Esc: programs take what follows at once for Alt
 SHOWN_LINES = 20
 RANKS_LATE_S = 3.0  # without output: a rank's lines that are missing then will not come
-EXPECT_BYTES = 1 << 18  # of the output since the last input, that a regex is looked for in
 TICK_S = 0.05
 SAY_S = 0.5  # how often who follows is told that it goes on
 
@@ -81,7 +79,7 @@ class Outcome(NamedTuple):
 
 
 class Engine:
-    """One run. Invariant: what was not judged yet begins at ``_sent``."""
+    """One run. Invariant: nothing is typed before the step before it is judged."""
 
     def __init__(
         self,
@@ -98,20 +96,7 @@ class Engine:
         self._watcher = watcher
         self._blind = blind
         self._timeout_s = timeout_s if timeout_s is not None else script.timeout_s
-        self._columns = size[0]
-        self._marks = Marks()
-        self._out = bytearray()  # all of it, without marks
-        self._err = bytearray()
-        self._of_rank: dict[int, bytearray] = {}
-        self._held: dict[int, bytes] = {}  # of ranks, while another one's line is not complete
-        self._line_of: int | None = None
-        self._sent = 0  # where in the output something was typed last
-        self._sent_err = 0
-        self._sent_rank: dict[int, int] = {}
-        self._cut_rank: dict[int, int] = {}  # where the next step's lines of it begin
-        self._typed_marks = 0  # marks that there were then
-        self._typed = ""  # what was typed, as it would be echoed
-        self._prompt = ""  # the line before it
+        self.heard = Heard(target, size[0])
         self._output_at = 0.0
         self._typed_at = 0.0
         self._sync = ""
@@ -132,26 +117,7 @@ class Engine:
         now = self._loop.clock()
         self._output_at = now
         self.happenings.append(Happening(now - self._began, "e" if error else "o", data))
-        if error:
-            self._err += data
-        elif self._target.ranks:
-            self._of_rank.setdefault(rank, bytearray()).extend(data)
-            self._in_lines(rank, data)
-        else:
-            self._out += self._marks.feed(data)
-
-    def _in_lines(self, rank: int, data: bytes) -> None:
-        """Lines of several ranks, each whole."""
-        if self._line_of not in (None, rank):
-            self._held[rank] = self._held.get(rank, b"") + data
-            return
-        self._out += data
-        self._line_of = None if data.endswith(b"\n") else rank
-        while self._line_of is None and self._held:
-            other = next(iter(self._held))
-            held = self._held.pop(other)
-            self._out += held
-            self._line_of = None if held.endswith(b"\n") else other
+        self.heard.output(rank, error, data)
 
     def on_change(self) -> None:
         waiting = self._target.waiting
@@ -161,7 +127,7 @@ class Engine:
 
     def on_ended(self, status: int) -> None:
         self._status = status
-        self._out += self._marks.end() + b"".join(self._held.values())
+        self.heard.ended()
         self._over = True
 
     def on_failed(self, error: GshellError) -> None:
@@ -244,22 +210,7 @@ class Engine:
         is given a moment."""
         if before is None or not self._target.ranks or self._over:
             return False
-        behind = any(
-            self._of_rank.get(rank, bytearray()).count(b"\n", self._sent_rank.get(rank, 0)) < count
-            for rank, count in self._counts(before).items()
-        )
-        return behind and self.quiet_s() < RANKS_LATE_S
-
-    def _counts(self, step: Step) -> dict[int, int]:
-        """How many lines are expected of ranks that do not read, where that is known."""
-        counts: Counter[int] = Counter()
-        unknown = set()
-        for line in step.expected or ():
-            if line.rank is not None and line.rank not in self._target.readers:
-                counts[line.rank] += 1
-                if masks.parse(line.text).kind == "span" or line.stream != "out":
-                    unknown.add(line.rank)
-        return {rank: count for rank, count in counts.items() if rank not in unknown}
+        return self.heard.ranks_behind(before) and self.quiet_s() < RANKS_LATE_S
 
     def _say_waiting(self, step: Step, wants: str, since: float) -> None:
         now = self._loop.clock()
@@ -319,7 +270,9 @@ class Engine:
     # -- typing
 
     def _type(self, step: Step, sync: str) -> None:
-        self._begin_step(sync, step is self._script.steps[0])
+        self._sync = sync
+        self._typed_at = self._loop.clock()
+        self.heard.begin_step(step is self._script.steps[0])
         if step.kind == "wait":
             return
         pieces: list[bytes] = []
@@ -334,7 +287,7 @@ class Engine:
                 pieces.append(self._watcher.secret(part.number).encode())
             elif isinstance(part, Text):
                 text = self._watcher.resolve(part.text)
-                self._typed += text
+                self.heard.typed(text)
                 pieces.append(text.encode("utf-8", "surrogateescape"))
         if step.kind in ("shell", "line") and not (
             step.kind == "line" and step.parts and isinstance(step.parts[-1], Key)
@@ -346,22 +299,6 @@ class Engine:
             if number and not self._taken(pieces[number - 1]):
                 break
             self._send(piece, step)
-
-    def _begin_step(self, sync: str, first: bool) -> None:
-        self._sync = sync
-        self._typed_at = self._loop.clock()
-        self._sent, self._sent_err = len(self._out), len(self._err)
-        cut, self._cut_rank = self._cut_rank, {}
-        for rank, data in self._of_rank.items():
-            if rank in cut:
-                self._sent_rank[rank] = cut[rank]
-                continue
-            # What others print does not wait for us: before the first input it is the first step's.
-            if not first or rank in self._target.readers:
-                self._sent_rank[rank] = len(data)
-        self._typed_marks = len(self._marks.found)
-        self._typed = ""
-        self._prompt = self.last_line()
 
     def _send(self, data: bytes, step: Step) -> None:
         if self._over:
@@ -392,129 +329,29 @@ class Engine:
     def ended(self) -> bool:
         return self._over
 
-    @property
-    def marked(self) -> bool:
-        """Does a shell mark its prompts?"""
-        return bool(self._marks.found)
-
-    @property
-    def at_prompt(self) -> bool:
-        """Is a shell's prompt complete, with nothing after it?"""
-        found = self._marks.found
-        return len(found) > self._typed_marks and found[-1].kind == "B"
-
     def quiet_s(self) -> float:
         """Since when nothing came."""
         return self._loop.clock() - max(self._output_at, self._typed_at)
 
-    def last_line(self) -> str:
-        """Where the cursor is, up to it."""
-        tail = bytes(self._out[max(0, len(self._out) - 4096) :])
-        return screen.view(tail.rpartition(b"\n")[2], self._columns).last
-
     def stands(self, prompt: str) -> bool:
         """Is this prompt there, as it was when it was recorded?"""
-        return self._watcher.stands(prompt, self.last_line())
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Of what there is: another one, other text."""
-        return len(self._out), len(self._err)
-
-    def since_typed(self) -> str:
-        """What came since then, as text; without what was echoed."""
-        start = self._line_begin(self._sent) if self._target.echoes else self._sent
-        start = max(start, len(self._out) - EXPECT_BYTES)
-        lines = self._view(self._out[start:]).lines
-        lines = self._without_echo(lines) if self._target.echoes else lines
-        lines += self._view(self._err[self._sent_err :]).lines
-        return "\n".join(lines)
-
-    def all_text(self) -> str:
-        """What is on the screen, more or less."""
-        tail = bytes(self._out[max(0, len(self._out) - 65536) :])
-        return "\n".join(self._view(tail).lines[-200:])
+        return self._watcher.stands(prompt, self.heard.last_line())
 
     # -- results
 
-    def _line_begin(self, at: int) -> int:
-        return self._out.rfind(b"\n", 0, at) + 1
-
     def _result(self, step: Step, missing: str, last: bool = False) -> Seen:
-        end, status, begin, at_end = len(self._out), None, self._sent, self._over
-        exact = False
-        for mark in self._marks.found[self._typed_marks :]:
-            if mark.kind == "C" and not exact and begin == self._sent:
-                begin, exact = mark.at, True
-            elif mark.kind == "D":
-                end, status, at_end = mark.at, mark.status, True
+        out, err, ranks, status = self.heard.said(step, self._over, bool(missing), last)
         if self._over and status is None:
             status = self._status
-        echoed = self._target.echoes and not exact
-        view = self._view(self._out[self._line_begin(begin) if echoed else begin : end])
-        lines = self._without_echo(view.lines) if echoed else view.lines
-        if lines and not at_end and not missing and view.last.strip() == lines[-1].strip():
-            lines = lines[:-1]  # the next prompt
-        if self._target.ranks and not last:
-            self._cut(step)
-        ranks = tuple(
-            (rank, self._of_one(self._since(rank, data), at_end or bool(missing)))
-            for rank, data in sorted(self._of_rank.items())
-        )
         return Seen(
-            out=tuple(lines),
-            err=tuple(self._view(self._err[self._sent_err :]).lines),
+            out=out,
+            err=err,
             ranks=ranks,
             status=status,
             elapsed_s=self._loop.clock() - self._typed_at,
             sync=self._sync,
             timed_out=missing,
         )
-
-    def _cut(self, step: Step) -> None:
-        """A rank that does not read runs ahead, or lags: it is not our input that its lines come
-        after. As many as this step expects are this step's, what is more the next one's."""
-        for rank, count in self._counts(step).items():
-            data = self._of_rank.get(rank, bytearray())
-            at = self._sent_rank.get(rank, 0)
-            for _ in range(count):
-                at = data.find(b"\n", at) + 1 or len(data)
-            self._cut_rank[rank] = at
-
-    def _since(self, rank: int, data: bytearray) -> bytearray:
-        return data[self._sent_rank.get(rank, 0) : self._cut_rank.get(rank, len(data))]
-
-    def _of_one(self, data: bytearray, at_end: bool) -> tuple[str, ...]:
-        """A rank's lines; without what it printed last, if that is a question."""
-        view = self._view(data)
-        prompt = view.lines and not at_end and view.last.strip() == view.lines[-1].strip()
-        return tuple(view.lines[:-1] if prompt else view.lines)
-
-    def _view(self, data: bytes | bytearray) -> screen.View:
-        """As a person sees it: without a terminal a line feed is a line's end all the same."""
-        if not self._target.echoes:
-            data = data.replace(b"\n", b"\r\n")
-        return screen.view(bytes(data), self._columns)
-
-    def _without_echo(self, lines: list[str]) -> list[str]:
-        """Without the prompt's line and what came back of what was typed."""
-        if not lines:
-            return lines
-        whole = self._prompt + self._typed.partition("\n")[0]
-        joined = ""
-        for count, line in enumerate(lines[:64], 1):  # a long one takes several lines
-            joined += line
-            if joined.rstrip() == whole.rstrip():
-                return lines[count:]
-            if not whole.startswith(joined):
-                break
-        prompt = self._prompt.rstrip()
-        if prompt and lines[0].startswith(prompt):  # not echoed: a password, or it was drawn over
-            rest = lines[0][len(prompt) :].strip()
-            if not rest or rest == self._typed.strip():
-                return lines[1:]
-            return [rest, *lines[1:]]
-        return lines
 
     # -- words
 
@@ -523,7 +360,7 @@ class Engine:
             self.warnings.append(words)
 
     def _tell_trouble(self, step: Step, missing: str) -> None:
-        shown = self.all_text().split("\n")[-SHOWN_LINES:]
+        shown = self.heard.all_text().split("\n")[-SHOWN_LINES:]
         where = f"{self._script.name}:{step.line}: " if step.line else ""
         words = [f"{where}step {step.number} ({step.shown}) was not typed: waited for {missing}"]
         if self._error is not None or self._over:

@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from gshell.cast.format import Cast, Event
-from gshell.replay import gst, keys, masks, screen
+from gshell.replay import gstinput, gstwrite, keys, masks, screen
 from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
 
 _SHELLS = re.compile(r"[$#%❯➜»] $")  # without marks: how a shell's prompt ends
@@ -258,7 +258,7 @@ class _Cutter:
         )
         if status is not None:
             step = step._replace(status=Line(str(status), 0))
-        self._steps.append(step._replace(shown=gst.shown(step)))
+        self._steps.append(step._replace(shown=gstwrite.shown(step)))
         # What stood last is where the next step is typed.
         last_line = screen.view(
             typed.before.encode() + bytes(self._out), self._columns, self._rows
@@ -341,7 +341,7 @@ def _key(piece: bytes) -> Key:
     if piece.startswith(start) and piece.endswith(end):
         inside = piece[len(start) : -len(end)]
         try:
-            return Key(piece, f"<Paste {gst.quoted(inside.decode())}>")
+            return Key(piece, f"<Paste {gstinput.quoted(inside.decode())}>")
         except UnicodeDecodeError:
             return keys.in_hex(piece)
     return keys.of_bytes(piece)

@@ -1,4 +1,6 @@
-"""The transcript language: text to a script, and back. Knows no files; REPLAY.md has its rules."""
+"""The transcript language: text to a script. Knows no files; REPLAY.md has its rules, `gstwrite`
+is the way back.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gshell.replay import habits, keys, masks
-from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
+from gshell.replay import habits, masks
+from gshell.replay.gstinput import parts as parts_of
+from gshell.replay.gstinput import unquoted
+from gshell.replay.script import Line, Part, Script, ScriptError, Step, Text, Wait
 
-_INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s(.*))?$', re.DOTALL)
+INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s(.*))?$', re.DOTALL)
 _TAG = re.compile(r"\((stderr|both|rank\s+(\d+))\)(?:\s(.*)|$)", re.DOTALL)
 _STATUS = re.compile(r"\[(\*|!?\d+)\]$")
 _EXPECT = re.compile(r"(expect|wait)(?:\s+(.*))?$")
@@ -19,13 +23,8 @@ _EXPECTS = re.compile(
 _REGEX = re.compile(r"(screen\s+)?/((?:[^/\\]|\\.)*)/(?:\s+(\S+))?$")
 _TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|min|h)?$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
-_COMMENT = re.compile(r"\s{2,}#\s.*$")
+COMMENT = re.compile(r"\s{2,}#\s.*$")
 _DIRECTIVE = re.compile(r"@([a-z]+)(?![^\s])")
-_TOKEN = re.compile(
-    r'\s+|"((?:[^"\\]|\\.)*)"|\^([@-_a-z?])|\(secret\s+(\d+)\)'
-    r'|<(Text|Type|Paste)\s+"((?:[^"\\]|\\.)*)">|<Bytes((?:\s+[0-9a-fA-F]{2})+)>'
-    r"|<((?:[^\s<>]|(?<=-)[<>])+)(?:\s+(\d{1,4}))?>"
-)
 
 
 def read(text: str, name: str) -> Script:
@@ -57,13 +56,14 @@ def _joined(text: str) -> Iterator[tuple[int, str]]:
     while at < len(lines):
         number, line = at + 1, lines[at].removesuffix("\r")
         at += 1
-        while line.startswith("$ ") and _slashes(line) % 2 and at < len(lines):
+        while line.startswith("$ ") and slashes(line) % 2 and at < len(lines):
             line = line[:-1] + lines[at].removesuffix("\r")
             at += 1
         yield number, line
 
 
-def _slashes(line: str) -> int:
+def slashes(line: str) -> int:
+    """How many backslashes it ends with."""
     return len(line) - len(line.rstrip("\\"))
 
 
@@ -102,7 +102,7 @@ class _Reader:
             if self._open is not None:
                 self._open.blanks.append(number)
             return
-        line = _COMMENT.sub("", line)
+        line = COMMENT.sub("", line)
         if kind == "directive":
             self._directives(line)
         elif kind == "expect":
@@ -256,7 +256,7 @@ class _Reader:
         if kind == "$":
             typed, column = line[2:], 3
         else:
-            found = _INPUT.match(line)
+            found = INPUT.match(line)
             assert found is not None
             prompt = unquoted(found[1]) if found[1] is not None else found[2]
             self._check_mask(prompt, 1, wait=True)
@@ -271,7 +271,7 @@ class _Reader:
 
     def _parts(self, typed: str, column: int) -> tuple[tuple[Part, ...], bool]:
         try:
-            parts, has_keys = _parts(typed)
+            parts, has_keys = parts_of(typed)
         except ValueError as error:
             raise self._bad(str(error), column)
         for part in parts:
@@ -386,9 +386,9 @@ def special(line: str) -> str | None:
         return "comment"
     if line == "$" or line.startswith("$ "):
         return "$"
-    if re.match(r"@[a-z]", line) and not _INPUT.match(line):
+    if re.match(r"@[a-z]", line) and not INPUT.match(line):
         return "directive"
-    if _INPUT.match(line):
+    if INPUT.match(line):
         return "input"
     if _EXPECTS.match(line):
         return "expect"
@@ -399,215 +399,3 @@ def special(line: str) -> str | None:
     if _TAG.match(line):
         return "tag"
     return None
-
-
-def _parts(typed: str) -> tuple[tuple[Part, ...], bool]:
-    """The text itself; or, where it is nothing but "quoted text", keys and secrets, these."""
-    parts: list[Part] = []
-    text, at, telling, has_keys = "", 0, False, False
-    while at < len(typed):
-        found = _TOKEN.match(typed, at)
-        if found is None:
-            return _plain(typed), False
-        at = found.end()
-        key: Part | None = None
-        times = 1
-        if found[1] is not None:
-            text += unquoted(found[1])
-        elif found[2]:
-            data = keys.caret(found[2])
-            if data is None:
-                return _plain(typed), False
-            key = Key(data, f"^{found[2].upper()}")
-        elif found[3]:
-            key = Secret(int(found[3]))
-            if not found[3].strip("0"):
-                raise ValueError("secrets are numbered from 1")
-        elif found[4] in ("Text", "Type"):
-            text += unquoted(found[5])
-            telling = True
-            has_keys = has_keys or found[4] == "Type"
-        elif found[4]:
-            inside = unquoted(found[5])
-            start, end = keys.PASTE
-            key = Key(start + inside.encode() + end, f"<Paste {quoted(inside)}>")
-        elif found[6]:
-            key = keys.in_hex(bytes.fromhex(found[6]))
-        elif found[7]:
-            key = keys.named(found[7])
-            if key is None:
-                return _plain(typed), False
-            times = int(found[8] or 1)
-        if key is not None:
-            telling = True
-            has_keys = has_keys or isinstance(key, Key)
-            if text:
-                parts.append(Text(text))
-                text = ""
-            parts += [key] * times
-    if not telling:
-        return _plain(typed), False
-    if text:
-        parts.append(Text(text))
-    return tuple(parts), has_keys
-
-
-def _plain(typed: str) -> tuple[Part, ...]:
-    return (Text(typed),) if typed else ()
-
-
-_ESCAPED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e", '"': '\\"', "\\": "\\\\"}
-_UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b"}
-
-
-def quoted(text: str) -> str:
-    """``text`` between quotes, on one line."""
-
-    def one(char: str) -> str:
-        if char in _ESCAPED:
-            return _ESCAPED[char]
-        if char.isprintable():
-            return char
-        code = ord(char)
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
-
-    inside = "".join(map(one, text))
-    return '"' + re.sub(r"(?<=\s)#", r"\\x23", inside) + '"'  # not a comment
-
-
-def unquoted(inside: str) -> str:
-    def one(found: re.Match[str]) -> str:
-        code = found[1] or found[2]
-        if code:
-            return chr(min(int(code, 16), 0x10FFFF))
-        return _UNESCAPED.get(found[3], found[3])
-
-    return re.sub(r"\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|(.))", one, inside)
-
-
-# ------------------------------------------------------------------------------------------ writing
-
-
-def write(script: Script) -> str:
-    """The script as a transcript; reading it gives the same, but for numbers of lines."""
-    done = [f"# {script.name}"] if script.name and "\n" not in script.name else []
-    done += [f"# note: {line}" for warning in script.warnings for line in warning.splitlines()]
-    done += [f"@param {name}={_value(default)}" for name, default in script.params]
-    done += [f"@env {name}={_value(value)}" for name, value in script.env]
-    head = [] if script.timeout_s == 60 else [f"@timeout {_seconds(script.timeout_s)}"]
-    head += [f"@size {script.size[0]}x{script.size[1]}"] if script.size else []
-    head += [f"@status {script.status}"] if script.status is not None else []
-    done += [" ".join(head)] if head else []
-    for step in script.steps:
-        done += ["", *_step(step)]
-    return "\n".join(done).strip("\n") + "\n"
-
-
-def shown(step: Step) -> str:
-    """A step's input on one line, as it is written."""
-    if step.kind == "wait":
-        return _wait("wait", step.wait)
-    typed = _typed(step)
-    if step.kind == "shell" or step.wait.shell:
-        return f"$ {typed}".rstrip()
-    return f"{_prompt(step.wait.text)}> {typed}".rstrip()
-
-
-def _step(step: Step) -> Iterator[str]:
-    wait = step.wait
-    if step.kind == "wait":
-        yield _wait("wait", wait)
-    else:
-        if wait.regex:
-            yield _wait("expect", wait)
-        yield shown_exactly(step)
-        if wait.timeout_s is not None and not wait.regex:
-            yield f"@ready {_seconds(wait.timeout_s)}"
-    if step.timeout_s is not None:
-        yield f"@timeout {_seconds(step.timeout_s)}"
-    if wait.at_s is not None:
-        yield f"@at {_seconds(wait.at_s)}"
-    if step.unordered:
-        yield "(unordered)"
-    if step.expected is not None and not step.expected:
-        yield "(nothing)"
-    for line in step.expected or ():
-        yield expected_line(line)
-    if step.status is not None:
-        yield f"[{step.status.text}]"
-
-
-def shown_exactly(step: Step) -> str:
-    if step.kind == "shell" or step.wait.shell:
-        return f"$ {_typed(step)}" if step.parts else "$"
-    prompt = _prompt(step.wait.text)
-    return f"{prompt}> {_typed(step)}" if step.parts else f"{prompt}>"
-
-
-def _wait(word: str, wait: Wait) -> str:
-    limit = f" {_seconds(wait.timeout_s)}" if wait.timeout_s is not None else ""
-    if not wait.regex:
-        return word + limit
-    screen = "screen " if wait.on_screen else ""
-    return f"{word} {screen}/{_slashed(wait.regex)}/{limit}"
-
-
-def _slashed(source: str) -> str:
-    r"""A regex between slashes: ``/`` that no backslash protects is ``\/``."""
-    protected = re.sub(r"\\(.)|/", lambda found: found[0] if found[1] else "\\/", source)
-    return re.sub(r"(?<=\s)#", r"\\#", protected)  # not a comment
-
-
-def _prompt(text: str) -> str:
-    line = f"{text}> x"
-    found = _INPUT.match(line)
-    if found and found[2] == text and special(line) == "input":
-        return text
-    return quoted(text)
-
-
-def _typed(step: Step) -> str:
-    texts = [part.text for part in step.parts if isinstance(part, Text)]
-    only_text = len(texts) == len(step.parts)
-    if only_text and step.kind != "keys":
-        text = "".join(texts)
-        plain = (
-            text == text.rstrip()
-            and text.isprintable()
-            and not (step.kind == "shell" and _slashes(text) % 2)
-            and not _COMMENT.search(f"$ {text}")
-            and _parts(text) == (_plain(text), False)
-        )
-        return text if plain else f"<Text {quoted(text)}>"
-    done = []
-    silent = step.kind == "keys" and not any(isinstance(part, Key) for part in step.parts)
-    for part in step.parts:
-        match part:
-            case Text(text):
-                done.append(f"<Type {quoted(text)}>" if silent else quoted(text))
-            case Key(_, name):
-                done.append(name)
-            case Secret(number):
-                done.append(f"(secret {number})")
-    if silent and not texts:
-        done.append('<Type "">')
-    return " ".join(done)
-
-
-def expected_line(line: Line) -> str:
-    """As it is written."""
-    tags = f"(rank {line.rank}) " if line.rank is not None else ""
-    tags += {"err": "(stderr) ", "any": "(both) "}.get(line.stream, "")
-    text = re.sub(r"(?<=\s)\s# ", lambda found: found[0][0] + "\\# ", line.text)
-    bare = text.lstrip("\\")
-    if special(bare):
-        text = "\\" + text
-    return (tags + text).rstrip() if text else tags.rstrip()
-
-
-def _value(text: str) -> str:
-    return text if text and re.fullmatch(r'[^\s"@\\]+', text) else quoted(text)
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"

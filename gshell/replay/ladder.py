@@ -58,7 +58,7 @@ class Ready:
             return self._expects()
         if step.kind == "keys" and _interrupts(step):
             return "quiet" if engine.quiet_s() >= KEY_QUIET_S else ""
-        if engine.at_prompt:
+        if engine.heard.at_prompt:
             return self._at_prompt()
         waiting = engine.target.waiting
         if waiting is not None:
@@ -73,17 +73,17 @@ class Ready:
         return "quiet" if engine.quiet_s() >= QUIET_S else ""
 
     def _expects(self) -> str:
-        engine = self._engine
+        engine, heard = self._engine, self._engine.heard
         assert self._regex is not None
         if self._matched_at is None:
-            if engine.size == self._looked_at:
+            if heard.size == self._looked_at:
                 return ""
-            self._looked_at = engine.size
-            text = engine.all_text() if self._step.wait.on_screen else engine.since_typed()
+            self._looked_at = heard.size
+            text = heard.all_text() if self._step.wait.on_screen else heard.since_typed()
             if not _found(self._regex, text):
                 return ""
             self._matched_at = engine.target.loop.clock()
-        ready = engine.target.waiting is not None or engine.at_prompt or self._step.kind == "wait"
+        ready = engine.target.waiting is not None or heard.at_prompt or self._step.kind == "wait"
         late = engine.target.loop.clock() - self._matched_at >= EXPECT_WAIT_S
         return "expect" if ready or late else ""
 
@@ -99,17 +99,17 @@ class Ready:
     def _waits(self, waiting: Waiting) -> str:
         engine, step = self._engine, self._step
         text = step.wait.text
-        last = engine.last_line()
+        last = engine.heard.last_line()
         if text and not _of_shell(step) and not engine.stands(text):
             self._strays(
                 f"the prompt {text!r}; {waiting.who or 'the program'} waits after {last!r}"
             )
             return ""
-        if _of_shell(step) and engine.marked and waiting.who not in SHELLS:
+        if _of_shell(step) and engine.heard.marked and waiting.who not in SHELLS:
             return ""  # perhaps with a time-out of its own
-        if _of_shell(step) and engine.marked and engine.quiet_s() < QUIET_TEXT_S:
+        if _of_shell(step) and engine.heard.marked and engine.quiet_s() < QUIET_TEXT_S:
             return ""  # a shell that marks its prompts may be about to
-        if step.kind == "end" and engine.marked and engine.quiet_s() < QUIET_S:
+        if step.kind == "end" and engine.heard.marked and engine.quiet_s() < QUIET_S:
             return ""
         if engine.target.ranks and engine.quiet_s() < RANKS_QUIET_S:
             return ""

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from gshell.replay import gst, judge, masks, matching
+from gshell.replay import gstwrite, judge, masks, matching
 from gshell.replay.script import Line, Script, Seen, Step
 
 CLOSE = 1e-6  # numbers that differ by less are the same result, computed otherwise: a tolerance
@@ -25,7 +25,7 @@ def learn(script: Script, runs: Sequence[Sequence[Seen]], text: str | None = Non
     """
     learnt = learned(script, runs)
     if text is None:
-        return gst.write(learnt)
+        return gstwrite.write(learnt)
     return _edited(text, script, learnt)
 
 
@@ -411,7 +411,7 @@ def _edited(text: str, script: Script, learnt: Script) -> str:
         changed.update({gone.number: [] for gone in before})
         where = begin
         for line in new.expected or ():
-            written = gst.expected_line(line)
+            written = gstwrite.expected_line(line)
             if line.number:
                 where = line.number
                 same = line in before

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gshell.replay import gst, keys, masks
+from gshell.replay import gst, gstwrite, keys, masks
 from gshell.replay.script import Part, Script, ScriptError, Step, Text, Wait
 
 WAIT_TIMEOUT_S = 15.0  # VHS's own
@@ -107,7 +107,7 @@ class _Reader:
             )
         return Script(
             self._name,
-            tuple(step._replace(shown=gst.shown(step)) for step in self._steps),
+            tuple(step._replace(shown=gstwrite.shown(step)) for step in self._steps),
             env=tuple(self._env.items()),
             warnings=tuple(self._warnings),
         )

@@ -170,7 +170,7 @@ class Serial(Process):
 
     def __init__(self, device: str, speed: int, **more: Any) -> None:
         self.device, self.speed = device, speed
-        super().__init__(_serial(device, speed), shell=True, **more)  # noqa: S604  words of ours
+        super().__init__(["sh", "-c", _serial(device, speed)], **more)
 
 
 class SerialSsh(SshProcess):

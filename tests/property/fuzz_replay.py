@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gshell.replay import gst, judge, masks, screen, tape
+from gshell.replay import gst, gstwrite, judge, masks, screen, tape
 from gshell.replay.script import Line, Script, ScriptError, Seen, Step
 
 SEEDS = [
@@ -27,9 +27,9 @@ def script(data: bytes) -> None:
         if not str(error).startswith(f"{name}:"):
             raise  # without its place it is of no use
         return
-    written = gst.write(read._replace(warnings=()))
+    written = gstwrite.write(read._replace(warnings=()))
     again = gst.read(written, name)._replace(warnings=())  # they name lines, which are others now
-    assert gst.write(again) == written
+    assert gstwrite.write(again) == written
 
 
 def _judged(data: bytes) -> None:

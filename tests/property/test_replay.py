@@ -7,7 +7,19 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from gshell.cast.format import Cast, Event, Header
-from gshell.replay import fromcast, gst, judge, keys, learn, masks, matching, screen, tape
+from gshell.replay import (
+    fromcast,
+    gst,
+    gstinput,
+    gstwrite,
+    judge,
+    keys,
+    learn,
+    masks,
+    matching,
+    screen,
+    tape,
+)
 from gshell.replay.script import Key, Line, Script, ScriptError, Secret, Seen, Step, Text, Wait
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -40,7 +52,7 @@ KEYS = st.one_of(
     st.sampled_from("CDZ[?@").map(lambda char: Key(keys.caret(char), f"^{char}")),
     st.binary(min_size=1, max_size=4).map(keys.in_hex),
     st.text("a\n\"é", max_size=4).map(
-        lambda text: Key(keys.PASTE[0] + text.encode() + keys.PASTE[1], f"<Paste {gst.quoted(text)}>")
+        lambda text: Key(keys.PASTE[0] + text.encode() + keys.PASTE[1], f"<Paste {gstinput.quoted(text)}>")
     ),
 )  # fmt: skip
 TEXTS = st.one_of(LINE, st.text(max_size=8)).map(masks.dollars_escaped)
@@ -155,10 +167,10 @@ def bare(script):
 @QUICK
 @given(SCRIPTS)
 def test_a_script_that_is_written_reads_back_equal(script):
-    text = gst.write(script)
+    text = gstwrite.write(script)
     back = gst.read(text, "x.gst")
     assert bare(back) == bare(script)
-    assert gst.write(back) == text
+    assert gstwrite.write(back) == text
 
 
 @QUICK
@@ -167,7 +179,7 @@ def test_any_text_is_a_script_or_an_error_with_line_and_column(text):
     for read, name in ((gst.read, "x.gst"), (tape.read, "x.tape")):
         why = ""
         try:
-            gst.read(gst.write(read(text, name)), "x.gst")
+            gst.read(gstwrite.write(read(text, name)), "x.gst")
         except ScriptError as error:
             why = str(error)
         assert not why or re.match(rf"{name}:\d+:\d+: ", why)
@@ -344,7 +356,7 @@ def test_any_recording_is_a_script_that_can_be_written(events):
     except ScriptError:
         assume(not any(code in "is" for code, _ in events))
         return
-    assert bare(gst.read(gst.write(script), "x.cast")) == bare(script)
+    assert bare(gst.read(gstwrite.write(script), "x.cast")) == bare(script)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -124,7 +124,7 @@ PURE = {
     "gshell.cast.width", "gshell.cast.asciicast", "gshell.cast.typescript", "gshell.cast.ttyrec",
     "gshell.cast.octets", "gshell.cast.edit", "gshell.cast.redraw", "gshell.cast.frames",
     "gshell.cast.svg", "gshell.cast.html", "gshell.cast.load", "gshell.cast.palette",
-    "gshell.replay.script", "gshell.replay.gst", "gshell.replay.tape", "gshell.replay.masks", "gshell.replay.matching",
+    "gshell.replay.script", "gshell.replay.heard", "gshell.replay.gst", "gshell.replay.gstwrite", "gshell.replay.gstinput", "gshell.replay.tape", "gshell.replay.masks", "gshell.replay.matching",
     "gshell.replay.judge", "gshell.replay.keys", "gshell.replay.screen", "gshell.replay.learn",
     "gshell.replay.fromcast", "gshell.replay.matrix", "gshell.sweep.space", "relay.broker",
     "gshell.net.handshake", "gshell.net.mux",

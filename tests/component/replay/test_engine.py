@@ -15,8 +15,6 @@ from gshell.replay.targets import Local
 from kit import conversations
 from kit.conversations import Judge, environment, play
 
-SHORT_S = 0.5  # of a step that is to take too long
-
 
 @pytest.fixture(autouse=True)
 def calls_are_known():
@@ -89,11 +87,11 @@ def test_where_another_program_waits_nothing_is_typed(tmp_path, monkeypatch):
 
 
 def test_a_step_that_takes_too_long_says_what_it_waited_for_and_the_last_lines():
-    text = "$ echo line-of-before; sleep 100\n$ echo never\n"
-    verdicts, outcome = play(script(text), timeout_s=SHORT_S)
+    text = "$ echo line-of-before; sleep 100\n@timeout 2s\n$ echo never\n"
+    verdicts, outcome = play(script(text))
     assert outcome.late
-    assert verdicts[0].seen.timed_out == "the shell's prompt, for 0.5 s"
-    assert outcome.trouble[0].startswith("x.gst:2: step 2 ($ echo never) was not typed")
+    assert verdicts[0].seen.timed_out == "the shell's prompt, for 2 s"
+    assert outcome.trouble[0].startswith("x.gst:3: step 2 ($ echo never) was not typed")
     assert any("line-of-before" in line for line in outcome.trouble)
 
 
@@ -187,10 +185,7 @@ class Deaf(Local):
 
 
 @pytest.mark.parametrize(("prompt", "sync", "warned"), [("name: ", "text", 0), ("", "quiet", 1)])
-def test_without_word_of_waits_it_goes_by_the_text_and_then_by_silence(
-    prompt, sync, warned, monkeypatch
-):
-    monkeypatch.setattr(ladder, "QUIET_S", 0.3)
+def test_without_word_of_waits_it_goes_by_the_text_and_then_by_silence(prompt, sync, warned):
     loop = Loop()
     one = Script("x", (Step(1, 1, "x", "line", (Text("me"),), Wait(text=prompt)),))
     watcher = Judge(one)

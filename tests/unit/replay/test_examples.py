@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from gshell.replay import gst
+from gshell.replay import gst, gstwrite
 
 EXAMPLES = sorted((pathlib.Path(__file__).parents[3] / "examples" / "replay").glob("*.gst"))
 
@@ -16,7 +16,7 @@ def test_there_are_some():
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_read_and_reads_back(path):
     script = gst.read(path.read_text(), path.name)
-    assert gst.write(gst.read(gst.write(script), path.name)) == gst.write(script)
+    assert gstwrite.write(gst.read(gstwrite.write(script), path.name)) == gstwrite.write(script)
     assert all(
         step.expected is not None or step.status for step in script.steps if step.kind == "shell"
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from gshell.cast.format import Cast, Event, Header
-from gshell.replay import fromcast, gst
+from gshell.replay import fromcast, gstwrite
 from gshell.replay.script import ScriptError
 
 
@@ -22,7 +22,7 @@ def typing(text, end="\r\n"):
 def written(*events):
     """As a transcript, without times and head."""
     made = fromcast.script(cast(*events), "x.cast")._replace(warnings=())
-    lines = gst.write(made).splitlines()
+    lines = gstwrite.write(made).splitlines()
     return [line for line in lines[2:] if line and not line.startswith("@at")]
 
 

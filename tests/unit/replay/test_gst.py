@@ -2,7 +2,7 @@
 
 import pytest
 
-from gshell.replay import gst
+from gshell.replay import gst, gstwrite
 from gshell.replay.script import Key, Script, ScriptError, Secret, Text
 
 LU = """\
@@ -181,13 +181,13 @@ def test_what_is_written_is_what_a_person_would_write():
         "# x.gst\n@param N=4\n@timeout 90s @size 80x24\n\n$ run ${N}\n... (any*)\n\\$ 5\n[0]\n\n"
         'expect /ready/ 5s\n"Your name: "> Ada\n(nothing)\n\n> ^C <Up> "x"\n'
     )
-    assert gst.write(gst.read(text, "x.gst")) == text
+    assert gstwrite.write(gst.read(text, "x.gst")) == text
 
 
 def test_warnings_of_other_forms_are_written_as_comments():
-    assert gst.write(Script("a.tape", (), warnings=("Sleep is not slept",))).splitlines()[1] == (
-        "# note: Sleep is not slept"
-    )
+    assert gstwrite.write(Script("a.tape", (), warnings=("Sleep is not slept",))).splitlines()[
+        1
+    ] == ("# note: Sleep is not slept")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from gshell.replay import gst, learn, likely, masks
+from gshell.replay import gst, gstwrite, learn, likely, masks
 from gshell.replay.script import Seen
 from kit import mutants
 
@@ -34,7 +34,7 @@ def recorded():
     ]
     lines = []
     for typed, seen in zip(inputs, SESSION):
-        lines += [typed, *(gst.expected_line(masks_line(line)) for line in seen.out)]
+        lines += [typed, *(gstwrite.expected_line(masks_line(line)) for line in seen.out)]
         lines += [] if seen.out else ["(nothing)"]
         lines += [f"[{seen.status}]"] if seen.status is not None else []
     return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gshell.replay import gst, tape
+from gshell.replay import gst, gstwrite, tape
 from gshell.replay.script import ScriptError
 
 DEMO = """\
@@ -47,7 +47,7 @@ Screenshot out.png
 
 def test_a_tape_is_what_it_types_and_waits_for():
     script = tape.read(DEMO, "demo.tape")
-    assert [line for line in gst.write(script).splitlines() if not line.startswith("#")] == [
+    assert [line for line in gstwrite.write(script).splitlines() if not line.startswith("#")] == [
         '@env NAME="a value"',
         "", "$ cd /tmp",
         "", '> echo "hi $${USER}"',
@@ -70,7 +70,7 @@ def test_a_tape_is_what_it_types_and_waits_for():
         "demo.tape:5: Set Shell bash: the target is what was named after --",
         "Sleep (6 times) is not slept: each input waits for its program",
     )
-    assert gst.read(gst.write(script), "demo.tape").steps[3].parts == script.steps[3].parts
+    assert gst.read(gstwrite.write(script), "demo.tape").steps[3].parts == script.steps[3].parts
 
 
 @pytest.mark.parametrize(
