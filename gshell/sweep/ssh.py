@@ -1,203 +1,32 @@
-"""Processes on other hosts, over SSH: one connection a host, shared by all that is done there.
-
-asyncssh has a loop of its own in one thread; its exceptions end here. Every remote process carries
-a mark in its environment, `MARK`: so all of it is found when it has to be ended, children too, and
-when this Python dies a guard on the other side ends what is left.
-"""
+"""Processes and files on other hosts, over SSH: see `sshlines` for the connections, `sshmarks` for
+how all that one has begun is found when it has to be ended."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import itertools
 import os
 import shlex
 import signal
 import threading
-import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gshell.errors import UsageError
 from gshell.sweep import conductor as conducting
+from gshell.sweep import sshlines, sshmarks, sshopening
 from gshell.sweep.handlers import STDERR, STDOUT
 from gshell.sweep.hosts import Host, connection
-from gshell.sweep.process import ProcessBase
+from gshell.sweep.process import UNENDING, ProcessBase
+from gshell.sweep.sshlines import OWNER
+from gshell.sweep.sshmarks import MARK
+from gshell.sweep.sshopening import home
 
-MARK = "GSHELL_SWEEP"
-OWNER = uuid.uuid4().hex[:16]
-"""Of all marks of this Python."""
+__all__ = ["MARK", "OWNER", "GetProcess", "PutProcess", "SshProcess"]
 _numbers = itertools.count(1)
-# By reading /proc, which a login may for its own processes. One grep reads all of them: many who
-# look at the same time (many addresses of one host) must not keep it busy.
-_FIND = (
-    "for p in $(grep -l '{mark}={which}' /proc/[0-9]*/environ 2>/dev/null); do "
-    "p=${{p%/environ}}; kill -{signal} ${{p#/proc/}} 2>/dev/null; done; true"
-)
-KEEPALIVE_S = 15.0
-SESSIONS = 8  # of a connection: OpenSSH's MaxSessions is 10, one is the guard's, one may be closing
-TRIES = 10  # to open one, where a server allows fewer; it is learnt what it allows
-
-
-class _Line:
-    """A connection, or one that is being made, and how many sessions it has."""
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task = task
-        self.sessions = 0
-        self.guard: asyncio.Task[None] | None = None
-
-    @property
-    def lost(self) -> bool:
-        task = self.task
-        return task.done() and bool(
-            task.cancelled() or task.exception() or task.result().is_closed()
-        )
-
-
-class _Loop:
-    """asyncio in a thread."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self.pool: dict[tuple[Any, ...], list[_Line]] = {}
-        self.most: dict[tuple[Any, ...], int] = {}
-        """Sessions of a connection, where that was learnt; 0: only one, and no guard."""
-        self.jumps: dict[tuple[str, bool], _Line] = {}
-        self.thread = threading.Thread(target=self._run, name="sweep-ssh", daemon=True)
-        self.thread.start()
-        self.limits: dict[int, asyncio.Semaphore] = {}
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-
-    def begin(self, work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    @contextlib.asynccontextmanager
-    async def session(self, host: Host, params: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """A connection to ``host`` on which one more session may be opened: made now or before.
-
-        Raises:
-            asyncssh.ChannelOpenError: it was refused there; the next time it may be elsewhere.
-        """
-        import asyncssh
-
-        rewrite = params["host_rewrite_func"]
-        address = rewrite(host.address) if rewrite else host.address
-        key = (address, params["user"], params["port"], params["keyfile"])
-        lines = self.pool.setdefault(key, [])
-        lines[:] = [line for line in lines if not line.lost]
-        most = max(1, self.most.get(key, SESSIONS))
-        line = next((line for line in lines if line.sessions < most), None)
-        if line is None:
-            line = _Line(self.loop.create_task(self._connect(address, params)))
-            lines.append(line)
-        line.sessions += 1
-        try:
-            made = await asyncio.shield(line.task)
-            if line.guard is None and self.most.get(key, SESSIONS):
-                line.guard = self.loop.create_task(self._guard(made))
-            yield made
-        except asyncssh.ChannelOpenError:
-            self.most[key] = min(self.most.get(key, SESSIONS), line.sessions - 1)
-            if not self.most[key] and line.guard is not None:
-                line.guard.cancel()
-            raise
-        finally:
-            line.sessions -= 1
-
-    async def _connect(self, address: str, params: Mapping[str, Any]) -> Any:
-        import asyncssh
-
-        limit = params["limit"]
-        gate = self.limits.setdefault(limit, asyncio.Semaphore(limit))
-        more: dict[str, Any] = {}
-        if params["user"]:
-            more["username"] = params["user"]
-        if params["port"]:
-            more["port"] = params["port"]
-        if params["keyfile"]:
-            more["client_keys"] = [_home(params["keyfile"])]
-        if not params["check_host_key"]:
-            more["known_hosts"] = None
-        try:
-            async with gate:
-                found = await asyncssh.SSHClientConnectionOptions.construct(host=address, config=())
-                if isinstance(found.tunnel, str):  # asyncssh would not tell it our parameters
-                    more["tunnel"] = await self._through(found.tunnel, params)
-                made = await asyncssh.connect(
-                    address, connect_timeout=params["connect_timeout"],
-                    keepalive_interval=KEEPALIVE_S, keepalive_count_max=4,
-                    password_auth=False, kbdint_auth=False, **more,
-                )  # fmt: skip
-        except (asyncssh.Error, OSError, ValueError) as error:
-            words = getattr(error, "reason", "") or str(error) or type(error).__name__
-            raise ConnectionError(f"{address}: {words}") from None
-        return made
-
-    async def _through(self, jumps: str, params: Mapping[str, Any]) -> Any:
-        """The connection to the last of ``jumps`` (``user@host:port,...``, ProxyJump's), which all
-        hosts behind it share."""
-        key = (jumps, bool(params["check_host_key"]))
-        line = self.jumps.get(key)
-        if line is None or line.lost:
-            line = self.jumps[key] = _Line(self.loop.create_task(self._jump(jumps, params)))
-        return await asyncio.shield(line.task)
-
-    async def _jump(self, jumps: str, params: Mapping[str, Any]) -> Any:
-        import asyncssh
-
-        before, _, last = jumps.rpartition(",")
-        user, _, place = last.rpartition("@")
-        address, _, port = place.partition(":")
-        more: dict[str, Any] = {"tunnel": await self._through(before, params)} if before else {}
-        if user:
-            more["username"] = user
-        if port:
-            more["port"] = int(port)
-        if not params["check_host_key"]:
-            more["known_hosts"] = None
-        return await asyncssh.connect(
-            address, connect_timeout=params["connect_timeout"],
-            keepalive_interval=KEEPALIVE_S, keepalive_count_max=4,
-            password_auth=False, kbdint_auth=False, **more,
-        )  # fmt: skip
-
-    async def _guard(self, made: Any) -> None:
-        """What waits over there for the end of this connection, and then ends what is left."""
-        import asyncssh
-
-        kill = [_FIND.format(mark=MARK, which=OWNER, signal=one) for one in ("TERM", "KILL")]
-        script = '[ "$(cat)" = leave ] && exit 0; '
-        script += f"{kill[0]}; sleep 3; {kill[1]}"
-        guard = None
-        try:
-            guard = await made.create_process(f"trap '' HUP; {script}", encoding=None)
-            await guard.wait_closed()
-        except (asyncssh.Error, OSError):
-            pass
-        finally:
-            if guard is not None:  # told to make room, or there is nobody any more to be told
-                with contextlib.suppress(OSError):
-                    guard.stdin.write(b"leave")
-                    guard.stdin.write_eof()
-                guard.close()
-
-
-_loop: _Loop | None = None
-_lock = threading.Lock()
-
-
-def _running() -> _Loop:
-    global _loop
-    with _lock:
-        if _loop is None or _loop.pid != os.getpid():
-            _loop = _Loop()
-        return _loop
+TRIES = 10  # to open a session, where a server allows fewer; it is learnt what it allows
+CLOSING_S = 1.0
 
 
 class _OverSsh(ProcessBase):
@@ -218,10 +47,11 @@ class _OverSsh(ProcessBase):
         super().__init__(cmd, **more)
 
     def _begin(self) -> None:
-        self._task = _running().begin(self._guarded())
+        self._task = sshlines.lines().begin(self._guarded())
 
     async def _guarded(self) -> None:
         try:
+            await sshlines.lines().ready(self.host, self._params)
             import asyncssh
         except ImportError as error:
             self._failed(
@@ -231,11 +61,11 @@ class _OverSsh(ProcessBase):
         try:
             for tries in range(1, TRIES + 1):
                 try:
-                    async with _running().session(self.host, self._params) as made:
-                        await self._work(made)
+                    async with sshlines.lines().session(self.host, self._params) as line:
+                        await self._work(line)
                     break
-                except asyncssh.ChannelOpenError:
-                    if tries == TRIES:
+                except asyncssh.ChannelOpenError as refused:
+                    if tries == TRIES or not sshopening.may_be_elsewhere(refused):
                         raise
                     await asyncio.sleep(0.02 * tries)
         except asyncio.CancelledError:
@@ -249,7 +79,7 @@ class _OverSsh(ProcessBase):
         except Exception as error:
             self._failed(error)
 
-    async def _work(self, made: Any) -> None:
+    async def _work(self, line: sshlines.Line) -> None:
         raise NotImplementedError
 
     def _signal(self, number: int) -> None:
@@ -281,9 +111,20 @@ class SshProcess(_OverSsh):
         super().__init__(cmd, host, connection_params, **more)
         self.pty = self._params["pty"] if pty is None else pty
         self.remote_cmd = cmd if isinstance(cmd, str) else shlex.join(cmd)
-        self._mark = f"{OWNER}.{next(_numbers)}."
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._mark = ""
+        """What all that it begins is found by; empty: it has not begun."""
         self._channel: Any = None
         self._waiting: list[bytes | None] = []
+        self._asked: list[int] = []
+        """Signals for what is just beginning."""
+        self._ended_by: int | None = None
+        self._room = threading.Event()
+        """It reads, so that more may be written."""
+        self._room.set()
+        self._paused = False
         self._by_program: conducting.Followed | None = None
 
     # ------------------------------------------------------------------- by a program like OpenSSH
@@ -323,7 +164,7 @@ class SshProcess(_OverSsh):
 
     # ------------------------------------------------------------------------------- by asyncssh
 
-    async def _work(self, made: Any) -> None:
+    async def _work(self, line: sshlines.Line) -> None:
         import asyncssh
 
         over = asyncio.get_running_loop().create_future()
@@ -345,24 +186,44 @@ class SshProcess(_OverSsh):
                 self.number = getattr(signal, f"SIG{name}", None)
                 self.code = 128 + (self.number or 0)
 
+            def pause_writing(self) -> None:
+                process._room.clear()
+
+            def resume_writing(self) -> None:
+                process._room.set()
+
             def connection_lost(self, exc: Exception | None) -> None:
+                process._room.set()
                 if not over.done():
                     over.set_result(exc)
 
+        self._mark = f"{line.mark}{next(_numbers)}-"
         session: Session
-        self._channel, session = await made.create_session(
-            Session, f"export {MARK}={self._mark}; {self.remote_cmd}",
-            encoding=None, term_type=os.environ.get("TERM") or "vt100" if self.pty else None,
-            term_size=(80, 24),
-        )  # fmt: skip
+        try:
+            self._channel, session = await line.made.create_session(
+                Session, sshmarks.marked(self.remote_cmd, self._mark),
+                encoding=None, term_type=os.environ.get("TERM") or "vt100" if self.pty else None,
+                term_size=(80, 24),
+            )  # fmt: skip
+        except asyncssh.ChannelOpenError:
+            self._mark = ""
+            raise
         for data in self._waiting:
             self._write(data)
         self._waiting.clear()
+        for number in self._asked:
+            sshlines.lines().begin(self._signal_there(number))
         error = await over
-        if session.code is None:
+        code: int | None = session.code
+        by: int | None = session.number
+        if code is None and self._ended_by is not None:
+            code, by = 128 + self._ended_by, self._ended_by
+        elif code is None:
             words = getattr(error, "reason", "") or "the connection was lost"
-            self._output(STDERR, f"ssh: {words}\n".encode())
-        self._over(255 if session.code is None else session.code, session.number)
+            self._output(STDERR, f"ssh: {self.host.address}: {words}\n".encode())
+            if line.guard is None:  # nobody else ends what is left there
+                sshlines.lines().begin(self._signal_there(signal.SIGTERM))
+        self._over(255 if code is None else code, by)
 
     def _write(self, data: bytes | None) -> None:
         try:
@@ -371,7 +232,7 @@ class SshProcess(_OverSsh):
             else:
                 self._channel.write(data)
         except OSError:  # it reads no more
-            self.write_error = True
+            self._write_failed()
 
     def _put(self, data: bytes | None) -> None:
         if self._by_program is not None:
@@ -384,35 +245,61 @@ class SshProcess(_OverSsh):
             else:
                 self._write(data)
 
-        _running().loop.call_soon_threadsafe(put)
+        lines = sshlines.lines()
+        if threading.current_thread() is not lines.thread:
+            self._room.wait()
+        lines.loop.call_soon_threadsafe(put)
+
+    def _pause(self, paused: bool) -> None:
+        if self._by_program is not None:
+            conducting.conductor().pause(self._by_program, paused)
+            return
+
+        def pause() -> None:
+            self._paused = paused
+            if self._channel is not None:
+                (self._channel.pause_reading if paused else self._channel.resume_reading)()
+
+        sshlines.lines().loop.call_soon_threadsafe(pause)
 
     def _signal(self, number: int) -> None:
         if self._by_program is not None:
             if self.pid is not None:
                 conducting.signal_tree(self.pid, number)
             return
-        _running().begin(self._signal_there(number))
+        sshlines.lines().begin(self._signal_there(number))
 
     async def _signal_there(self, number: int) -> None:
         import asyncssh
 
-        if self._channel is None:  # it has not begun
-            if self._task is not None:
-                self._task.cancel()
+        if self._channel is None and self._mark and number != signal.SIGKILL:
+            self._asked.append(number)  # it may be on its way
             return
-        name = signal.Signals(number).name.removeprefix("SIG")
-        find = _FIND.format(mark=MARK, which=self._mark.replace(".", r"\."), signal=name)
+        if self._channel is None and self._task is not None and number not in UNENDING:
+            self._task.cancel()
+        if not self._mark or not number:
+            return
+        end = sshmarks.ending(self._mark, signal.Signals(number).name.removeprefix("SIG"))
         try:
-            for _ in range(TRIES):
-                with contextlib.suppress(asyncssh.ChannelOpenError):
-                    async with _running().session(self.host, self._params) as made:
-                        await made.run(find)
+            for tries in range(1, TRIES + 1):
+                try:
+                    async with sshlines.lines().session(self.host, self._params) as line:
+                        await line.made.run(end, encoding=None, stdin=asyncssh.DEVNULL)
                     break
+                except asyncssh.ChannelOpenError:
+                    if tries == TRIES:
+                        raise
+                    await asyncio.sleep(0.02 * tries)
         except (asyncssh.Error, OSError):
-            self._channel.close()
+            self._close(number)
         else:
-            if number == signal.SIGKILL:
-                self._channel.close()
+            if number == signal.SIGKILL:  # its status is on its way, or somebody holds its output
+                asyncio.get_running_loop().call_later(CLOSING_S, self._close, number)
+
+    def _close(self, number: int) -> None:
+        if self._channel is not None:
+            self._ended_by = number
+            self._channel.close()
 
 
 class _Copy(_OverSsh):
@@ -438,11 +325,11 @@ class _Copy(_OverSsh):
 class PutProcess(_Copy):
     """Local files and directories to ``place`` on ``host``, with modes and times."""
 
-    async def _work(self, made: Any) -> None:
+    async def _work(self, line: sshlines.Line) -> None:
         failed: list[Exception] = []
-        async with made.start_sftp_client() as sftp:
+        async with line.made.start_sftp_client() as sftp:
             await sftp.put(
-                [_home(one) for one in self.files], _there(self.place),
+                [home(one) for one in self.files], _there(self.place),
                 preserve=True, recurse=True, follow_symlinks=True,
                 error_handler=failed.append,
             )  # fmt: skip
@@ -454,21 +341,17 @@ class PutProcess(_Copy):
 class GetProcess(_Copy):
     """Files and directories of ``host``, by name or pattern, to ``place`` here."""
 
-    async def _work(self, made: Any) -> None:
+    async def _work(self, line: sshlines.Line) -> None:
         failed: list[Exception] = []
-        async with made.start_sftp_client() as sftp:
+        async with line.made.start_sftp_client() as sftp:
             await sftp.mget(
-                [_there(one) for one in self.files], _home(self.place),
+                [_there(one) for one in self.files], home(self.place),
                 preserve=True, recurse=True, follow_symlinks=True,
                 error_handler=failed.append,
             )  # fmt: skip
         for error in failed:
             self._complain(error)
         self._over(1 if failed else 0)
-
-
-def _home(path: str) -> str:
-    return os.path.expanduser(path)
 
 
 def _there(path: str) -> str:

@@ -47,8 +47,12 @@ def why_missing() -> str | None:
 class Sshd:
     """The server and how to reach it. Invariant: between enter and exit, ``ssh()`` can connect."""
 
-    def __init__(self, directory: Path, settings: tuple[str, ...] = ()) -> None:
-        """``settings``: lines of its configuration; they count instead of what is usual here."""
+    def __init__(
+        self, directory: Path, settings: tuple[str, ...] = (), shell: str = "/bin/sh"
+    ) -> None:
+        """``settings``: lines of its configuration; they count instead of what is usual here.
+        ``shell``: the login's, where that can be chosen (see ``login_shell``)."""
+        self._shell = shell
         self.directory = directory
         self._settings = list(settings)
         self.user = pwd.getpwuid(os.getuid())
@@ -188,7 +192,7 @@ class Sshd:
     def _start(self, config: Path, home: Path) -> subprocess.Popen[bytes]:
         argv = [str(_program("sshd")), "-D", "-f", str(config), "-E", str(self.directory / "log")]
         if self._can_have_a_namespace():
-            self.login_shell = "/bin/sh"
+            self.login_shell = self._shell
             argv = self._in_a_namespace(argv, home)
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL)
 
@@ -205,7 +209,7 @@ class Sshd:
         kept = [
             e for e in Path("/etc/passwd").read_text().splitlines() if not e.startswith(name + ":")
         ]
-        entry = f"{name}:x:{self.user.pw_uid}:{self.user.pw_gid}::{home}:/bin/sh"
+        entry = f"{name}:x:{self.user.pw_uid}:{self.user.pw_gid}::{home}:{self._shell}"
         passwd.write_text("\n".join([entry, *kept, ""]))
         shadow.write_text(f"{name}:*:19000:0:99999:7:::\n")
         script = (

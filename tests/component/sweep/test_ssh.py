@@ -2,18 +2,22 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from gshell.sweep import sshopening
 from gshell.sweep.actions import Remote
 from gshell.sweep.copying import Get, Put
 from gshell.sweep.hosts import Host
 from gshell.sweep.ssh import MARK, SshProcess
+from gshell.sweep.sshlines import SESSIONS, lines
 from kit.procs import until
 from kit.sshd import Sshd, why_missing
 
@@ -36,14 +40,17 @@ def host(sshd):
 
 
 def marked(mark):
+    """Who has a mark that begins so, itself or from who started it."""
+    assert mark
     found = []
     for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if (
-                name.isdigit()
-                and f"{MARK}={mark}".encode() in Path("/proc", name, "environ").read_bytes()
-            ):
-                found.append(int(name))
+        for kind in ("environ", "cmdline"):
+            with contextlib.suppress(OSError):
+                if (
+                    name.isdigit()
+                    and f"{MARK}={mark}".encode() in Path("/proc", name, kind).read_bytes()
+                ):
+                    found.append(int(name))
     return found
 
 
@@ -82,9 +89,136 @@ def test_a_killed_one_ends_over_there_with_its_children(host, how):
 
 def test_a_time_out_ends_it_over_there(host):
     one = SshProcess("exec sleep 77", host, timeout=2.0, **QUIET).start()
-    until(lambda: marked(one._mark), "it over there")
+    until(lambda: one._mark and marked(one._mark), "it over there")
     assert one.wait(30).timeouted
     until(lambda: not marked(one._mark), "its end")
+
+
+@pytest.mark.parametrize(
+    ("shell", "command"),
+    [
+        ("sh", "echo begun; while :; do :; done"),
+        ("bash", "echo begun; (while :; do :; done) & while :; do sleep 0.1; done"),
+        ("zsh", "echo begun; while :; do :; done"),
+        ("tcsh", "echo begun; sleep 98; sleep 97"),
+        ("fish", "echo begun; while true; true; end"),
+    ],
+)
+def test_a_shell_that_starts_nobody_is_found_whichever_it_is(tmp_path, shell, command):
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"no {shell} here")
+    with Sshd(tmp_path / "s", SETTINGS, shell=path) as server:
+        if server.login_shell != path:
+            pytest.skip("the login's shell cannot be chosen here")
+        there = Host("127.0.0.1", keyfile=str(server.directory / "id"), port=server.port)
+        one = SshProcess("env | grep -c ^GSHELL_SWEEP=", there).run(30)
+        assert one.stdout == "1\n"
+        assert "export" not in one.stderr  # a new fish has words of its own there
+        assert "setenv" not in one.stderr
+        one = SshProcess(command, there).start()
+        one.expect("begun", timeout=30)
+        assert one.kill().wait(30).exit_code == 143
+        assert not one.forced_kill
+        until(lambda: not marked(one._mark), "its end")
+
+
+def test_a_whole_tree_ends_whatever_its_sessions_and_environments_and_no_other(host):
+    other = SshProcess("echo begun; read x; echo $x", host).start()
+    tree = SshProcess(
+        "setsid env -i sh -c 'sleep 96 & echo $!; wait' & setsid sleep 95 & wait", host
+    ).start()
+    other.expect("begun", timeout=30)
+    child = int(until(lambda: tree.stdout, "a child that knows no mark"))
+    tree.kill().wait(30)
+    until(lambda: not os.path.exists(f"/proc/{child}"), "the child's end")
+    until(lambda: not marked(tree._mark), "the end of all others")
+    other.write("alive\n")
+    assert other.wait(30).stdout == "begun\nalive\n"
+
+
+def test_what_is_killed_while_it_begins_is_not_left_over_there(host):
+    SshProcess("true", host).run(30)
+    many = [SshProcess("sleep 94", host).start() for _ in range(6)]
+    for one in many:
+        one.kill()
+    assert [one.wait(30).exit_code for one in many] == [143] * 6
+    assert not any(one.forced_kill for one in many)
+    until(lambda: not any(one._mark and marked(one._mark) for one in many), "their end")
+
+
+def test_one_is_run_again_after_a_reset(host):
+    one = SshProcess("cat", host).start()
+    one.write("a")
+    one.reset()
+    one.start().write("b")
+    one.close_stdin()
+    assert (one.wait(30).stdout, one.exit_code) == ("b", 0)
+
+
+def test_output_that_a_handler_is_slow_to_take_waits_over_there(host, tmp_path):
+    """Instead of filling this Python's memory; and all of it comes in the end."""
+    wait, got, counter = threading.Event(), [], tmp_path / "written"
+
+    def slow(process, stream, data, eof, error):
+        wait.wait()
+        got.append(len(data))
+
+    total = 40_000_000
+    one = SshProcess(
+        f"for n in $(seq 40); do head -c 1000000 /dev/zero; echo $n > {counter}; done",
+        host,
+        default_stdout_handler=False,
+        stdout_handlers=[slow],
+    ).start()
+    until(lambda: one._paused, "it to be held up")
+    assert int(counter.read_text()) < 40
+    wait.set()
+    assert one.wait(60).ok
+    assert sum(got) == total
+
+
+def guarded(owner):
+    """Whether a guard waits over there for the end of ``owner``."""
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if (
+                name.isdigit()
+                and f"[P]=({owner}".encode() in Path("/proc", name, "cmdline").read_bytes()
+            ):
+                return True
+    return False
+
+
+def place(host):
+    """What is known of it."""
+    return next(one for key, one in lines().places.items() if host.port in key)
+
+
+def test_a_terminal_that_is_refused_is_said_once_and_teaches_nothing(tmp_path):
+    with Sshd(tmp_path / "s", ("PermitTTY no",)) as server:
+        there = Host("127.0.0.1", keyfile=str(server.directory / "id"), port=server.port)
+        one = SshProcess("true", there, pty=True, **QUIET).run(30)
+        assert (one.exit_code, one.stderr) == (255, "ssh: PTY request failed\n")
+        assert place(there).most == SESSIONS
+
+
+def test_a_host_that_floods_loses_no_byte_and_holds_up_no_other(host, tmp_path):
+    flood = SshProcess(
+        "head -c 30000000 /dev/zero; echo end >&2",
+        host,
+        default_stdout_handler=False,
+        stdout_handlers=[str(tmp_path / "flood")],
+    )
+    other = SshProcess("cat", host).start()
+    flood.start()
+    for n in range(20):
+        other.write(f"{n}\n")
+        assert other.expect(f"{n}\n", timeout=30)[0] == 0
+    assert flood.wait(60).stderr == "end\n"
+    assert (tmp_path / "flood").read_bytes() == bytes(30_000_000)
+    other.close_stdin()
+    assert other.wait(30).ok
 
 
 def test_a_terminal_over_there(host):
@@ -154,7 +288,75 @@ def test_when_the_connection_is_cut_all_on_it_end_with_255_and_the_next_goes_wel
     many.wait(30)
     assert {one.exit_code for one in many.processes} == {255}
     assert "lost" in many.processes[0].stderr
+    assert place(host).most == SESSIONS  # that was no refusal
     assert SshProcess("echo again", host).run(30).stdout == "again\n"
+
+
+def test_of_two_connections_one_that_is_cut_ends_nothing_of_the_other(tmp_path):
+    with Sshd(tmp_path / "s", SETTINGS) as server:
+        there = Host("127.0.0.1", keyfile=str(server.directory / "id"), port=server.port)
+        many = [SshProcess("echo begun; read x; echo $x", there, **QUIET).start() for _ in range(9)]
+        for one in many:
+            one.expect("begun", timeout=30)
+        first, second = place(there).lines
+        until(lambda: first.guard and second.guard, "their guards")
+        on = {line: [one for one in many if one._mark.startswith(line.mark)]
+              for line in (first, second)}  # fmt: skip
+        assert [len(on[first]), len(on[second])] == [8, 1]
+        lines().loop.call_soon_threadsafe(first.made.abort)
+        assert {one.wait(30).exit_code for one in on[first]} == {255}
+        until(lambda: not marked(first.mark), "their end over there")
+        on[second][0].write("alive\n")
+        assert on[second][0].wait(30).stdout == "begun\nalive\n"
+
+
+CHECKED = """
+import sys
+from gshell.sweep import Host, SshProcess
+host = Host("127.0.0.1", port=int(sys.argv[1]), keyfile=sys.argv[2])
+one = SshProcess("echo hi", host, {"check_host_key": True}, nolog_exit_code=True).run()
+print(one.exit_code, one.stdout, one.stderr)
+"""
+
+
+def test_a_host_that_is_to_be_known_is_asked_for_its_key_by_the_first_command_too(sshd, tmp_path):
+    """Of a Python that has begun with the connection before it had asyncssh."""
+
+    def first():
+        argv = [sys.executable, "-c", CHECKED, str(sshd.port), str(sshd.directory / "id")]
+        path = os.pathsep.join(sys.path)
+        env = {**os.environ, "PYTHONPATH": path, "HOME": str(tmp_path)}
+        return subprocess.run(argv, env=env, capture_output=True, text=True).stdout
+
+    assert first().startswith("255  ssh: 127.0.0.1: Host key is not trusted")
+    (tmp_path / ".ssh").mkdir()
+    key = (sshd.directory / "host_key.pub").read_text()
+    (tmp_path / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {key}")
+    assert first().startswith("0 hi\n")
+    (tmp_path / ".ssh" / "known_hosts").write_text(
+        f"[127.0.0.1]:{sshd.port} {(sshd.directory / 'id.pub').read_text()}"
+    )
+    assert first().startswith("255")
+
+
+def test_the_quickest_algorithms_are_asked_for_unless_the_configuration_names_some(
+    host, tmp_path, monkeypatch
+):
+    usual = sshopening.quick({})
+    assert usual["encryption_algs"][0] == "aes128-gcm@openssh.com"
+    kex = usual["kex_algs"]
+    assert kex.index("ecdh-sha2-nistp256") < kex.index("curve25519-sha256")
+    assert all(  # what a quantum computer would not break comes first
+        kex.index(one) < kex.index("ecdh-sha2-nistp256") for one in kex if one.startswith("mlkem")
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text(
+        f"Host slow\n  HostName 127.0.0.1\n  Ciphers aes256-ctr\n  Port {host.port}\n"
+    )
+    assert SshProcess("true", Host("slow", host.user, host.keyfile)).run(30).ok
+    (made,) = [one.lines[0].made for key, one in lines().places.items() if key[0] == "slow"]
+    assert made.get_extra_info("send_cipher") == "aes256-ctr"
 
 
 LEFT = """
@@ -169,7 +371,14 @@ time.sleep(1000)
 """
 
 
-def test_what_a_killed_python_had_started_over_there_ends(sshd):
+@pytest.mark.parametrize("most", ["10", "1"])
+def test_what_a_killed_python_had_started_over_there_ends(tmp_path, most):
+    """A server that has room for nobody beside it as well: the guard has a connection there."""
+    with Sshd(tmp_path / "s", (f"MaxSessions {most}",)) as server:
+        _start_and_kill(server)
+
+
+def _start_and_kill(sshd):
     python = subprocess.Popen(
         [sys.executable, "-c", LEFT, str(sshd.port), str(sshd.directory / "id")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -179,6 +388,7 @@ def test_what_a_killed_python_had_started_over_there_ends(sshd):
     try:
         owner = python.stdout.readline().strip()
         until(lambda: marked(owner), "what it starts over there")
+        until(lambda: guarded(owner), "its guard")
     finally:
         python.kill()
         python.communicate()
@@ -200,6 +410,4 @@ def test_hosts_behind_another_are_reached_through_it_with_the_same_parameters(
     remote = Remote("echo ${SSH_CONNECTION%% *}", behind).run()
     assert remote.ok, remote.processes[0].stderr
     assert [one.stdout for one in remote.processes] == ["127.0.0.1\n"] * 2
-    from gshell.sweep.ssh import _running
-
-    assert [jumps for jumps, _ in _running().jumps] == ["jump"]
+    assert [jumps for jumps, _ in lines().jumps] == ["jump"]
