@@ -27,6 +27,7 @@ from gshell.sweep.times import get_seconds
 
 if TYPE_CHECKING:
     from gshell.client.programtalk import Exit, ProgramTalk
+    from gshell.sweep.treeput import Staging
 
 ANYWHERE = "*"
 LIMIT = 256  # conversations at the same time: each is a connection
@@ -362,6 +363,8 @@ class AgentCopy(ProcessBase):
         self._request = place(where)
         if not self._request:
             raise UsageError("files go to a named agent, job or site", hint="gshell agents")
+        self.staging: Staging | None = None
+        """With others who get the same files."""
         super().__init__([*files, target], **more)
 
     def _clear(self) -> None:
@@ -382,7 +385,11 @@ class AgentCopy(ProcessBase):
         if self._gone:
             agents.leave()
             return
-        if self.put:
+        if self.staging is not None:
+            self._transfer = self.staging.put(
+                agents.dialler, self._request, self.target, self._done_with
+            )
+        elif self.put:
             from gshell.client.fileput import Put
 
             self._transfer = sending = Put(agents.dialler, self._request, self._done_with)
@@ -443,7 +450,50 @@ class _AgentCopies(Remote):
 
 
 class AgentPut(_AgentCopies):
-    """Local files and directories to a place at each of ``hosts`` (`place`), side by side."""
+    """Local files and directories to a place at each of ``hosts`` (`place`), side by side.
+
+    ``tree``: they are sent once, or a few times, and the agents pass them on to each other; who
+    cannot be reached by others is sent them from here. None: where that pays, which is with at
+    least three hosts and 8 MiB that need not be sent. False: all are sent them from here.
+    """
+
+    def __init__(
+        self,
+        hosts: str | Host | Iterable[str | Host],
+        files: str | Sequence[str],
+        location: str = ".",
+        process_args: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
+        tree: bool | None = None,
+    ) -> None:
+        self._tree = tree
+        super().__init__(hosts, files, location, process_args, name, lifecycle_handlers)
+
+    def _begin(self) -> None:
+        groups: dict[tuple[str, ...], list[AgentCopy]] = {}
+        for process in self.processes:
+            assert isinstance(process, AgentCopy)
+            process.staging = None
+            groups.setdefault(tuple(process.files), []).append(process)
+        for files, group in groups.items():
+            self._stage(list(files), group)
+        super()._begin()
+
+    def _stage(self, files: list[str], group: list[AgentCopy]) -> None:
+        from gshell.sweep import treeput
+
+        if self._tree is False or not (self._tree or treeput.worth(files, len(group))):
+            return
+        staging = treeput.Staging(files, len(group))
+
+        def ended(process: ProcessBase) -> None:
+            with contextlib.suppress(GshellError):  # there is no relay: nobody waits for it
+                running().soon(staging.one_less)
+
+        for process in group:
+            process.staging = staging
+            process.enders.append(ended)
 
 
 class AgentGet(_AgentCopies):
