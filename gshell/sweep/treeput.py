@@ -53,11 +53,11 @@ class Staging:
 
     def __init__(self, files: list[str], count: int) -> None:
         """``count``: of agents, each of which ends with `one_less`."""
-        from gshell.glogin import certificate
+        from gshell.glogin.certificate import make  # not before one is needed
 
         self.files = [os.path.join(os.getcwd(), path) for path in files]
         self.tree = Tree()
-        self.cert, self.key, _ = certificate.make("gshell staging")
+        self.cert, self.key, _ = make("gshell staging")
         self.digests: dict[int, str] = {}
         """Of pieces, by their numbers."""
         self._left = count

@@ -43,7 +43,6 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.glogin": {
         "gshell.model", "gshell.wire", "gshell.net", "gshell.config", "gshell.client",
         "gshell.agent",  # one command line for both ends; with -r it is the remote one
-        "gshell.glogin.certificate",
     },
     "gshell.glogin.certificate": set(),
     "gshell.replay": {
