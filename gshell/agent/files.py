@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PIPE_BYTES = 1 << 20  # of its stdin: fewer turns between us and the agent
 _F_SETPIPE_SZ = 1031  # `fcntl` has it from 3.10 on
 ENTRIES_AT_ONCE = 200  # of a list in one message
+MOST_SOURCES = 8  # addresses of one node
 BEGUN = ("away", "gone")  # another node may be asked, and those that read along wait for it
 MAX_ENTRIES = 2_000_000  # of one list: who has more names something smaller
 
@@ -328,14 +329,14 @@ class Service:
         """Files with an ``id`` are passed on from now to who shows this certificate."""
         if self._place.box:
             raise Trouble("denied", "nothing is passed on from here")
-        from gshell.agent import sharing
+        from gshell.agent import sharing, whereabouts  # few are asked for it
 
-        spot = sharing.spot(self._place, filewire.text(message, "path"))
+        spot = whereabouts.spot(self._place, filewire.text(message, "path"))
         if self._shares is None:
             cert, key = filewire.text(message, "cert"), filewire.text(message, "key")
             self._shares = sharing.Shares(self._place, cert, key)
         self._say({"m": "share", "n": number, "port": self._shares.port,
-                   "at": sharing.addresses(), "machine": machine_id(), "site": self._site,
+                   "at": whereabouts.addresses(), "machine": machine_id(), "site": self._site,
                    "spot": spot})  # fmt: skip
 
     def _have(self, message: dict[str, Any], number: int) -> None:
@@ -376,7 +377,7 @@ def _addresses(message: dict[str, Any]) -> list[tuple[str, int]]:
         ):
             raise RemoteProtocolError("bad-message", "from")
         out.append((one[0][:64], one[1]))
-    return out
+    return out[:MOST_SOURCES]
 
 
 def _key(message: dict[str, Any]) -> str:

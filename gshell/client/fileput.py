@@ -38,6 +38,9 @@ class There(NamedTuple):
 class Put(Transfer):
     """Local files and directories to the far end."""
 
+    sender = ""
+    """Tells parts apart that several senders write to one directory, of the same file."""
+
     def send(
         self,
         sources: Iterable[Source],
@@ -146,8 +149,7 @@ class Put(Transfer):
             size = status.st_size
             facts = {"path": name, "size": size, "mode": status.st_mode & 0o777,
                      "mtime": max(0, status.st_mtime_ns),
-                     "key": key_of(self._place.root, path, size, status.st_mtime_ns),
-                     "make": self._make}  # fmt: skip
+                     "key": self.key(path, size, status.st_mtime_ns), "make": self._make}  # fmt: skip
             there = There()
             if self._resume and size >= RESUME_FROM:
                 there = yield from self.look(fd, facts)
@@ -163,6 +165,10 @@ class Put(Transfer):
         finally:
             os.close(fd)
         yield
+
+    def key(self, path: str, size: int, mtime_ns: int) -> str:
+        facts = (self._place.root, path, size, mtime_ns)
+        return key_of(*facts, self.sender) if self.sender else key_of(*facts)
 
     def look(
         self, fd: int, facts: dict[str, Any], digest: str = ""

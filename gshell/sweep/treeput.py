@@ -10,14 +10,13 @@ gshell/net/FILES.md and, for who gets it from whom, `tree`.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gshell.client.fileput import Put, There
-from gshell.client.filetransfer import MAX_LISTED, RESUME_FROM, Handler, key_of, message_of, refusal
+from gshell.client.filetransfer import MAX_LISTED, RESUME_FROM, Handler, message_of, refusal
 from gshell.errors import GshellError
 from gshell.net import filewire
 from gshell.net.place import Place, Trouble, trouble
@@ -103,11 +102,13 @@ class Staging:
         self,
         dialler: Dialler,
         request: dict[str, Any],
+        sender: str,
         target: str,
         on_done: Callable[[GshellError | None], None],
     ) -> TreePut:
         """To one more agent."""
         node = TreePut(self, dialler, request, on_done)
+        node.sender = sender
         self._nodes.append(node)
         node.send_to(self.files, target, True, True)
         return node
@@ -170,7 +171,6 @@ class TreePut(Put):
         self.spot: tuple[str, ...] = ()
         self._staging = staging
         self._told = on_done
-        self._name = json.dumps(request, sort_keys=True)  # its parts are no other's
         self._serves = False
         self._port = 0
         self._at: list[str] = []
@@ -267,8 +267,7 @@ class TreePut(Put):
                 raise Trouble("changed", "it changed meanwhile")
             facts = {"path": name, "size": piece.size, "mode": piece.mode,
                      "mtime": piece.mtime_ns, "make": False,
-                     "key": key_of(self._place.root, piece.path, piece.size, piece.mtime_ns,
-                                   self._name)}  # fmt: skip
+                     "key": self.key(piece.path, piece.size, piece.mtime_ns)}  # fmt: skip
             if self._serves:
                 facts["id"] = number
             there = There()
