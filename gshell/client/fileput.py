@@ -149,7 +149,8 @@ class Put(Transfer):
             size = status.st_size
             facts = {"path": name, "size": size, "mode": status.st_mode & 0o777,
                      "mtime": max(0, status.st_mtime_ns),
-                     "key": self.key(path, size, status.st_mtime_ns), "make": self._make}  # fmt: skip
+                     "key": self.key(path, size, status.st_mtime_ns),
+                     "make": self._make}  # fmt: skip
             there = There()
             if self._resume and size >= RESUME_FROM:
                 there = yield from self.look(fd, facts)
