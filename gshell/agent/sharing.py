@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 CONNECT_S = 1.0  # for each address: a node of another site does not answer at all
-GREET_S = 5.0  # from being connected to having seen each other's certificate
+GREET_S = 10.0  # from being connected to having seen each other's certificate
 KEEP_S = 2.0  # a node that waits for the file itself says so, so often
 SILENT_S = 15.0  # nothing at all for so long: it is gone
 STALLED_S = 60.0  # it is there, and has nothing for so long: its own client is gone, most likely

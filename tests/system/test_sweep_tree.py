@@ -198,7 +198,7 @@ def which(name):
     assert failed == [victims[1]]
     assert sorted(codes) == [0] * (AGENTS - 1) + [255]
     assert set(copies(crowd, top)) == set(names(crowd)) - set(failed)
-    assert size < 3 * BIG  # what had come of it until then was not sent again
+    assert size < 1.7 * BIG  # what they had was not sent again, and the rest to one of them
 
 
 def test_a_copy_that_was_changed_on_the_way_is_noticed_and_sent_from_here(crowd, top):
@@ -228,16 +228,18 @@ print(json.dumps([a.ok, sent(a)]))
 
 @pytest.mark.parametrize("tree", [True, False])
 def test_agents_that_have_one_directory_are_not_in_each_other_s_way(crowd, top, tree):
-    ok, size = run(
+    ok, size, found = run(
         crowd, top,
         f"""
 a = put("/to", tree={tree}).run()
-print(json.dumps([a.ok, sent(a)]))
+print(json.dumps([a.ok, sent(a), sum(p._transfer.tally.skipped for p in a.processes)]))
 """,
     )  # fmt: skip
     assert ok
     assert tree_of(top / "to" / "d") == tree_of(top / "d")
-    assert size < 1.1 * BIG or not tree
+    if tree:
+        assert size < 1.1 * BIG
+        assert found == AGENTS - 1  # only the first has it sent
     assert not list((top / "to").rglob(".gshell-*"))
 
 

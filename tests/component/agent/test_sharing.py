@@ -270,6 +270,7 @@ def test_what_is_begun_anew_is_not_passed_on_as_one_file(held):
     came(b"a" * 1000)
     got = held[0].fetch([(LOOPBACK, held[0].port)], 5, 0, len(DATA))
     next(got)
+    incoming.write(b"a" * 6000)  # and nobody is told of it
     incoming.drop()
     again, came = begun(held)
     came(b"b" * 5000)
