@@ -132,7 +132,8 @@ class Agent:
         if session.service:
             spec = spec._replace(service=session.service, tasks=1, pty=None)
             if session.service == "files":
-                spec = services.for_files(session, spec, self.workdirs)
+                site = str(self._facts.allocated.get("site") or "")
+                spec = services.for_files(session, spec, self.workdirs, site)
         elif spec.service == services.ADOPT and ADOPTED in self._facts.tags:
             self._ends.own = session
         elif spec.service:

@@ -11,15 +11,21 @@ import getopt
 import os
 import stat
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gshell.errors import RemoteProtocolError
 from gshell.net import filewire
+from gshell.net.machine import machine_id
 from gshell.net.place import READ_BYTES, Incoming, Place, Quota, Trouble, hash_start, trouble
+
+if TYPE_CHECKING:
+    from gshell.agent.sharing import Shares
 
 PIPE_BYTES = 1 << 20  # of its stdin: fewer turns between us and the agent
 _F_SETPIPE_SZ = 1031  # `fcntl` has it from 3.10 on
 ENTRIES_AT_ONCE = 200  # of a list in one message
+MOST_SOURCES = 8  # addresses of one node
+BEGUN = ("away", "gone")  # another node may be asked, and those that read along wait for it
 MAX_ENTRIES = 2_000_000  # of one list: who has more names something smaller
 
 
@@ -45,7 +51,7 @@ def main(words: list[str]) -> int:
     except OSError as error:
         print(f"{os.getcwd()}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
-    service = Service(place, 1, "--read-only" in options)
+    service = Service(place, 1, "--read-only" in options, options.get("--site", ""))
     try:
         return service.serve(0)
     except BrokenPipeError:
@@ -72,7 +78,7 @@ class Service:
     """Invariant: each request gets one last answer (``ok``, ``error`` or what it asked for), in
     the order of the requests."""
 
-    def __init__(self, place: Place, out: int, read_only: bool = False) -> None:
+    def __init__(self, place: Place, out: int, read_only: bool = False, site: str = "") -> None:
         self._place = place
         self._out = out
         self._read_only = read_only
@@ -80,6 +86,8 @@ class Service:
         self._put: dict[str, Any] = {}
         self._looked: tuple[str, str, Incoming] | None = None  # path, key: `part` has read it
         self._skip = False  # data of a put that has failed
+        self._site = site
+        self._shares: Shares | None = None
 
     def serve(self, source: int) -> int:
         """Until the end of its input; the exit status."""
@@ -117,21 +125,23 @@ class Service:
             call = _CALLS.get(str(message.get("m")))
             if call is None:
                 raise Trouble("unknown", f"no such request: {str(message.get('m'))[:40]}")
-            if call is Service._begin:
+            if call in (Service._begin, Service._fetch):
                 self._skip = True  # its data may be on the way already
             if self._read_only and call in _CHANGES:
                 raise Trouble("denied", "it can only be read")
             call(self, message, number)
         except Trouble as error:
-            self._fail(number, error)
+            self._fail(number, error, message)
         except UnicodeEncodeError:  # half of a surrogate pair, which no path has
-            self._fail(number, Trouble("name", "a path that cannot be"))
+            self._fail(number, Trouble("name", "a path that cannot be"), message)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            self._fail(number, trouble(error))
+            self._fail(number, trouble(error), message)
 
-    def _fail(self, number: int, error: Trouble) -> None:
+    def _fail(self, number: int, error: Trouble, message: dict[str, Any]) -> None:
+        if self._shares is not None and "id" in message and error.code not in BEGUN:
+            self._shares.lost(filewire.number(message, "id"))
         self._say({"m": "error", "n": number, "code": error.code, "message": error.message})
 
     # -- looking
@@ -260,6 +270,8 @@ class Service:
             incoming.drop() if not offset else incoming.close()
             raise
         self._incoming, self._put, self._skip = incoming, message, False
+        if self._shares is not None and "id" in message:
+            self._shares.begin(filewire.number(message, "id"), path, incoming)
 
     def _data(self, data: bytes) -> None:
         incoming = self._incoming
@@ -268,17 +280,22 @@ class Service:
                 raise RemoteProtocolError("bad-message", "data of no file")
             return
         try:
-            incoming.write(data)
+            self._write_on(incoming, data)
         except Trouble as error:
             self._give_up(error, True)
         except OSError as error:
             self._give_up(trouble(error), True)
 
+    def _write_on(self, incoming: Incoming, data: bytes) -> None:
+        incoming.write(data)
+        if self._shares is not None and "id" in self._put:
+            self._shares.came(filewire.number(self._put, "id"), incoming.at)
+
     def _give_up(self, error: Trouble, drop: bool) -> None:
         assert self._incoming is not None
         self._incoming.drop() if drop else self._incoming.close()
         self._incoming, self._skip = None, True
-        self._fail(filewire.number(self._put, "n"), error)
+        self._fail(filewire.number(self._put, "n"), error, self._put)
 
     def _end(self, message: dict[str, Any], number: int) -> None:
         """Of a put: the same number. With ``abort``, it is not to be."""
@@ -298,8 +315,69 @@ class Service:
             )
         except BaseException:
             incoming.close()
+            if self._shares is not None and "id" in self._put:
+                self._shares.lost(filewire.number(self._put, "id"))
             raise
+        if self._shares is not None and "id" in self._put:
+            path = filewire.text(self._put, "path")
+            self._shares.whole(filewire.number(self._put, "id"), path, incoming.size)
         self._say({"m": "ok", "n": number})
+
+    # -- to and from other nodes
+
+    def _share(self, message: dict[str, Any], number: int) -> None:
+        """Files with an ``id`` are passed on from now to who shows this certificate."""
+        if self._place.box:
+            raise Trouble("denied", "nothing is passed on from here")
+        from gshell.agent import sharing, whereabouts  # few are asked for it
+
+        spot = whereabouts.spot(self._place, filewire.text(message, "path"))
+        if self._shares is None:
+            cert, key = filewire.text(message, "cert"), filewire.text(message, "key")
+            self._shares = sharing.Shares(self._place, cert, key)
+        self._say({"m": "share", "n": number, "port": self._shares.port,
+                   "at": whereabouts.addresses(), "machine": machine_id(), "site": self._site,
+                   "spot": spot})  # fmt: skip
+
+    def _have(self, message: dict[str, Any], number: int) -> None:
+        """A file that is here already is passed on, too."""
+        id, size = filewire.number(message, "id"), filewire.number(message, "size")
+        if self._shares is None:
+            raise Trouble("denied", "nothing is passed on from here")
+        self._shares.whole(id, filewire.text(message, "path"), size)
+        self._say({"m": "ok", "n": number})
+
+    def _fetch(self, message: dict[str, Any], number: int) -> None:
+        """As `put`, but another node has its data."""
+        if self._shares is None:
+            raise Trouble("denied", "nothing is fetched from here")
+        sources = _addresses(message)
+        self._begin(message, number)
+        incoming = self._incoming
+        assert incoming is not None
+        id, offset = filewire.number(message, "id"), filewire.number(message, "offset")
+        try:
+            for data in self._shares.fetch(sources, id, offset, incoming.size):
+                self._write_on(incoming, data)
+        except Trouble as error:
+            self._give_up(error, error.code not in (*BEGUN, "lost"))
+        except OSError as error:
+            self._give_up(trouble(error), True)
+
+
+def _addresses(message: dict[str, Any]) -> list[tuple[str, int]]:
+    found = message.get("from")
+    out = []
+    for one in found if isinstance(found, list) else [None]:
+        if (
+            not isinstance(one, list)
+            or len(one) != 2
+            or not isinstance(one[0], str)
+            or not isinstance(one[1], int)
+        ):
+            raise RemoteProtocolError("bad-message", "from")
+        out.append((one[0][:64], one[1]))
+    return out[:MOST_SOURCES]
 
 
 def _key(message: dict[str, Any]) -> str:
@@ -318,5 +396,8 @@ _CALLS = {
     "part": Service._part,
     "put": Service._begin,
     "end": Service._end,
+    "share": Service._share,
+    "have": Service._have,
+    "fetch": Service._fetch,
 }
-_CHANGES = (Service._mkdir, Service._part, Service._begin)
+_CHANGES = (Service._mkdir, Service._part, Service._begin, Service._share, Service._fetch)

@@ -41,9 +41,9 @@ def found(words: list[str], path: str | None) -> list[str]:
     return words
 
 
-def for_files(session: Session, spec: StepSpec, workdirs: WorkDirs) -> StepSpec:
+def for_files(session: Session, spec: StepSpec, workdirs: WorkDirs, site: str) -> StepSpec:
     """How the service `files` of this session is started: where it copies from and to is a job's
-    work directory, else the user's home."""
+    work directory, else the user's home. ``site``: where this agent is, if it is known."""
     cwd = None
     words = []
     if session.stage:  # the relay's archive: a box, and only this one
@@ -58,6 +58,8 @@ def for_files(session: Session, spec: StepSpec, workdirs: WorkDirs) -> StepSpec:
         cwd = workdirs.path(job, int(index or 0)) or _directory_of(session.neighbour())
         if cwd is None:
             words = ["--gone", f"the work directory of job {session.beside} is not there"]
+    if site and not session.stage:
+        words += ["--site", site]
     return spec._replace(argv=["files", *words], cwd=cwd, home=None, shell=False, env={})
 
 

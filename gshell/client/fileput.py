@@ -7,7 +7,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Generator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gshell.client.filetransfer import (
     RESUME_FROM,
@@ -24,8 +24,22 @@ from gshell.net import filewire
 from gshell.net.place import Place, Trouble, hash_start, trouble
 
 
+class There(NamedTuple):
+    """What is there of a file that is to be sent, and is the beginning of it."""
+
+    have: int = 0
+    whole: bool = False
+    """Under its name already."""
+    digest: str = ""
+    begun: hashlib._Hash | None = None
+    """The hash of what is there, to go on with."""
+
+
 class Put(Transfer):
     """Local files and directories to the far end."""
+
+    sender = ""
+    """Tells parts apart that several senders write to one directory, of the same file."""
 
     def send(
         self,
@@ -41,7 +55,6 @@ class Put(Transfer):
         self._resume, self._make, self._any = resume, make, any_time
         self._place = place or Place("/", box=False)
         self._owned = place is None
-        self._now: list[bool] = []
         self.start(self._send_all(list(sources), recursive))
 
     def send_to(self, paths: list[str], target: str, recursive: bool, resume: bool) -> None:
@@ -58,6 +71,15 @@ class Put(Transfer):
     def _send_to(
         self, paths: list[str], target: str, recursive: bool
     ) -> Generator[None, None, None]:
+        sources = yield from self.named(paths, target)
+        yield from self._send_all(sources, recursive)
+
+    def named(self, paths: list[str], target: str) -> Generator[None, None, list[Source]]:
+        """What they are to be called there.
+
+        Raises:
+            Trouble: that is no place for so many.
+        """
         there = yield from self.wait_for({"m": "stat", "path": target or "."})
         inside = there.get("kind") == "d"
         if not inside and (len(paths) > 1 or target.endswith("/")):
@@ -66,7 +88,7 @@ class Put(Transfer):
         for path in paths:
             name = os.path.basename(os.path.abspath(path))
             sources.append(Source(path, posixpath.join(target, name) if inside else target))
-        yield from self._send_all(sources, recursive)
+        return sources
 
     def _send_all(self, sources: list[Source], recursive: bool) -> Generator[None, None, None]:
         self.tally.total = sum(_size(self._place, _absolute(source.path)) for source in sources)
@@ -96,7 +118,7 @@ class Put(Transfer):
             if entry.kind == "d":
                 self.ask(
                     {"m": "mkdir", "path": name, "mode": entry.mode},
-                    self._answer(f"{inner} as {name}"),
+                    self.answer(f"{inner} as {name}"),
                 )
                 yield
                 continue
@@ -108,7 +130,7 @@ class Put(Transfer):
             except OSError as error:
                 self.failed(inner, trouble(error))
 
-    def _answer(self, path: str, broken: list[bool] | None = None) -> Handler:
+    def answer(self, path: str, broken: list[bool] | None = None) -> Handler:
         def handler(item: dict[str, Any] | bytes) -> bool:
             message = message_of(item)
             if message.get("m") == "error":
@@ -127,52 +149,76 @@ class Put(Transfer):
             size = status.st_size
             facts = {"path": name, "size": size, "mode": status.st_mode & 0o777,
                      "mtime": max(0, status.st_mtime_ns),
-                     "key": key_of(self._place.root, path, size, status.st_mtime_ns),
+                     "key": self.key(path, size, status.st_mtime_ns),
                      "make": self._make}  # fmt: skip
-            offset, machine = 0, hashlib.sha256()
+            there = There()
             if self._resume and size >= RESUME_FROM:
-                try:
-                    there = yield from self.wait_for({"m": "part", "any": self._any, **facts})
-                except Trouble as error:
-                    where = sanitize(name, SHOWN_COLUMNS)
-                    raise Trouble(error.code, f"as {where} there: {error.message}") from None
-                have = filewire.number(there, "have", size)
-                begun = hash_start(fd, have) if have else None
-                if begun is not None and begun.hexdigest() == there.get("digest"):
-                    offset, machine = have, begun
-                    self.tally.kept += have
-                    if there.get("whole") is True:
-                        self.tally.files += 1
-                        self.tally.skipped += 1
-                        return
+                there = yield from self.look(fd, facts)
+                if there.whole:
+                    return
             broken: list[bool] = []
             number = self.ask(
-                {"m": "put", "offset": offset, **facts}, self._answer(f"{path} as {name}", broken)
+                {"m": "put", "offset": there.have, **facts},
+                self.answer(f"{path} as {name}", broken),
             )
-            left = 0  # of the present frame
-            while (offset < size and not broken) or left:
-                if not left:
-                    left = min(filewire.MAX_DATA_BYTES, size - offset)
-                    self.talk.send(filewire.data_head(left))
-                data = os.pread(fd, min(filewire.READ_BYTES, left), offset)
-                machine.update(data)
-                offset += len(data)
-                left -= len(data)
-                if not data:
-                    self.talk.send(bytes(left))  # a frame that was begun
-                    break
-                self.talk.send(data)
-                self.tally.bytes += len(data)
-                yield
-            end: dict[str, Any] = {"m": "end", "n": number}
-            if offset < size:
-                end["abort"] = True
-            else:
-                end["digest"] = machine.hexdigest()
-            self.talk.send(filewire.encode(end))
+            end = yield from self.feed(fd, there, size, broken)
+            self.talk.send(filewire.encode({"m": "end", "n": number, **end}))
         finally:
             os.close(fd)
         yield
+
+    def key(self, path: str, size: int, mtime_ns: int) -> str:
+        facts = (self._place.root, path, size, mtime_ns)
+        return key_of(*facts, self.sender) if self.sender else key_of(*facts)
+
+    def look(
+        self, fd: int, facts: dict[str, Any], digest: str = ""
+    ) -> Generator[None, None, There]:
+        """What is there of a file. ``digest``: of all of it, if that is known.
+
+        Raises:
+            Trouble: it cannot be there.
+        """
+        size = facts["size"]
+        try:
+            there = yield from self.wait_for({"m": "part", "any": self._any, **facts})
+        except Trouble as error:
+            where = sanitize(facts["path"], SHOWN_COLUMNS)
+            raise Trouble(error.code, f"as {where} there: {error.message}") from None
+        have, whole = filewire.number(there, "have", size), there.get("whole") is True
+        begun = hash_start(fd, have) if have and not (digest and have == size) else None
+        known = begun.hexdigest() if begun is not None else digest if have else ""
+        if not known or known != there.get("digest"):
+            return There()
+        self.tally.kept += have
+        if whole:
+            self.tally.files += 1
+            self.tally.skipped += 1
+        return There(have, whole, known, begun)
+
+    def feed(
+        self, fd: int, there: There, size: int, broken: list[bool]
+    ) -> Generator[None, None, dict[str, Any]]:
+        """Send what is not there; how it ends. ``broken``: not empty any more when nobody wants
+        it."""
+        offset = there.have
+        machine = there.begun or hash_start(fd, offset) or hashlib.sha256()
+        left = 0  # of the present frame
+        while (offset < size and not broken) or left:
+            if not left:
+                left = min(filewire.MAX_DATA_BYTES, size - offset)
+                self.talk.send(filewire.data_head(left))
+            data = os.pread(fd, min(filewire.READ_BYTES, left), offset)
+            machine.update(data)
+            offset += len(data)
+            left -= len(data)
+            if not data:
+                self.talk.send(bytes(left))  # a frame that was begun
+                break
+            self.talk.send(data)
+            self.tally.bytes += len(data)
+            yield
+        return {"abort": True} if offset < size else {"digest": machine.hexdigest()}
 
 
 def _absolute(path: str) -> str:

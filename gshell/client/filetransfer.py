@@ -180,6 +180,11 @@ class Transfer:
             self._end(error)
         except OSError as error:
             self._end(trouble(error))
+        except RemoteProtocolError as error:
+            self._end(GshellError(f"the agent makes no sense: {error.message}"))
+        except Exception as error:  # a mistake of ours must not look like the end
+            self._end(GshellError(f"{type(error).__name__}: {error}"))
+            raise
         finally:
             self._stepping = False
             if not self.talk.over:

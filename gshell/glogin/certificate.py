@@ -1,4 +1,5 @@
-"""A certificate for one listener, known to nobody. Alone knows `cryptography`."""
+"""A certificate for one listener, or for those who pass something on to each other; known to nobody
+else. Alone knows `cryptography`."""
 
 from __future__ import annotations
 
@@ -13,16 +14,16 @@ from cryptography.x509.oid import NameOID
 DAYS = 30
 
 
-def make() -> tuple[str, str, bytes]:
+def make(name: str = "i2glogin") -> tuple[str, str, bytes]:
     """(certificate, key) as PEM, and the hash that both ends bind their proofs to."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "i2glogin")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - day)

@@ -503,6 +503,10 @@ class Incoming:
     def at(self) -> int:
         return self._at
 
+    def dup(self) -> int:
+        """A descriptor of what is here of it, for who reads it meanwhile."""
+        return os.dup(self._fd)
+
     def finish(self, digest: str, mode: int, mtime_ns: int) -> None:
         """All is here: check it, and let it be seen.
 

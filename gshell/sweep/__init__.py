@@ -21,7 +21,8 @@ _WHERE = {
         "Action", "ActionLifecycleHandler", "ActionsFailed", "Local", "ParallelActions",
         "ProcessesFailed", "Remote", "SequentialActions", "wait_all_actions", "wait_any_actions",
     ),
-    "agents": ("AgentGet", "AgentProcess", "AgentPut", "AgentRemote"),
+    "agentcopies": ("AgentGet", "AgentPut"),
+    "agents": ("AgentProcess", "AgentRemote"),
     "also": (
         "CHAINPUT", "ChainPut", "PortForwarder", "RemoteSerial", "SCP", "SSH", "Serial",
         "SerialSsh", "TAKTUK", "TaktukGet", "TaktukPut", "TaktukRemote", "Timer", "copy_outputs",

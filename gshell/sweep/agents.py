@@ -48,7 +48,7 @@ if mine:
 """Reads which jobs there are until its stdin ends, with this Python; then cancels what is left."""
 
 
-class _Agents:
+class Agents:
     """The loop in a thread. Invariant: what it has is touched in its own thread; others leave word
     in ``_wishes``."""
 
@@ -124,11 +124,11 @@ class _Agents:
             self._guardian.stdin.flush()
 
 
-_agents: _Agents | None = None
+_agents: Agents | None = None
 _lock = threading.Lock()
 
 
-def running() -> _Agents:
+def running() -> Agents:
     """The one of this Python; a child by fork gets its own.
 
     Raises:
@@ -137,7 +137,7 @@ def running() -> _Agents:
     global _agents
     with _lock:
         if _agents is None or _agents.pid != os.getpid():
-            _agents = _Agents()
+            _agents = Agents()
         return _agents
 
 
@@ -247,7 +247,7 @@ class AgentProcess(ProcessBase):
             "keep": False, "archive": False,
         }  # fmt: skip
 
-    def _open(self, agents: _Agents, spec: dict[str, Any]) -> None:
+    def _open(self, agents: Agents, spec: dict[str, Any]) -> None:
         from gshell.client.programtalk import ProgramTalk
 
         if self._gone:
@@ -348,106 +348,3 @@ class AgentRemote(Remote):
         process_args: dict[str, Any],
     ) -> ProcessBase:
         return AgentProcess(cmd, host, **process_args)
-
-
-class AgentCopy(ProcessBase):
-    """Files to an agent (``put``) or from it, by its own file service: ``where`` as `place` has it,
-    but somewhere it has to be. Whole files are not sent again, broken ones are gone on with."""
-
-    def __init__(
-        self, files: Sequence[str], target: str, where: Any, put: bool = True, **more: Any
-    ) -> None:
-        self.where, self.put = where, put
-        self.files, self.target = [os.path.expanduser(one) if put else one for one in files], target
-        self._request = place(where)
-        if not self._request:
-            raise UsageError("files go to a named agent, job or site", hint="gshell agents")
-        super().__init__([*files, target], **more)
-
-    def _clear(self) -> None:
-        super()._clear()
-        self._transfer: Any = None
-
-    def _begin(self) -> None:
-        try:
-            agents = running()
-        except GshellError as error:
-            raise ConnectionError(error.explained()) from None
-        if self.put:
-            for path in self.files:
-                os.lstat(path)
-        agents.soon(lambda: agents.enter(lambda: self._open(agents)))
-
-    def _open(self, agents: _Agents) -> None:
-        if self._gone:
-            agents.leave()
-            return
-        if self.put:
-            from gshell.client.fileput import Put
-
-            self._transfer = sending = Put(agents.dialler, self._request, self._done_with)
-            sending.send_to(self.files, self.target, True, True)
-        else:
-            from gshell.client.fileget import Get
-
-            self._transfer = getting = Get(agents.dialler, self._request, self._done_with)
-            getting.fetch(self.files, os.path.expanduser(self.target), True, True)
-
-    def _done_with(self, error: GshellError | None) -> None:
-        failed = [str(one) for one in self._transfer.tally.failed]
-        if error is not None:
-            failed.append(f"gshell: {error.explained()}")
-        if failed:
-            self._output(STDERR, ("\n".join(failed) + "\n").encode("utf-8", "surrogateescape"))
-        self._over(255 if error is not None else 1 if failed else 0)
-        running().leave()
-
-    def _signal(self, number: int) -> None:
-        def stop() -> None:
-            if self._gone:
-                return
-            if self._transfer is not None:
-                self._transfer.close()
-                running().leave()
-            self._over(128 + number, number)
-
-        running().soon(stop)
-
-    def _put(self, data: bytes | None) -> None:
-        self.write_error = True
-
-
-class _AgentCopies(Remote):
-    _puts = True
-
-    def __init__(
-        self,
-        hosts: str | Host | Iterable[str | Host],
-        files: str | Sequence[str],
-        location: str = ".",
-        process_args: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
-    ) -> None:
-        words = [files] if isinstance(files, str) else list(files)
-        super().__init__([*words, location], hosts, None, process_args, name, lifecycle_handlers)
-
-    def _process(
-        self,
-        cmd: str | Sequence[str],
-        host: Host,
-        connection_params: Mapping[str, Any] | None,
-        process_args: dict[str, Any],
-    ) -> ProcessBase:
-        return AgentCopy(cmd[:-1], cmd[-1], host, self._puts, **process_args)
-
-
-class AgentPut(_AgentCopies):
-    """Local files and directories to a place at each of ``hosts`` (`place`), side by side."""
-
-
-class AgentGet(_AgentCopies):
-    """Files and directories of each of ``hosts`` to a place here, where ``{{{host}}}`` tells them
-    apart."""
-
-    _puts = False

@@ -5,12 +5,57 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gshell.sweep.actions import Remote
+from gshell.sweep.actions import ActionLifecycleHandler, Remote
 from gshell.sweep.hosts import Host
 from gshell.sweep.process import ProcessBase
 
 
-class Put(Remote):
+class Copies(Remote):
+    """What all of them are: files, and a place, for each of ``hosts``. Inherited: ``_copy`` is the
+    process for one host, ``args`` its keyword arguments."""
+
+    _puts = True
+
+    def __init__(
+        self,
+        hosts: str | Host | Iterable[str | Host],
+        files: str | Sequence[str],
+        place: str,
+        connection_params: Mapping[str, Any] | None,
+        process_args: Mapping[str, Any] | None,
+        name: str | None,
+        lifecycle_handlers: Iterable[ActionLifecycleHandler] | None,
+        default_expect_timeout: Any,
+    ) -> None:
+        self._files = [files] if isinstance(files, str) else list(files)
+        self._place = place
+        super().__init__(
+            [*self._files, place], hosts, connection_params, process_args, name,
+            lifecycle_handlers, default_expect_timeout,
+        )  # fmt: skip
+
+    def _copy(
+        self, files: Sequence[str], place: str, host: Host, params: Any, args: dict[str, Any]
+    ) -> ProcessBase:
+        raise NotImplementedError
+
+    def _process(
+        self,
+        cmd: str | Sequence[str],
+        host: Host,
+        connection_params: Mapping[str, Any] | None,
+        process_args: dict[str, Any],
+    ) -> ProcessBase:
+        return self._copy(cmd[:-1], cmd[-1], host, connection_params, process_args)
+
+    def _called(self) -> str:
+        return f"{type(self).__name__} {'to' if self._puts else 'from'} {len(self.hosts)} hosts"
+
+    def _arguments(self) -> str:
+        return f"{self.hosts!r}, {self._files!r}, {self._place!r}"
+
+
+class Put(Copies):
     """``local_files`` (directories too) to ``remote_location`` on each of ``hosts``, all at once.
 
     ``{{...}}`` and ``{{{host}}}`` are filled in, in all paths.
@@ -24,38 +69,31 @@ class Put(Remote):
         connection_params: Mapping[str, Any] | None = None,
         process_args: Mapping[str, Any] | None = None,
         name: str | None = None,
-        lifecycle_handlers: Any = None,
+        lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
         default_expect_timeout: Any = None,
     ) -> None:
-        files = [local_files] if isinstance(local_files, str) else list(local_files)
-        self.local_files, self.remote_location = files, remote_location
         super().__init__(
-            [*files, remote_location], hosts, connection_params, process_args, name,
+            hosts, local_files, remote_location, connection_params, process_args, name,
             lifecycle_handlers, default_expect_timeout,
         )  # fmt: skip
+        self.local_files, self.remote_location = self._files, remote_location
 
-    def _process(
-        self,
-        cmd: str | Sequence[str],
-        host: Host,
-        connection_params: Mapping[str, Any] | None,
-        process_args: dict[str, Any],
+    def _copy(
+        self, files: Sequence[str], place: str, host: Host, params: Any, args: dict[str, Any]
     ) -> ProcessBase:
         from gshell.sweep.ssh import PutProcess
 
-        return PutProcess(cmd[:-1], cmd[-1], host, connection_params, **process_args)
-
-    def _called(self) -> str:
-        return f"{type(self).__name__} to {len(self.hosts)} hosts"
+        return PutProcess(files, place, host, params, **args)
 
     def _arguments(self) -> str:
-        where = f"remote_location={self.remote_location!r}"
-        return f"{self.hosts!r}, {self.local_files!r}, {where}"
+        return f"{self.hosts!r}, {self._files!r}, remote_location={self._place!r}"
 
 
-class Get(Remote):
+class Get(Copies):
     """``remote_files`` (names or patterns) of each of ``hosts`` to ``local_location``, where
     ``{{{host}}}`` tells them apart."""
+
+    _puts = False
 
     def __init__(
         self,
@@ -65,30 +103,21 @@ class Get(Remote):
         connection_params: Mapping[str, Any] | None = None,
         process_args: Mapping[str, Any] | None = None,
         name: str | None = None,
-        lifecycle_handlers: Any = None,
+        lifecycle_handlers: Iterable[ActionLifecycleHandler] | None = None,
         default_expect_timeout: Any = None,
     ) -> None:
-        files = [remote_files] if isinstance(remote_files, str) else list(remote_files)
-        self.remote_files, self.local_location = files, local_location
         super().__init__(
-            [*files, local_location], hosts, connection_params, process_args, name,
+            hosts, remote_files, local_location, connection_params, process_args, name,
             lifecycle_handlers, default_expect_timeout,
         )  # fmt: skip
+        self.remote_files, self.local_location = self._files, local_location
 
-    def _process(
-        self,
-        cmd: str | Sequence[str],
-        host: Host,
-        connection_params: Mapping[str, Any] | None,
-        process_args: dict[str, Any],
+    def _copy(
+        self, files: Sequence[str], place: str, host: Host, params: Any, args: dict[str, Any]
     ) -> ProcessBase:
         from gshell.sweep.ssh import GetProcess
 
-        return GetProcess(cmd[:-1], cmd[-1], host, connection_params, **process_args)
-
-    def _called(self) -> str:
-        return f"{type(self).__name__} from {len(self.hosts)} hosts"
+        return GetProcess(files, place, host, params, **args)
 
     def _arguments(self) -> str:
-        where = f"local_location={self.local_location!r}"
-        return f"{self.hosts!r}, {self.remote_files!r}, {where}"
+        return f"{self.hosts!r}, {self._files!r}, local_location={self._place!r}"

@@ -100,6 +100,8 @@ class Way(NamedTuple):
     rate: float = 0.0
     """Bytes a second of each connection and direction; 0: as fast as it goes."""
     seed: int = 0
+    shared: bool = False
+    """``rate`` is of all connections together, each direction."""
 
 
 WAY_BYTES = 1 << 20  # on the way at once; then the sender waits
@@ -244,6 +246,7 @@ class FaultProxy:
         self._tap = tap
         self._way = way
         self._luck = random.Random(way.seed if way is not None else 0)
+        self._busy: dict[str, float] = {}  # by direction: until when the way is taken
         self._carrying = carrying_bytes
         self._pairs: set[_Pair] = set()
         self._epoll = select.epoll()
@@ -545,8 +548,10 @@ class FaultProxy:
 
     def _delay(self, pair: _Pair, to: _Side, data: bytes, way: Way) -> None:
         now = time.monotonic()
-        sent_at = max(now, to.due - way.delay_s) if way.rate else now  # a narrow way: one by one
+        before = self._busy.get(to.name, 0.0) if way.shared else to.due - way.delay_s
+        sent_at = max(now, before) if way.rate else now  # a narrow way: one by one
         took = len(data) / way.rate if way.rate else 0.0
+        self._busy[to.name] = sent_at + took
         arrives = sent_at + took + way.delay_s + self._luck.random() * way.jitter_s
         to.due = max(to.due, arrives)
         to.late.append((to.due, data))

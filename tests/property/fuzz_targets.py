@@ -44,6 +44,7 @@ from gshell.mpi import pmi
 from gshell.net import address, control, filewire, handshake, mux, relaylink, rendezvous, socks, x11
 from gshell.net.loop import Loop
 from gshell.net.place import Place, Quota
+from gshell.sweep.treeput import Staging
 from gshell.wire import frames, peer
 from kit import hostile
 from kit.broker import BrokerBench
@@ -667,10 +668,12 @@ def client_of_agent(data: bytes) -> None:
 
 FILES_NAMES = (
     "m", "n", "path", "offset", "size", "mode", "mtime", "digest", "key", "recursive", "make",
-    "abort", "any", "entries", "code", "message", "have", "whole",
+    "abort", "any", "entries", "code", "message", "have", "whole", "id", "from", "cert", "port", "at",
+    "machine", "site", "spot",
 )  # fmt: skip
-FILES_ASKED = ("stat", "list", "sum", "get", "mkdir", "part", "put", "end", "none")
-FILES_SAID = ("entries", "ok", "error", "file", "end", "part", "sum", "stat", "files")
+FILES_ASKED = ("stat", "list", "sum", "get", "mkdir", "part", "put", "end", "none", "share",
+               "have", "fetch")  # fmt: skip
+FILES_SAID = ("entries", "ok", "error", "file", "end", "part", "sum", "stat", "files", "share")
 
 
 @functools.cache
@@ -743,6 +746,42 @@ def files_of_agent(data: bytes) -> None:
     _only(folder, ["box", "here"])
     shutil.rmtree(f"{folder}/here")
     os.mkdir(f"{folder}/here")
+
+
+def tree_of_agent(data: bytes) -> None:
+    """An agent's words to who sends files to several: it ends once, whatever it is told."""
+    luck = Luck(data)
+    dialler = _dialler()
+    dialler.loop = Loop()
+    ends: list[object] = []
+    staging = Staging([_file()], 2)
+    nodes = [staging.put(dialler, {"agent": name}, name, "r", ends.append) for name in ("n1", "n2")]
+    for node in nodes:
+        node.on_bytes(filewire.encode({"m": "files", "v": 1}))
+        if luck.number(8):
+            said = {"m": "share", "n": 1, "port": 1, "at": ["127.0.0.1"], "machine": "m", "site": "",
+                    "spot": luck.choice(("a", "b"))}  # fmt: skip
+            node.on_bytes(filewire.encode(said))
+            node.on_bytes(filewire.encode({"m": "stat", "n": 2, "kind": luck.choice(("d", "f"))}))
+    while luck.left and len(ends) < 2:
+        node = nodes[luck.number(2)]
+        if not node.talk.over:
+            node.on_bytes(_files_talk(luck, FILES_SAID))
+        dialler.loop.once(0)
+    for node in nodes:
+        node.close()
+        node.left()
+    assert len(ends) <= 2
+    assert staging.tree.children(nodes[0]) == staging.tree.children(nodes[1]) == 0
+    dialler.loop.close()
+
+
+@functools.cache
+def _file() -> str:
+    path = f"{_box()}/box/r/of-a-tree"
+    with open(path, "wb") as file:
+        file.write(bytes(300_000))
+    return path
 
 
 ANSWER_NAMES = (
@@ -894,6 +933,7 @@ TARGETS = {
         Target("client-of-agent", client_of_agent, _LUCK),
         Target("files", files, _LUCK),
         Target("files-of-agent", files_of_agent, _LUCK),
+        Target("tree-of-agent", tree_of_agent, _LUCK),
         Target("client-of-relay", client_of_relay, _LUCK),
         Target("mux", mux_bytes, [
             b"\5" + mux.encode(mux.OPEN, 1, {"host": "h", "port": 1}) + mux.data(1, b"abc") + mux.credit(1, 9)]),

@@ -44,6 +44,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
         "gshell.model", "gshell.wire", "gshell.net", "gshell.config", "gshell.client",
         "gshell.agent",  # one command line for both ends; with -r it is the remote one
     },
+    "gshell.glogin.certificate": set(),
     "gshell.replay": {
         "gshell.model", "gshell.cast", "gshell.client", "gshell.config", "gshell.wire",
         "gshell.net",
@@ -55,6 +56,7 @@ MAY_IMPORT = {  # layer: the layers it may use, besides itself and BASE; the lon
     "gshell.sweep": {
         "gshell.model", "gshell.client", "gshell.config", "gshell.lrms", "gshell.net",
         "gshell.plugins",
+        "gshell.glogin.certificate",  # of agents that pass files on to each other
     },
     "gshell.cli": {
         "gshell.model", "gshell.client", "gshell.sweep", "gshell.cast", "gshell.config",

@@ -166,6 +166,18 @@ def test_a_narrow_way_lets_so_much_through_a_second():
         assert 0.25 <= time.monotonic() - start < 10.0
 
 
+def test_a_narrow_way_can_be_that_of_all_connections_together():
+    way = Way(rate=1e6, shared=True)
+    with echo() as target, FaultProxy(target, way=way) as proxy:
+        start = time.monotonic()
+        with dial(proxy) as one, dial(proxy) as two:
+            for sock in (one, two):
+                sock.sendall(bytes(100_000))
+            for sock in (one, two):
+                assert len(read(sock, 100_000)) == 100_000
+        assert 0.15 <= time.monotonic() - start < 3.0
+
+
 def test_bytes_on_their_way_are_not_lost_by_an_end_behind_them():
     with echo() as target, FaultProxy(target, way=Way(0.1)) as proxy, dial(proxy) as sock:
         sent = os.urandom(100_000)
