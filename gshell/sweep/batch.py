@@ -164,7 +164,9 @@ def submit(
         except LrmsError as error:
             failed.append(process)
             where = f" at {frontends.site_name(site)}" if site else ""
-            logger.error("%s reserves nothing%s: %s", system.name, where, error)
+            if done.err.startswith("ssh: ") and not error.hint:
+                error.hint = f"ssh {frontends.front_end(site).address} true"
+            logger.error("%s reserves nothing%s: %s", system.name, where, error.explained())
         if book and tag:
             if job is not None:
                 book.got(tag, job)

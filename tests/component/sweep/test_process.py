@@ -100,6 +100,25 @@ def test_a_program_that_does_not_exist_is_an_error_not_an_exception():
     assert not Process("echo 'unfinished", **QUIET).run().ok
 
 
+@pytest.mark.parametrize(
+    ("cmd", "more", "said"),
+    [
+        ("/no/such/program", {}, "not started: [Errno 2] No such file or directory: '/no/such/"),
+        ("sleep 77", {"timeout": 0.05}, "Process('sleep 77'): ended by its time-out of 0:00:00.05"),
+        ("sh -c 'echo a; exit 3'", {}, "exit code 3\nstdout:\na"),
+        (r"sh -c 'printf \\033[2J >&2; kill -SEGV $$'", {},
+         "exit code 139 (SIGSEGV)\nstderr:\n\\x1b[2J"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_said_once_and_shortly(monkeypatch, cmd, more, said):
+    told = []
+    monkeypatch.setattr(logger, "warning", lambda text, *args: told.append(text % args))
+    process = Process(cmd, **more).run()
+    (words,) = told
+    assert words.startswith(repr(process) + ": ")
+    assert said in words
+
+
 def test_a_killed_one_is_ok_and_takes_its_children_along():
     with Process("sleep 77 & sleep 78 & echo $! ; wait", shell=True).start() as process:
         child = int(until(lambda: process.stdout, "its child"))

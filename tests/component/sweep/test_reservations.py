@@ -244,7 +244,7 @@ def test_the_jobs_of_this_user_by_when_they_start(site):
 
 def test_no_job_is_said_clearly(monkeypatch, site):
     monkeypatch.delenv("OAR_JOB_ID", raising=False)
-    with pytest.raises(UsageError, match="no job was named"):
+    with pytest.raises(UsageError, match="its id is None"):
         wait_oar_job_start(None, None)
     monkeypatch.setenv("OAR_JOB_ID", "7")
     assert wait_oar_job_start() is True
