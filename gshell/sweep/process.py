@@ -21,7 +21,7 @@ from gshell.sweep import conductor as conducting
 from gshell.sweep.expect import NOTHING, Match, Text, compiled
 from gshell.sweep.handlers import STDERR, STDOUT, Aside, Guarded, Sink, sink
 from gshell.sweep.log import logger
-from gshell.sweep.times import format_date, format_duration, get_seconds
+from gshell.sweep.times import clock, format_date, get_seconds
 
 configuration: dict[str, Any] = {
     "kill_timeout": 60.0,  # seconds from TERM to KILL
@@ -229,7 +229,7 @@ class ProcessBase:
         if self.error:
             how = f"not started: {self.error_reason}"
         elif self.timeouted:
-            how = f"ended by its time-out of {format_duration(self.timeout or 0)}"
+            how = f"ended by its time-out of {clock(self.timeout)}"
         else:
             how = f"exit code {self.exit_code}{_signal_of(self.exit_code)}"
         lines = [f"{self!r}: {how}"]
@@ -337,7 +337,7 @@ class ProcessBase:
     def _write_failed(self) -> None:
         if not self.write_error:
             self.write_error = True
-            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
+            (logger.detail if self.nolog_write_error else logger.warning)("%r does not read", self)
 
     def flush(self) -> None:
         """For ``print(..., file=process)``: what was written is on its way already."""
@@ -369,7 +369,7 @@ class ProcessBase:
                 "%r: did not find %r%s",
                 self,
                 regexes,
-                "" if self.ended else f" within {format_duration(get_seconds(limit) or 0)}",
+                "" if self.ended else f" within {clock(limit)}",
             )
         return found
 

@@ -147,7 +147,7 @@ def test_a_time_out_ends_it():
 def test_output_goes_to_all_kinds_of_handlers_whole(tmp_path):
     noise = bytes(range(256)) * 40 + "é€𝄞".encode() * 1000
     (tmp_path / "noise").write_bytes(noise)
-    chunks, lines, said, file = [], [], [], io.StringIO()
+    chunks, lines, said, alone, file = [], [], [], [], io.StringIO()
 
     class Chunks(ProcessOutputHandler):
         def read(self, process, stream, string, eof, error):
@@ -162,12 +162,13 @@ def test_output_goes_to_all_kinds_of_handlers_whole(tmp_path):
             ["cat", str(tmp_path / "noise")],
             stdout_handlers=[
                 str(tmp_path / "file"), fd.fileno(), Chunks(), Lines(), file,
-                lambda process, stream, text, eof, error: said.append(text),
+                lambda process, stream, text, eof, error: said.append(text), alone.append,
             ],
         ).run()  # fmt: skip
     text = noise.decode("utf-8", "surrogateescape")
     assert (tmp_path / "file").read_bytes() == (tmp_path / "fd").read_bytes() == noise
-    assert process.stdout == "".join(said) == "".join(one for one, _ in chunks) == text
+    assert process.stdout == "".join(said) == "".join(alone) == text
+    assert "".join(one for one, _ in chunks) == text
     assert lines == text.splitlines()
     assert file.getvalue() == text.replace("\r\n", "\n") or file.getvalue() == text
     assert [eof for _, eof in chunks].count(True) == 1
