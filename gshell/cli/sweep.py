@@ -463,7 +463,7 @@ def _medians(table: Table) -> tuple[list[dict[str, Any]], list[str]]:
 def _is_said(name: str, rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> bool:
     """What NPB says of itself and a factor says, too, in every row: PROCESSES beside RANKS."""
     return name in ("npb_class", "processes") and any(
-        all(str(row.get(name)).lower() == str(row.get(one)).lower() for row in rows)
+        all(_shown(row.get(name)).lower() == _shown(row.get(one)).lower() for row in rows)
         for one in factors
     )
 

@@ -508,6 +508,7 @@ def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, 
 def test_a_table_shows_once_what_a_factor_says_already(tmp_path):
     file, folder = tmp_path / "x.toml", tmp_path / "r"
     file.write_text("""
+repetitions = 3
 [factors]
 size = ["S"]
 ranks = [1, 2]
