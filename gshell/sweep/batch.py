@@ -128,7 +128,7 @@ class NoAnswer(GshellError):
 
 
 def _pairs(job_specs: Any) -> list[tuple[Submission, Any]]:
-    specs = [job_specs] if isinstance(job_specs, Submission) else list(job_specs)
+    specs: list[Any] = [job_specs] if isinstance(job_specs, Submission) else list(job_specs)
     for one in specs:
         if not (isinstance(one, tuple | list) and len(one) == 2 and isinstance(one[0], Submission)):
             raise UsageError(
