@@ -232,7 +232,7 @@ class ProcessBase:
             how = f"ended by its time-out of {clock(self.timeout)}"
         else:
             how = f"exit code {self.exit_code}{_signal_of(self.exit_code)}"
-        lines = [f"{self!r}: {how}"]
+        lines = [f"{type(self).__name__}({self._shown()}): {how}"]
         for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
             if text.strip():
                 lines += [f"{name}:", *map(sanitize, _compact(text).rstrip().split("\n"))]

@@ -113,9 +113,9 @@ def test_a_program_that_does_not_exist_is_an_error_not_an_exception():
 def test_what_went_wrong_is_said_once_and_shortly(monkeypatch, cmd, more, said):
     told = []
     monkeypatch.setattr(logger, "warning", lambda text, *args: told.append(text % args))
-    process = Process(cmd, **more).run()
+    Process(cmd, **more).run()
     (words,) = told
-    assert words.startswith(repr(process) + ": ")
+    assert words.startswith(f"{Process(cmd)!r}: ")
     assert said in words
 
 
