@@ -17,6 +17,8 @@ class GshellError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.__notes__ = [hint]  # what a traceback shows below the message, from Python 3.11 on
         self.transient = transient
         """The same call may work later without anybody changing anything."""
 

@@ -22,7 +22,7 @@ from gshell.sweep import (
 )
 from gshell.sweep.clusters import ClusterEngine
 
-KINDS = dict(one.split(":") for one in os.environ["CLUSTERS"].split())
+KINDS = dict(one.split(":") for one in os.environ.get("CLUSTERS", "").split())
 SIZES = os.environ.get("SIZES", "S W").split()
 N_CORES = [int(one) for one in os.environ.get("N_CORES", "1 2 4").split()]
 N_NODES = 2
@@ -88,4 +88,6 @@ class TwoClusters(ClusterEngine):
 
 
 if __name__ == "__main__":
+    if not KINDS:
+        raise SystemExit(__doc__)
     raise SystemExit(TwoClusters().start())

@@ -40,6 +40,7 @@ USES = (
     ("job descriptions", ("submit", "match", "fetch")),
     ("files", ("put", "get", "cp")),
     ("record and replay", ("rec", "play", "replay", "cast")),
+    ("experiments", ("sweep",)),
     ("agents and sites", ("agents", "agent", "sites", "site", "pilots", "pilot")),
     ("with others", ("share", "shares", "revoke", "web", "ssh", "ssh-config")),
     ("relay and identity", ("login", "whoami", "keys", "relay", "audit", "stop")),

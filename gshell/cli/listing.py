@@ -28,7 +28,7 @@ def fields_option(kind: str) -> Option:
 
         return check(kind, text)
 
-    return Option("-o --fields", "FIELDS", "these, in this order: id,state (help lists them)", read)
+    return Option("-o --fields", "FIELDS", "these, in this order: id,state (-o help: all)", read)
 
 
 def every(text: str) -> float:

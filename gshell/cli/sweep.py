@@ -17,6 +17,7 @@ from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
 from gshell.sweep import definition, execute, experiment, resultdir
 from gshell.sweep.attempts import Progress, is_worked_on
+from gshell.sweep.engine import ABOUT
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.results import Table, read_outputs, read_table, spread
 from gshell.sweep.times import clock
@@ -32,6 +33,11 @@ WIDEST = 160  # columns of plots: lines that are longer are harder to follow
 
 def run(parsed: Parsed) -> int:
     source = parsed.words[0]
+    if source.endswith(".py"):
+        raise UsageError(
+            f"{sanitize(source)} is a program, no description of an experiment",
+            f"python3 {shlex.quote(source)}",
+        )
     one = definition.load(source)
     if parsed["dry_run"]:
         return _dry_run(one, parsed["json"])
@@ -52,12 +58,42 @@ def run(parsed: Parsed) -> int:
 
 def resume(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    one = resultdir.experiment_of(folder)
+    one = _described(folder)
     source = resultdir.changed_since(folder, one)
     if source and not (parsed["json"] or parsed["quiet"]):
         print(f"note    {sanitize(source)} has changed since; with it as it is now:"
               f"  gshell sweep run -c {shlex.quote(folder)} {shlex.quote(source)}")  # fmt: skip
     return _go(one, folder, parsed)
+
+
+def _described(folder: str) -> Experiment:
+    """What is done in a result directory of ours.
+
+    Raises:
+        UsageError: it is none; if it is one of a program's, with how that goes on.
+    """
+    try:
+        return resultdir.experiment_of(folder)
+    except UsageError:
+        program = _program_of(folder)
+        if not program:
+            raise
+        quoted = shlex.quote(folder)
+        raise UsageError(
+            f"{sanitize(folder)} is what the program {sanitize(program)} has made",
+            f"python3 {shlex.quote(program)} -c {quoted}   goes on;"
+            f" gshell sweep show {quoted}   shows its results",
+        ) from None
+
+
+def _program_of(folder: str) -> str:
+    """Whose result directory it is, of `Engine`; empty: of none."""
+    try:
+        with open(os.path.join(folder, ABOUT), encoding="utf-8") as file:
+            about = json.loads(file.readline())
+        return str(about["argv"][0]) if "engine" in about else ""
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _go(one: Experiment, folder: str, parsed: Parsed, source: str | None = None) -> int:
@@ -268,7 +304,7 @@ def _as_json(now: Progress, folder: str, one: Experiment) -> dict[str, Any]:
 
 def status(parsed: Parsed) -> int:
     folder = _folder(parsed.words)
-    one = resultdir.experiment_of(folder)
+    one = _described(folder)
     before: list[str] = []
     drawing = sys.stdout.isatty() and not parsed["json"]
     while True:
@@ -386,7 +422,11 @@ def show(parsed: Parsed) -> int:
     if not len(table):
         print(f"no results yet in {sanitize(folder)}", file=sys.stderr)
         return 1
-    rows, head = (table.rows, table.columns) if parsed["all"] else _medians(table)
+    if parsed["all"]:
+        rows, head = table.rows, table.columns
+    else:
+        rows, head = _medians(table)
+        head = [name for name in head if not _is_said(name, rows, table.factors)]
     _print_table(
         [name.upper() for name in head],
         [[_shown(row.get(name)) for name in head] for row in rows],
@@ -418,6 +458,14 @@ def _medians(table: Table) -> tuple[list[dict[str, Any]], list[str]]:
         row["runs"] = counts[key]
     head = [name for name in table.columns if name != experiment.REPETITION]
     return list(merged.values()), [*head, "runs"]
+
+
+def _is_said(name: str, rows: Sequence[Mapping[str, Any]], factors: Sequence[str]) -> bool:
+    """What NPB says of itself and a factor says, too, in every row: PROCESSES beside RANKS."""
+    return name in ("npb_class", "processes") and any(
+        all(_shown(row.get(name)).lower() == _shown(row.get(one)).lower() for row in rows)
+        for one in factors
+    )
 
 
 def _shown(value: Any) -> str:

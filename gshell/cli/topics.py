@@ -152,6 +152,33 @@ A pilot is a batch job of yours that only holds nodes; the agent in it dials
 out to the relay. Slurm, OAR, Grid Engine, PBS, LSF, HTCondor and `local` are
 known. `gshell adopt slurm:4711` looks after a job that gshell did not start.
 """),
+    "experiments": Topic("sweeps over parameters that survive crashes", """
+  gshell sweep run lu.toml            prepare, run every point, check, collect
+  gshell sweep run --dry-run lu.toml  only say what would be run
+  gshell sweep status -w              how far it is, from another terminal
+  gshell sweep resume                 after Ctrl-C, a crash, a power cut
+  gshell sweep resume --retry         failed points, too
+  gshell sweep show -o lu.csv         a table: .csv, .jsonl, .parquet
+  gshell sweep plot -o lu.png         plots; without -o in the terminal
+
+The file says factors, the command, what a right result is, and where it runs:
+here, on agents, by ssh, or in reservations at OAR, Slurm or Grid Engine.
+  [factors]
+  size = ["S", "W"]
+  ranks = { from = 1, to = 4, times = 2 }
+  [run]
+  command = "mpirun -n {ranks} ./lu.{size}.{ranks}"
+  [results]
+  format = "npb"
+  verify = "verified"
+  [where]
+  kind = "here"
+A point is done when its command ended with 0 in time and its results are
+right; else it is tried again. Nothing is done twice, and nothing is lost.
+
+The same in Python, with execo's names: `from gshell.sweep import *` has
+Process, SshProcess, Remote, Put, Get, Report, oarsub, ParamSweeper, Engine.
+"""),
     "sharing": Topic("work together, or let somebody look", """
   gshell share 42                     prints the command for your colleague
   gshell share 42 --write --for 10m   to type together
@@ -213,7 +240,7 @@ took too long, 125 not started, 255 lost. What differs is recorded: play it.
   ssh -L 8888:localhost:8888 job42    ports, each way; -D, -A, ProxyJump, too
   gshell ssh 42 -- make               the same, with nothing installed
 What passes is between your ssh and the agent; no relay reads it. Keys are
-yours or gshell's own, with a certificate for a day that renews itself, and
+yours or gshell's own, with a certificate that renews itself, and
 `gshell revoke KEY` ends what it opened. Nobody is asked about fingerprints.
 
   ssh 42@gshell-relay                 job 42's own terminal, as gshell attach

@@ -127,6 +127,17 @@ class NoAnswer(GshellError):
 # --------------------------------------------------------------------------------- asked for
 
 
+def _pairs(job_specs: Any) -> list[tuple[Submission, Any]]:
+    specs: list[Any] = [job_specs] if isinstance(job_specs, Submission) else list(job_specs)
+    for one in specs:
+        if not (isinstance(one, tuple | list) and len(one) == 2 and isinstance(one[0], Submission)):
+            raise UsageError(
+                f"no pair of a submission and a site: {one!r}",
+                hint="[(OarSubmission('nodes=2'), 'lyon')]; the site None: this host's",
+            )
+    return [(submission, site) for submission, site in specs]
+
+
 def submit(
     system: System,
     job_specs: Iterable[tuple[Submission, Any]],
@@ -138,10 +149,11 @@ def submit(
 
     Raises:
         ProcessesFailed: with ``abort_on_error``, one could not be got; the others are given back.
+        UsageError: these are no pairs; nothing was asked for.
     """
     book = ledger.current()
     asked = []
-    for submission, site in job_specs:
+    for submission, site in _pairs(job_specs):
         tag = book.asked(system.plugin.name, frontends.site_name(site)) if book else None
         named = submission.name
         if tag:
@@ -164,7 +176,9 @@ def submit(
         except LrmsError as error:
             failed.append(process)
             where = f" at {frontends.site_name(site)}" if site else ""
-            logger.error("%s reserves nothing%s: %s", system.name, where, error)
+            if done.err.startswith("ssh: ") and not error.hint:
+                error.hint = f"ssh {frontends.front_end(site).address} true"
+            logger.error("%s reserves nothing%s: %s", system.name, where, error.explained())
         if book and tag:
             if job is not None:
                 book.got(tag, job)

@@ -14,11 +14,14 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gshell.sweep.expect import Match, Texts, compiled
 from gshell.sweep.log import logger
 from gshell.sweep.times import get_seconds
+
+if TYPE_CHECKING:
+    import inspect
 
 STDOUT, STDERR = 1, 2
 LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # as str.splitlines has them
@@ -200,7 +203,7 @@ os.register_at_fork(after_in_child=_forked)
 def sink(handler: Any, process: Any, stream: int) -> Sink:
     """What ``handler`` is: a file's name, a descriptor, a `ProcessOutputHandler`, a file object or
     anything with ``write``, ``read_line`` or ``read`` as that has it, or a function of (process,
-    stream, text, eof, error).
+    stream, text, eof, error) or of (text).
 
     Raises:
         TypeError: none of these.
@@ -224,12 +227,14 @@ def sink(handler: Any, process: Any, stream: int) -> Sink:
             return _Binary(handler)
         return _Function(lambda text, last: _write(handler, text) if text else None)
     if callable(handler):
+        if _takes_text(handler):
+            return _Function(lambda text, last: handler(text) if text else None)
         return _Function(lambda text, last: handler(process, stream, text, last, False))
     if callable(getattr(handler, "read", None)):
         return _Handler(process, stream, handler)
     raise TypeError(
         f"{handler!r} is no output handler: a file's name, a descriptor, an object with write, read"
-        " or read_line, or a function of (process, stream, text, eof, error)"
+        " or read_line, or a function of (process, stream, text, eof, error) or of (text)"
     )
 
 
@@ -242,6 +247,25 @@ def _write(file: Any, text: str) -> None:
             raise
         file.flush()
         below.write(text.encode(encoding, "surrogateescape"))
+
+
+def _takes_text(function: Any) -> bool:
+    """One argument, as ``list.append``; what takes five gets them."""
+    import inspect
+
+    try:
+        wanted = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return False
+    return not _fits(wanted, 5) and _fits(wanted, 1)
+
+
+def _fits(wanted: inspect.Signature, count: int) -> bool:
+    try:
+        wanted.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 class _Binary:

@@ -201,7 +201,10 @@ def _this(oar_job_id: Any) -> Any:
     if oar_job_id is None:
         oar_job_id = os.environ.get("OAR_JOB_ID") or os.environ.get("OAR_JOBID")
         if not oar_job_id:
-            raise UsageError("no job was named, and this is none of OAR's")
+            raise UsageError(
+                "no job of OAR's: its id is None, and this process is not in one",
+                hint="oarsub returns None as the id, and says why, where it reserves nothing",
+            )
     return oar_job_id
 
 

@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
+from gshell.model.sanitize import sanitize
 from gshell.sweep import conductor as conducting
 from gshell.sweep.expect import NOTHING, Match, Text, compiled
 from gshell.sweep.handlers import STDERR, STDOUT, Aside, Guarded, Sink, sink
 from gshell.sweep.log import logger
-from gshell.sweep.times import format_date, get_seconds
+from gshell.sweep.times import clock, format_date, get_seconds
 
 configuration: dict[str, Any] = {
     "kill_timeout": 60.0,  # seconds from TERM to KILL
@@ -223,6 +224,20 @@ class ProcessBase:
         """Everything that is known, output too; its middle is left out where it is long."""
         return f"{self}\nstdout:\n{_compact(self.stdout)}\nstderr:\n{_compact(self.stderr)}"
 
+    def _went_wrong(self) -> str:
+        """How it ended, for a person, and what it printed."""
+        if self.error:
+            how = f"not started: {self.error_reason}"
+        elif self.timeouted:
+            how = f"ended by its time-out of {clock(self.timeout)}"
+        else:
+            how = f"exit code {self.exit_code}{_signal_of(self.exit_code)}"
+        lines = [f"{type(self).__name__}({self._shown()}): {how}"]
+        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if text.strip():
+                lines += [f"{name}:", *map(sanitize, _compact(text).rstrip().split("\n"))]
+        return "\n".join(lines)
+
     # ---------------------------------------------------------------------------------- its life
 
     def start(self) -> Self:
@@ -322,7 +337,7 @@ class ProcessBase:
     def _write_failed(self) -> None:
         if not self.write_error:
             self.write_error = True
-            (logger.detail if self.nolog_write_error else logger.warning)("%s does not read", self)
+            (logger.detail if self.nolog_write_error else logger.warning)("%r does not read", self)
 
     def flush(self) -> None:
         """For ``print(..., file=process)``: what was written is on its way already."""
@@ -351,7 +366,10 @@ class ProcessBase:
         if found == NOTHING:
             self.expect_fail = True
             (logger.detail if self.nolog_expect_fail else logger.warning)(
-                "%s: did not find %r", self, regexes
+                "%r: did not find %r%s",
+                self,
+                regexes,
+                "" if self.ended else f" within {clock(limit)}",
             )
         return found
 
@@ -452,7 +470,7 @@ class ProcessBase:
                 logger.exception("lifecycle handler %s of %r", what, self)
 
     def _log(self) -> None:
-        """One line, when something went wrong."""
+        """When something went wrong."""
         if self.error:
             quiet = self.nolog_error
         elif self.timeouted:
@@ -461,7 +479,7 @@ class ProcessBase:
             quiet = self.nolog_exit_code
         else:
             return
-        (logger.detail if quiet else logger.warning)("%s", self.dump())
+        (logger.detail if quiet else logger.warning)("%s", self._went_wrong())
 
 
 class _Kept:
@@ -615,3 +633,11 @@ def _compact(text: str) -> str:
         return text
     half = most // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+
+
+def _signal_of(code: int | None) -> str:
+    """The signal that a shell means by this code; nothing where it means none."""
+    try:
+        return f" ({signal.Signals((code or 0) - 128).name})"
+    except ValueError:
+        return ""

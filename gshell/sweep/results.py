@@ -21,6 +21,7 @@ from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
 from gshell.sweep.experiment import Capture
 from gshell.sweep.log import logger
+from gshell.sweep.named import matched, points_in
 
 # Not "class" and "size": one is no name in an expression, the other a factor in most experiments.
 NPB_NAMES = (
@@ -278,7 +279,7 @@ def read_outputs(
     names = sorted(one for one in os.listdir(folder) if _OUTPUT.fullmatch(one))
     if not names:
         raise UsageError(f"{sanitize(os.fspath(folder))} has no results: no file *.out")
-    points = points_of([name.removesuffix(".out") for name in names])
+    points = _points_in([name.removesuffix(".out") for name in names], folder)
     rows = []
     for name, point in zip(names, points, strict=True):
         text = read_output(os.path.join(folder, name))
@@ -293,6 +294,14 @@ def row_of(point: Mapping[Any, Any], found: Mapping[str, Any]) -> dict[str, Any]
     for name, value in found.items():
         row[f"{name}_found" if name in row else name] = value
     return row
+
+
+def _points_in(names: Sequence[str], folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """As its sweepers know them; where they do not, as the names tell."""
+    known = matched(names, points_in(folder))
+    others = [name for name in names if name not in known]
+    known.update(zip(others, points_of(others), strict=True))
+    return [known[name] for name in names]
 
 
 def points_of(names: Sequence[str]) -> list[dict[str, Any]]:

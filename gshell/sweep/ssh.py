@@ -322,10 +322,19 @@ class _Copy(_OverSsh):
         self._output(STDERR, f"{where}{words}\n".encode("utf-8", "surrogateescape"))
 
 
+def _absent(files: Sequence[str]) -> list[str]:
+    return [one for one in files if not os.path.lexists(home(one))]
+
+
 class PutProcess(_Copy):
     """Local files and directories to ``place`` on ``host``, with modes and times."""
 
     async def _work(self, line: sshlines.Line) -> None:
+        absent = _absent(self.files)
+        if absent:
+            self._output(STDERR, f"no such file here: {', '.join(absent)}\n".encode())
+            self._over(1)
+            return
         failed: list[Exception] = []
         async with line.made.start_sftp_client() as sftp:
             await sftp.put(

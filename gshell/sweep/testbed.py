@@ -18,6 +18,8 @@ from gshell.errors import UsageError
 from gshell.sweep.frontends import g5k_configuration
 from gshell.sweep.hosts import Host
 
+HERE = "this host's batch system"
+
 
 class Known(NamedTuple):
     """A host and where it is."""
@@ -66,16 +68,24 @@ class Testbed:
             site, about = self.clusters[cluster]
             if 1 <= int(number) <= len(about["hosts"]) and _at(address, site):
                 return Known(site, cluster, list(about["hosts"].values())[int(number) - 1])
+        if number.isdigit() and cluster not in self.clusters:
+            hint = _some("clusters", self.clusters, cluster)
+        else:
+            hint = _some("hosts", self.hosts, short)
         raise UsageError(
-            f"host {address!r} is not known to {self.source}", hint=_some(self.hosts, short)
+            f"host {address!r} is not known to {self.source}", hint=self._or_else(hint)
         )
 
     def _one(self, what: str, name: Any, among: Mapping[str, Any]) -> Any:
         if name not in among:
             raise UsageError(
-                f"{what} {name!r} is not known to {self.source}", hint=_some(among, str(name))
+                f"{what} {name!r} is not known to {self.source}",
+                hint=self._or_else(_some(f"{what}s", among, str(name))),
             )
         return among[name]
+
+    def _or_else(self, hint: str) -> str:
+        return f"{hint}; others: describe them in {_usual()}" if self.source == HERE else hint
 
 
 def _at(address: str, site: str) -> bool:
@@ -83,14 +93,16 @@ def _at(address: str, site: str) -> bool:
     return len(labels) < 3 or labels[1] == site
 
 
-def _some(names: Iterable[str], near: str) -> str:
+def _some(what: str, names: Iterable[str], near: str) -> str:
     import difflib
 
     known = list(names)
     close = difflib.get_close_matches(near, known, 3)
     if close:
         return "did you mean " + " or ".join(close)
-    return "known: " + (", ".join(known[:8]) + (", ..." if len(known) > 8 else "") or "none")
+    return f"known {what}: " + (
+        ", ".join(known[:8]) + (", ..." if len(known) > 8 else "") or "none"
+    )
 
 
 # ------------------------------------------------------------------------------ which it is
@@ -109,13 +121,24 @@ def testbed() -> Testbed:
     if said is None and g5k_configuration["api_uri"]:
         said = g5k_configuration["api_uri"]
     if said is None:
-        usual = os.path.join(config.config_dir(), "testbed.toml")
-        said = usual if os.path.exists(usual) else None
-    key = repr(said)
+        said = _usual() if os.path.exists(_usual()) else None
+    key = (repr(said), _changed(said))
     with _lock:
         if key not in _loaded:
             _loaded[key] = _load(said)
         return _loaded[key]
+
+
+def _usual() -> str:
+    return os.path.join(config.config_dir(), "testbed.toml")
+
+
+def _changed(said: Any) -> int:
+    """When, if it is a file; a shell's user mends it and asks again."""
+    try:
+        return os.stat(os.path.expanduser(said)).st_mtime_ns if isinstance(said, str) else 0
+    except OSError:
+        return 0
 
 
 def forget() -> None:
@@ -130,7 +153,7 @@ def _load(said: Any) -> Testbed:
     if isinstance(said, Mapping):
         return Testbed(platform.read(said, "the testbed"), "the testbed")
     if said is None:
-        return Testbed(platform.here(), "this host's batch system")
+        return Testbed(platform.here(), HERE)
     if re.match(r"https?://", str(said)):
         from gshell.sweep.refapi import Api
 

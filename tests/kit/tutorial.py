@@ -33,6 +33,7 @@ class Desk:
         (home / "testbed.toml").write_text('[sites.lyon]\nask = "oar"\n')
         for name in ("mpi_bench.py", "README.md"):
             shutil.copy(EXAMPLE / name, self.folder)
+        shutil.copy(EXAMPLE.parents[1] / "README.md", self.folder / "short.md")
         subprocess.run(
             [EXAMPLE / "npb.sh", self.folder], check=True, timeout=30, capture_output=True
         )

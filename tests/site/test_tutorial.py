@@ -22,10 +22,11 @@ def desk(free_oar):
     return desk
 
 
-def test_the_session_s_lines_print_what_they_should(desk):
+@pytest.mark.parametrize("page", ["README.md", "short.md"])
+def test_the_session_s_lines_print_what_they_should(desk, page):
     flags = [word for flag in ("ELLIPSIS", "NORMALIZE_WHITESPACE", "FAIL_FAST")
              for word in ("-o", flag)]  # fmt: skip
-    lines = desk.begin("-m", "doctest", *flags, "README.md")
+    lines = desk.begin("-m", "doctest", *flags, page)
     assert lines.wait(PATIENCE_S) == 0, desk.said
     desk.nothing_left()
 

@@ -80,7 +80,7 @@ CUT = Command(
     "cast cut",
     "a piece of a recording; it begins with the screen as it was",
     (
-        Option("--from", "T", "from here: 90 (seconds), 1:30, 2m (else from the begin)",
+        Option("--from", "T", "from here: 90 (seconds), 1:30, 2m (else from the beginning)",
                values.parse_duration),
         Option("--to", "T", "until here (else to the end)", values.parse_duration),
         _KIND, _TIMING, _FORCE,

@@ -78,7 +78,7 @@ JOBS = Command(
             repeat=True,
         ),
         Option("-n --name", "NAME", "of this name; * and ? as in file names"),
-        Option("-j --job", "ID,..", "these, as words do"),
+        Option("-j --job", "ID,..", "these alone, as words say it"),
         fields_option("jobs"),
         *OTHERS,
         Option("--me", help="mine (as it is anyway)"),

@@ -28,7 +28,7 @@ AGENT_START = Command(
         Option("--ticket", "FILE", "the ticket to enrol with"),
         Option("--invite", "INVITE", "enrol with a relay's invite (@FILE: it stands there)"),
         Option("--node", "I", "as node I of the pilot whose invite it is", values.count),
-        Option("--restart", "R", "the how many-th start of that node it is (0)", values.count),
+        Option("--restart", "R", "how often that node was started before (0)", values.count),
         Option(
             "--slots", "N", "tasks at a time (else 4 per cpu, at least 64)", values.whole_number
         ),

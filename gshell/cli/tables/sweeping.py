@@ -78,7 +78,7 @@ SWEEP_SHOW = Command(
     examples=(
         ("gshell sweep show", "of the latest one here: medians over repetitions"),
         ("gshell sweep show -o lu.csv lu_20260314_101500", "for other programs"),
-        ("gshell sweep show mpi_bench_20260314_101500", "what an experiment of execo left, too"),
+        ("gshell sweep show mpi_bench_20260314_101500", "what a program in Python left, too"),
     ),
     common=GLOBAL,
     module=MODULE,

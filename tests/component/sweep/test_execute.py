@@ -25,6 +25,7 @@ from gshell.sweep import attempts, definition, execute, handlers, places, result
 from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
+from kit.procs import until
 
 HEAD = """
 [factors]
@@ -498,8 +499,51 @@ def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, 
     stray = os.posix_spawnp(
         "sleep", ["sleep", "99"], {**os.environ, "GSHELL_SWEEP_DIR": str(lab.folder)}
     )
+    # A spawned process goes on its own before exec has put its environment in place.
+    until(Path(f"/proc/{stray}/environ").read_bytes, "its environment")
     lab.run()
     assert os.WTERMSIG(os.waitpid(stray, 0)[1]) == signal.SIGKILL
+
+
+def test_a_table_shows_once_what_a_factor_says_already(tmp_path):
+    file, folder = tmp_path / "x.toml", tmp_path / "r"
+    file.write_text("""
+repetitions = 3
+[factors]
+size = ["S"]
+ranks = [1, 2]
+[run]
+command = '''
+echo " Class           =                        {size}"
+echo " Time in seconds =                     0.0{ranks}"
+echo " Total processes =                        {ranks}"
+echo " Compiled procs  =                        1"
+echo " Verification    =               SUCCESSFUL"'''
+""")
+    sweepkill.to_end("run", "-o", str(folder), str(file))
+    _, shown = sweepkill.to_end("show", str(folder))
+    _, all_of_it = sweepkill.to_end("show", "--all", str(folder))
+    assert shown.split()[:4] == ["SIZE", "RANKS", "SECONDS", "VERIFIED"]
+    assert {"NPB_CLASS", "PROCESSES"} < set(all_of_it.split())
+
+
+def test_a_program_and_its_results_are_named_as_what_they_are(tmp_path):
+    program, folder = tmp_path / "mine.py", tmp_path / "mine_1"
+    program.write_text(
+        "from gshell.sweep import Engine\n"
+        "class mine(Engine):\n"
+        "    def run(self): pass\n"
+        f"mine().start(['-c', {str(folder)!r}])\n"
+    )
+    folder.mkdir()
+    subprocess.run([sys.executable, program], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    status, said = sweepkill.to_end("run", str(program))
+    assert status == 2
+    assert f"try:  python3 {program}" in said
+    status, said = sweepkill.to_end("status", str(folder))
+    assert status == 2
+    assert f"is what the program {program} has made" in said
+    assert f"python3 {program} -c {folder}   goes on" in said
 
 
 def test_status_list_and_show_of_what_is_there(tmp_path):

@@ -100,6 +100,25 @@ def test_a_program_that_does_not_exist_is_an_error_not_an_exception():
     assert not Process("echo 'unfinished", **QUIET).run().ok
 
 
+@pytest.mark.parametrize(
+    ("cmd", "more", "said"),
+    [
+        ("/no/such/program", {}, "not started: [Errno 2] No such file or directory: '/no/such/"),
+        ("sleep 77", {"timeout": 0.05}, "Process('sleep 77'): ended by its time-out of 0:00:00.05"),
+        ("sh -c 'echo a; exit 3'", {}, "exit code 3\nstdout:\na"),
+        (r"sh -c 'printf \\033[2J >&2; kill -SEGV $$'", {},
+         "exit code 139 (SIGSEGV)\nstderr:\n\\x1b[2J"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_said_once_and_shortly(monkeypatch, cmd, more, said):
+    told = []
+    monkeypatch.setattr(logger, "warning", lambda text, *args: told.append(text % args))
+    Process(cmd, **more).run()
+    (words,) = told
+    assert words.startswith(f"{Process(cmd)!r}: ")
+    assert said in words
+
+
 def test_a_killed_one_is_ok_and_takes_its_children_along():
     with Process("sleep 77 & sleep 78 & echo $! ; wait", shell=True).start() as process:
         child = int(until(lambda: process.stdout, "its child"))
@@ -128,7 +147,7 @@ def test_a_time_out_ends_it():
 def test_output_goes_to_all_kinds_of_handlers_whole(tmp_path):
     noise = bytes(range(256)) * 40 + "é€𝄞".encode() * 1000
     (tmp_path / "noise").write_bytes(noise)
-    chunks, lines, said, file = [], [], [], io.StringIO()
+    chunks, lines, said, alone, file = [], [], [], [], io.StringIO()
 
     class Chunks(ProcessOutputHandler):
         def read(self, process, stream, string, eof, error):
@@ -143,12 +162,13 @@ def test_output_goes_to_all_kinds_of_handlers_whole(tmp_path):
             ["cat", str(tmp_path / "noise")],
             stdout_handlers=[
                 str(tmp_path / "file"), fd.fileno(), Chunks(), Lines(), file,
-                lambda process, stream, text, eof, error: said.append(text),
+                lambda process, stream, text, eof, error: said.append(text), alone.append,
             ],
         ).run()  # fmt: skip
     text = noise.decode("utf-8", "surrogateescape")
     assert (tmp_path / "file").read_bytes() == (tmp_path / "fd").read_bytes() == noise
-    assert process.stdout == "".join(said) == "".join(one for one, _ in chunks) == text
+    assert process.stdout == "".join(said) == "".join(alone) == text
+    assert "".join(one for one, _ in chunks) == text
     assert lines == text.splitlines()
     assert file.getvalue() == text.replace("\r\n", "\n") or file.getvalue() == text
     assert [eof for _, eof in chunks].count(True) == 1

@@ -98,6 +98,15 @@ def test_what_is_asked_of_oar_arrives_word_by_word(site, asked, words):
     assert site.calls == [["oarsub", *words]]
 
 
+@pytest.mark.parametrize(
+    "specs", [OarSubmission("nodes=1"), [OarSubmission("nodes=1"), None], ["nodes=1"]]
+)
+def test_what_is_no_list_of_pairs_is_refused_before_anything_is_asked(site, specs):
+    with pytest.raises(UsageError, match="no pair of a submission and a site"):
+        oarsub(specs)
+    assert site.calls == []
+
+
 def test_what_oar_refuses_is_none_in_its_place_and_nothing_to_delete(site, book):
     site.says("oarsub", "OAR_JOB_ID=-5\n", 8, "echo 'not enough resources' >&2")
     jobs = oarsub([(OarSubmission("nodes=99"), None)])
@@ -244,7 +253,7 @@ def test_the_jobs_of_this_user_by_when_they_start(site):
 
 def test_no_job_is_said_clearly(monkeypatch, site):
     monkeypatch.delenv("OAR_JOB_ID", raising=False)
-    with pytest.raises(UsageError, match="no job was named"):
+    with pytest.raises(UsageError, match="its id is None"):
         wait_oar_job_start(None, None)
     monkeypatch.setenv("OAR_JOB_ID", "7")
     assert wait_oar_job_start() is True

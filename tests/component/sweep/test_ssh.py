@@ -251,6 +251,10 @@ def test_files_go_there_and_come_back(host, tmp_path):
     missing = Get([host], ["/no/such"], str(tmp_path), process_args=QUIET).run(30)
     assert not missing.ok
     assert "/no/such" in missing.processes[0].stderr
+    missing = Put([host], [str(tree), "no such"], str(there), process_args=QUIET).run(30)
+    assert (missing.processes[0].exit_code, missing.processes[0].stderr) == (
+        1, "no such file here: no such\n",
+    )  # fmt: skip
 
 
 def test_more_at_once_than_a_server_gives_one_connection(host):

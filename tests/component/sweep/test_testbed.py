@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import pathlib
 import threading
 
 import pytest
@@ -128,6 +129,27 @@ def test_unknown_names_are_refused_with_what_there_is(monkeypatch, ask, words):
     with pytest.raises(UsageError, match=words) as refused:
         ask()
     assert refused.value.hint
+    assert refused.value.__notes__ == [refused.value.hint]  # a Python shell shows them
+
+
+def test_a_cluster_that_this_host_s_batch_system_does_not_have_can_be_described(
+    tmp_path, monkeypatch
+):
+    tool = tmp_path / "bin" / "oarnodes"
+    tool.parent.mkdir()
+    row = {"type": "default", "network_address": "n1", "core": 1, "cluster": "edel"}
+    tool.write_text(f"#!/bin/sh\necho '{json.dumps({'1': row})}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    with pytest.raises(UsageError, match="'stremi-1' is not known") as refused:
+        cores("stremi-1")
+    said, _, path = refused.value.hint.partition("; others: describe them in ")
+    assert said == "known clusters: edel"
+    description = pathlib.Path(path)
+    description.parent.mkdir(parents=True)
+    for number in (1, 24):
+        description.write_text(f"[sites.nancy.clusters.stremi]\nhosts = 44\ncores = {number}\n")
+        assert cores("stremi-1") == number
 
 
 @pytest.mark.parametrize(
