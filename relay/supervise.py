@@ -62,7 +62,16 @@ class _Child:
     deaths: int = 0
     start_at: float | None = field(default=None)
     waited_for: bool = True
-    """Whether it says "ready", and nothing goes on before it has."""
+    """Whether it says "ready", and has to in time."""
+    ready: bool = False
+    reader: int = -1
+    """The pipe on which it says so, until it has."""
+    said: bytes = b""
+
+    @property
+    def late_at(self) -> float | None:
+        """When its time to be ready is over, while it is not."""
+        return self.started_at + START_S if self.pidfd >= 0 and not self.ready else None
 
 
 class Relay:
@@ -161,6 +170,8 @@ class Relay:
             for child in self._children:
                 if child.waited_for:
                     self._start(child)
+                    while not child.ready and not self._stopping:
+                        self._watch(woken)
                 else:
                     child.start_at = time.monotonic() + ARCHIVE_AFTER_S
             self.served = True
@@ -182,16 +193,16 @@ class Relay:
         now = time.monotonic()
         for child in self._children:
             if child.start_at is not None and child.start_at <= now:
-                try:
-                    self._start(child)
-                    self._note()
-                except GshellError as error:
-                    _log.error("%s", error)
-                    self._died(child)
-        waits = [c.start_at - now for c in self._children if c.start_at is not None]
+                self._start(child)
+            elif child.late_at is not None and child.late_at <= now:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        waits = [
+            at - now for c in self._children for at in (c.start_at, c.late_at) if at is not None
+        ]
         fds = {c.pidfd: c for c in self._children if c.pidfd >= 0}
+        readers = {c.reader: c for c in self._children if c.reader >= 0}
         wait = max(0.0, min(waits)) if waits else None
-        ready, _, _ = select.select([woken.fileno(), *fds], [], [], wait)
+        ready, _, _ = select.select([woken.fileno(), *fds, *readers], [], [], wait)
         if woken.fileno() in ready:
             woken.recv(64)
         if self._hangup:
@@ -201,14 +212,43 @@ class Relay:
                 if child.pidfd >= 0:
                     signal.pidfd_send_signal(child.pidfd, signal.SIGHUP)
         for fd in ready:
+            if fd in readers:
+                self._heard(readers[fd])
+        for fd in ready:
             if fd in fds:
                 self._died(fds[fd])
-        if self._asked:
+        if self._asked and self.served:
             self._asked = False
             self._become_another()
 
+    def _heard(self, child: _Child) -> None:
+        """It says that it serves, or why it cannot."""
+        chunk = os.read(child.reader, 4096)
+        child.said += chunk
+        if child.said == b"ready\n":
+            child.ready = True
+            if child.name == "broker":
+                self.notes.clear()
+            if self.served:
+                self._note()
+        if child.ready or not chunk:
+            os.close(child.reader)
+            child.reader = -1
+
     def _died(self, child: _Child) -> None:
+        """
+        Raises:
+            GshellError: it could not start, and none ever has.
+        """
         status = _reap(child)
+        while child.reader >= 0:
+            self._heard(child)
+        if not child.ready:
+            why = child.said.decode("utf-8", "replace").strip() or "it said nothing; see relay.log"
+            words = f"the relay's {child.name} could not start: {why}"
+            if not self.served:
+                raise GshellError(words)
+            _log.error("%s", words)
         lived = time.monotonic() - child.started_at
         child.deaths = 1 if lived > LIVED_S else child.deaths + 1
         wait = BACKOFF_S[min(child.deaths, len(BACKOFF_S)) - 1]
@@ -295,11 +335,7 @@ class Relay:
     # ------------------------------------------------------------------------------------- children
 
     def _start(self, child: _Child) -> None:
-        """Fork it and wait until it serves.
-
-        Raises:
-            GshellError: it could not; its words.
-        """
+        """Fork it. It is not waited for here: it may need another one that died with it."""
         child.start_at = None
         reader, writer = os.pipe2(os.O_CLOEXEC)
         child.started_at = time.monotonic()
@@ -308,26 +344,11 @@ class Relay:
             self._be(child, writer)
         os.close(writer)
         child.pidfd = os.pidfd_open(child.pid)
-        if not child.waited_for:
+        child.ready, child.reader, child.said = not child.waited_for, reader, b""
+        if child.ready:
             os.close(reader)
-            return
-        said = b""
-        end = time.monotonic() + START_S
-        while not said.endswith(b"\n") and not self._stopping:
-            if not select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
-                break
-            chunk = os.read(reader, 4096)
-            if not chunk:
-                break
-            said += chunk
-        os.close(reader)
-        if child.name == "broker" and said == b"ready\n":
-            self.notes.clear()
-        if said != b"ready\n" and not self._stopping:
-            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            _reap(child)
-            why = said.decode("utf-8", "replace").strip() or "it said nothing; see relay.log"
-            raise GshellError(f"the relay's {child.name} could not start: {why}")
+            child.reader = -1
+            self._note()
 
     def _be(self, child: _Child, writer: int) -> NoReturn:
         """The child's life."""

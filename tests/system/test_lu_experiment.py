@@ -80,4 +80,4 @@ def test_as_a_program_it_leaves_what_the_verbs_can_read(mpi, tmp_path):
     [folder] = tmp_path.iterdir()
     status, out = sweepkill.to_end("show", str(folder))
     assert status == 0, out
-    assert out.splitlines()[1].split()[:2] == ["s", "1"]
+    assert out.splitlines()[1].split()[:2] == ["S", "1"]

@@ -69,8 +69,9 @@ class User(Env):
         return [*as_user(self.uid), *argv]
 
     def files(self) -> set[str]:
-        """All that lies in their directories."""
-        return {str(path) for path in below(self.root)}
+        """All that lies in their directories, but for what is compiled there in the background."""
+        cache = self.home / "cache"
+        return {str(path) for path in below(self.root) if cache not in (path, *path.parents)}
 
 
 @pytest.fixture(scope="module")

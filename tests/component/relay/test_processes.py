@@ -78,6 +78,18 @@ def test_one_relay_with_several_addresses(cli):
     assert not path.exists()
 
 
+def test_a_door_that_starts_while_the_broker_is_dead_gets_a_new_one(cli):
+    assert cli.start().returncode == 0
+    facts = cli.facts()
+    os.kill(facts["broker_pid"], signal.SIGSTOP)  # it greets nobody
+    os.kill(facts["door_pid"], signal.SIGKILL)
+    until(lambda: not pid_lives(facts["door_pid"]))
+    os.kill(facts["broker_pid"], signal.SIGKILL)
+    until(lambda: all(cli.facts()[one] != facts[one] for one in ("door_pid", "broker_pid")))
+    status = json.loads(cli("status", "--state", "state", "--json").stdout)
+    assert (status["running"], status["pid"]) == (True, facts["pid"])
+
+
 def test_others_may_be_told_other_addresses(cli):
     cli.start("--advertise", "relay.example:4433", "--advertise", "10.0.0.1:4433")
     assert cli.facts()["relays"] == ["relay.example:4433", "10.0.0.1:4433"]
