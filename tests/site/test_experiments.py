@@ -4,17 +4,19 @@ death; a file's points, which are gone on with after one."""
 import csv
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from gshell.sweep.ledger import Ledger
-from kit.labhome import CHECKOUT, Installed, Started
+from kit.labhome import Installed, Started
 from kit.procs import until
 from kit.stories import Stories
 
 pytestmark = pytest.mark.timeout(280)  # whole jobs
 
 KINDS = ("oar", "slurm", "sge")
+LU = Path(__file__).parents[2] / "examples" / "lu"
 PATIENCE_S = 100.0
 
 
@@ -136,14 +138,14 @@ ASK = {"oar": ["oarstat"], "slurm": ["squeue", "-h"], "sge": ["qstat"]}
 @pytest.fixture(scope="module")
 def lu(tmp_path_factory):
     """LU of class S for one rank and for two, compiled once."""
-    missing = [one for one in ("mpicc", "mpirun", "make") if not shutil.which(one)]
+    missing = [one for one in ("mpicc.openmpi", "mpirun.openmpi", "make") if not shutil.which(one)]
     if missing:
         pytest.skip(f"not installed: {' '.join(missing)}")
     build = tmp_path_factory.mktemp("lu")
     for ranks in (1, 2):
         subprocess.run(
-            ["make", "-s", "-C", CHECKOUT / "examples" / "lu", "lu", "CLASS=S", f"NPROCS={ranks}",
-             f"BUILD={build}", "MPICC=mpicc"],
+            ["make", "-s", "-C", LU, "lu", "CLASS=S", f"NPROCS={ranks}", f"BUILD={build}",
+             "MPICC=mpicc.openmpi"],  # that of the hosts, whose mpirun starts it
             check=True, timeout=100, capture_output=True,
         )  # fmt: skip
     return build / "bin"
