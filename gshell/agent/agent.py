@@ -132,8 +132,11 @@ class Agent:
         if session.service:
             spec = spec._replace(service=session.service, tasks=1, pty=None)
             if session.service == "files":
-                site = str(self._facts.allocated.get("site") or "")
-                spec = services.for_files(session, spec, self.workdirs, site)
+                where = (
+                    str(self._facts.allocated.get("site") or ""),
+                    os.environ.get(services.ADDRESS, ""),
+                )
+                spec = services.for_files(session, spec, self.workdirs, *where)
         elif spec.service == services.ADOPT and ADOPTED in self._facts.tags:
             self._ends.own = session
         elif spec.service:

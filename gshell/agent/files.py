@@ -31,9 +31,13 @@ MAX_ENTRIES = 2_000_000  # of one list: who has more names something smaller
 
 def main(words: list[str]) -> int:
     """``--box``: nothing leads out of the directory it is started in. ``--quota BYTES:FILES``: no
-    more than that in it. ``--read-only``. ``--gone WHY``: there is nothing to copy from or to."""
+    more than that in it. ``--read-only``. ``--gone WHY``: there is nothing to copy from or to.
+    ``--site NAME``, ``--address ADDRESS``: where this node is, for those that it passes files on to.
+    """
     try:
-        given, rest = getopt.getopt(words, "", ["box", "quota=", "read-only", "gone="])
+        given, rest = getopt.getopt(
+            words, "", ["box", "quota=", "read-only", "gone=", "site=", "address="]
+        )
         options = dict(given)
         if rest:
             raise ValueError(rest[0])
@@ -52,6 +56,7 @@ def main(words: list[str]) -> int:
         print(f"{os.getcwd()}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
     service = Service(place, 1, "--read-only" in options, options.get("--site", ""))
+    service.address = options.get("--address", "")
     try:
         return service.serve(0)
     except BrokenPipeError:
@@ -87,6 +92,8 @@ class Service:
         self._looked: tuple[str, str, Incoming] | None = None  # path, key: `part` has read it
         self._skip = False  # data of a put that has failed
         self._site = site
+        self.address = ""
+        """Where other nodes may reach this one; empty: wherever they can."""
         self._shares: Shares | None = None
 
     def serve(self, source: int) -> int:
@@ -334,9 +341,9 @@ class Service:
         spot = whereabouts.spot(self._place, filewire.text(message, "path"))
         if self._shares is None:
             cert, key = filewire.text(message, "cert"), filewire.text(message, "key")
-            self._shares = sharing.Shares(self._place, cert, key)
+            self._shares = sharing.Shares(self._place, cert, key, self.address or "*")
         self._say({"m": "share", "n": number, "port": self._shares.port,
-                   "at": whereabouts.addresses(), "machine": machine_id(), "site": self._site,
+                   "at": [self.address] if self.address else whereabouts.addresses(), "machine": machine_id(), "site": self._site,
                    "spot": spot})  # fmt: skip
 
     def _have(self, message: dict[str, Any], number: int) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gshell.agent.workdir import WorkDirs
 
 NAMES = ("files", "forward")
+ADDRESS = "GSHELL_NODE_ADDRESS"
+"""Of an agent's environment: where other nodes may reach this one; else all addresses that it has."""
 ADOPT = "adopt"  # of a job's spec: it is a job like others, and seen
 GLOGIN = ("i2glogin", "glogin")
 
@@ -41,9 +43,12 @@ def found(words: list[str], path: str | None) -> list[str]:
     return words
 
 
-def for_files(session: Session, spec: StepSpec, workdirs: WorkDirs, site: str) -> StepSpec:
+def for_files(
+    session: Session, spec: StepSpec, workdirs: WorkDirs, site: str, address: str
+) -> StepSpec:
     """How the service `files` of this session is started: where it copies from and to is a job's
-    work directory, else the user's home. ``site``: where this agent is, if it is known."""
+    work directory, else the user's home. ``site``, ``address``: where this agent is, and where
+    its neighbours may reach this node, if that is known."""
     cwd = None
     words = []
     if session.stage:  # the relay's archive: a box, and only this one
@@ -60,6 +65,8 @@ def for_files(session: Session, spec: StepSpec, workdirs: WorkDirs, site: str) -
             words = ["--gone", f"the work directory of job {session.beside} is not there"]
     if site and not session.stage:
         words += ["--site", site]
+    if address and not session.stage:
+        words += ["--address", address]
     return spec._replace(argv=["files", *words], cwd=cwd, home=None, shell=False, env={})
 
 

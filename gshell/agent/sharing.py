@@ -62,8 +62,9 @@ class Shares:
     Invariant: items are touched with ``_news`` held only.
     """
 
-    def __init__(self, place: Place, certificate: str, key: str) -> None:
-        """
+    def __init__(self, place: Place, certificate: str, key: str, address: str = "*") -> None:
+        """``address``: where to listen; ``*``: on all that this node has.
+
         Raises:
             Trouble: no certificate, or nobody can be listened to.
         """
@@ -71,7 +72,7 @@ class Shares:
                       cert=certificate, key=key, mac_id="", mac_key="")  # fmt: skip
         try:
             self._serving, self._asking = server_context(ours), client_context(ours)
-            self._listener = channels.listen("*", 0)
+            self._listener = channels.listen(address, 0)
         except (OSError, ValueError) as error:  # ssl's errors are the former
             raise Trouble("io", f"files cannot be passed on from here: {error}") from None
         self._listener.setblocking(True)

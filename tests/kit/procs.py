@@ -91,6 +91,7 @@ class Env:
         foreign = ("GSHELL_", "PYTEST_")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.env["GSHELL_HOME"] = str(self.home)
+        self.env["GSHELL_NODE_ADDRESS"] = "127.0.0.1"
         self.env.pop("XDG_RUNTIME_DIR", None)
         self.env["PYTHONWARNINGS"] = ""
 

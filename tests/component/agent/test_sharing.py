@@ -36,7 +36,8 @@ class Node:
         folder.mkdir(parents=True)
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", AGENT, "service", "files"],
+            [sys.executable, "-I", "-S", AGENT, "service", "files",
+             "--site", "lyon", "--address", LOOPBACK],
             cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self._decoder = filewire.Decoder()
@@ -122,6 +123,13 @@ def test_a_file_goes_from_node_to_node_with_its_mode_and_time(nodes):
         assert (node.folder / "f").read_bytes() == DATA
         assert status.st_mode & 0o777 == 0o640
         assert status.st_mtime_ns == 10**18
+
+
+def test_a_node_says_where_it_is_as_it_was_told(nodes):
+    assert (nodes[0].said["site"], nodes[0].said["at"]) == ("lyon", [LOOPBACK])
+    with socket.socket() as elsewhere:
+        elsewhere.settimeout(1)
+        assert elsewhere.connect_ex(("127.0.0.2", nodes[0].port)) != 0  # it listens there only
 
 
 def test_what_arrives_and_is_not_what_the_client_has_is_not_kept(nodes):
@@ -218,7 +226,7 @@ def test_nodes_of_one_directory_are_told_apart_from_others(nodes, tmp_path: Path
 def held(tmp_path: Path) -> Iterator[tuple[Shares, Place]]:
     (tmp_path / "there").mkdir()
     place = Place(str(tmp_path / "there"), box=False)
-    shares = Shares(place, CERT, KEY)
+    shares = Shares(place, CERT, KEY, LOOPBACK)
     yield shares, place
     shares.close()
     place.close()
@@ -321,7 +329,7 @@ def test_nobody_without_the_certificate_is_told_anything_or_believed(held, tmp_p
         except ConnectionError:
             heard = b""
         assert b"abcd" not in heard
-    other = Shares(held[1], cert, key)
+    other = Shares(held[1], cert, key, LOOPBACK)
     with pytest.raises(Trouble) as caught:
         next(other.fetch([(LOOPBACK, port)], 5, 0, 4))
     assert caught.value.code in ("away", "gone")
