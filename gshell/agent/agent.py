@@ -132,11 +132,9 @@ class Agent:
         if session.service:
             spec = spec._replace(service=session.service, tasks=1, pty=None)
             if session.service == "files":
-                where = (
-                    str(self._facts.allocated.get("site") or ""),
-                    os.environ.get(services.ADDRESS, ""),
-                )
-                spec = services.for_files(session, spec, self.workdirs, *where)
+                site = str(self._facts.allocated.get("site") or "")
+                address = os.environ.get(services.ADDRESS, "")
+                spec = services.for_files(session, spec, self.workdirs, site, address)
         elif spec.service == services.ADOPT and ADOPTED in self._facts.tags:
             self._ends.own = session
         elif spec.service:

@@ -25,6 +25,7 @@ PIPE_BYTES = 1 << 20  # of its stdin: fewer turns between us and the agent
 _F_SETPIPE_SZ = 1031  # `fcntl` has it from 3.10 on
 ENTRIES_AT_ONCE = 200  # of a list in one message
 MOST_SOURCES = 8  # addresses of one node
+OPTIONS = ["box", "quota=", "read-only", "gone=", "site=", "address="]
 BEGUN = ("away", "gone")  # another node may be asked, and those that read along wait for it
 MAX_ENTRIES = 2_000_000  # of one list: who has more names something smaller
 
@@ -32,12 +33,10 @@ MAX_ENTRIES = 2_000_000  # of one list: who has more names something smaller
 def main(words: list[str]) -> int:
     """``--box``: nothing leads out of the directory it is started in. ``--quota BYTES:FILES``: no
     more than that in it. ``--read-only``. ``--gone WHY``: there is nothing to copy from or to.
-    ``--site NAME``, ``--address ADDRESS``: where this node is, for those that it passes files on to.
+    ``--site NAME``, ``--address ADDRESS``: where this node is, for those who get files from it.
     """
     try:
-        given, rest = getopt.getopt(
-            words, "", ["box", "quota=", "read-only", "gone=", "site=", "address="]
-        )
+        given, rest = getopt.getopt(words, "", OPTIONS)
         options = dict(given)
         if rest:
             raise ValueError(rest[0])
@@ -342,9 +341,9 @@ class Service:
         if self._shares is None:
             cert, key = filewire.text(message, "cert"), filewire.text(message, "key")
             self._shares = sharing.Shares(self._place, cert, key, self.address or "*")
-        self._say({"m": "share", "n": number, "port": self._shares.port,
-                   "at": [self.address] if self.address else whereabouts.addresses(), "machine": machine_id(), "site": self._site,
-                   "spot": spot})  # fmt: skip
+        at = [self.address] if self.address else whereabouts.addresses()
+        self._say({"m": "share", "n": number, "port": self._shares.port, "at": at,
+                   "machine": machine_id(), "site": self._site, "spot": spot})  # fmt: skip
 
     def _have(self, message: dict[str, Any], number: int) -> None:
         """A file that is here already is passed on, too."""

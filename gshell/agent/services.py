@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = ("files", "forward")
 ADDRESS = "GSHELL_NODE_ADDRESS"
-"""Of an agent's environment: where other nodes may reach this one; else all addresses that it has."""
+"""Of an agent's environment: where other nodes may reach this one; else at any of its addresses."""
 ADOPT = "adopt"  # of a job's spec: it is a job like others, and seen
 GLOGIN = ("i2glogin", "glogin")
 

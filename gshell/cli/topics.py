@@ -90,8 +90,9 @@ Read:
   GSHELL_IDLE         how long that one stays without work: 30m
   GSHELL_LOG          debug, info, ...: how much the services log
   GSHELL_LOG_FORMAT   text or json
-  GSHELL_NODE_ADDRESS an agent's: where other agents may reach its node, to pass
-                      big files on (AgentPut); else any address that it has
+  GSHELL_NODE_ADDRESS
+                      an agent's: where others reach its node, to get big files
+                      from there (AgentPut); else at any of its addresses
   NO_COLOR            any text: no colour      FORCE_COLOR   1: colour always
   TERM                dumb: no colour, nothing is drawn in place
 
