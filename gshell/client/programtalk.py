@@ -247,6 +247,8 @@ class ProgramTalk:
     def _finish(self, ended: Exit | GshellError) -> None:
         if self.over:
             return
+        if self._ending and not self.talk.joined:  # we gave it up: whatever is said of that now
+            ended = Exit(128 + self._ending, self._ending)
         self.over = True
         if self._patience is not None:
             self._patience.cancel()
