@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gshell.agent.typists import Typists
     from gshell.net.loop import Timer
 
+ENDING = (signals.SIGHUP, signals.SIGINT, signals.SIGQUIT, signals.SIGTERM, signals.SIGKILL)
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
 
 
@@ -358,6 +359,9 @@ class Session:
     def signal_all(self, number: int, only: list[int] | None = None) -> None:
         """To every rank, or these, that still runs: the terminal's foreground group for terminal
         signals."""
+        if self.mpi is None and self.early and number in ENDING and not self.pids():
+            self.cancel(number)  # there is nobody yet whom it could end
+            return
         self._owner.before_signal(self)
         if self.mpi is not None and only is None:  # a single one that ends by it leaves the others
             self.mpi.signalled(number)
@@ -370,12 +374,12 @@ class Session:
         mpi = self.mpi
         return [rank for rank in self.ranks if mpi is None or mpi.listens(rank, number)]
 
-    def cancel(self) -> None:
+    def cancel(self, number: int = signals.SIGTERM) -> None:
         """TERM, and KILL for those who do not listen. A shell ignores TERM: its terminal hangs up
-        too."""
+        too. ``number``: by which signal it ends if it has not begun."""
         self.canceled = True
         if self.wrapped is not None:
-            self.wrapped.cancel()
+            self.wrapped.cancel(number)
         if self.mpi is not None:
             self.mpi.cancel()
         self._owner.before_signal(self)

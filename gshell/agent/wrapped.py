@@ -167,10 +167,10 @@ class Wrapped:
 
     # -- ends
 
-    def cancel(self) -> None:
+    def cancel(self, number: int = 15) -> None:
         """While nothing runs that a signal could end."""
         if self.asks:
-            self._fail(128 + 15, "canceled", 15)
+            self._fail(128 + number, "canceled", number)
 
     def _fail(self, code: int, error: str, signal: int | None = None) -> None:
         log.info("job %s: %s", self._session.job, error)

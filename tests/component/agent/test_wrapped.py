@@ -260,6 +260,20 @@ def test_canceled_while_it_waits_for_the_token_it_never_ran(node: Node) -> None:
     assert not node.said("started")
 
 
+@pytest.mark.parametrize(("number", "code"), [(15, 143), (2, 130), (9, 137)])
+def test_a_signal_before_there_is_a_program_is_not_lost(node: Node, number: int, code: int) -> None:
+    node.start(["sleep", "1000"], None, token=True)
+    node.agent.on_control({"m": "signal", "job": "5", "sig": number})
+    assert (node.end()["started"], node.end()["code"]) == (False, code)
+
+
+def test_what_means_no_end_does_nothing_before_there_is_a_program(node: Node) -> None:
+    node.start(["true"], None, token=True)
+    node.agent.on_control({"m": "signal", "job": "5", "sig": 10})
+    node.agent.on_control({"m": "token-ok", "job": "5", "index": 0, "attempt": 1})
+    assert node.end()["code"] == 0
+
+
 def test_the_next_attempt_begins_with_an_empty_directory(node: Node) -> None:
     first = node.workdir()
     node.start(sh("touch old; exit 1"), {"workdir": True})
