@@ -270,6 +270,9 @@ def shells_beside_ranks(there, launcher="mpirun"):
     assert (refused.returncode, "gshell mpi -n N" in refused.stderr) == (125, True)
     there.go_on()
     until(lambda: there.job(job)["state"] == "COMPLETED", "its end", PATIENCE_S, there.gshell.logs)
+    until(lambda: not there.gshell.json("agents"), "its agents to leave", PATIENCE_S,
+          there.gshell.logs)  # fmt: skip
+    until(lambda: there.job(job)["archived"], "its output to be kept", PATIENCE_S)
     out = there.gshell.run("logs", job, "-q").stdout
     assert sorted(out.split("\n"))[1:] == [f"rank {n} is there" for n in range(4)]
 
