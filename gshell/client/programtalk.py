@@ -124,6 +124,7 @@ class ProgramTalk:
         self._exit: dict[str, Any] | None = None
         self._patience: Timer | None = None
         self._ending = 0  # a signal that came before it began
+        self._given_up = 0  # the first of these: what comes later changes nothing of how it ended
         self.over = False
         self.talk = self._conversation()
 
@@ -158,6 +159,7 @@ class ProgramTalk:
             self._say_signal(name)
             return
         self._ending = number
+        self._given_up = self._given_up or number
         loop = self._dialler.loop
         self._questions.ask({"m": "cancel", "att": self.talk.att}, self._canceled)
         loop.later(LEAVE_S, self._gone)
@@ -175,7 +177,7 @@ class ProgramTalk:
     def _gone(self) -> None:
         """It had not begun."""
         if not self.over and not self.talk.joined:
-            self._finish(Exit(128 + self._ending, self._ending))
+            self._finish(Exit(128 + self._given_up, self._given_up))
 
     # -- the conversation
 
@@ -248,7 +250,7 @@ class ProgramTalk:
         if self.over:
             return
         if self._ending and not self.talk.joined:  # we gave it up: whatever is said of that now
-            ended = Exit(128 + self._ending, self._ending)
+            ended = Exit(128 + self._given_up, self._given_up)
         self.over = True
         if self._patience is not None:
             self._patience.cancel()
