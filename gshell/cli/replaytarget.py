@@ -61,7 +61,9 @@ def _local(words: list[str], here: Surroundings) -> Make:
     def make(loop: Loop, script: Script, values: dict[str, str]) -> Target:
         env = {name: value for name, value in here.env.items() if name not in ("LINES", "COLUMNS")}
         env.update({"TERM": TERM}, **dict(script.env))
-        argv = shells.marking(expanded(words, values)) if words else shells.argv()
+        argv = shells.argv(rather=script.shell)
+        if words:
+            argv = shells.marking(expanded(words, values))
         return Local(loop, argv, env, None, script.size or SIZE)
 
     return make
@@ -126,7 +128,7 @@ def _in_shape(plan: Plan, script: Script) -> Plan:
     extra.update(script.env)
     spec["extra_env"] = extra
     if spec.get("shell"):
-        spec.update(shell=False, argv=shells.argv())
+        spec.update(shell=False, argv=shells.argv(rather=script.shell))
     elif plan.pty and spec.get("argv"):
         spec["argv"] = shells.marking(list(spec["argv"]))
     return plan._replace(spec=spec, detach=False)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from typing import NamedTuple
 
 from gshell.cast.format import Cast, Event
 from gshell.replay import gstinput, gstwrite, keys, masks, screen
 from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
+from gshell.replay.shells import SHELLS
 
-_SHELLS = re.compile(r"[$#%❯➜»] $")  # without marks: how a shell's prompt ends
+_PROMPT = re.compile(r"[$#%❯➜»] $")  # without marks: how a shell's prompt ends
 _ALTERNATE = re.compile(rb"\x1b\[\?(?:47|1047|1049)([hl])")
 _ENTERS = (b"\r", b"\n")
 _ENDS_LINE = (b"\x03", b"\x04", b"\x1a", b"\x1c")  # ^C ^D ^Z ^\: nothing is typed after them
@@ -41,10 +43,12 @@ def script(cast: Cast, name: str = "") -> Script:
     cutter = _Cutter(cast.header.columns or 80, cast.header.rows or 24, cast.events)
     for event in _events(cast.events):
         cutter.event(event)
+    shell = (cast.header.env or {}).get("SHELL", "")
     return Script(
         name,
         tuple(cutter.done()),
         size=(cast.header.columns, cast.header.rows) if cast.header.columns else None,
+        shell=shell if os.path.basename(shell) in SHELLS else "",
         status=cutter.exit,
         warnings=tuple(cutter.warnings),
     )
@@ -211,7 +215,7 @@ class _Cutter:
             goes_on = self._now.shell and not self._now.finished
             self._close()
         before = "" if self._full_screen else self._last()
-        shell = bool(self._at_prompt if self._at_prompt is not None else _SHELLS.search(before))
+        shell = bool(self._at_prompt if self._at_prompt is not None else _PROMPT.search(before))
         shell = (shell or goes_on) and not self._full_screen
         self._now = _Typed(before, shell, at_s, (), False, False, self._full_screen)
         self._out.clear()
@@ -286,7 +290,7 @@ class _Cutter:
             )
         seen = screen.answer(data, typed.before, echoed, self._columns, self._rows)
         lines = seen.lines
-        if last and prompt < 0 and not _SHELLS.search(seen.last) and seen.last.strip():
+        if last and prompt < 0 and not _PROMPT.search(seen.last) and seen.last.strip():
             lines = [*lines, seen.last.rstrip()]  # no prompt: the last line has no line end
         found = [Line(masks.escaped(line), 0) for line in lines]
         errors = screen.lines(bytes(self._err), self._columns, self._rows)

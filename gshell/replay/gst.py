@@ -4,6 +4,7 @@ is the way back.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from gshell.replay import habits, masks
 from gshell.replay.gstinput import parts as parts_of
 from gshell.replay.gstinput import unquoted
 from gshell.replay.script import Line, Part, Script, ScriptError, Step, Text, Wait
+from gshell.replay.shells import SHELLS
 
 INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s(.*))?$', re.DOTALL)
 _TAG = re.compile(r"\((stderr|both|rank\s+(\d+))\)(?:\s(.*)|$)", re.DOTALL)
@@ -115,12 +117,14 @@ class _Reader:
     def done(self) -> Script:
         self._close()
         timeout, size, status = (self._head.get(key) for key in ("timeout", "size", "status"))
+        shell = self._head.get("shell")
         return Script(
             self._name,
             tuple(self._steps),
             tuple(self._params.items()),
             timeout_s=timeout if isinstance(timeout, float) else 60.0,
             size=size if isinstance(size, tuple) else None,
+            shell=shell if isinstance(shell, str) else "",
             env=tuple(self._env.items()),
             status=status if isinstance(status, int) else None,
             warnings=tuple(self._warnings),
@@ -180,6 +184,11 @@ class _Reader:
             if not found or not int(found[1]) or not int(found[2]):
                 raise self._bad(f"'{value}' is no size", column, "@size 80x24")
             self._head["size"] = (int(found[1]), int(found[2]))
+        elif word == "shell":
+            if os.path.basename(value) not in SHELLS:
+                known = f"@shell {' '.join(sorted(SHELLS))}"
+                raise self._bad(f"'{value}' is no shell", column, known)
+            self._head["shell"] = value
         elif word == "status":
             if not value.isdigit():
                 raise self._bad(f"'{value}' is no exit status", column, "@status 0")
@@ -376,7 +385,8 @@ class _Reader:
 
 _EXAMPLES = {
     "param": "@param N=4", "env": '@env NAME="a value"', "timeout": "@timeout 60s",
-    "size": "@size 80x24", "status": "@status 0", "ready": "@ready 5s", "at": "@at 1.5s",
+    "size": "@size 80x24", "shell": "@shell bash", "status": "@status 0",
+    "ready": "@ready 5s", "at": "@at 1.5s",
 }  # fmt: skip
 
 

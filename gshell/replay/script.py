@@ -102,6 +102,8 @@ class Script(NamedTuple):
     timeout_s: float = 60.0
     size: tuple[int, int] | None = None
     """Columns, rows."""
+    shell: str = ""
+    """The one it was typed into: a name or a path; used where it is there. Empty: the user's."""
     env: tuple[tuple[str, str], ...] = ()
     status: int | None = None
     """The whole program's at its end, where it is known."""

@@ -67,9 +67,14 @@ unset ENV
 PS1="$(printf '\033]133;D;')"'$?'"$(printf '\007\033]133;A\007')$PS1$(printf '\033]133;B\007')"
 """
 # The shell is $1, or the user's own. $2 "plain": without what the user has set for it; "own": the
-# user is there, and keeps history and pasting as they are.
+# user is there, and keeps history and pasting as they are. $3: before the user's own, if it is
+# there.
 BOOT = rf"""
-s=${{1:-${{SHELL:-/bin/sh}}}}; d=
+s=$1; d=
+if [ ! "$s" ] && [ "$3" ]; then
+  s=$(command -v "$3" || command -v "${{3##*/}}") || echo "gshell: no $3 here: ${{SHELL:-/bin/sh}}"
+fi
+s=${{s:-${{SHELL:-/bin/sh}}}}
 case ${{s##*/}} in bash|zsh|sh|dash|ash) d=$(mktemp -d) || d= ;; esac
 GSHELL_REPLAY_RC=$d; GSHELL_REPLAY_HOW=$2; export GSHELL_REPLAY_RC GSHELL_REPLAY_HOW
 case ${{s##*/}}$d in
@@ -102,11 +107,12 @@ esac
 """
 
 
-def argv(shell: str = "", plain: bool = False, own: bool = False) -> list[str]:
-    """Words that start it with marks; ``shell``: its path, else the user's own there. ``own``: a
-    person types, and nothing but the marks is to be different."""
+def argv(shell: str = "", plain: bool = False, own: bool = False, rather: str = "") -> list[str]:
+    """Words that start it with marks; ``shell``: its path, else ``rather`` (a name or a path) if
+    it is there, else the user's own there. ``own``: a person types, and nothing but the marks is
+    to be different."""
     how = "plain" if plain else "own" if own else ""
-    return ["/bin/sh", "-c", BOOT, "gshell-replay", shell, how]
+    return ["/bin/sh", "-c", BOOT, "gshell-replay", shell, how, rather]
 
 
 def marking(words: list[str]) -> list[str]:
@@ -115,7 +121,7 @@ def marking(words: list[str]) -> list[str]:
     >>> marking(["bash", "-c", "true"])
     ['bash', '-c', 'true']
     >>> marking(["/bin/zsh", "-i"])[3:]
-    ['gshell-replay', '/bin/zsh', '']
+    ['gshell-replay', '/bin/zsh', '', '']
     """
     rest = set(words[1:])
     plain = bool(rest & {"--norc", "-f", "--no-rcs"})

@@ -6,12 +6,14 @@ line. REPLAY.md has the table of commands and what becomes of them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 from gshell.replay import gst, gstwrite, keys, masks
 from gshell.replay.script import Part, Script, ScriptError, Step, Text, Wait
+from gshell.replay.shells import SHELLS
 
 WAIT_TIMEOUT_S = 15.0  # VHS's own
 WAIT_PATTERN = ">$"  # same
@@ -93,6 +95,7 @@ class _Reader:
         self._line = 0
         self._wait: Wait | None = None
         self._env: dict[str, str] = {}
+        self._shell = ""
         self._clipboard = ""
         self._timeout_s, self._pattern = WAIT_TIMEOUT_S, WAIT_PATTERN
         self._warnings: list[str] = []
@@ -108,6 +111,7 @@ class _Reader:
         return Script(
             self._name,
             tuple(step._replace(shown=gstwrite.shown(step)) for step in self._steps),
+            shell=self._shell,
             env=tuple(self._env.items()),
             warnings=tuple(self._warnings),
         )
@@ -368,7 +372,10 @@ class _Reader:
         if setting == "WaitPattern":
             self._pattern = self._checked(token, value)
         elif setting == "Shell":
-            self._warn(token, f"Set Shell {value}: the target is what was named after --")
+            if os.path.basename(value) in SHELLS:
+                self._shell = value
+            else:
+                self._warn(token, f"Set Shell {value}: no shell that is known: the user's own")
 
     def _sourced(self, token: _Token, depth: int) -> None:
         name = self._argument(token, "a tape's name").text

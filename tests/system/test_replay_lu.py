@@ -85,7 +85,8 @@ def test_a_recorded_session_is_green_on_another_agent_and_red_when_a_digit_of_it
     other = next(one["id"] for one in env.agents() if one["id"] not in json.dumps(step))
     for pen, status in (("", 0), (BEYOND, 1), (WITHIN, 0)):
         (place / "pen").write_text(f"s/{RESULT}/{pen}/\n" if pen else "")
-        done = env.gshell("replay", str(cast), "--on", other, "--no-cast", cwd=tmp_path)
+        words = ("replay", str(cast), "--on", other, "--no-cast")
+        done = env.gshell(*words, cwd=tmp_path, env={"SHELL": "/bin/sh"})
         assert done.returncode == status, (pen, done)
         assert b"times, rates, ids, 9th digits may differ in" in done.stderr
         assert (b"+           1   " + BEYOND.encode() in done.stdout) == (pen == BEYOND)

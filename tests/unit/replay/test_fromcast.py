@@ -37,6 +37,16 @@ def test_a_shell_and_a_program_in_it():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("named", "shell"), [("/opt/bin/zsh", "/opt/bin/zsh"), ("bash", "bash"), ("/bin/rm", "")]
+)
+def test_the_shell_is_the_one_it_was_typed_into(named, shell):
+    typed = cast(("o", "$ "), *typing("ls"))
+    one = typed._replace(header=typed.header._replace(env={"SHELL": named, "TERM": "xterm"}))
+    assert fromcast.script(one, "x.cast").shell == shell
+    assert fromcast.script(typed, "x.cast").shell == ""
+
+
 def test_marks_tell_the_shell_and_the_status():
     assert written(
         ("p", "A"), ("o", "any prompt> "), ("p", "B"), *typing("false"), ("p", "C"), ("o", "oh\r\n"), ("p", "D;1"),

@@ -7,7 +7,7 @@ from gshell.replay.script import Key, Script, ScriptError, Secret, Text
 
 LU = """\
 # lu.gst                                             # comment; key=value header below
-@param N=4   @timeout 90s   @size 80x24
+@param N=4   @timeout 90s   @size 80x24 @shell /bin/bash
 $ mpirun -n ${N} ./bin/lu.S.${N}                      # sent when the shell's prompt is ready
 ... (any*)
  Time step    1
@@ -35,6 +35,7 @@ def only(text):
 def test_a_session_is_read_as_it_looks():
     script = gst.read(LU, "lu.gst")
     assert (script.params, script.timeout_s, script.size) == ((("N", "4"),), 90.0, (80, 24))
+    assert script.shell == "/bin/bash"
     assert [step.kind for step in script.steps] == ["shell", "shell", "line", "keys"]
     assert script.steps[0].parts == (Text("mpirun -n ${N} ./bin/lu.S.${N}"),)
     assert [line.text for line in script.steps[0].expected][2:4] == [
@@ -156,6 +157,7 @@ def test_captures_are_known_from_there_on():
         ("@param N=1\n$ a\nx ${M} y", "3:3", "there are N"),
         ("@fast", "1:1", "@fast"),
         ("@size 80", "1:1", "no size"),
+        ("@shell python3", "1:1", "no shell"),
         ("@param N=1 @timeout soon", "1:12", "no time"),
         ("$ a\n@size 80x24", "2:1", "before the first step"),
         ("$ a\nx (num 1.5 rel=tiny)", "2:3", "no part of (num)"),
@@ -178,7 +180,7 @@ def test_an_error_says_where_and_why(text, where, why):
 
 def test_what_is_written_is_what_a_person_would_write():
     text = (
-        "# x.gst\n@param N=4\n@timeout 90s @size 80x24\n\n$ run ${N}\n... (any*)\n\\$ 5\n[0]\n\n"
+        "# x.gst\n@param N=4\n@timeout 90s @size 80x24 @shell zsh\n\n$ run ${N}\n... (any*)\n\\$ 5\n[0]\n\n"
         'expect /ready/ 5s\n"Your name: "> Ada\n(nothing)\n\n> ^C <Up> "x"\n'
     )
     assert gstwrite.write(gst.read(text, "x.gst")) == text

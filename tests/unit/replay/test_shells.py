@@ -1,8 +1,12 @@
 """A shell's marks: put in, and taken out again."""
 
+import os
+import re
+import subprocess
+
 import pytest
 
-from gshell.replay.shells import Mark, Marks, marking
+from gshell.replay.shells import Mark, Marks, argv, marking
 
 OUTPUT = b"a\x1b]133;A\x07$ \x1b]133;B\x1b\\\x1b[1mls\x1b[m\r\n\x1b]133;C\x07x\x1b]133;D;127\x07\x1b]0;t\x07end"
 LEFT = b"a$ \x1b[1mls\x1b[m\r\nx\x1b]0;t\x07end"
@@ -40,3 +44,18 @@ def test_only_a_bare_shell_is_changed(words):
 def test_a_bare_shell_gets_marks(words):
     assert marking(words)[4] == words[0]
     assert marking(words)[5] == ("plain" if "--norc" in words else "")
+
+
+@pytest.mark.parametrize(
+    ("rather", "said"),
+    [
+        ("/bin/bash", "bash"), ("/nowhere/bash", "bash"), ("bash", "bash"), ("", "sh"),
+        ("/nowhere/no-such-zsh", "gshell: no /nowhere/no-such-zsh here: /bin/sh sh"),
+    ],
+)  # fmt: skip
+def test_the_shell_that_was_named_is_used_if_it_is_there(rather, said):
+    done = subprocess.run(
+        argv(rather=rather, plain=True), input=b"echo ${BASH:+ba}sh\n", capture_output=True,
+        env={"PATH": os.environ["PATH"], "SHELL": "/bin/sh"}, timeout=10, check=True,
+    )  # fmt: skip
+    assert re.sub(rb"\x1b\]133[^\x07]*\x07", b"", done.stdout).decode().split() == said.split()
