@@ -183,13 +183,8 @@ def forget(parsed: Parsed) -> int:
 
 def stop(parsed: Parsed) -> int:
     """End the private relay, its agent and the background process."""
-    path = config.background_socket() + ".pid"
     _await_starting()
-    try:
-        with open(path) as file:
-            pid = int(file.read())
-    except (OSError, ValueError):
-        pid = 0
+    pid = _background_pid()
     supervisor = None
     from gshell.client import upkeep
 
@@ -214,10 +209,23 @@ def stop(parsed: Parsed) -> int:
         supervisor.stop()
     else:
         _end(pid)
-        os.unlink(path)
+        os.unlink(_pid_file())
     if not parsed["quiet"]:
         print("gshell: stopped")
     return 0
+
+
+def _pid_file() -> str:
+    return config.background_socket() + ".pid"
+
+
+def _background_pid() -> int:
+    """Of the background process that is up, or was; 0: there is none."""
+    try:
+        with open(_pid_file()) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 def _await_starting() -> None:
@@ -229,7 +237,8 @@ def _await_starting() -> None:
                 pids = [int(line) for line in file if line.strip().isdigit()]
         except OSError:
             return
-        if not any(_is_ours(pid) for pid in pids):
+        # One that was quick is up before it is written down here.
+        if not any(_is_ours(pid) and pid != _background_pid() for pid in pids):
             return
         time.sleep(0.02)  # another process's start: nothing tells us of it
 

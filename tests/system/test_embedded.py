@@ -86,6 +86,14 @@ def test_no_secret_is_on_a_command_line_or_in_an_environment(alone: Env) -> None
             assert not any(secret.encode() in text for secret in secrets)
 
 
+def test_one_that_was_up_before_it_was_noted_is_stopped(alone: Env) -> None:
+    """Who starts it writes its number down, and may come to that late."""
+    alone.gshell("run", "true")
+    run = alone.home / "run"
+    (run / "bg.sock.starting").write_text((run / "bg.sock.pid").read_text())
+    assert alone.gshell("stop", timeout_s=20).stdout == b"gshell: stopped\n"
+
+
 def test_two_installations_do_not_meet(alone: Env, private: Env) -> None:
     job = private.gshell("run", "--detach", "--", "sleep", "600").stdout.decode().strip()
     assert alone.gshell("run", "true").returncode == 0
