@@ -287,6 +287,9 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     member = job.members[index]
     if member.ended_at is not None:
         return
+    if job.state is JobState.CANCELED:  # its end and its beginning met on the way
+        b.send(agent.conn, {"m": "cancel", "job": str(job_id)})
+        return
     if job.state.final or (member.started_at is not None and member.agent_id != agent.id):
         b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
         return
@@ -334,7 +337,7 @@ def on_started(b: Books, agent: Agent, message: Message) -> None:
     b.keep(job)
     archiving.on_started(b, job, index)
     if job.canceled:
-        b.send(agent.conn, {"m": "signal", "job": str(job_id), "sig": _KILL})
+        b.send(agent.conn, {"m": "cancel", "job": str(job_id)})
 
 
 def on_phase(b: Books, agent: Agent, message: Message) -> bool:

@@ -148,6 +148,7 @@ SCRIPTS = st.builds(
     st.dictionaries(WORD, LINE, max_size=2).map(lambda found: tuple(found.items())),
     st.sampled_from([60.0, 1.5]),
     st.none() | st.tuples(st.integers(1, 300), st.integers(1, 99)),
+    st.sampled_from(["", "fish", "/usr/local/bin/bash"]),
     st.dictionaries(WORD, LINE, max_size=2).map(lambda found: tuple(found.items())),
     st.none() | st.integers(0, 255),
     st.just(()),
