@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
 from typing import NamedTuple
 
 from gshell.cast.format import Cast, Event
 from gshell.replay import gstinput, gstwrite, keys, masks, screen
 from gshell.replay.script import Key, Line, Part, Script, ScriptError, Secret, Step, Text, Wait
-from gshell.replay.shells import SHELLS
+from gshell.replay.shells import is_shell
 
 _PROMPT = re.compile(r"[$#%❯➜»] $")  # without marks: how a shell's prompt ends
 _ALTERNATE = re.compile(rb"\x1b\[\?(?:47|1047|1049)([hl])")
@@ -48,7 +47,7 @@ def script(cast: Cast, name: str = "") -> Script:
         name,
         tuple(cutter.done()),
         size=(cast.header.columns, cast.header.rows) if cast.header.columns else None,
-        shell=shell if os.path.basename(shell) in SHELLS else "",
+        shell=shell if is_shell(shell) else "",
         status=cutter.exit,
         warnings=tuple(cutter.warnings),
     )

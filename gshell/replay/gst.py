@@ -4,7 +4,6 @@ is the way back.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from gshell.replay import habits, masks
 from gshell.replay.gstinput import parts as parts_of
 from gshell.replay.gstinput import unquoted
 from gshell.replay.script import Line, Part, Script, ScriptError, Step, Text, Wait
-from gshell.replay.shells import SHELLS
+from gshell.replay.shells import SHELLS, is_shell
 
 INPUT = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^\s"<\\@][^\s]*?|))>(?:\s(.*))?$', re.DOTALL)
 _TAG = re.compile(r"\((stderr|both|rank\s+(\d+))\)(?:\s(.*)|$)", re.DOTALL)
@@ -185,7 +184,7 @@ class _Reader:
                 raise self._bad(f"'{value}' is no size", column, "@size 80x24")
             self._head["size"] = (int(found[1]), int(found[2]))
         elif word == "shell":
-            if os.path.basename(value) not in SHELLS:
+            if not is_shell(value):
                 known = f"@shell {' '.join(sorted(SHELLS))}"
                 raise self._bad(f"'{value}' is no shell", column, known)
             self._head["shell"] = value

@@ -107,6 +107,11 @@ esac
 """
 
 
+def is_shell(word: str) -> bool:
+    """A name or a path, of one that we know."""
+    return word.rpartition("/")[2] in SHELLS
+
+
 def argv(shell: str = "", plain: bool = False, own: bool = False, rather: str = "") -> list[str]:
     """Words that start it with marks; ``shell``: its path, else ``rather`` (a name or a path) if
     it is there, else the user's own there. ``own``: a person types, and nothing but the marks is

@@ -6,14 +6,13 @@ line. REPLAY.md has the table of commands and what becomes of them.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 from gshell.replay import gst, gstwrite, keys, masks
 from gshell.replay.script import Part, Script, ScriptError, Step, Text, Wait
-from gshell.replay.shells import SHELLS
+from gshell.replay.shells import is_shell
 
 WAIT_TIMEOUT_S = 15.0  # VHS's own
 WAIT_PATTERN = ">$"  # same
@@ -372,7 +371,7 @@ class _Reader:
         if setting == "WaitPattern":
             self._pattern = self._checked(token, value)
         elif setting == "Shell":
-            if os.path.basename(value) in SHELLS:
+            if is_shell(value):
                 self._shell = value
             else:
                 self._warn(token, f"Set Shell {value}: no shell that is known: the user's own")

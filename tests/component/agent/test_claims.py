@@ -160,7 +160,10 @@ def test_what_is_typed_reaches_the_rank_and_so_does_the_end_of_it(job: Job) -> N
     assert job.output(child) == b"typed"
 
 
-def test_the_program_does_not_get_what_speaks_for_its_rank(job: Job) -> None:
+def test_the_program_does_not_get_what_speaks_for_its_rank(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LC_CTYPE", raising=False)  # of this interpreter, where there is no locale
     child = job.claimed("env", LC_ALL="C")
     names = {line.partition(b"=")[0] for line in job.output(child).splitlines()}
     assert not names & {b"GSHELL_RANKS", b"GSHELL_RANKS_KEY", b"GSHELL_RANK_EXEC", b"LC_CTYPE"}
