@@ -53,7 +53,9 @@ def build_later() -> None:
 def build() -> bool:
     """Compile it, unless it is up to date; whether it is there now. Never raises."""
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, NICE)  # Linux: of this thread, and what it starts
+        # Linux: of this thread, and what it starts. Nobody but root may become less nice.
+        nice = max(NICE, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
         return _build()
     except Exception as error:  # whatever it is, no session may suffer from it
         import logging

@@ -141,7 +141,7 @@ def test_the_tarball_builds_where_it_is_unpacked(mpi, programs, tmp_path):
     make(mpi, "tarball", f"BUILD={tmp_path}")
     with tarfile.open(tmp_path / "NPB3.3-MPI.tar.gz") as archive:
         names = archive.getnames()
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "xf", "NPB3.3-MPI.tar.gz"], cwd=tmp_path, check=True)
     unpacked = tmp_path / "NPB3.3-MPI"
     assert all(name.split("/")[0] == "NPB3.3-MPI" for name in names)
     (unpacked / "config" / "suite.def").write_text("lu\tS\t2\n")

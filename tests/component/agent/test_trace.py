@@ -165,7 +165,7 @@ def test_what_is_typed_to_a_prompt_is_told_before_its_echo_is_sent(bench: Bench)
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash")
-    bench.start([bash, "--norc", "--noprofile", "-i"])
+    bench.start(["env", "PS1=bash-$ ", bash, "--norc", "--noprofile", "-i"])
     one = traced(bench)
     bench.wait_for(b"bash-")
     bench.until(lambda: b"bash-" in bench.shown and bench.shown.endswith(b" "))

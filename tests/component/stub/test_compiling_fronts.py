@@ -81,3 +81,9 @@ def test_what_nobody_asks_for_is_removed_in_time(place):
     os.utime(other, (0, 0))
     assert stub.build()
     assert files(place.home) == ["front-1"]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may")
+def test_who_is_nicer_already_stays_so(place, monkeypatch):
+    monkeypatch.setattr(stub, "NICE", os.getpriority(os.PRIO_PROCESS, 0) - 1)
+    assert stub.build()

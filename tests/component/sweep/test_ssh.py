@@ -1,6 +1,7 @@
 """Processes and files of another host: a real sshd on loopback."""
 
 import contextlib
+import grp
 import os
 import shutil
 import signal
@@ -221,7 +222,28 @@ def test_a_host_that_floods_loses_no_byte_and_holds_up_no_other(host, tmp_path):
     assert other.wait(30).ok
 
 
+def terminals_are_given() -> bool:
+    """Is a new terminal of the group that sshd wants it to be of?"""
+    ours, theirs = os.openpty()
+    try:
+        return os.fstat(theirs).st_gid == grp.getgrnam("tty").gr_gid
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def servers_below(pid: int) -> list[int]:
+    """The processes of its own that a server has; who has the connection depends on its rights."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if Path(f"/proc/{child}/comm").read_text().startswith("sshd"):
+            found += [int(child), *servers_below(int(child))]
+    return found
+
+
 def test_a_terminal_over_there(host):
+    if os.getuid() and not terminals_are_given():
+        pytest.skip("nobody but root's sshd may give terminals to the group tty here")
     assert SshProcess("stty size; tty", host, pty=True).run(30).stdout.startswith("24 80\r\n/dev/")
 
 
@@ -286,9 +308,8 @@ def test_a_server_that_allows_few_sessions_a_connection_is_given_no_more(tmp_pat
 def test_when_the_connection_is_cut_all_on_it_end_with_255_and_the_next_goes_well(host, sshd):
     many = Remote("echo begun; sleep 100", [host] * 5, process_args=QUIET).start()
     assert all(which == 0 for _, which, _ in many.expect("begun", timeout=30))
-    children = Path(f"/proc/{sshd._process.pid}/task/{sshd._process.pid}/children")
-    for child in children.read_text().split():
-        os.kill(int(child), signal.SIGKILL)
+    for child in servers_below(sshd._process.pid):
+        os.kill(child, signal.SIGKILL)
     many.wait(30)
     assert {one.exit_code for one in many.processes} == {255}
     assert "lost" in many.processes[0].stderr
