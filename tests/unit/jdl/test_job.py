@@ -195,6 +195,7 @@ def test_retries_walltime_and_the_end_of_patience():
 
 
 def test_attributes_may_be_set_beside_the_file():
+    pytest.importorskip("classad2")
     found = job("CpuNumber = 2;", sets=[("CpuNumber", "1 + 2"), ("StdOutput", '"o"')])
     assert (found.geometry.cpus, found.stdout) == (3, "o")
     with pytest.raises(JdlError, match="--set A:1:2: expected a value"):
@@ -224,6 +225,7 @@ def test_perusal_looks_at_what_it_prints_unless_told():
 
 @pytest.mark.parametrize("value", ["Normal", "'Normal'"])
 def test_a_text_without_its_quotes_is_told_once_how_it_is_written(value):
+    pytest.importorskip("classad2")
     with pytest.raises(JdlError) as caught:
         read(f'Executable = "x"; JobType = {value};', "f")
     assert caught.value.message == (
