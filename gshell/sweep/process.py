@@ -545,7 +545,7 @@ class Process(ProcessBase):
     def _spawn(self, argv: list[str]) -> None:
         env = os.environ if self._env is None else {**os.environ, **self._env}
         try:
-            spawned = conducting.spawn(argv, env, self.pty)
+            spawned = conducting.conductor().spawn(argv, env, self.pty)
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise

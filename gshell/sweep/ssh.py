@@ -19,6 +19,7 @@ from gshell.sweep import sshlines, sshmarks, sshopening
 from gshell.sweep.handlers import STDERR, STDOUT
 from gshell.sweep.hosts import Host, connection
 from gshell.sweep.process import UNENDING, ProcessBase
+from gshell.sweep.proctree import signal_tree
 from gshell.sweep.sshlines import OWNER
 from gshell.sweep.sshmarks import MARK
 from gshell.sweep.sshopening import home
@@ -150,7 +151,7 @@ class SshProcess(_OverSsh):
         if self._params["ssh"] == "asyncssh":
             super()._begin()
             return
-        spawned = conducting.spawn(self._argv(), os.environ, False)
+        spawned = conducting.conductor().spawn(self._argv(), os.environ, False)
         self.pid = spawned.pid
         self._by_program = conducting.Followed(spawned, self._output, self._program_ended)
         conducting.conductor().follow(self._by_program)
@@ -265,7 +266,7 @@ class SshProcess(_OverSsh):
     def _signal(self, number: int) -> None:
         if self._by_program is not None:
             if self.pid is not None:
-                conducting.signal_tree(self.pid, number)
+                signal_tree(self.pid, number)
             return
         sshlines.lines().begin(self._signal_there(number))
 

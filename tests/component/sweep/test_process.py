@@ -363,7 +363,7 @@ def test_a_killed_sequence_begins_nothing_more():
 KILLED_EARLY = """
 import os, signal, sys
 from gshell.sweep import conductor
-one = conductor.spawn(["sh", "-c", "sleep 99 & echo $!; wait"], os.environ, False)
+one = conductor.conductor().spawn(["sh", "-c", "sleep 99 & echo $!; wait"], os.environ, False)
 os.set_blocking(one.stdout, True)
 print(one.pid, os.read(one.stdout, 99).decode(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from gshell.sweep import conductor
+from gshell.sweep import conductor, proctree
 from gshell.sweep.actions import Local, ParallelActions, SequentialActions
 from gshell.sweep.handlers import ExpectOutputHandler, Lines, ProcessOutputHandler
 from gshell.sweep.process import Process, ProcessLifecycleHandler, configuration
@@ -248,8 +248,8 @@ def test_what_ran_into_another_session_ends_too_though_it_does_not_listen(monkey
 
 def test_many_are_ended_in_one_go(monkeypatch):
     looked, held = [], threading.Event()
-    trees = conductor.trees
-    monkeypatch.setattr(conductor, "trees", lambda *of: looked.append(1) or trees(*of))
+    trees = proctree.trees
+    monkeypatch.setattr(proctree, "trees", lambda *of: looked.append(1) or trees(*of))
     many = ParallelActions([Local("sleep 77") for _ in range(40)]).start()
     conductor.conductor().soon(lambda: held.wait(30))
     many.kill()
