@@ -20,8 +20,9 @@ from gshell.sweep.actions import (
     wait_any_actions,
 )
 from gshell.sweep.handlers import STDERR, ProcessOutputHandler
+from gshell.sweep.local import Process
 from gshell.sweep.log import logger
-from gshell.sweep.process import Process, ProcessLifecycleHandler, configuration
+from gshell.sweep.process import ProcessLifecycleHandler, configuration
 from gshell.sweep.report import Report
 from kit.procs import until
 
@@ -278,7 +279,7 @@ def test_signals_are_as_they_are_by_default():
     ours = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from gshell.sweep.process import Process
+from gshell.sweep.local import Process
 print(Process(["python3", "-c", {show!r}]).run().stdout)
 """
     done = subprocess.run([sys.executable, "-c", ours], capture_output=True, text=True, env=paths())
@@ -292,7 +293,7 @@ def paths():
 def test_what_a_killed_python_had_started_ends_too():
     code = """
 import time
-from gshell.sweep.process import Process
+from gshell.sweep.local import Process
 p = Process("sleep 77 & echo $! $$; wait", shell=True).start()
 while not p.stdout.endswith("\\n"): time.sleep(0.01)
 print(p.stdout, flush=True)

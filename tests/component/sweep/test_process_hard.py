@@ -14,7 +14,8 @@ import pytest
 from gshell.sweep import conductor, proctree
 from gshell.sweep.actions import Local, ParallelActions, SequentialActions
 from gshell.sweep.handlers import ExpectOutputHandler, Lines, ProcessOutputHandler
-from gshell.sweep.process import Process, ProcessLifecycleHandler, configuration
+from gshell.sweep.local import Process
+from gshell.sweep.process import ProcessLifecycleHandler, configuration
 from kit.procs import until
 
 QUIET = {"nolog_exit_code": True, "nolog_timeout": True, "nolog_error": True}
