@@ -19,7 +19,9 @@ from fault.breaking import counted
 from fault.lab import Lab, flow, two_legs, wait_all
 from fault.rows import Finding, Form, Row
 
-from kit.faultproxy import Cut, Fault, FaultProxy, Plans
+from kit.cuts import Cut
+from kit.faultplan import Fault, Plans
+from kit.faultproxy import FaultProxy
 
 SHORT_FLIPS, FULL_FLIPS = 60, 1000
 ROUND_BYTES = 6 << 20  # of one session, each way; then the next
