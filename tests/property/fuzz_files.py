@@ -7,18 +7,19 @@ import functools
 import os
 import shutil
 import tempfile
+
 from property.fuzz import Luck, Target
+from property.fuzz_nowhere import NULL, dialler_of_nowhere
+from property.fuzz_values import LUCK, fields
+
 from gshell.agent.files import Service
 from gshell.client.fileget import Get
 from gshell.errors import RemoteProtocolError
-from gshell.jdl.matching import names
-from gshell.jdl.syntax import write
 from gshell.net import filewire
+from gshell.net.incoming import Quota
 from gshell.net.loop import Loop
-from gshell.net.place import Place, Quota
+from gshell.net.place import Place
 from gshell.sweep.treeput import Staging
-from property.fuzz_values import A, fields, LUCK
-from property.fuzz_nowhere import dialler_of_nowhere, NULL
 
 FILES_NAMES = (
     "m", "n", "path", "offset", "size", "mode", "mtime", "digest", "key", "recursive", "make",
