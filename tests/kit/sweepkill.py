@@ -17,6 +17,15 @@ import gshell
 
 MARK = "GSHELL_SWEEP_DIR="
 DEADLINE_S = 200.0
+THREE = """
+[factors]
+n = [1, 2, 3]
+[results]
+format = "none"
+capture.value = 'value = (\\d+)'
+best = "max value"
+"""
+"""An experiment with three points, but for what it runs."""
 
 
 COMMAND = [sys.executable, str(Path(gshell.__file__).parent / "front.py")]
