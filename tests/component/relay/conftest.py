@@ -256,6 +256,15 @@ def _readable(sock):
     return bool(probe.poll(0))
 
 
+@pytest.fixture(autouse=True)
+def _umask_as_before():
+    """A relay's state is for its user alone: it sets the umask of the process that it is."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(params=["tcp", "unix"])
 def relay(request, tmp_path):
     listen = "127.0.0.1:0" if request.param == "tcp" else f"unix:{tmp_path}/door.sock"
