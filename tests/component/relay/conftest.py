@@ -225,6 +225,17 @@ class InProcessRelay:
         assert self.read(visit) == b"!"
         return visit, agent.spares[-1], client, agent
 
+    def run_job(self, agent, client, att="a" * 32):
+        """Its number; it has started."""
+        agent.park()
+        self.until(lambda: self.parked("n1"))
+        client.come(att=att)
+        expect = agent.control.get("expect")
+        agent.control.say(
+            {"m": "started", "job": expect["job"], "index": 0, "att": att, "tasks": 1}
+        )
+        return expect["job"]
+
     def enrol(self, invite, role="client", name=""):
         """The answer, to somebody who is nobody yet."""
         one = Control(self)

@@ -24,20 +24,12 @@ from gshell.sweep.local import Process
 from gshell.sweep.log import logger
 from gshell.sweep.process import ProcessLifecycleHandler, configuration
 from gshell.sweep.report import Report
-from kit.procs import until
+from kit.procs import alive, until
 
 QUIET = {
     "nolog_exit_code": True, "nolog_timeout": True, "nolog_error": True, "nolog_expect_fail": True
 }  # fmt: skip
 SHELL = {"shell": True, **QUIET}
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(") ")[2][0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_hello_world():

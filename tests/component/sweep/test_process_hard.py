@@ -16,17 +16,9 @@ from gshell.sweep.actions import Local, ParallelActions, SequentialActions
 from gshell.sweep.handlers import ExpectOutputHandler, Lines, ProcessOutputHandler
 from gshell.sweep.local import Process
 from gshell.sweep.process import ProcessLifecycleHandler, configuration
-from kit.procs import until
+from kit.procs import alive, until
 
 QUIET = {"nolog_exit_code": True, "nolog_timeout": True, "nolog_error": True}
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(") ")[2][0] not in "ZX"
-    except OSError:
-        return False
 
 
 def python(code):

@@ -19,11 +19,11 @@ import sys
 import threading
 import time
 
-from fault.lab import Lab, alive, two_legs
+from fault.lab import Lab, two_legs
 from fault.rows import Finding, Form, Row
 from fault.talks import kill
 
-from kit.procs import until
+from kit.procs import alive, until
 
 RANKS = 4
 PAUSE_S = 0.001
