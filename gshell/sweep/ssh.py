@@ -68,7 +68,7 @@ class _OverSsh(ProcessBase):
                 except asyncssh.ChannelOpenError as refused:
                     if tries == TRIES or not sshopening.may_be_elsewhere(refused):
                         raise
-                    await asyncio.sleep(0.02 * tries)
+                    await asyncio.sleep(0.02 * tries)  # for a session to end: no server says when
         except asyncio.CancelledError:
             self._over(128 + signal.SIGTERM, signal.SIGTERM)
             raise
@@ -290,7 +290,7 @@ class SshProcess(_OverSsh):
                 except asyncssh.ChannelOpenError:
                     if tries == TRIES:
                         raise
-                    await asyncio.sleep(0.02 * tries)
+                    await asyncio.sleep(0.02 * tries)  # for a session to end: no server says when
         except (asyncssh.Error, OSError):
             self._close(number)
         else:

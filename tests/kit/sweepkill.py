@@ -9,11 +9,11 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import gshell
+from kit.procs import until
 
 MARK = "GSHELL_SWEEP_DIR="
 DEADLINE_S = 200.0
@@ -74,10 +74,7 @@ def left_of(folder: Path) -> list[int]:
 
 def wait_none_left(folder: Path) -> None:
     """The guardian needs a moment: for who does not end at TERM, 3 s."""
-    given_up = time.monotonic() + 60
-    while left := left_of(folder):
-        assert time.monotonic() < given_up, f"left behind: {left}"
-        time.sleep(0.02)
+    until(lambda: not left_of(folder), "nothing to be left", 60.0, lambda: str(left_of(folder)))
 
 
 def results(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -368,11 +368,8 @@ def test_killed_between_starting_a_process_and_following_it_nothing_is_left():
     out = subprocess.run(
         [sys.executable, "-c", KILLED_EARLY], env=env, capture_output=True, text=True
     ).stdout
-    given_up = time.monotonic() + 30
     for pid in map(int, out.split()):
-        while alive(pid):
-            assert time.monotonic() < given_up, f"{pid} is left"
-            time.sleep(0.02)
+        until(lambda pid=pid: not alive(pid), f"the end of {pid}", 30.0)
     assert len(out.split()) == 2
 
 

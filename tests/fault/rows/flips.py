@@ -52,7 +52,7 @@ def exchange(lab: Lab, seed: int, patience_s: float, luck: random.Random) -> str
         def meanwhile() -> None:
             lab.agents.arm(Fault(luck.randrange(1, CONTROL_BYTES), "flip", bit=luck.randrange(8)),
                            "control")  # fmt: skip
-            time.sleep(0.05)
+            time.sleep(0.05)  # faults so often, not as many as there is processor for
 
         statuses = wait_all(processes, patience_s, lab.env, meanwhile)
         said = [
