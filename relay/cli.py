@@ -337,7 +337,7 @@ def _restart(folder: str) -> int:
                 )
             print(f"The relay runs gshell {__version__} now; it was {was}. Sessions go on.")
             return 0
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process begins: its file tells nobody
     raise GshellError("the relay did not come up again", hint=look)
 
 

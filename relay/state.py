@@ -110,7 +110,7 @@ def wait_running(state: str, timeout_s: float) -> dict[str, Any]:
             break
         if facts:
             return facts
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process begins: its file tells nobody
     return {}
 
 

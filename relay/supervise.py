@@ -417,4 +417,4 @@ def _listen_until(where: str, end: float) -> socket.socket:
         except GshellError:
             if time.monotonic() >= end:
                 raise
-        time.sleep(0.02)
+        time.sleep(0.02)  # who has the port lets go of it: nothing tells us

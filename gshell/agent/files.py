@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from gshell.errors import RemoteProtocolError
 from gshell.net import filewire
+from gshell.net.incoming import READ_BYTES, Incoming, Quota, hash_start
 from gshell.net.machine import machine_id
-from gshell.net.place import READ_BYTES, Incoming, Place, Quota, Trouble, hash_start, trouble
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble, trouble
 
 if TYPE_CHECKING:
     from gshell.agent.sharing import Shares

@@ -18,8 +18,10 @@ from collections import deque
 from gshell.errors import GshellError
 from gshell.model.ticket import Ticket
 from gshell.net import channels, filewire
-from gshell.net.place import READ_BYTES, Incoming, Place, Trouble
+from gshell.net.incoming import READ_BYTES, Incoming
+from gshell.net.place import Place
 from gshell.net.tls import Tls, client_context, server_context
+from gshell.net.trouble import Trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

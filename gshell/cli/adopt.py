@@ -22,7 +22,7 @@ from gshell.model.ticket import Ticket
 from gshell.net.relaylink import ask, items_of
 
 COMING_S = 60.0  # for the agents to come
-LOOK_S = 0.2
+LOOK_S = 0.2  # between two questions to the relay: who is there now?
 SHOWN = 5  # of an array's tasks
 CHECK_S = 1.5  # between looks at what the adopter says
 STARTED_S = 20.0
@@ -323,7 +323,7 @@ class _Adoption:
             found = items_of(ask(self.ticket, {"m": "jobs", "ids": [job_id]}), "jobs")
             if found and found[0].get("state") not in ("NEW", "QUEUED", "HELD"):
                 return job_id
-            time.sleep(0.05)
+            time.sleep(0.05)  # as a person sees no delay; it is asked a few times
         ask(self.ticket, {"m": "cancel", "job": job_id})
         raise GshellError(f"job {job_id} did not start on its agents", hint="gshell agents")
 

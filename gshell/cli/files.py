@@ -20,8 +20,8 @@ from gshell.errors import BrokerError, GshellError, UsageError
 from gshell.model.sanitize import sanitize
 from gshell.net.filewire import Entry
 from gshell.net.loop import Loop
-from gshell.net.place import Trouble
 from gshell.net.relaylink import ask, items_of
+from gshell.net.trouble import Trouble
 
 DRAW_S = 0.2  # between two looks of the line that tells how far it is
 RATE_OVER_S = 3.0

@@ -150,7 +150,7 @@ def _await_submitter(ticket: Ticket, name: str) -> None:
             if site.get("name") == name and site.get("submitter"):
                 return
         upkeep.ensure(ticket.pin)  # one that was about to end may have missed our word
-        time.sleep(0.1)
+        time.sleep(0.1)  # its submitter is another process: the relay is asked again
     raise GshellError(
         f"site {name} is known, but its submitter does not come up",
         hint=f"less {config.state_dir()}/submitter.log",

@@ -25,7 +25,7 @@ from gshell.sweep.times import clock
 SCHEMA = 1
 DRAW_S = 0.2  # so often at most is the line at the bottom drawn anew
 SHARE = 20  # times as long as it takes to find out what to draw nothing is drawn
-WATCH_S = 1.0
+WATCH_S = 1.0  # between two looks at the files of a run that may be elsewhere
 SHOWN = 10  # lines of what is missing
 BAR = 20
 WIDEST = 160  # columns of plots: lines that are longer are harder to follow

@@ -124,7 +124,7 @@ def watch(
     try:
         while True:
             page.show(show())
-            time.sleep(interval or 1.0)
+            time.sleep(interval or 1.0)  # nobody tells: it is asked
     except KeyboardInterrupt:
         page.leave()
         return 0

@@ -24,7 +24,9 @@ from gshell.errors import RemoteProtocolError
 from gshell.model.sanitize import sanitize
 from gshell.net import filewire
 from gshell.net.filewire import Entry
-from gshell.net.place import Incoming, Place, Trouble, hash_start, trouble
+from gshell.net.incoming import Incoming, hash_start
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble, trouble
 
 
 class Get(Transfer):

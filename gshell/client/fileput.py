@@ -21,7 +21,9 @@ from gshell.client.filetransfer import (
 )
 from gshell.model.sanitize import sanitize
 from gshell.net import filewire
-from gshell.net.place import Place, Trouble, hash_start, trouble
+from gshell.net.incoming import hash_start
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble, trouble
 
 
 class There(NamedTuple):

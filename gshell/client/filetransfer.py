@@ -14,7 +14,7 @@ from gshell.client.servicetalk import PATIENCE_S, ServiceTalk
 from gshell.errors import GshellError, RemoteProtocolError
 from gshell.model.sanitize import sanitize
 from gshell.net import filewire
-from gshell.net.place import Trouble, trouble
+from gshell.net.trouble import Trouble, trouble
 
 if TYPE_CHECKING:
     from gshell.client.conversation import Dialler

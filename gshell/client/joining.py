@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 
+from gshell.client.escape import detach_key
 from gshell.client.seats import within
 from gshell.model.record import Record
 from gshell.wire.constants import MAX_TASKS
@@ -102,6 +103,28 @@ def role(plan: Plan, writer: bool) -> str:
         form = "%H:%M:%S" if left < 86400 else "%Y-%m-%d %H:%M"
         until = time.strftime(f", until {form}", time.localtime(plan.until))
     return f" of {plan.owner}{words}{until}"
+
+
+def announced(plan: Plan, joined: Joined, job: str, writer: bool, by_lines: bool) -> list[str]:
+    """What one has come to, and how one leaves it. ``by_lines``: escapes are lines of their own."""
+    key_name = detach_key(plan.escape, plan.inside_ssh)
+    key = f" | {key_name} detaches" if key_name and plan.pty else ""
+    if by_lines:
+        whom = "it" if not plan.rank else named(plan.rank)
+        key = f" | {detach_key(plan.escape)} Enter detaches"
+        key += f", Ctrl-C interrupts {whom}" * (not plan.share)
+    which = f" {named(plan.rank)}" if plan.rank else ""
+    doing = role(plan, writer)
+    if joined.ended:
+        doing, key = ", has ended", ""
+    elif plan.rank and not joined.reads:
+        doing = ", looking on"
+    if not writer and by_lines:
+        key = " | Ctrl-C leaves" * (not joined.ended)
+    lines = [f"[job {job} {joined.name}{which}{doing}{key}]"]
+    if plan.rank and joined.reads == "" and not joined.ended and plan.rights == "rw":
+        lines.append(unread(plan.rank))
+    return lines
 
 
 def named(ranks: str) -> str:

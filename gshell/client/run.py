@@ -11,9 +11,10 @@ import os
 from gshell.client import joining
 from gshell.client.asking import Asking
 from gshell.client.conversation import Conversation, Dialler
-from gshell.client.escape import EscapeKeys, EscapeLines, detach_key
+from gshell.client.escape import EscapeKeys, EscapeLines
 from gshell.client.input import Input
 from gshell.client.opening import STDIN, Opening
+from gshell.client.outage import Outage
 from gshell.client.outlet import Outlet
 from gshell.client.plan import Plan, Port
 from gshell.client.screen import Screen
@@ -21,7 +22,7 @@ from gshell.client.seats import Nobody, Seat, within
 from gshell.client.showing import Showing
 from gshell.client.steering import Steering
 from gshell.errors import GshellError, LinkLost, UsageError
-from gshell.net.loop import Loop, Timer
+from gshell.net.loop import Loop
 from gshell.wire import peer as wire
 from gshell.wire.constants import (
     INTERACTIVE_WINDOW,
@@ -38,18 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from gshell.client.recording import Recording
     from gshell.model.rankset import RankSet
 
-SAY_LOST_AFTER_S = 0.7  # shorter breaks are mended before anybody could read about them
 SAY_WAITING_AFTER_S = 1.0
-PATIENCE_S = 3600.0  # without a terminal: give up a link that does not come back
 REPLACE_S = 0.05  # before asking for another agent when one turned out to be full
 
 
 class Runner(Steering):
-    """Invariant: ``on_done`` is called once, after the terminal is as it was and all output is
-    written."""
+    """What agents say, and what becomes of it; its other parts are `Steering` and `Ending`."""
 
     asks: type[Asking] = Asking
 
@@ -62,14 +59,11 @@ class Runner(Steering):
         on_done: Callable[[int], None],
         warm: Conversation | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(on_done)
         self._dialler = dialler
         self._loop: Loop = dialler.loop
         self._plan = plan
         self._port = port
-        self._on_done = on_done
-        self.over = False
-        self.recording: Recording | None = None
         if plan.record is not None:
             from gshell.client.recording import Recording
 
@@ -90,12 +84,7 @@ class Runner(Steering):
             from gshell.model.rankset import RankSet
 
             self._ranks = RankSet.parse(plan.rank)
-        self._lost_said = False
-        self._lost_timer: Timer | None = None
-        self._patience: Timer | None = None
-        self._forwards: Any = None
-        self._timed_out = False
-        self._whys: set[object] = set()  # said already
+        self._outage = Outage(self._loop, self.screen, self.fail)
         self._opening = Opening(dialler, self, plan, port)
         self.seats = [
             self._opening.seat(index, warm if index == 0 else None) for index in range(plan.agents)
@@ -125,6 +114,23 @@ class Runner(Steering):
             self._loop.later(plan.timeout_s, self._time_out)
         if plan.verb == "run" and self.screen.err_is_tty and not plan.quiet:
             self._loop.later(SAY_WAITING_AFTER_S, self._say_waiting)
+
+    def _time_out(self) -> None:
+        if self.over:
+            return
+        self._timed_out = True
+        if any(seat.talk.joined for seat in self.seats):
+            self._tell({"t": "cancel"})
+        else:
+            words = f"nothing started within {self._plan.timeout_s:g} s"
+            if self._plan.as_json:
+                from gshell.client import asjson
+
+                fields = {"message": words, "hint": None, "code": "time-out", "exit": 124}
+                self.screen.say(asjson.line("error", fields))
+            else:
+                self.screen.say(f"gshell: {words}")
+            self._finish(124)
 
     # -- conversations
 
@@ -160,7 +166,8 @@ class Runner(Steering):
     def on_greeted(self, talk: Conversation, welcome: dict[str, Any]) -> None:
         self._asking.forget_note()
         seat = self._seat_of(talk)
-        self._found()
+        self.screen.clear_line()
+        self._outage.ends()
         if self.recording is not None:
             self.recording.greeted(seat, welcome)
         first = seat is self.seats[0]
@@ -236,7 +243,9 @@ class Runner(Steering):
         if pty and self._writer and plan.pty:
             self._redraw()
         if seat is self.seats[0] and not plan.quiet and self.screen.err_is_tty:
-            self._announce(seat, joined)
+            by_lines = self._input.lines is not None
+            for words in joining.announced(plan, joined, seat.talk.job, self._writer, by_lines):
+                self.screen.say(words)
         self._loop.soon(lambda: self._check(seat))
 
     def _join_others(self, seat: Seat, joined: joining.Joined) -> bool:
@@ -273,26 +282,6 @@ class Runner(Steering):
         for number in range(seat.ranks):
             if seat.first + number in reads:
                 self._input.to(seat, stdin_of(number))
-
-    def _announce(self, seat: Seat, joined: joining.Joined) -> None:
-        plan = self._plan
-        key_name = detach_key(plan.escape, plan.inside_ssh)
-        key = f" | {key_name} detaches" if key_name and plan.pty else ""
-        if self._input.lines is not None:
-            whom = "it" if not plan.rank else joining.named(plan.rank)
-            key = f" | {detach_key(plan.escape)} Enter detaches"
-            key += f", Ctrl-C interrupts {whom}" * (not plan.share)
-        which = f" {joining.named(plan.rank)}" if plan.rank else ""
-        doing = joining.role(plan, self._writer)
-        if seat.ended:
-            doing, key = ", has ended", ""
-        elif plan.rank and not joined.reads:
-            doing = ", looking on"
-        if not self._writer and self._input.lines is not None:
-            key = " | Ctrl-C leaves" * (not seat.ended)
-        self.screen.say(f"[job {seat.talk.job} {joined.name}{which}{doing}{key}]")
-        if plan.rank and joined.reads == "" and not seat.ended and plan.rights == "rw":
-            self.screen.say(joining.unread(plan.rank))
 
     def on_event(self, talk: Conversation, event: wire.Event) -> None:
         seat = self._seat_of(talk)
@@ -374,27 +363,8 @@ class Runner(Steering):
         self._input.flow()
 
     def on_lost(self, talk: Conversation, error: GshellError) -> None:
-        if self._lost_timer is None and self._seat_of(talk).talk.joined:
-            self._lost_timer = self._loop.later(SAY_LOST_AFTER_S, lambda: self._say_lost(error))
-            if not self._plan.pty:
-                self._patience = self._loop.later(PATIENCE_S, lambda: self.fail(error))
-
-    def _say_lost(self, error: GshellError) -> None:
-        if not self._lost_said and not self._plan.quiet:
-            self._lost_said = True
-            key = detach_key(self._plan.escape, self._plan.inside_ssh)
-            leave = f", {key} leaves" if self.screen.raw else ""
-            self.screen.say(f"[{error.message}; reconnecting{leave}]")
-
-    def _found(self) -> None:
-        self.screen.clear_line()
-        for timer in (self._lost_timer, self._patience):
-            if timer is not None:
-                timer.cancel()
-        self._lost_timer = self._patience = None
-        if self._lost_said:
-            self._lost_said = False
-            self.screen.say("[connected again, nothing was lost]")
+        if talk.joined:
+            self._outage.begins(error, self._plan)
 
     def on_queued(self, talk: Conversation) -> None:
         wish = self._plan.wish
@@ -493,182 +463,3 @@ class Runner(Steering):
     def _dropped(self, seat: Seat, stream: int, size: int) -> None:
         seat.talk.peer.consume(stream, size)
         self._check(seat)
-
-    def abandon(self) -> None:
-        """The front process is gone: nobody reads or is told any more, the job goes on."""
-        if self.over:
-            return
-        self.over = True
-        if self.recording is not None:
-            self.recording.close(False)
-        if self._forwards is not None:
-            self._forwards.close()
-        self._input.close()
-        for seat in self.seats:
-            seat.talk.close("detach")
-        self._asking.leave()
-        self.screen.close()
-
-    # -- ends
-
-    def detach(self) -> None:
-        """Leave; the job goes on."""
-        job = self.seats[0].talk.job
-        for seat in self.seats:
-            seat.talk.close("detach")
-        self.screen.leave()
-        if not self._plan.quiet and (self.screen.err_is_tty or self.screen.raw):
-            rank = f" --rank {self._plan.rank}" * bool(self._plan.rank)
-            again = "the link" if self._plan.share else f"`gshell attach {job}{rank}`"
-            self.screen.say(f"[detached from {job}; it goes on. {again} returns]")
-        self._finish(0)
-
-    def _detached_start(self) -> None:
-        job = self.seats[0].talk.job
-        for seat in self.seats:
-            seat.talk.close("detach")
-        line = job
-        if self._plan.as_json:
-            from gshell.client import asjson
-
-            line = asjson.line("job", {"id": job})
-        self.screen.out.write(line.encode() + b"\n", None, 0, 0)
-        self._finish(0)
-
-    def _time_out(self) -> None:
-        if self.over:
-            return
-        self._timed_out = True
-        if any(seat.talk.joined for seat in self.seats):
-            self._tell({"t": "cancel"})
-        else:
-            words = f"nothing started within {self._plan.timeout_s:g} s"
-            if self._plan.as_json:
-                from gshell.client import asjson
-
-                fields = {"message": words, "hint": None, "code": "time-out", "exit": 124}
-                self.screen.say(asjson.line("error", fields))
-            else:
-                self.screen.say(f"gshell: {words}")
-            self._finish(124)
-
-    def _check(self, seat: Seat) -> None:
-        """Is everything of this conversation here and written?"""
-        if seat.finished:
-            return
-        if self._plan.verb == "logs" and not self._plan.follow:
-            if not seat.history and seat.has(seat.live):
-                self._seat_done(seat)
-        elif seat.over and seat.has(seat.finals):
-            self._seat_done(seat)
-
-    def _seat_done(self, seat: Seat) -> None:
-        seat.finished = True
-        seat.talk.close("done")
-        whys = {message.get("error"): message.get("code") for message in seat.exits.values()}
-        for why, status in whys.items():
-            if why and why not in self._whys:  # once, of however many ranks
-                self._whys.add(why)
-                self._say_why(str(why), status)
-        if all(other.finished for other in self.seats):
-            self._showing.flush()
-            exits = [message for s in self.seats for message in s.exits.values()]
-            code = max((int(message.get("code", 0)) for message in exits), default=0)
-            if self._showing.matching is not None:
-                code = 0 if self._showing.matching.found else 1
-            elif self._plan.verb == "logs":
-                code = 0
-            elif self._timed_out or any(message.get("timed_out") for message in exits):
-                code = 124
-            if self._plan.verb == "attach" and self.seats[0].ended:
-                self._say_ended(code)
-            if code and self._plan.verb != "logs" and not self._plan.quiet:
-                from gshell.client import outcome
-
-                for words in outcome.complaints(self.seats, self._sent):
-                    self.screen.say(f"gshell: {words}")
-            if self._plan.as_json:
-                from gshell.client import asjson
-
-                cause = "time-out" if code == 124 and self._timed_out else "program"
-                end = {"job": self.seats[0].talk.job, "cause": cause, "exit": code}
-                self.screen.say(asjson.line("end", end))
-            self._end(code)
-
-    def _say_why(self, why: str, status: int | None) -> None:
-        if not self._plan.as_json:
-            self.screen.say(f"gshell: {why}")
-            return
-        from gshell.client import asjson
-
-        fields = {"message": why, "hint": None, "code": "launch", "exit": status}
-        self.screen.say(asjson.line("error", fields))
-
-    def _say_ended(self, code: int) -> None:
-        """Its output might be taken for what happens now."""
-        if not self._plan.quiet and self.screen.err_is_tty:
-            rank = f" {joining.named(self._plan.rank)}" * bool(self._plan.rank)
-            self.screen.say(f"[job {self.seats[0].talk.job}{rank} ended with status {code}]")
-
-    def _end(self, code: int) -> None:
-        """All is here; what was printed before we came may still wait for a raw terminal."""
-        self._stop_recording(True)
-        if self.screen.awaiting_raw:
-            self._ending = code
-            return
-        self.screen.leave()
-        self._finish(code)
-
-    def fail(self, error: GshellError) -> None:
-        if self.over:
-            return
-        joined = any(seat.talk.joined for seat in self.seats)
-        for seat in self.seats:
-            seat.talk.close()
-        self.screen.leave()
-        from gshell.model.sanitize import sanitize
-
-        lost = joined and not isinstance(error, UsageError)
-        status = 255 if lost else error.exit_code
-        if self._plan.as_json:
-            from gshell.client import asjson
-
-            self.screen.say(asjson.error_line(error, status))
-        else:
-            self.screen.say("gshell: " + sanitize(error.message))
-            if error.hint:
-                self.screen.say("  try:  " + sanitize(error.hint))
-        self._finish(status)
-
-    def _finish(self, code: int) -> None:
-        if self.over:
-            return
-        self.over = True
-        self._asking.forget_note()
-        self.screen.clear_line()
-        self.screen.leave()
-        if self._forwards is not None:
-            self._forwards.close()
-        self._input.close()
-        for seat in self.seats:
-            if not seat.talk.over:
-                seat.talk.close("detach")
-        self._asking.leave()
-        self._stop_recording(False)
-        self._drain(code)
-
-    def _stop_recording(self, ended: bool) -> None:
-        recording = self.recording
-        if recording is not None and not recording.over:
-            recording.close(ended)
-            told = recording.told()
-            if told and (recording.spec.told or (self.screen.err_is_tty and not self._plan.quiet)):
-                self.screen.say(f"[recorded: {told}]")
-
-    def _drain(self, code: int) -> None:
-        """Our own last words may still wait for a slow descriptor."""
-        if self.screen.pending:
-            self._loop.later(0.01, lambda: self._drain(code))
-            return
-        self.screen.close()
-        self._on_done(code)

@@ -16,7 +16,7 @@ from gshell.model.ticket import Ticket
 from gshell.net import address, rendezvous, sshline
 
 PATIENCE_S = 30.0  # for an agent that is away for a moment, or starts its SSH server
-AGAIN_S = 0.2
+AGAIN_S = 0.2  # between two tries to be let in
 READ_BYTES = 1 << 18
 
 

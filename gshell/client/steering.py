@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
+from gshell.client.ending import Ending
 from gshell.client.escape import help_text
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from gshell.client.input import Input
-    from gshell.client.plan import Plan, Port
-    from gshell.client.recording import Recording
-    from gshell.client.screen import Screen
-    from gshell.client.seats import Seat
-    from gshell.net.loop import Loop
+    from gshell.client.plan import Port
 
 HAMMER_S = 2.0  # Ctrl-C three times within this ends a program that does not listen
 
 
-class Steering:
-    """The half of a run that its user's hands reach. Whoever makes one has these:"""
+class Steering(Ending):
+    """The part of a run that its user's hands reach. Whoever makes one has this, too:"""
 
-    seats: list[Seat]
-    screen: Screen
-    over: bool
-    _loop: Loop
-    _plan: Plan
     _port: Port
-    _input: Input
     _writer: bool
-    recording: Recording | None
 
-    def __init__(self) -> None:
-        self._ending: int | None = None  # the status, once the terminal is raw
+    def __init__(self, on_done: Callable[[int], None]) -> None:
+        super().__init__(on_done)
         self._interrupts: list[float] = []
-        self._sent: set[str] = set()  # signals to the program, by name
-
-    def detach(self) -> None:
-        raise NotImplementedError
-
-    def _end(self, code: int) -> None:
-        raise NotImplementedError
-
-    def _finish(self, code: int) -> None:
-        raise NotImplementedError
 
     def _command(self, action: str) -> bool:
         """An escape; whether the user is still there."""

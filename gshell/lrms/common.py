@@ -112,6 +112,21 @@ def broken(tool: str, text: str) -> LrmsError:
     return LrmsError("broken", f"{tool} said what is no answer: {first}")
 
 
+def named(tool: str, done: Done, pattern: str, busy: Sequence[str]) -> list[str]:
+    """The jobs that ``tool`` says to have made, one at least: what ``pattern``'s one group finds,
+    line by line.
+
+    Raises:
+        LrmsError: it failed, or said nothing of the kind.
+    """
+    if done.code:
+        raise failed(tool, done, busy)
+    found: list[str] = re.findall(pattern, done.out, re.MULTILINE | re.ASCII)
+    if not found:
+        raise broken(tool, done.out)
+    return found
+
+
 def completed(
     ids: Iterable[str], found: Mapping[str, Status], pattern: str, doubt: bool
 ) -> dict[str, Status]:

@@ -102,12 +102,7 @@ def submit(request: PilotRequest) -> Command:
 
 
 def submitted(done: Done) -> str:
-    if done.code:
-        raise common.failed("condor_submit", done, BUSY)
-    found = re.search(rf"^({ID}) - {ID}\s*$", done.out, re.MULTILINE | re.ASCII)
-    if not found:
-        raise common.broken("condor_submit", done.out)
-    return found[1]
+    return common.named("condor_submit", done, rf"^({ID}) - {ID}\s*$", BUSY)[0]
 
 
 def status(ids: Sequence[str]) -> list[Command]:

@@ -83,12 +83,7 @@ def submit(request: PilotRequest) -> Command:
 
 
 def submitted(done: Done) -> str:
-    if done.code:
-        raise common.failed("bsub", done, BUSY)
-    found = re.search(rf"^Job <({ID})> is submitted", done.out, re.MULTILINE | re.ASCII)
-    if not found:
-        raise common.broken("bsub", done.out)
-    return found[1]
+    return common.named("bsub", done, rf"^Job <({ID})> is submitted", BUSY)[0]
 
 
 def status(ids: Sequence[str]) -> list[Command]:

@@ -81,12 +81,8 @@ def submit(request: PilotRequest) -> Command:
 
 
 def submitted(done: Done) -> str:
-    if done.code:
-        raise common.failed("oarsub", done, BUSY)
-    found = re.search(rf"^OAR_JOB_ID=({ID})$", done.out, re.MULTILINE | re.ASCII)
-    if not found:  # a refusal is OAR_JOB_ID=-5
-        raise common.broken("oarsub", done.out)
-    return found[1]
+    # a refusal is OAR_JOB_ID=-5
+    return common.named("oarsub", done, rf"^OAR_JOB_ID=({ID})$", BUSY)[0]
 
 
 def status(ids: Sequence[str]) -> list[Command]:

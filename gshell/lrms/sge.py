@@ -90,12 +90,7 @@ def submit(request: PilotRequest) -> Command:
 
 
 def submitted(done: Done) -> str:
-    if done.code:
-        raise common.failed("qsub", done, BUSY)
-    found = re.findall(rf"^({ID})(?:\.\S+)?$", done.out, re.MULTILINE | re.ASCII)
-    if not found:
-        raise common.broken("qsub", done.out)
-    return str(found[-1])
+    return common.named("qsub", done, rf"^({ID})(?:\.\S+)?$", BUSY)[-1]
 
 
 def status(ids: Sequence[str]) -> list[Command]:

@@ -106,12 +106,8 @@ def submit(request: PilotRequest) -> Command:
 
 
 def submitted(done: Done) -> str:
-    if done.code:
-        raise common.failed("sbatch", done, BUSY)
-    found = re.findall(rf"^({ID})(?:;\S+)?$", done.out, re.MULTILINE | re.ASCII)
-    if not found:
-        raise common.broken("sbatch", done.out)
-    return str(found[-1])  # a site's own sbatch may have greeted before
+    # a site's own sbatch may have greeted before
+    return common.named("sbatch", done, rf"^({ID})(?:;\S+)?$", BUSY)[-1]
 
 
 def status(ids: Sequence[str]) -> list[Command]:

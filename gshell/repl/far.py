@@ -12,7 +12,7 @@ from gshell.errors import GshellError, LinkLost
 from gshell.net import filewire
 from gshell.net.filewire import Entry
 from gshell.net.loop import Loop
-from gshell.net.place import Trouble
+from gshell.net.trouble import Trouble
 from gshell.repl.places import Place
 
 ANSWER_S = 20.0  # for somebody who waits and may press Ctrl-C

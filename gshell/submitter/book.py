@@ -13,7 +13,7 @@ from typing import Any
 from gshell import config
 from gshell.errors import UsageError
 from gshell.submitter import site as sites
-from gshell.submitter.core import Pilot
+from gshell.submitter.pilot import Pilot
 from gshell.submitter.site import Site
 
 

@@ -7,16 +7,39 @@ starts or cancels one; what has ended is reported until the broker says that it 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from gshell.errors import UsageError
 from gshell.lrms.base import Queue, State, Status
 from gshell.lrms.common import GONE
 from gshell.model.sanitize import sanitize
 from gshell.submitter import site as sites
+from gshell.submitter.actions import (
+    Action,
+    AskInvite,
+    AskSites,
+    Cancel,
+    Clear,
+    Do,
+    Done,
+    Hunt,
+    Hunted,
+    Look,
+    Looked,
+    Lost,
+    Poll,
+    Polled,
+    Refused,
+    Result,
+    Save,
+    SaveSites,
+    Say,
+    Submit,
+    Submitted,
+    Work,
+)
+from gshell.submitter.pilot import Pilot
 from gshell.submitter.site import Site
-
-JOB_PREFIX = "gshell-"  # of batch jobs' names; the pilot's id follows
 
 POLL_FIRST_S = 1.0
 POLL_MOST_S = 15.0
@@ -24,192 +47,12 @@ POLL_GROWTH = 1.5
 AD_S = 30.0  # no more often than this; while pilots wait somewhere
 AD_IDLE_S = 300.0  # nobody needs it soon
 AGAIN_S = 10.0  # what has ended is said again
-QUEUE_DAYS = 14  # a pilot may wait so long in a queue; then its invite is worth nothing
 WORDS = 300  # characters of a reason
 
 STATES = {
     State.QUEUED: "queued", State.HELD: "queued", State.STARTING: "queued",
     State.RUNNING: "running", State.ENDING: "running", State.ENDED: "ended",
 }  # fmt: skip
-
-
-class Pilot:
-    """A batch job of ours, or one that is to become one."""
-
-    __slots__ = (
-        "cancel", "final", "hosts", "id", "invite", "lrms_id", "position", "reason", "said_at",
-        "site", "start_at", "state", "wanted",
-    )  # fmt: skip
-
-    def __init__(self, id: str, site: Site, wanted: dict[str, Any], state: str = "new") -> None:
-        self.id = id
-        self.site = site  # as it was described then: it may be removed before the pilot ends
-        self.wanted = wanted
-        self.state = state  # "new", "submitting", then as it is reported
-        self.lrms_id = ""
-        self.invite = ""
-        self.cancel = False
-        self.reason = ""
-        self.start_at: float | None = None
-        self.position: int | None = None
-        self.hosts: tuple[str, ...] = ()
-        self.final = False
-        self.said_at = float("-inf")
-
-    @property
-    def over(self) -> bool:
-        return self.state in ("ended", "failed")
-
-    def number(self, key: str, default: int = 0) -> int:
-        """What the broker wants of it, else what its site has."""
-        value = self.wanted.get(key) or getattr(self.site, key)
-        return int(value) if isinstance(value, (int, float)) and value > 0 else default
-
-    @property
-    def nodes(self) -> int:
-        return self.number("nodes", 1)
-
-    @property
-    def hours(self) -> int:
-        return QUEUE_DAYS * 24 + self.number("walltime") // 3600 + 24
-
-    def report(self) -> dict[str, Any]:
-        return {
-            "m": "pilot", "pilot": self.id, "site": self.site.name, "state": self.state,
-            "lrms_id": self.lrms_id, "reason": self.reason, "start_at": self.start_at,
-            "position": self.position, "nodes": list(self.hosts), "final": self.final,
-        }  # fmt: skip
-
-    def dump(self) -> dict[str, Any]:
-        return {
-            "id": self.id, "site": self.site.message(), "wanted": self.wanted,
-            "state": self.state, "lrms_id": self.lrms_id, "invite": self.invite,
-            "cancel": self.cancel, "reason": self.reason, "final": self.final,
-        }  # fmt: skip
-
-    @classmethod
-    def load(cls, data: dict[str, Any]) -> Pilot:
-        """
-        Raises:
-            KeyError, TypeError, UsageError: that is none.
-        """
-        pilot = cls(str(data["id"]), sites.read(data["site"]), dict(data["wanted"]))
-        pilot.state, pilot.lrms_id = str(data["state"]), str(data["lrms_id"])
-        pilot.invite, pilot.cancel = str(data["invite"]), bool(data["cancel"])
-        pilot.reason, pilot.final = str(data["reason"]), bool(data["final"])
-        return pilot
-
-
-# ------------------------------------------------------------------------------- what is to be done
-
-
-class Say(NamedTuple):
-    """To the relay, as a request; its answer means nothing."""
-
-    message: dict[str, Any]
-
-
-class AskInvite(NamedTuple):
-    """Of the relay, for the nodes of this pilot; then `Core.on_invite`."""
-
-    pilot: str
-    nodes: int
-    hours: int
-
-
-class AskSites(NamedTuple):
-    """Of the relay, which sites there are; then `Core.on_sites`."""
-
-
-class SaveSites(NamedTuple):
-    pass
-
-
-class Save(NamedTuple):
-    """The pilots, before anything that follows."""
-
-
-class Submit(NamedTuple):
-    pilot: Pilot
-    look_first: bool
-    """It may have been submitted already: look for its name."""
-
-
-class Poll(NamedTuple):
-    ids: dict[str, str]
-    """Pilot -> batch job, all of this site."""
-
-
-class Cancel(NamedTuple):
-    ids: dict[str, str]
-
-
-class Hunt(NamedTuple):
-    """Look for a batch job that we have no memory of: it is to end."""
-
-    pilot: str
-
-
-class Look(NamedTuple):
-    """What the site has."""
-
-
-class Clear(NamedTuple):
-    pilot: str
-
-
-class Do(NamedTuple):
-    """A command or some, at a site."""
-
-    site: Site
-    work: Work
-
-
-Work = Submit | Poll | Cancel | Hunt | Look | Clear
-Action = Say | AskInvite | AskSites | Save | SaveSites | Do
-
-# ---------------------------------------------------------------------------------- what came of it
-
-
-class Submitted(NamedTuple):
-    pilot: str
-    lrms_id: str
-
-
-class Refused(NamedTuple):
-    pilot: str
-    why: str
-    final: bool
-
-
-class Polled(NamedTuple):
-    found: dict[str, Status]
-    """By pilot."""
-    words: dict[str, str]
-    """The last ones of those that have ended."""
-
-
-class Hunted(NamedTuple):
-    pilot: str
-    lrms_id: str
-    """Empty: it is not there."""
-
-
-class Looked(NamedTuple):
-    queues: list[Queue]
-
-
-class Lost(NamedTuple):
-    """It could not be done: the site is not to be reached."""
-
-    why: str
-
-
-class Done(NamedTuple):
-    """And nothing to say about it."""
-
-
-Result = Submitted | Refused | Polled | Hunted | Looked | Lost | Done
 
 
 class _Pace:

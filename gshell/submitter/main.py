@@ -19,11 +19,10 @@ from gshell.net.loop import IN, Loop, Timer
 from gshell.net.machine import no_core_dumps
 from gshell.net.relaylink import RelayLink
 from gshell.submitter import book
-from gshell.submitter.core import (
+from gshell.submitter.actions import (
     Action,
     AskInvite,
     AskSites,
-    Core,
     Do,
     Result,
     Save,
@@ -31,6 +30,7 @@ from gshell.submitter.core import (
     Say,
     Work,
 )
+from gshell.submitter.core import Core
 from gshell.submitter.site import Site
 from gshell.submitter.site import read as read_site
 from gshell.submitter.worker import Worker

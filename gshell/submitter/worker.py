@@ -12,8 +12,9 @@ from gshell import plugins
 from gshell.errors import GshellError
 from gshell.lrms.base import Done as Ran
 from gshell.lrms.base import LrmsError, PilotRequest, Plugin, State
-from gshell.submitter import core, script, stage
-from gshell.submitter.core import JOB_PREFIX, Pilot, Result, Work
+from gshell.submitter import actions, script, stage
+from gshell.submitter.actions import Result, Work
+from gshell.submitter.pilot import JOB_PREFIX, Pilot
 from gshell.submitter.place import Here, Place, PlaceLost, run
 from gshell.submitter.site import Site
 
@@ -71,16 +72,16 @@ class Worker:
             if self._place is not None:
                 self._place.close()
             self._place = None
-            return core.Lost(error.message)
+            return actions.Lost(error.message)
         except GshellError as error:
-            if isinstance(work, core.Submit):
-                return core.Refused(work.pilot.id, error.message, False)
-            return core.Lost(error.message)
+            if isinstance(work, actions.Submit):
+                return actions.Refused(work.pilot.id, error.message, False)
+            return actions.Lost(error.message)
         except Exception as error:  # a plug-in's fault ends no other site's pilots
             what = f"{site.lrms}: {type(error).__name__}: {error}"
-            if isinstance(work, core.Submit):
-                return core.Refused(work.pilot.id, what, False)
-            return core.Lost(what)
+            if isinstance(work, actions.Submit):
+                return actions.Refused(work.pilot.id, what, False)
+            return actions.Lost(what)
 
 
 def perform(site: Site, work: Work, plugin: Plugin, place: Place) -> Result:
@@ -89,24 +90,24 @@ def perform(site: Site, work: Work, plugin: Plugin, place: Place) -> Result:
         PlaceLost, LrmsError, StagingError: it could not be done.
     """
     match work:
-        case core.Submit(pilot, look_first):
+        case actions.Submit(pilot, look_first):
             return _submit(site, pilot, look_first, plugin, place)
-        case core.Poll(ids):
+        case actions.Poll(ids):
             return _poll(ids, plugin, place)
-        case core.Cancel(ids):
+        case actions.Cancel(ids):
             run(place, plugin.cancel(list(ids.values())))  # what came of it, the next poll says
-            return core.Done()
-        case core.Hunt(pilot):
-            return core.Hunted(pilot, _found(plugin, place).get(pilot, ""))
-        case core.Look():
+            return actions.Done()
+        case actions.Hunt(pilot):
+            return actions.Hunted(pilot, _found(plugin, place).get(pilot, ""))
+        case actions.Look():
             done = [run(place, command) for command in plugin.offers()]
             missing = [d for d in done if d.code == NOT_THERE]
             if missing:
                 raise LrmsError("broken", missing[0].err.strip() or "its commands are not there")
-            return core.Looked(plugin.offered(done))
-        case core.Clear(pilot):
+            return actions.Looked(plugin.offered(done))
+        case actions.Clear(pilot):
             stage.clear(place, pilot)
-            return core.Done()
+            return actions.Done()
 
 
 def request_of(pilot: Pilot, files: stage.Files) -> PilotRequest:
@@ -139,7 +140,7 @@ def _submit(site: Site, pilot: Pilot, look_first: bool, plugin: Plugin, place: P
     if look_first:
         there = _found(plugin, place).get(pilot.id)
         if there:
-            return core.Submitted(pilot.id, there)
+            return actions.Submitted(pilot.id, there)
     files = stage.files_of(place, pilot.id)
     request = request_of(pilot, files)
     small = {}
@@ -153,11 +154,11 @@ def _submit(site: Site, pilot: Pilot, look_first: bool, plugin: Plugin, place: P
     stage.put(place, small)
     done = run(place, plugin.submit(request))
     if done.code == NOT_THERE:
-        return core.Refused(pilot.id, f"{site.lrms} is not there: {done.err.strip()}", True)
+        return actions.Refused(pilot.id, f"{site.lrms} is not there: {done.err.strip()}", True)
     try:
-        return core.Submitted(pilot.id, plugin.submitted(done))
+        return actions.Submitted(pilot.id, plugin.submitted(done))
     except LrmsError as error:
-        return core.Refused(pilot.id, error.message, error.code == "refused")
+        return actions.Refused(pilot.id, error.message, error.code == "refused")
 
 
 def _poll(ids: dict[str, str], plugin: Plugin, place: Place) -> Result:
@@ -171,7 +172,7 @@ def _poll(ids: dict[str, str], plugin: Plugin, place: Place) -> Result:
         for pilot, status in found.items()
         if status.state is State.ENDED
     }
-    return core.Polled(found, words)
+    return actions.Polled(found, words)
 
 
 def _found(plugin: Plugin, place: Place) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gshell.sweep.actions import *  # noqa: F403
     from gshell.sweep.engine import Engine as Engine
-    from gshell.sweep.process import Process as Process
+    from gshell.sweep.local import Process as Process
     from gshell.sweep.space import sweep as sweep
     from gshell.sweep.sweeper import ParamSweeper as ParamSweeper
 
@@ -36,12 +36,13 @@ _WHERE = {
     "frontends": ("g5k_configuration",),
     "handlers": ("ExpectOutputHandler", "ProcessOutputHandler", "STDERR", "STDOUT"),
     "hosts": ("Host", "default_connection_params", "default_frontend_connection_params"),
+    "local": ("Process",),
     "log": ("logger", "style"),
     "oar": (
         "OarSubmission", "get_current_oar_jobs", "get_oar_job_info", "get_oar_job_nodes", "oardel",
         "oarsub", "wait_oar_job_start",
     ),
-    "process": ("Process", "ProcessLifecycleHandler", "configuration"),
+    "process": ("ProcessLifecycleHandler", "configuration"),
     "report": ("Report",),
     "results": ("Table", "parse_npb", "read_outputs", "read_table"),
     "sge": (

@@ -13,8 +13,10 @@ from gshell.sweep import watching
 from gshell.sweep.expect import Match
 from gshell.sweep.handlers import STDOUT
 from gshell.sweep.hosts import Host, get_hosts_list
+from gshell.sweep.local import Process
 from gshell.sweep.log import logger
-from gshell.sweep.process import COUNTS, Process, ProcessBase, counted, short
+from gshell.sweep.process import ProcessBase
+from gshell.sweep.processwords import COUNTS, counted, short
 from gshell.sweep.substitution import caller_names, substitute
 from gshell.sweep.times import format_date, get_seconds
 

@@ -15,7 +15,8 @@ from gshell.sweep.actions import Action, Remote
 from gshell.sweep.copying import Get, Put
 from gshell.sweep.engine import led
 from gshell.sweep.hosts import Host, default_connection_params, get_hosts_list
-from gshell.sweep.process import Process, ProcessBase
+from gshell.sweep.local import Process
+from gshell.sweep.process import ProcessBase
 from gshell.sweep.ssh import SshProcess
 from gshell.sweep.times import get_seconds
 

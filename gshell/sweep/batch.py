@@ -260,7 +260,7 @@ def wait_start(
             left = min(left, ends - time.monotonic())
             if left <= 0:
                 return False
-        time.sleep(left)
+        time.sleep(left)  # a batch system tells nobody
         pause = min(pause * 1.4, LONGEST_S)
 
 
@@ -397,7 +397,7 @@ def _tagged(system: System, one: ledger.Reservation, site: Any, now: float) -> l
         jobs = [job for job, name in own(system, site, None, None).items() if one.tag in name]
         if jobs or time.monotonic() >= given_up:
             return jobs
-        time.sleep(0.5)
+        time.sleep(0.5)  # a batch system tells nobody
 
 
 def between(date: float | None, limits: tuple[Any, Any] | None) -> bool:

@@ -1,7 +1,7 @@
 """One thread that starts, reads and reaps all processes of this Python. Knows no hosts, no ssh.
 
-A process is in a session of its own: all that it starts can be found and ended with it. Should this
-Python be killed, a guardian (`GUARDIAN`) ends what it had started.
+A process is in a session of its own: all that it starts can be found and ended with it
+(`proctree`). Should this Python be killed, a `guardian` ends what it had started.
 """
 
 from __future__ import annotations
@@ -12,197 +12,23 @@ import heapq
 import itertools
 import logging
 import os
-import resource
 import selectors
-import signal
-import subprocess
 import sys
-import termios
 import threading
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+
+from gshell.sweep import proctree
+from gshell.sweep.guardian import Guardian
+from gshell.sweep.spawn import Spawned, marks_begin, raise_limit, spawn
 
 READ_BYTES = 1 << 16
 TURN_READS = 16  # of one descriptor before the others have their turn: a flood delays nobody
 UNREAD = 64 << 20  # bytes for a stdin that wait here; who has more of them waits too
-DESCRIPTORS = 65536  # that we ask for
 LINGER_S = 2.0  # for what a process's own children print after its end: they may do so for ever
-DEFAULTED = [
-    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
-]
-GUARDIAN = """
-import os, signal, sys, time
-mark = sys.argv[1].encode()
-mine, known, orderly = {}, set(), False
-signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may be for our Python: then there is work
-for line in sys.stdin:
-    sign, pid, started = line.split()
-    if sign == "+":
-        mine[pid] = started
-        known.add(pid)
-    elif sign == "-":
-        mine.pop(pid, None)
-    else:
-        orderly = True
-def stat(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(") ")[2].split()
-    except OSError:
-        return None
-def marked(pid):
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return any(one.startswith(mark) for one in file.read().split(b"\\0"))
-    except OSError:
-        return False
-def all_of():
-    found = set()
-    for name in os.listdir("/proc"):
-        fields = stat(name) if name.isdigit() else None
-        if not fields or fields[0] == "Z" or name == str(os.getpid()):
-            continue
-        if fields[3] in mine:
-            leader = stat(fields[3])
-            if leader is None or leader[19] == mine[fields[3]] or fields[3] != name:
-                found.add(int(name))
-        elif not orderly and fields[3] not in known and marked(name):
-            found.add(int(name))
-    return found
-if orderly and not mine:
-    sys.exit()
-for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 0.0)):
-    settled = time.monotonic() + 0.1
-    end = time.monotonic() + patience
-    told = set()
-    while True:
-        left = all_of()
-        for pid in left - told:
-            try:
-                os.kill(pid, number)
-            except OSError:
-                pass
-        told |= left
-        now = time.monotonic()
-        if now >= settled and (not left or now >= end):
-            break
-        time.sleep(0.05)
-"""
-"""Reads who is there (``+PID START``) and who is not (``-``) until its stdin ends, with this
-Python; then ends what is left: with TERM, and KILL after 3 s. Sessions, so children too; and, if
-this Python did not take leave (``.``), who carries its mark but was never told of: it died between
-starting a process and telling. Nothing may run between its end and another look: what was being
-started when it died comes a moment later."""
-
-MARK_NAME = "GSHELL_SWEEP_HERE"
-_owner = uuid.uuid4().hex
-"""Of all marks of this Python; a child by fork has its own."""
-_numbers = itertools.count(1)
 
 logger = logging.getLogger("gshell.sweep")
-
-
-class Spawned(NamedTuple):
-    """A process that was started."""
-
-    pid: int
-    stdin: int
-    stdout: int
-    stderr: int
-    """Ours of its pipes; of a terminal, ``stdin`` and ``stdout`` are both its master."""
-    pidfd: int
-    mark: bytes
-    """In its environment, and in that of all that it starts: so these are found wherever they went,
-    into other sessions too."""
-
-
-def spawn(argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
-    """Start ``argv``, its stdin, stdout and stderr on pipes of ours (``pty``: the first two on a
-    terminal of its own), signals as they are by default, no other descriptor.
-
-    Raises:
-        OSError: it cannot be started.
-    """
-    conductor().guarded()  # before there is anything to be guarded
-    value = f"{_owner}.{next(_numbers)}"
-    env = {**env, MARK_NAME: value}
-    ours: list[int] = []
-    theirs: list[int] = []
-    try:
-        err_ours, err_theirs = os.pipe()
-        ours.append(err_ours)
-        theirs.append(err_theirs)
-        if pty:
-            master, slave = os.openpty()
-            termios.tcsetwinsize(slave, (24, 80))
-            ours.append(master)
-            theirs.append(slave)
-            stdin = stdout = master
-            # The first terminal that the leader of a session opens is its controlling one.
-            actions: list[tuple[Any, ...]] = [
-                (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
-                (os.POSIX_SPAWN_DUP2, 0, 1),
-            ]
-        else:
-            in_theirs, stdin = os.pipe()
-            stdout, out_theirs = os.pipe()
-            ours += [stdin, stdout]
-            theirs += [in_theirs, out_theirs]
-            actions = [(os.POSIX_SPAWN_DUP2, in_theirs, 0), (os.POSIX_SPAWN_DUP2, out_theirs, 1)]
-        actions.append((os.POSIX_SPAWN_DUP2, err_theirs, 2))
-        spare = os.dup(err_ours)  # to be missed now, not when it has begun
-        theirs.append(spare)
-        pid = os.posix_spawnp(
-            argv[0], list(argv), env, file_actions=actions, setsid=True,
-            setsigmask=[], setsigdef=DEFAULTED,
-        )  # fmt: skip
-        theirs.remove(spare)
-        os.close(spare)
-        pidfd = _handle(pid)
-    except BaseException:
-        for fd in ours:
-            os.close(fd)
-        raise
-    finally:
-        for fd in theirs:
-            os.close(fd)
-    for fd in ours:
-        os.set_blocking(fd, False)
-    return Spawned(pid, stdin, stdout, err_ours, pidfd, f"{MARK_NAME}={value}".encode())
-
-
-def _handle(pid: int) -> int:
-    """Of a child that has just begun, which gets the limits that we were started with.
-
-    Raises:
-        OSError: no descriptor is left; it was ended.
-    """
-    if _limit is not None:
-        with contextlib.suppress(OSError):  # it has ended
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, _limit)
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-
-
-_limit: tuple[int, int] | None = None  # of descriptors, before we raised it
-
-
-def _raise_limit() -> None:
-    """Four descriptors a process: with 1024 no 256 of them would run at a time."""
-    global _limit
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    if _limit is None and soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            _limit = (soft, hard)
 
 
 class Followed:
@@ -250,14 +76,13 @@ class Conductor:
         os.set_blocking(self._awake, False)
         os.set_blocking(self._waker, False)
         self._selector.register(self._awake, selectors.EVENT_READ, self._woken)
-        self._guardian: subprocess.Popen[bytes] | None = None
-        self._guarding = threading.Lock()
+        self._guardian = Guardian(marks_begin())
         self._counting = threading.Lock()
         self._live = 0
         self._following: set[Followed] = set()
         self._signals: deque[tuple[Followed | bytes, int, bool]] = deque()
         self._stalled: deque[Callable[[], None]] = deque()
-        _raise_limit()
+        raise_limit()
         self.pid = os.getpid()
         self.thread = threading.Thread(target=self._run, name="sweep-conductor", daemon=True)
         self.thread.start()
@@ -285,6 +110,11 @@ class Conductor:
 
         self.soon(lambda: heapq.heappush(self._timers, (due, next(self._count), fire)))
         return cancel
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], pty: bool) -> Spawned:
+        """As `spawn.spawn`, guarded; whoever begins it follows it."""
+        self._guardian.begin()  # before there is anything to be guarded
+        return spawn(argv, env, pty)
 
     def follow(self, process: Followed) -> None:
         with self._counting:
@@ -365,7 +195,7 @@ class Conductor:
                 elif not process.reaped:
                     with contextlib.suppress(OSError):
                         os.kill(process.spawned.pid, number)
-            _signal_all(leaders, marks, number)
+            proctree.signal_all(leaders, marks, number)
 
     def _run(self) -> None:
         while True:
@@ -393,35 +223,13 @@ class Conductor:
                 pass
 
     def _follow(self, process: Followed) -> None:
-        pid = process.spawned.pid
-        self._tell_guardian(f"+ {pid} {_started(pid)}")
+        self._guardian.began(process.spawned.pid)
         for fd in process.open:
             self._interest(process, fd)
         self._selector.register(
             process.spawned.pidfd, selectors.EVENT_READ, lambda mask: self._ended(process)
         )
         self._write(process)
-
-    def guarded(self) -> None:
-        """There is a guardian from now on."""
-        with self._guarding:
-            self._guard()
-
-    def _guard(self) -> subprocess.Popen[bytes]:
-        if self._guardian is None or self._guardian.poll() is not None:
-            self._guardian = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", GUARDIAN, f"{MARK_NAME}={_owner}."],
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True, bufsize=0,
-            )  # fmt: skip
-        return self._guardian
-
-    def _tell_guardian(self, line: str) -> None:
-        with self._guarding:
-            guardian = self._guard()
-            assert guardian.stdin is not None
-            with contextlib.suppress(OSError):
-                guardian.stdin.write(line.encode() + b"\n")
 
     def abandon(self) -> None:
         """In a child by fork: close what was copied."""
@@ -432,9 +240,7 @@ class Conductor:
                 fds.append(process.spawned.stdin)
             if not process.reaped:
                 fds.append(process.spawned.pidfd)
-        if self._guardian is not None and self._guardian.stdin is not None:
-            self._guardian.stdin.close()
-            self._guardian.returncode = 0  # not ours to be waited for
+        self._guardian.abandon()
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -442,8 +248,8 @@ class Conductor:
 
     def take_leave(self) -> None:
         """This Python ends as it should: who was let go lives on."""
-        if self._guardian is not None and self.pid == os.getpid():
-            self._tell_guardian(". 0 0")
+        if self.pid == os.getpid():
+            self._guardian.leave()
 
     def _ready(self, process: Followed, fd: int, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
@@ -540,7 +346,7 @@ class Conductor:
             process.status = os.waitpid(process.spawned.pid, 0)[1]
         except ChildProcessError:  # somebody else in this Python waits for all there is
             process.status = 255 << 8
-        self._tell_guardian(f"- {process.spawned.pid} 0")
+        self._guardian.ended(process.spawned.pid)
         if process.input_open and process.spawned.stdin != process.spawned.stdout:
             self._close_input(process)
         if process.open:
@@ -587,86 +393,10 @@ def conductor() -> Conductor:
 def _forked() -> None:
     """In a child by fork: nothing here is its own, and what it held open would be open as long as
     it lives (a process of its parent would not read the end of its stdin)."""
-    global _conductor, _lock, _owner
-    parents, _conductor, _lock, _owner = _conductor, None, threading.Lock(), uuid.uuid4().hex
+    global _conductor, _lock
+    parents, _conductor, _lock = _conductor, None, threading.Lock()
     if parents is not None:
         parents.abandon()
 
 
 os.register_at_fork(after_in_child=_forked)
-
-
-# ----------------------------------------------------------------------------------- whole trees
-
-
-def _read_all(path: str) -> bytes:
-    """Of a small file in /proc; empty when there is none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        found = b""
-        while data := os.read(fd, READ_BYTES):
-            found += data
-        return found
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
-
-
-def _stat(pid: str | int) -> list[bytes] | None:
-    return _read_all(f"/proc/{pid}/stat").rpartition(b") ")[2].split() or None
-
-
-def _started(pid: int) -> str:
-    fields = _stat(pid)
-    return fields[19].decode() if fields else "0"
-
-
-def trees(leaders: Collection[int], marks: Collection[bytes] = ()) -> set[int]:
-    """``leaders`` that are there, their descendants, all of their sessions, and who carries one of
-    ``marks``, with descendants."""
-    parents: dict[int, list[int]] = {}
-    found: set[int] = set()
-    others = []
-    for name in os.listdir("/proc"):
-        fields = _stat(name) if name.isdigit() else None
-        if fields is None or fields[0] == b"Z":
-            continue
-        pid = int(name)
-        parents.setdefault(int(fields[1]), []).append(pid)
-        if pid in leaders or int(fields[3]) in leaders:
-            found.add(pid)
-        else:
-            others.append(pid)
-    if marks:
-        wanted = set(marks)
-        for pid in others:
-            environ = _read_all(f"/proc/{pid}/environ")
-            if any(mark in environ for mark in wanted) and wanted & set(environ.split(b"\0")):
-                found.add(pid)
-    ahead = list(found)
-    while ahead:
-        for child in parents.get(ahead.pop(), ()):
-            if child not in found:
-                found.add(child)
-                ahead.append(child)
-    return found
-
-
-def signal_tree(pid: int, number: int) -> None:
-    """To ``pid`` and all that it has started."""
-    _signal_all({pid}, (), number)
-
-
-def _signal_all(leaders: Collection[int], marks: Collection[bytes], number: int) -> None:
-    """To all of them, each once; who has gone meanwhile is passed over, and who was born while we
-    looked is found by looking again."""
-    told = {os.getpid()}
-    while (leaders or marks) and (new := trees(leaders, marks) - told):
-        told |= new
-        for one in new:
-            with contextlib.suppress(OSError):
-                os.kill(one, number)

@@ -16,7 +16,8 @@ from gshell.errors import UsageError
 from gshell.lrms import common
 from gshell.lrms.base import Command, Done
 from gshell.sweep import hosts
-from gshell.sweep.process import Process, ProcessBase
+from gshell.sweep.local import Process
+from gshell.sweep.process import ProcessBase
 from gshell.sweep.times import get_seconds
 
 g5k_configuration: dict[str, Any] = {

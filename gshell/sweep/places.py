@@ -18,8 +18,9 @@ from gshell.errors import GshellError
 from gshell.lrms.base import State
 from gshell.sweep.experiment import HostSpec, Where, fill
 from gshell.sweep.hosts import Host
+from gshell.sweep.local import Process
 from gshell.sweep.log import logger
-from gshell.sweep.process import Process, ProcessBase
+from gshell.sweep.process import ProcessBase
 
 DIRECTORY = "GSHELL_SWEEP_DIR"
 """In the environment of all that runs for a result directory."""

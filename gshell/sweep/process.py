@@ -1,4 +1,4 @@
-"""A process as a value that can be asked: local ones here, remote ones inherit.
+"""A process as a value that can be asked. Knows not where it is: local and remote ones inherit.
 
 Starting and ending is asynchronous; nothing raises because a program failed: that is news, in
 ``ok``, ``exit_code`` and one line of the log.
@@ -6,47 +6,31 @@ Starting and ending is asynchronous; nothing raises because a program failed: th
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
-import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
-from gshell.model.sanitize import sanitize
 from gshell.sweep import conductor as conducting
+from gshell.sweep import processwords as words
 from gshell.sweep.expect import NOTHING, Match, Text, compiled
 from gshell.sweep.handlers import STDERR, STDOUT, Aside, Guarded, Sink, sink
 from gshell.sweep.log import logger
-from gshell.sweep.times import clock, format_date, get_seconds
+from gshell.sweep.times import clock, get_seconds
 
 configuration: dict[str, Any] = {
     "kill_timeout": 60.0,  # seconds from TERM to KILL
     "compact_output_threshold": 4096,  # characters of output in a message; the middle is left out
 }
-NAME_LENGTH = 36
 UNKEPT = 1 << 16  # characters, for `expect`, of output that is not kept
 HELD = 4 << 20  # bytes that handlers have not had yet: more than that waits in the pipe
 UNENDING = {  # signals that end nothing by themselves
     0, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
     signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH,
 }  # fmt: skip
-
-
-COUNTS = (
-    "num_processes", "num_started", "num_ended", "num_errors", "num_timeouts", "num_forced_kills",
-    "num_non_zero_exit_codes", "num_expect_fail", "num_write_error", "num_ok", "num_finished_ok",
-)  # fmt: skip
-SHOWN: list[tuple[str, Any]] = [  # in a repr, and what they are by default
-    ("timeout", None),
-    *((kind + what, False) for kind in ("ignore_", "nolog_")
-      for what in ("exit_code", "timeout", "error", "expect_fail", "write_error")),
-    ("default_expect_timeout", None), ("shell", False), ("pty", False),
-    ("connection_params", None),
-]  # fmt: skip
 
 
 class ProcessLifecycleHandler:
@@ -111,7 +95,7 @@ class ProcessBase:
         """Called at its end, once each, quickly: for the actions that it is part of."""
         self.stdout_handlers = list(stdout_handlers or ())
         self.stderr_handlers = list(stderr_handlers or ())
-        self.name = name or short(cmd)
+        self.name = name or words.short(cmd)
         self._lock = threading.RLock()
         self._text = {
             STDOUT: Text(None if default_stdout_handler else UNKEPT),
@@ -194,49 +178,23 @@ class ProcessBase:
         return self.started and self.ended and self.ok
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._all_shown()})"
+        return f"{type(self).__name__}({words.made_of(self, self._shown())})"
 
     def _shown(self) -> str:
         return repr(self.cmd)
 
-    def _all_shown(self) -> str:
-        """What it was made of, where that is not as it is by default."""
-        more = [f"{name}={value!r}" for name, default in SHOWN
-                if (value := getattr(self, name, default)) != default]  # fmt: skip
-        return ", ".join([self._shown(), *more])
-
     def __str__(self) -> str:
-        facts: dict[str, object] = {
-            "name": self.name, "started": self.started, "start_date": format_date(self.start_date),
-            "ended": self.ended, "end_date": format_date(self.end_date), "killed": self.killed,
-            "error": self.error, "error_reason": self.error_reason, "timeouted": self.timeouted,
-            "expect_fail": self.expect_fail, "write_error": self.write_error,
-            "exit_code": self.exit_code, "ok": self.ok, "pid": self.pid,
-        }  # fmt: skip
-        words = [self._all_shown(), *[f"{key}={value}" for key, value in facts.items()]]
-        return f"<{type(self).__name__}({', '.join(words)})>"
+        return f"<{type(self).__name__}({words.facts(self, self._shown())})>"
 
     def stats(self) -> dict[str, Any]:
         """As an action's, of it alone."""
-        return counted(self.name, self.start_date, self.end_date, [self])
+        return words.counted(self.name, self.start_date, self.end_date, [self])
 
     def dump(self) -> str:
         """Everything that is known, output too; its middle is left out where it is long."""
-        return f"{self}\nstdout:\n{_compact(self.stdout)}\nstderr:\n{_compact(self.stderr)}"
-
-    def _went_wrong(self) -> str:
-        """How it ended, for a person, and what it printed."""
-        if self.error:
-            how = f"not started: {self.error_reason}"
-        elif self.timeouted:
-            how = f"ended by its time-out of {clock(self.timeout)}"
-        else:
-            how = f"exit code {self.exit_code}{_signal_of(self.exit_code)}"
-        lines = [f"{type(self).__name__}({self._shown()}): {how}"]
-        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
-            if text.strip():
-                lines += [f"{name}:", *map(sanitize, _compact(text).rstrip().split("\n"))]
-        return "\n".join(lines)
+        most = configuration["compact_output_threshold"]
+        stdout, stderr = words.compact(self.stdout, most), words.compact(self.stderr, most)
+        return f"{self}\nstdout:\n{stdout}\nstderr:\n{stderr}"
 
     # ---------------------------------------------------------------------------------- its life
 
@@ -479,7 +437,9 @@ class ProcessBase:
             quiet = self.nolog_exit_code
         else:
             return
-        (logger.detail if quiet else logger.warning)("%s", self._went_wrong())
+        most = configuration["compact_output_threshold"]
+        told = words.went_wrong(self, self._shown(), most)
+        (logger.detail if quiet else logger.warning)("%s", told)
 
 
 class _Kept:
@@ -496,148 +456,3 @@ class _Kept:
 
     def end(self) -> None:
         self._text.add(self._decoder.decode(b"", True))
-
-
-class Process(ProcessBase):
-    """A process on this host.
-
-    ``cmd``: a list of words, or a line, which is split as a shell would (``shell=False``) or given
-    to ``sh``. ``pty``: stdin and stdout are a terminal. ``kill_subprocesses`` False: signals go to
-    the process alone, not to its children.
-    """
-
-    def __init__(
-        self,
-        cmd: str | Sequence[str],
-        shell: bool = False,
-        pty: bool = False,
-        kill_subprocesses: bool | None = None,
-        env: Mapping[str, str] | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(cmd, **more)
-        self.shell, self.pty = shell, pty
-        self.kill_subprocesses = kill_subprocesses
-        self._env = env
-
-    def _clear(self) -> None:
-        super()._clear()
-        self._followed: conducting.Followed | None = None
-        self._early: list[bytes | None] = []
-
-    def _argv(self) -> list[str]:
-        if self.shell:
-            line = self.cmd if isinstance(self.cmd, str) else shlex.join(self.cmd)
-            return ["/bin/sh", "-c", line]
-        if isinstance(self.cmd, str):
-            return shlex.split(self.cmd)
-        return [os.fspath(one) for one in self.cmd]
-
-    def _begin(self) -> None:
-        try:
-            argv = self._argv()
-        except ValueError as error:  # a quote that does not end
-            raise OSError(f"{self.cmd!r}: {error}") from None
-        if not argv:
-            raise FileNotFoundError(errno.ENOENT, "no command")
-        self._spawn(argv)
-
-    def _spawn(self, argv: list[str]) -> None:
-        env = os.environ if self._env is None else {**os.environ, **self._env}
-        try:
-            spawned = conducting.spawn(argv, env, self.pty)
-        except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-            if not conducting.conductor().when_room(lambda: self._spawn_now(argv)):
-                raise
-            return
-        self.pid = spawned.pid
-        self._followed = conducting.Followed(spawned, self._output, self._ended, self._not_read)
-        conducting.conductor().follow(self._followed)
-        for data in self._early:
-            conducting.conductor().write(self._followed, data)
-
-    def _not_read(self) -> None:
-        if not self.killed:
-            self._write_failed()
-
-    def _spawn_now(self, argv: list[str]) -> None:
-        """There was no descriptor left when it was started; others have ended since."""
-        with self._lock:
-            if self._gone:
-                return
-            try:
-                self._spawn(argv)
-            except OSError as error:
-                self._failed(error)
-
-    def _ended(self, status: int) -> None:
-        if self.killed and self._patience_s and self.kill_subprocesses is not False:
-            assert self._followed is not None
-            mark, conductor = self._followed.spawned.mark, conducting.conductor()
-            # Whom it started has been told; who does not listen has as long as it had.
-            conductor.later(self._patience_s, lambda: conductor.signal(mark, signal.SIGKILL))
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            self._over(128 + number, number)
-        else:
-            self._over(os.waitstatus_to_exitcode(status))
-
-    def _signal(self, number: int) -> None:
-        if self._followed is None:
-            if number not in UNENDING:
-                self._over(128 + number, number)  # its turn had not come
-            return
-        conducting.conductor().signal(self._followed, number, self.kill_subprocesses is not False)
-
-    def _pause(self, paused: bool) -> None:
-        if self._followed is not None:
-            conducting.conductor().pause(self._followed, paused)
-
-    def _put(self, data: bytes | None) -> None:
-        with self._lock:
-            if self._followed is None:
-                self._early.append(data)
-                return
-        conducting.conductor().write(self._followed, data)
-
-
-def counted(
-    name: str, start: float | None, end: float | None, of: Sequence[ProcessBase]
-) -> dict[str, Any]:
-    """How many of these processes are how (`COUNTS`)."""
-    counts = (
-        len(of), sum(p.started for p in of), sum(p.ended for p in of),
-        sum(p.error for p in of), sum(p.timeouted for p in of), sum(p.forced_kill for p in of),
-        sum(bool(p.exit_code) for p in of),
-        sum(p.expect_fail for p in of), sum(p.write_error for p in of),
-        sum(p.ok for p in of), sum(p.finished_ok for p in of),
-    )  # fmt: skip
-    return {
-        "name": name, "start_date": start, "end_date": end,
-        **dict(zip(COUNTS, counts, strict=True)), "sub_stats": [],
-    }  # fmt: skip
-
-
-def short(cmd: str | Sequence[str]) -> str:
-    """A command as a name."""
-    text = cmd if isinstance(cmd, str) else shlex.join(map(str, cmd))
-    text = " ".join(text.split())
-    return text if len(text) <= NAME_LENGTH + 3 else text[:NAME_LENGTH] + "..."
-
-
-def _compact(text: str) -> str:
-    most = configuration["compact_output_threshold"]
-    if len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
-
-
-def _signal_of(code: int | None) -> str:
-    """The signal that a shell means by this code; nothing where it means none."""
-    try:
-        return f" ({signal.Signals((code or 0) - 128).name})"
-    except ValueError:
-        return ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gshell.model.sanitize import sanitize
-from gshell.sweep.process import COUNTS
+from gshell.sweep.processwords import COUNTS
 from gshell.sweep.times import format_date, format_duration
 
 _COLUMNS = (

@@ -13,9 +13,9 @@ from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
 from gshell.sweep import definition
 from gshell.sweep.attempts import History, Log, Progress, is_worked_on, progress
-from gshell.sweep.conductor import signal_tree
 from gshell.sweep.experiment import Experiment
 from gshell.sweep.places import DIRECTORY
+from gshell.sweep.proctree import signal_tree
 from gshell.sweep.results import Table, replace, row_of
 
 DEFINITION = "experiment.toml"

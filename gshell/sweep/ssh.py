@@ -19,6 +19,7 @@ from gshell.sweep import sshlines, sshmarks, sshopening
 from gshell.sweep.handlers import STDERR, STDOUT
 from gshell.sweep.hosts import Host, connection
 from gshell.sweep.process import UNENDING, ProcessBase
+from gshell.sweep.proctree import signal_tree
 from gshell.sweep.sshlines import OWNER
 from gshell.sweep.sshmarks import MARK
 from gshell.sweep.sshopening import home
@@ -67,7 +68,7 @@ class _OverSsh(ProcessBase):
                 except asyncssh.ChannelOpenError as refused:
                     if tries == TRIES or not sshopening.may_be_elsewhere(refused):
                         raise
-                    await asyncio.sleep(0.02 * tries)
+                    await asyncio.sleep(0.02 * tries)  # for a session to end: no server says when
         except asyncio.CancelledError:
             self._over(128 + signal.SIGTERM, signal.SIGTERM)
             raise
@@ -150,7 +151,7 @@ class SshProcess(_OverSsh):
         if self._params["ssh"] == "asyncssh":
             super()._begin()
             return
-        spawned = conducting.spawn(self._argv(), os.environ, False)
+        spawned = conducting.conductor().spawn(self._argv(), os.environ, False)
         self.pid = spawned.pid
         self._by_program = conducting.Followed(spawned, self._output, self._program_ended)
         conducting.conductor().follow(self._by_program)
@@ -265,7 +266,7 @@ class SshProcess(_OverSsh):
     def _signal(self, number: int) -> None:
         if self._by_program is not None:
             if self.pid is not None:
-                conducting.signal_tree(self.pid, number)
+                signal_tree(self.pid, number)
             return
         sshlines.lines().begin(self._signal_there(number))
 
@@ -289,7 +290,7 @@ class SshProcess(_OverSsh):
                 except asyncssh.ChannelOpenError:
                     if tries == TRIES:
                         raise
-                    await asyncio.sleep(0.02 * tries)
+                    await asyncio.sleep(0.02 * tries)  # for a session to end: no server says when
         except (asyncssh.Error, OSError):
             self._close(number)
         else:

@@ -19,7 +19,8 @@ from gshell.client.fileput import Put, There
 from gshell.client.filetransfer import MAX_LISTED, RESUME_FROM, Handler, message_of, refusal
 from gshell.errors import GshellError
 from gshell.net import filewire
-from gshell.net.place import Place, Trouble, trouble
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble, trouble
 from gshell.sweep.tree import Tree
 
 if TYPE_CHECKING:

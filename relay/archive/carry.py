@@ -15,7 +15,8 @@ from gshell.client.fileget import Get
 from gshell.client.fileput import Put
 from gshell.client.filetransfer import Source, Transfer
 from gshell.errors import AuthError, GshellError
-from gshell.net.place import Place, Trouble
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble
 from relay.archive.depot import Boxes
 
 AT_ONCE = 8

@@ -22,8 +22,9 @@ from gshell.agent.session import Session
 from gshell.agent.spec import StepSpec
 from gshell.agent.spool import Spool
 from gshell.errors import RemoteProtocolError
+from gshell.net.incoming import Quota
 from gshell.net.loop import Loop
-from gshell.net.place import Place, Quota
+from gshell.net.place import Place
 from gshell.wire import peer as wire
 from gshell.wire.constants import INPUT_WINDOW, stdin_of
 

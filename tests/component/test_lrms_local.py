@@ -8,6 +8,7 @@ import pytest
 
 from gshell.lrms import local, registry
 from gshell.lrms.base import Done, PilotRequest, State
+from kit.procs import until
 
 SLOW_S = 20
 
@@ -26,13 +27,6 @@ def do(command):
 
 def state(one):
     return local.statuses([one], [do(each) for each in local.status([one])])[one].state
-
-
-def until(good):
-    deadline = time.monotonic() + SLOW_S
-    while not good():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 from fault.lab import Lab
 
-from kit.faultproxy import Cut, FaultProxy, Plans, resume_times
+from kit.cuts import Cut, resume_times
+from kit.faultplan import Plans
+from kit.faultproxy import FaultProxy
 
 RESUME_S = 1.0  # 95 of 100 links are carrying again within this
 CUTS = ("fin", "rst", "mixed", "stall")
@@ -40,7 +42,7 @@ def control_cuts(lab: Lab) -> Callable[[], None]:
 
 def report(lab: Lab, seed: int, more: Sequence[FaultProxy] = ()) -> str:
     cuts = [cut for leg in (*lab.legs, *more) for cut in leg.cuts]
-    times = sorted(resume_times(cuts, lab.clients))
+    times = sorted(resume_times(cuts, lab.clients.connections))
     lines = [f"seed {seed}: {len(cuts)} cuts", *counted(cuts)]
     if times:
         lines.append(

@@ -194,14 +194,6 @@ def descendants_of(pid: int) -> list[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    """Does it run? A zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 def wait_all(
     processes: dict[str, subprocess.Popen[bytes]],
     patience_s: float,

@@ -112,7 +112,7 @@ def _wait(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
                 process.terminate()
                 process.wait()
                 return None
-            time.sleep(0.02)
+            time.sleep(0.02)  # no wait for any child has a time-out
 
 
 def _be(row: Row, form: Form, into: Path) -> int:

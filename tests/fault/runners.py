@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from gshell.client.background import WarmPool
 from gshell.client.conversation import Dialler
 from gshell.client.plan import Plan
 from gshell.client.run import Runner
 from gshell.client.terminal import DEFAULT_SIZE
+from gshell.client.warm import WarmPool
 from gshell.model.ticket import Ticket
 from gshell.net.loop import IN, Loop
 from gshell.net.machine import machine_id

@@ -18,7 +18,8 @@ from fault.lab import dial, two_legs, warm
 from gshell.model.ticket import Ticket
 from gshell.net import control, relaylink, rendezvous
 from gshell.net.tls import Tls, _load_chain, client_context
-from kit.faultproxy import UP, Connection, FaultProxy
+from kit.cuts import Connection
+from kit.faultproxy import UP, FaultProxy
 from kit.procs import Env, below, until
 
 # Eight letters are short enough to be met whole in any buffer and too long to be met by chance.
@@ -405,7 +406,7 @@ def test_a_clear_no_on_the_way_ends_nothing() -> None:
     lies = [b"GSHELL/1 NO none 0.000\n", b"GSHELL/1 NO denied 0.000\n", b"GSHELL/1 NO full 9.000\n"]
     try:
         env.start_agent("agent", env.start_relay())
-        with contextlib.closing(Liar(env.address, lies)) as liar:
+        with Liar(env.address, lies) as liar:
             dial(env, liar.address)
             done = env.gshell("run", "--", "sh", "-c", "echo yes; exit 4", background=False)
             assert (done.returncode, done.stdout) == (4, b"yes\n"), done.stderr
@@ -421,7 +422,6 @@ class Liar(FaultProxy):
     def __init__(self, target: str, lies: list[bytes]) -> None:
         super().__init__(target, "liar")
         self.lies = lies
-        self._thread.start()
 
     def _read(self, pair, side) -> None:  # type: ignore[no-untyped-def]
         first = side.sock.recv(1, socket.MSG_PEEK) if side.name == UP and self.lies else b""
@@ -431,6 +431,3 @@ class Liar(FaultProxy):
             self._close(pair, "fin", "fin")
         else:
             super()._read(pair, side)
-
-    def close(self) -> None:
-        self.__exit__()

@@ -14,7 +14,7 @@ import pytest
 from fault.breaking import RESUME_S, control_cuts, plans, report
 from fault.lab import FULL, SEED, Console, flow, two_legs, wait_all, warm
 
-from kit.faultproxy import resume_times
+from kit.cuts import resume_times
 from kit.procs import until
 
 CUTS, MIB = (200, 256) if FULL else (40, 48)
@@ -60,7 +60,7 @@ def test_bytes_both_ways_survive_cuts_of_both_legs(background: bool) -> None:
         assert not one.left + other.left, f"seed {seed}: all was over after {len(cuts)} cuts"
         assert len(cuts) >= CUTS
         assert any(cut.where in ("head", "body") for cut in cuts)
-        times = sorted(resume_times(cuts, lab.clients))
+        times = sorted(resume_times(cuts, lab.clients.connections))
         # 95 of 100; half of the few that there are where others may use the machine, too.
         outliers = max(1, len(times) // (20 if FULL else 2))
         assert sum(t >= RESUME_S for t in times) <= outliers, report(lab, seed) + env.logs()

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault.lab import Console, alive, descendants_of, flow, two_legs, warm
+from fault.lab import Console, descendants_of, flow, two_legs, warm
 
 from gshell.client.conversation import Conversation, Dialler
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
 from gshell.wire import peer as wire
 from gshell.wire.constants import DEAD_AFTER_S, PIPE_WINDOW, stderr_of, stdout_of
-from kit.procs import Env, until
+from kit.procs import Env, alive, until
 
 PATIENCE_S = 30.0
 BOTH = pytest.mark.parametrize("background", [False, True], ids=["direct", "background"])

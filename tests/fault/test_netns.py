@@ -14,28 +14,11 @@ from pathlib import Path
 import pytest
 from fault.lab import FULL, Console
 
+from kit.nodes import ip, reason_not_to
 from kit.procs import Env, until
 
 RELAY = "10.177.0.1"  # inside the relay's namespace only
 SIDES = {"agent": "10.177.1", "client": "10.177.2"}
-
-
-def ip(*words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
-
-
-def reason_not_to() -> str:
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    if shutil.which("ip") is None:
-        return "iproute2 is not installed: apt install iproute2"
-    probe = f"gshp{os.getpid()}"
-    try:
-        ip("netns", "add", probe)
-        ip("netns", "del", probe)
-    except subprocess.CalledProcessError as error:
-        return f"no network namespaces here: {error.stderr.decode().strip()}"
-    return ""
 
 
 class Spaces:

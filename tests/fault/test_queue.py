@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fault.lab import alive
 from fault.runners import Crowd
 from fault.talks import Known, kill
 
-from kit.procs import Env, running, until
+from kit.procs import Env, alive, running, until
 
 LONG_S = 60.0  # in the queue; more than the patience with a relay that was never there
 

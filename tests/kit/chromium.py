@@ -15,6 +15,8 @@ from typing import Any
 
 from websockets.sync.client import connect
 
+from kit.procs import until
+
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 PATIENCE_S = 30.0  # a browser on a busy machine of two cores
 
@@ -47,8 +49,10 @@ class Browser:
             stderr=self._log,
         )
         port = Path(self._folder) / "profile" / "DevToolsActivePort"
-        _until(
-            lambda: port.exists() and len(port.read_text().split()) == 2, "the browser to listen"
+        until(
+            lambda: port.exists() and len(port.read_text().split()) == 2,
+            "the browser to listen",
+            PATIENCE_S,
         )
         number, path = port.read_text().split()
         url = f"ws://127.0.0.1:{number}{path}"
@@ -189,21 +193,10 @@ class Page:
             with contextlib.suppress(Elsewhere):
                 return condition()
 
-        return _until(holds, what, self.seen)
+        return until(holds, what, PATIENCE_S, self.seen)
 
     def seen(self) -> str:
         return f"{self.js('document.body.innerText')!r} {self.complaints}"
-
-
-def _until(condition: Callable[[], Any], what: str, show: Callable[[], str] = str) -> Any:
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {PATIENCE_S:.0f} s for {what}; last {value!r}\n{show()}")
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager

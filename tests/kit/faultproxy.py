@@ -1,16 +1,16 @@
 """A TCP proxy that breaks what passes through it, by a seeded plan or by hand.
 
-Knows preambles and TLS records, to say where a cut fell; nothing of what is in them.
+Says where a cut fell (`tlsrecords`); knows nothing of what passes.
 
 ::
 
-    with FaultProxy(relay, "client-door", plan=often(seed, 200, mean_bytes=1_000_000)) as proxy:
+    with FaultProxy(relay, "client-door", plan=Plans(seed, 200, mean_bytes=1_000_000)) as proxy:
         ...                       # dial proxy.address
         proxy.cut()               # or break things by hand: cut, hole, refuse
     proxy.cuts                    # what was broken, where and when
     proxy.connections             # with record=True: every byte that passed
 
-Runs as a thread; one loop, no locks but around what is asked of it from outside.
+Runs in a thread of its own; what is asked of it from outside is done there.
 """
 
 from __future__ import annotations
@@ -20,74 +20,19 @@ import random
 import select
 import socket
 import struct
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import NamedTuple
+
+from kit.cuts import Connection, Cut
+from kit.faultplan import PIECES_BYTES, Fault, Plan, Plans
+from kit.threadloop import ThreadLoop
+from kit.tlsrecords import Records
 
 READ_BYTES = 1 << 18
 UP, DOWN = "up", "down"  # towards the target, and back
 _RST = struct.pack("ii", 1, 0)  # SO_LINGER: a close that resets
-
-
-class Fault(NamedTuple):
-    """What happens to a connection, once so many bytes have passed in both directions together."""
-
-    after: int
-    how: str = "fin"
-    """"fin" or "rst" on both sides, "mixed": one each; "stall": nothing moves for ``stall_s``, then
-    "fin"; "hole": nothing moves any more and nobody is told, for ``stall_s`` (0: for ever), then
-    "rst"; "flip": one bit of the last byte until then is turned over, and all goes on."""
-    within_head: bool = False
-    """Wait for the next TLS record and cut inside its five bytes of head."""
-    pieces: int = 0
-    """Until then, hand on at most so many bytes at a time (for the first PIECES_BYTES)."""
-    stall_s: float = 0.0
-    bit: int = 0
-    """Which one is turned over, 0 to 7."""
-
-
-STALL_S, HOLE_S = 0.05, 1.0  # a plan's longest
-PIECES_BYTES = 4096  # a greeting; bulk data in pieces of three bytes would only be slow
-
-Plan = Callable[[int], "Fault | None"]  # number of the connection -> what happens to it
-
-
-class Plans:
-    """``count`` cuts, then peace. The same seed: the same faults, in order of the connections."""
-
-    def __init__(
-        self,
-        seed: int,
-        count: int,
-        mean_bytes: float,
-        joining: float = 0.25,
-        first: int = 0,
-        hows: Sequence[str] = ("fin", "rst", "mixed", "stall"),
-    ) -> None:
-        """``joining``: the share of faults within the first kilobytes, where two sides are still
-        being brought together. The first ``first`` connections are left alone. ``hows``: which
-        faults, each as often."""
-        self._random = random.Random(seed)
-        self._mean = mean_bytes
-        self._joining = joining
-        self._first = first
-        self._hows = list(hows)
-        self.left = count
-
-    def __call__(self, number: int) -> Fault | None:
-        if number < self._first:
-            return None
-        r = self._random
-        early = r.random() < self._joining
-        after = r.randrange(6000) if early else 6000 + int(r.expovariate(1 / self._mean))
-        how = r.choice(self._hows)
-        pieces = r.choice([0, 0, 0, r.randrange(1, 8)])
-        stall_s = r.random() * (HOLE_S if how == "hole" else STALL_S)
-        within_head = not early and r.random() < 0.3
-        return Fault(after, how, within_head, pieces, stall_s, r.randrange(8))
 
 
 class Way(NamedTuple):
@@ -107,81 +52,6 @@ class Way(NamedTuple):
 WAY_BYTES = 1 << 20  # on the way at once; then the sender waits
 
 
-@dataclass(slots=True)
-class Cut:
-    """One connection that was broken."""
-
-    leg: str
-    connection: int
-    how: str
-    kind: str  # of the connection: "data" or "control"
-    where: str  # "preamble", "head" or "body" of a TLS record, "edge" between two
-    passed: int  # bytes until then
-    at: float
-    carrying: bool  # it was past its greetings
-
-
-@dataclass(slots=True)
-class Connection:
-    """One connection's life."""
-
-    number: int
-    opened_at: float
-    kind: str = ""
-    passed: int = 0
-    down: int = 0  # of these, towards the client
-    carrying_at: float = 0.0  # when both directions were past their greetings; 0.0: they never were
-    ended_at: float = 0.0
-    recorded: dict[str, bytearray] = field(default_factory=dict)
-
-
-class _Records:
-    """Where in the TLS records of one direction we are."""
-
-    __slots__ = ("_head", "_left", "_preamble", "_type", "last")
-
-    def __init__(self, preamble: bool) -> None:
-        self._head = b""
-        self._left = 0
-        self._preamble = preamble
-        self._type = 0
-        self.last = "edge"  # what the last byte belonged to
-
-    def feed(self, data: memoryview) -> None:
-        at, size = 0, len(data)
-        while at < size:
-            if self._left:
-                step = min(self._left, size - at)
-                self._left -= step
-                at += step
-                self.last = "preamble" if not self._type else "body"
-                continue
-            want = 13 if self._preamble else 5
-            step = min(want - len(self._head), size - at)
-            self._head += bytes(data[at : at + step])
-            at += step
-            self.last = "preamble" if self._preamble else "head"
-            if len(self._head) == want:
-                if self._preamble:
-                    body, hello = struct.unpack_from("!HH", self._head, 9)
-                    self._left = body + hello + 32
-                    self._preamble = False
-                else:
-                    self._type = self._head[0]
-                    self._left = int.from_bytes(self._head[3:], "big")
-                self._head = b""
-
-    @property
-    def where(self) -> str:
-        if self._preamble:
-            return "preamble"
-        return "head" if self._head else "body" if self._left else "edge"
-
-    @property
-    def to_edge(self) -> int:
-        return self._left
-
-
 class _Side:
     """One socket of a pair, and what waits to be written to it."""
 
@@ -199,7 +69,7 @@ class _Side:
         self.due = 0.0  # when the last of these arrives
         self.eof = False
         self.mask = 0
-        self.records: _Records | None = None
+        self.records: Records | None = None
 
 
 class _Pair:
@@ -249,34 +119,22 @@ class FaultProxy:
         self._busy: dict[str, float] = {}  # by direction: until when the way is taken
         self._carrying = carrying_bytes
         self._pairs: set[_Pair] = set()
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
-        self._timers: list[tuple[float, Callable[[], None]]] = []
-        self._asked: list[Callable[[], None]] = []
-        self._wake, self._woken = socket.socketpair()
-        self._woken.setblocking(False)
-        self._add(self._woken.fileno(), lambda mask: self._answer())
+        self._loop = ThreadLoop(f"faultproxy {leg}")
         self._listen_at = listen
         self._listener: socket.socket | None = None
         self._listen()
-        self._running = True
-        self._thread = threading.Thread(target=self._run, name=f"faultproxy {leg}", daemon=True)
 
     @property
     def address(self) -> str:
         return self._listen_at
 
     def __enter__(self) -> FaultProxy:
-        self._thread.start()
+        self._loop.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ask(self._stop)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-        self._epoll.close()
-        for sock in (self._wake, self._woken):
-            sock.close()
+        self._loop.ask(self._stop)
+        self._loop.end()
 
     # ------------------------------------------------------------------------------- from outside
 
@@ -288,7 +146,7 @@ class FaultProxy:
             for pair in self._pairs:
                 pair.fault = None
 
-        self._ask(do)
+        self._loop.ask(do)
 
     def begin(self, plan: Plan) -> None:
         """Faults from now on, for the connections that are as for those to come."""
@@ -301,7 +159,7 @@ class FaultProxy:
                     fault = fault._replace(after=fault.after + pair.connection.passed)
                 pair.fault = fault
 
-        self._ask(do)
+        self._loop.ask(do)
 
     def arm(self, fault: Fault, kind: str = "") -> None:
         """This to every connection (of that kind) there is, so many bytes from now; not to those
@@ -312,7 +170,7 @@ class FaultProxy:
                 if pair.fault is None and (not kind or pair.connection.kind == kind):
                     pair.fault = fault._replace(after=fault.after + pair.connection.passed)
 
-        self._ask(do)
+        self._loop.ask(do)
 
     def cut(self, how: str = "fin", kind: str = "") -> int:
         """Break every connection (of that kind) now; how many."""
@@ -324,7 +182,7 @@ class FaultProxy:
                 self._break(pair, how)
             done.append(len(pairs))
 
-        self._ask(do)
+        self._loop.ask(do)
         return done[0]
 
     def hole(self, kind: str = "") -> None:
@@ -335,76 +193,34 @@ class FaultProxy:
                 if not kind or pair.connection.kind == kind:
                     self._freeze(pair)
 
-        self._ask(do)
+        self._loop.ask(do)
 
     def refuse(self, on: bool) -> None:
         """Whether who dials is refused."""
 
         def do() -> None:
             if on and self._listener is not None:
-                self._drop(self._listener.fileno())
+                self._loop.drop(self._listener.fileno())
                 self._listener.close()
                 self._listener = None
             elif not on and self._listener is None:
                 self._listen()
 
-        self._ask(do)
+        self._loop.ask(do)
 
     def open_now(self, kind: str = "") -> int:
         """Connections that are."""
         return sum(1 for p in list(self._pairs) if not kind or p.connection.kind == kind)
 
-    def _ask(self, do: Callable[[], None]) -> None:
-        done = threading.Event()
-
-        def doing() -> None:
-            do()
-            done.set()
-
-        self._asked.append(doing)
-        self._wake.send(b"!")
-        assert done.wait(10), "the proxy's thread is stuck"
-
-    # ---------------------------------------------------------------------------- the loop
-
-    def _run(self) -> None:
-        while self._running:
-            now = time.monotonic()
-            waits = [when - now for when, _ in self._timers]
-            for fd, mask in self._epoll.poll(max(0.0, min(waits)) if waits else None):
-                handler = self._handlers.get(fd)
-                if handler is not None:
-                    handler(mask)
-            now = time.monotonic()
-            due = [call for when, call in self._timers if when <= now]
-            self._timers = [(when, call) for when, call in self._timers if when > now]
-            for call in due:
-                call()
-
-    def _answer(self) -> None:
-        try:
-            self._woken.recv(64)
-        except BlockingIOError:
-            pass
-        while self._asked:
-            self._asked.pop(0)()
+    # ----------------------------------------------------------------------- connections
 
     def _stop(self) -> None:
-        self._running = False
         for pair in list(self._pairs):
             self._close(pair, "rst", "rst")
         if self._listener is not None:
             self._listener.close()
             if self._listen_at.startswith("unix:"):
                 os.unlink(self._listen_at[5:])
-
-    def _add(self, fd: int, handler: Callable[[int], None], mask: int = select.EPOLLIN) -> None:
-        self._handlers[fd] = handler
-        self._epoll.register(fd, mask)
-
-    def _drop(self, fd: int) -> None:
-        if self._handlers.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
 
     def _want(self, side: _Side, pair: _Pair) -> None:
         """Read where the other side has room; write where something waits. Not registered for
@@ -417,14 +233,12 @@ class FaultProxy:
             return
         fd = side.sock.fileno()
         if not side.mask:
-            self._add(fd, lambda mask: self._event(pair, side, mask), mask)
+            self._loop.add(fd, lambda mask: self._event(pair, side, mask), mask)
         elif mask:
-            self._epoll.modify(fd, mask)
+            self._loop.modify(fd, mask)
         else:
-            self._drop(fd)
+            self._loop.drop(fd)
         side.mask = mask
-
-    # ----------------------------------------------------------------------- connections
 
     def _listen(self) -> None:
         where = self._listen_at
@@ -439,7 +253,7 @@ class FaultProxy:
             self._listen_at = f"{host}:{self._listener.getsockname()[1]}"
         self._listener.listen(128)
         self._listener.setblocking(False)
-        self._add(self._listener.fileno(), lambda mask: self._accept())
+        self._loop.add(self._listener.fileno(), lambda mask: self._accept())
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -557,14 +371,14 @@ class FaultProxy:
         to.late.append((to.due, data))
         to.late_bytes += len(data)
         if len(to.late) == 1:
-            self._timers.append((to.due, lambda: self._arrive(pair, to)))
+            self._loop.at(to.due, lambda: self._arrive(pair, to))
 
     def _arrive(self, pair: _Pair, to: _Side) -> None:
         if pair.dead:
             return
         now = time.monotonic()
         if pair.frozen:  # what is in a hole stays there until its end
-            self._timers.append((now + 0.01, lambda: self._arrive(pair, to)))
+            self._loop.at(now + 0.01, lambda: self._arrive(pair, to))
             return
         while to.late and to.late[0][0] <= now:
             _, data = to.late.popleft()
@@ -572,7 +386,7 @@ class FaultProxy:
             if not self._deliver(pair, to, data):
                 return
         if to.late:
-            self._timers.append((to.late[0][0], lambda: self._arrive(pair, to)))
+            self._loop.at(to.late[0][0], lambda: self._arrive(pair, to))
         self._settle(pair, to)
 
     def _flip(self, pair: _Pair, side: _Side, fault: Fault, data: bytes) -> bytes:
@@ -610,14 +424,13 @@ class FaultProxy:
             return
         if fault.how == "stall":
             self._freeze(pair)
-            self._timers.append(
-                (time.monotonic() + fault.stall_s, lambda: self._break(pair, "stall"))
-            )
+            end = time.monotonic() + fault.stall_s
+            self._loop.at(end, lambda: self._break(pair, "stall"))
         elif fault.how == "hole":
             self._freeze(pair)
             if fault.stall_s:  # what was dropped meanwhile is asked for by nobody: the end is a RST
                 end = time.monotonic() + fault.stall_s
-                self._timers.append((end, lambda: self._break(pair, "hole")))
+                self._loop.at(end, lambda: self._break(pair, "hole"))
             else:
                 self._note(pair, "hole")
         else:
@@ -628,7 +441,7 @@ class FaultProxy:
         if side.records is None:
             if side.name == UP:
                 connection.kind = "control" if data[0] == 0x16 else "data"
-            side.records = _Records(side.name == UP and connection.kind == "data")
+            side.records = Records(side.name == UP and connection.kind == "data")
         side.records.feed(memoryview(data))
         connection.passed += len(data)
         connection.down += len(data) if side.name == DOWN else 0
@@ -670,7 +483,7 @@ class FaultProxy:
         self._pairs.discard(pair)
         for side, how in ((pair.client, to_client), (pair.target, to_target)):
             side.late.clear()
-            self._drop(side.sock.fileno())
+            self._loop.drop(side.sock.fileno())
             try:
                 if how == "rst" and side.sock.family != socket.AF_UNIX:
                     side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
@@ -679,19 +492,3 @@ class FaultProxy:
             except OSError:
                 pass
             side.sock.close()
-
-
-def resume_times(cuts: list[Cut], clients: FaultProxy) -> Iterator[float]:
-    """For each data connection that was cut while it carried: the seconds until one between client
-    and door carried again, since the last of the cuts before that. Cuts before the first one did
-    don't count."""
-    starts = sorted(
-        c.carrying_at for c in clients.connections if c.carrying_at and c.kind == "data"
-    )
-    moments = sorted(cut.at for cut in cuts)
-    for cut in cuts:
-        counts = cut.carrying and cut.kind == "data" and cut.how != "flip"
-        if counts and starts and cut.at > starts[0]:
-            after = [at for at in starts if at > cut.at]
-            if after:
-                yield after[0] - max(at for at in moments if at < after[0])

@@ -63,6 +63,10 @@ class Installed:
         return json.loads(self.run(verb, *words, "--json").stdout)[verb]
 
     def start(self) -> None:
+        self.start_relay()
+        self.run("login", self.invite())
+
+    def start_relay(self) -> None:
         address = self.cluster.run(self.host, "hostname", "-I").stdout.split()[0]
         self.run(
             "relay",
@@ -74,7 +78,6 @@ class Installed:
             "--user",
             "alice",
         )
-        self.run("login", self.invite())
 
     def invite(self) -> str:
         text = self.run("relay", "invite", "--state", "/home/alice/relay", "--user", "alice").stdout

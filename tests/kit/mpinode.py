@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,6 @@ from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 
 PATIENCE_S = 45.0
-
-
-class Uplink:
-    archive = "off"
-    welcomed = True
-
-    def __init__(self, *_: Any) -> None:
-        self.said: list[dict[str, Any]] = []
-        self.carry: Callable[[dict[str, Any]], None] = lambda message: None
-
-    def say(self, message: dict[str, Any]) -> None:
-        self.said.append(message)
-        self.carry(message)
-
-    def close(self) -> None: ...
 
 
 class MpiNode:

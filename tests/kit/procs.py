@@ -53,6 +53,14 @@ def below(folder: Path, name: str = "*") -> list[Path]:
     )
 
 
+def alive(pid: int) -> bool:
+    """Does it run? A zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 COMPILED_FRONT = "GSHELL_TEST_FRONT"  # a variable: the compiled front that tests are to start
 
 
@@ -261,3 +269,13 @@ def running(words: Sequence[str] = ()) -> Iterator[Env]:
         yield env
     finally:
         env.close()
+
+
+@contextlib.contextmanager
+def two_agents() -> Iterator[Env]:
+    """That, with a relay, and agents called ``first`` and ``second``."""
+    with running() as env:
+        invite = env.start_relay()
+        for name in ("first", "second"):
+            env.start_agent(name, invite)
+        yield env

@@ -9,14 +9,23 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import gshell
+from kit.procs import until
 
 MARK = "GSHELL_SWEEP_DIR="
 DEADLINE_S = 200.0
+THREE = """
+[factors]
+n = [1, 2, 3]
+[results]
+format = "none"
+capture.value = 'value = (\\d+)'
+best = "max value"
+"""
+"""An experiment with three points, but for what it runs."""
 
 
 COMMAND = [sys.executable, str(Path(gshell.__file__).parent / "front.py")]
@@ -65,10 +74,7 @@ def left_of(folder: Path) -> list[int]:
 
 def wait_none_left(folder: Path) -> None:
     """The guardian needs a moment: for who does not end at TERM, 3 s."""
-    given_up = time.monotonic() + 60
-    while left := left_of(folder):
-        assert time.monotonic() < given_up, f"left behind: {left}"
-        time.sleep(0.02)
+    until(lambda: not left_of(folder), "nothing to be left", 60.0, lambda: str(left_of(folder)))
 
 
 def results(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:

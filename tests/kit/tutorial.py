@@ -7,12 +7,12 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from gshell.sweep.ledger import Ledger
 from kit.labhome import LAB, Installed
+from kit.procs import until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lu_tutorial"
 NEEDS = ("mpicc", "mpirun", "make", "bzip2")
@@ -76,10 +76,7 @@ class Desk:
         return sorted(self.folder.glob("mpi_bench_*_*"))
 
     def until(self, good: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not good():
-            assert time.monotonic() < deadline, f"not {what}: {self.jobs()}\n{self.said}"
-            time.sleep(0.1)
+        until(good, what, PATIENCE_S, lambda: f"{self.jobs()}\n{self.said}")
 
     def jobs(self) -> dict[int, str]:
         """Number -> state of alice's jobs that OAR has not ended."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from property.fuzz import Target
+
 from gshell.replay import gst, gstwrite, judge, masks, screen, tape
 from gshell.replay.script import Line, Script, ScriptError, Seen, Step
 
@@ -45,3 +47,6 @@ def _judged(data: bytes) -> None:
     seen = screen.lines(data[half:], 20, 5)
     step = Step(1, 1, "$ x", "shell", (), expected=tuple(expected))
     judge.unified(judge.judge(step, Seen(tuple(seen)), {}))
+
+
+TARGETS = [Target("script", script, SEEDS)]

@@ -73,20 +73,6 @@ def kill(place, *pids):
     place.cluster.run("fe", "kill", "-9", *pids)
 
 
-def start_relay(place):
-    address = place.cluster.run("fe", "hostname", "-I").stdout.split()[0]
-    place.run(
-        "relay",
-        "start",
-        "--listen",
-        f"{address}:4433",
-        "--state",
-        "/home/alice/relay",
-        "--user",
-        "alice",
-    )
-
-
 def adopted(place, before, what):
     began = time.monotonic()
     again = until(
@@ -110,7 +96,7 @@ def works(place):
 def test_a_relay_that_is_killed_knows_its_pilots_again(place):
     before = same(place)
     kill(place, *processes(place, "relay start"))
-    start_relay(place)
+    place.start_relay()
     adopted(place, before, "relay killed")
     works(place)
 
@@ -118,7 +104,7 @@ def test_a_relay_that_is_killed_knows_its_pilots_again(place):
 def test_a_relay_and_a_submitter_that_are_killed_together_know_them_again(place):
     before = same(place)
     kill(place, *processes(place, "relay start"), *processes(place, "submitter"))
-    start_relay(place)
+    place.start_relay()
     works(place)
     adopted(place, before, "relay and submitter killed")
     assert len(processes(place, "submitter")) == 1

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from gshell.cli import demo
 from gshell.errors import NoMpi
 from kit import sweepkill
+from kit.procs import until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lu_experiment"
 
@@ -33,20 +33,13 @@ def mpi():
         yield found
 
 
-def wait_for(condition):
-    given_up = time.monotonic() + 50
-    while not condition():
-        assert time.monotonic() < given_up
-        time.sleep(0.02)
-
-
 def test_killed_at_a_point_it_goes_on_with_what_is_left(mpi, tmp_path):
     text = (EXAMPLE / "lu.toml").read_text().replace("repetitions = 3", "repetitions = 1")
     text = text.replace('["S", "W"]', '["S"]').replace("to = 4", "to = 2")
     file, folder = tmp_path / "lu.toml", tmp_path / "r"
     file.write_text(text.replace("../lu", str(EXAMPLE.parent / "lu")))
     process = sweepkill.sweep("run", "-o", str(folder), str(file))
-    wait_for(lambda: list(folder.glob("*.out*")))
+    until(lambda: list(folder.glob("*.out*")), "its first output", 50.0)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     sweepkill.wait_none_left(folder)

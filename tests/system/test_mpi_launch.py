@@ -10,21 +10,15 @@ from pathlib import Path
 import pytest
 
 from kit import ompikit
-from kit.procs import Env, until
+from kit.procs import Env, two_agents, until
 
 WAIT_S = 40.0
 
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[Env]:
-    one = Env()
-    try:
-        invite = one.start_relay()
-        for name in ("first", "second"):
-            one.start_agent(name, invite)
+    with two_agents() as one:
         yield one
-    finally:
-        one.close()
 
 
 @pytest.fixture(scope="module", params=ompikit.compilers() or [None])

@@ -36,7 +36,9 @@ def test_uneven_ranks_on_three_nodes_pass_a_message_round(env: NodesEnv, ring: s
     words = ("-n", "5", "-N", "3", "-l", "--", ring)
     done = env.gshell("mpi", *words, stdin=subprocess.DEVNULL, timeout_s=WAIT_S)
     assert (done.returncode, done.stdout) == (0, b"0: ring 5\n"), done.stderr.decode() + env.logs()
-    assert len(done.stderr.splitlines()) == 4
+    # Open MPI may say there, too, that an rsh of its own was quicker than its setpgid().
+    passed = [line for line in done.stderr.splitlines() if b": passed " in line]
+    assert sorted(passed) == [b"%d: passed %d" % (rank, rank) for rank in range(1, 5)]
 
 
 def test_a_rank_that_dies_on_another_node_is_named_with_its_node(env: NodesEnv, ring: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gshell.net import inputwait
-from kit.procs import Env, until
+from kit.procs import Env, two_agents, until
 
 SOLVER = """\
 $ VALUE=${V}; read -p 'steps? ' n
@@ -24,14 +24,8 @@ $ exit
 def env() -> Iterator[Env]:
     if not inputwait.CALLS:
         pytest.skip("system calls are not known for this processor")
-    one = Env()
-    try:
-        invite = one.start_relay()
-        for name in ("first", "second"):
-            one.start_agent(name, invite)
+    with two_agents() as one:
         yield one
-    finally:
-        one.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from gshell.cli import demo
 from gshell.errors import NoMpi
 from gshell.net import inputwait
-from kit.procs import Env
+from kit.procs import Env, two_agents
 from kit.pty import Pty
 
 LU = Path(__file__).parents[2] / "examples" / "lu"
@@ -58,14 +58,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def env() -> Iterator[Env]:
     if not inputwait.CALLS:
         pytest.skip("system calls are not known for this processor")
-    one = Env()
-    try:
-        invite = one.start_relay()
-        for name in ("first", "second"):
-            one.start_agent(name, invite)
+    with two_agents() as one:
         yield one
-    finally:
-        one.close()
 
 
 def test_a_recorded_session_is_green_on_another_agent_and_red_when_a_digit_of_its_result_differs(

@@ -25,7 +25,7 @@ from kit.oneagent import OneAgent, start_message
 LOSSES = (5, 10, 25)
 POINTS = 3.0  # of the asked share
 BACK_S = 1.0
-SETTLE_S, WINDOW_S = 5.0, 10.0
+SETTLE_S, WINDOW_S = 5.0, 10.0  # until the shares are as they will be; what is measured
 START_DEADLINE_S = 30.0
 # Ranks that spin in the library most of the time, as MPI programs do.
 RING = """

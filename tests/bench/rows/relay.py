@@ -15,10 +15,10 @@ from bench.rows.keys import gshell_echo, some_keys
 from bench.table import Line, alone, at_most
 from bench.terminal import Terminal
 
-SETTLE_S = 0.5
+SETTLE_S = 0.5  # for what goes on after the answer: memory is looked at when nothing does
 CALM_S = 1.5  # of echo before the stall
 STALL_S = 4.0
-PACE_S = 0.1
+PACE_S = 0.1  # between two bursts, as a person has pauses
 STALLED_SAMPLES = 200
 FIRST_FEW = 5  # sessions opened before the baseline: what is allocated once isn't per session
 PER_SESSION_KIB, PER_AGENT_KIB = 16.0, 64.0

@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.lab import Lab
 from bench.measure import Failed, Sample, interleaved, run_checked
 from bench.table import Line, against, at_most
-from kit.faultproxy import UP, Connection, FaultProxy, Way
+from kit.cuts import Connection
+from kit.faultproxy import UP, FaultProxy, Way
 from kit.sshd import HOST
 
 AGENTS, SIZE, RATE = 16, 64 << 20, 50e6

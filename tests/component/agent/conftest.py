@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.mpinode import PATIENCE_S, Pair, Uplink
+from kit.mpinode import PATIENCE_S, Pair
+from kit.uplink import Uplink
 
 
 @pytest.fixture

@@ -22,22 +22,9 @@ from gshell.agent.uplink import Uplink as RealUplink
 from gshell.errors import UsageError
 from gshell.net.loop import Loop
 from gshell.wire import peer as wire
+from kit.uplink import Uplink
 
 A, B = "a" * 32, "b" * 32
-
-
-class Uplink:
-    """Keeps what was said."""
-
-    archive = "off"
-
-    def __init__(self, *_: Any) -> None:
-        self.said: list[dict[str, Any]] = []
-
-    def say(self, message: dict[str, Any]) -> None:
-        self.said.append(message)
-
-    def want_spares(self, count: int) -> None: ...
 
 
 @pytest.fixture

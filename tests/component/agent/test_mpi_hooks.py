@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from kit.mpinode import PATIENCE_S, MpiNode, Pair, Uplink
+from kit.mpinode import PATIENCE_S, MpiNode, Pair
+from kit.uplink import Uplink
 
 
 class Job:

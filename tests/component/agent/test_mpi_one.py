@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from typing import Any
 import pytest
 
 from gshell.agent import mpifind
-from gshell.agent.agent import Agent
 from gshell.agent.mpitopology import KEY
 from gshell.agent.session import Session
-from gshell.agent.slots import Facts
-from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
 from kit import mpichkit
+from kit.mpinode import MpiNode
+from kit.uplink import Uplink
 
 PATIENCE_S = 20.0
 PATH = {"PATH": "/usr/bin:/bin"}
@@ -37,30 +35,12 @@ def tell(words):
 """
 
 
-class Uplink:
-    archive = "off"
-    welcomed = True
-
-    def __init__(self, *_: Any) -> None:
-        self.said: list[dict[str, Any]] = []
-
-    def say(self, message: dict[str, Any]) -> None:
-        self.said.append(message)
-
-    def close(self) -> None: ...
-
-
-class Node:
-    """An agent, and what its relay hears."""
+class Node(MpiNode):
+    """That starts jobs of MPI, of one member each."""
 
     name = "5.0"
 
-    def __init__(self, folder: Path) -> None:
-        self.loop = Loop()
-        ticket: Any = types.SimpleNamespace(user="alice", agent_id="n1")
-        self.agent: Any = Agent(self.loop, ticket, Facts(8, []), "1", str(folder), boot="b7")
-
-    def start(self, argv: list[str], ranks: int, **more: Any) -> None:
+    def start(self, argv: list[str], ranks: int, **more: Any) -> None:  # type: ignore[override]
         mpi = {"layout": [ranks], "flavour": "mpich", **more.pop("mpi", {})}
         job = more.pop("job", "5")
         spec = {"argv": argv, "extra_env": PATH, "tasks": ranks, "first": 0, "size": ranks,
@@ -78,16 +58,6 @@ class Node:
     def of(self, step: str) -> Session:
         session: Session = self.agent.steps.by_key[step]
         return session
-
-    def said(self, kind: str) -> list[dict[str, Any]]:
-        return [m for m in self.agent._uplink.said if m["m"] == kind]
-
-    def end(self) -> dict[str, Any]:
-        done = self.loop.run_until(lambda: bool(self.said("ended")), PATIENCE_S)
-        words = [(self.out(r.number), self.out(r.number, stderr_of)) for r in self.session.ranks]
-        print(words)
-        assert done
-        return self.said("ended")[0]
 
     def out(self, rank: int, stream_of: Any = stdout_of, step: str = "") -> str:
         log = self.of(step or self.name).ranks[rank].logs[stream_of(rank)]

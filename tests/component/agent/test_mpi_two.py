@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from component.agent.test_mpi_one import PATH, PATIENCE_S, RANK, Node, Uplink
+from component.agent.test_mpi_one import PATH, PATIENCE_S, RANK, Node
 
 from gshell.agent import peers
+from kit.uplink import Uplink
 
 LAUNCHER = "mpirun.openmpi"
 

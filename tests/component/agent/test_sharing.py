@@ -21,7 +21,8 @@ from gshell.agent import sharing, whereabouts
 from gshell.agent.sharing import Shares
 from gshell.glogin import certificate
 from gshell.net import filewire
-from gshell.net.place import Place, Trouble
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble
 
 AGENT = str(Path(gshell.__file__).parent / "agent" / "__main__.py")
 CERT, KEY, _ = certificate.make("a test")

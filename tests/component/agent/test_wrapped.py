@@ -18,24 +18,10 @@ from gshell.agent.session import Session
 from gshell.agent.slots import Facts
 from gshell.net.loop import Loop
 from gshell.wire.constants import stderr_of, stdout_of
+from kit.uplink import Uplink
 
 PATIENCE_S = 20.0
 PATH = {"PATH": "/usr/bin:/bin"}
-
-
-class Uplink:
-    """Keeps what was said."""
-
-    archive = "off"
-    welcomed = True
-
-    def __init__(self, *_: Any) -> None:
-        self.said: list[dict[str, Any]] = []
-
-    def say(self, message: dict[str, Any]) -> None:
-        self.said.append(message)
-
-    def close(self) -> None: ...
 
 
 class Node:

@@ -120,6 +120,18 @@ def terminal(fds, raw=True):
     return master, slave
 
 
+def two_ends(kind, fds, request, reads=False):
+    """(the other end, ours) of what is of this kind; of a pipe ours is written, or read."""
+    if kind == "slow pipe":
+        request.getfixturevalue("slow")
+    if kind == "socket":
+        return tuple(fds(end.detach()) for end in socket.socketpair())
+    if kind == "terminal":
+        return terminal(fds)
+    theirs, ours = fds(*os.pipe())
+    return (ours, theirs) if reads else (theirs, ours)
+
+
 def read_all(fd, n):
     data = b""
     while len(data) < n:
@@ -194,14 +206,7 @@ def test_a_file_without_end_starves_nobody(loop, fds):
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal", "socket", "slow pipe"])
 def test_after_pause_nothing_more_is_taken(loop, fds, kind, request):
-    if kind == "slow pipe":
-        request.getfixturevalue("slow")
-    if kind == "socket":
-        ours, theirs = (fds(end.detach()) for end in socket.socketpair())
-    elif kind == "terminal":
-        theirs, ours = terminal(fds)
-    else:
-        ours, theirs = fds(*os.pipe())
+    theirs, ours = two_ends(kind, fds, request, reads=True)
     reading = Reading(loop, ours)
     os.write(theirs, b"taken")
     reading.until(lambda: reading.data == b"taken")
@@ -322,17 +327,11 @@ def test_closing_a_slow_source_ends_its_thread_and_its_descriptors(loop, fds, sl
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal", "socket", "file", "slow pipe"])
 def test_what_is_written_arrives_and_is_reported(loop, fds, tmp_path, kind, request):
-    if kind == "slow pipe":
-        request.getfixturevalue("slow")
-    if kind == "socket":
-        theirs, ours = (fds(end.detach()) for end in socket.socketpair())
-    elif kind == "terminal":
-        theirs, ours = terminal(fds)
-    elif kind == "file":
+    if kind == "file":
         ours = fds(os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT))
         theirs = fds(os.open(tmp_path / "f", os.O_RDONLY))
     else:
-        theirs, ours = fds(*os.pipe())
+        theirs, ours = two_ends(kind, fds, request)
     writing = Writing(loop, ours)
     writing.sink.write(b"hello")
     if kind != "slow pipe":  # no turn of the loop is needed: a keystroke's echo waits for nothing
@@ -346,14 +345,7 @@ def test_what_is_written_arrives_and_is_reported(loop, fds, tmp_path, kind, requ
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "terminal", "slow pipe"])
 def test_what_a_slow_reader_does_not_take_waits_in_order(loop, fds, kind, request):
-    if kind == "slow pipe":
-        request.getfixturevalue("slow")
-    if kind == "socket":
-        theirs, ours = (fds(end.detach()) for end in socket.socketpair())
-    elif kind == "terminal":
-        theirs, ours = terminal(fds)
-    else:
-        theirs, ours = fds(*os.pipe())
+    theirs, ours = two_ends(kind, fds, request)
     data = os.urandom(2_000_000)  # more than a pipe that was widened holds
     writing = Writing(loop, ours)
     at = 0

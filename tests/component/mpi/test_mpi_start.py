@@ -6,20 +6,6 @@ import resource
 
 import pytest
 
-from kit.mpistart import MpiStart, tools
-
-
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory):
-    return tools(tmp_path_factory.mktemp("tools"))
-
-
-@pytest.fixture
-def node(tmp_path, usual):
-    node = MpiStart(tmp_path, usual)
-    yield node
-    assert node.left() == []
-
 
 def three_hosts(node):
     """PBS: two slots on n1, one on n10, one on n2."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.mpistart import MpiStart, Ran, tools
+from kit.mpistart import MpiStart, Ran
 
 # Runs the command here, with the host's folder in place of the working directory.
 SSH = """#!/bin/bash
@@ -38,11 +38,6 @@ class Nodes(MpiStart):
         """The application writes on n1, and shows what is there."""
         script = f'cd "$HOSTS/n1" && find . -type f | sort && > "{self.hosts}/n1/sub/result"'
         return self.run("-t", "dummy", *words, "sh", "-c", script, **env)
-
-
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory):
-    return tools(tmp_path_factory.mktemp("tools"))
 
 
 @pytest.fixture

@@ -6,20 +6,8 @@ import subprocess
 
 import pytest
 
-from kit.mpistart import SCRIPT, MpiStart, tools
+from kit.mpistart import SCRIPT
 from kit.procs import until
-
-
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory):
-    return tools(tmp_path_factory.mktemp("tools"))
-
-
-@pytest.fixture
-def node(tmp_path, usual):
-    node = MpiStart(tmp_path, usual)
-    yield node
-    assert node.left() == []
 
 
 def test_a_hook_with_set_e_ends_at_its_first_error_and_starts_no_application(node):

@@ -13,7 +13,7 @@ from gshell.model.ticket import Ticket
 from gshell.net import address, control, rendezvous
 from gshell.net.link import Link
 from gshell.net.loop import IN, Loop
-from gshell.net.tls import Tls, client_context, server_context
+from gshell.net.tls import Tls, client_context
 from relay import auth, listening, state
 from relay.brokerd import BrokerShell
 from relay.bus import BrokerBus, DoorBus, FeedIn, FeedOut
@@ -211,6 +211,38 @@ class InProcessRelay:
         """Everything up to the end of the connection."""
         return self.read(sock, 1 << 30)
 
+    def silent(self, sock):
+        """Nothing is answered."""
+        assert self.ended(sock) == b""
+
+    def joined(self, agent=None, att="a" * 32):
+        """A joined pair: (client's socket, agent's socket, client, agent)."""
+        agent = agent or self.agent(spares=1)
+        client = self.client()
+        visit = client.come(att=att, agent=agent.ticket.agent_id)
+        assert self.read(agent.spares[-1], 5) == b"HELLO"
+        agent.spares[-1].send(b"!")
+        assert self.read(visit) == b"!"
+        return visit, agent.spares[-1], client, agent
+
+    def run_job(self, agent, client, att="a" * 32):
+        """Its number; it has started."""
+        agent.park()
+        self.until(lambda: self.parked("n1"))
+        client.come(att=att)
+        expect = agent.control.get("expect")
+        agent.control.say(
+            {"m": "started", "job": expect["job"], "index": 0, "att": att, "tasks": 1}
+        )
+        return expect["job"]
+
+    def enrol(self, invite, role="client", name=""):
+        """The answer, to somebody who is nobody yet."""
+        one = Control(self)
+        one.say({"m": "enrol", "invite": invite, "role": role, "name": name})
+        self.until(lambda: one.error)
+        return one.got[0]
+
     def parked(self, agent_id):
         return len(self.door.meeting.spares.get(agent_id, ()))
 
@@ -235,6 +267,15 @@ def _readable(sock):
     return bool(probe.poll(0))
 
 
+@pytest.fixture(autouse=True)
+def _umask_as_before():
+    """A relay's state is for its user alone: it sets the umask of the process that it is."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(params=["tcp", "unix"])
 def relay(request, tmp_path):
     listen = "127.0.0.1:0" if request.param == "tcp" else f"unix:{tmp_path}/door.sock"
@@ -246,10 +287,3 @@ def relay(request, tmp_path):
 @pytest.fixture
 def make_control(relay):
     return lambda ticket=None: Control(relay, ticket)
-
-
-def inner_tls(client_ticket, agent_ticket) -> tuple[Tls, Tls]:
-    return (
-        Tls(client_context(client_ticket), server_side=False),
-        Tls(server_context(agent_ticket), server_side=True),
-    )

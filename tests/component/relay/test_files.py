@@ -15,8 +15,9 @@ from gshell.client.filetransfer import Source
 from gshell.client.staging import DEPOT, depot_request, new_key
 from gshell.errors import BrokerError
 from gshell.net import filewire
-from gshell.net.place import Trouble
-from kit.faultproxy import FaultProxy, Plans
+from gshell.net.trouble import Trouble
+from kit.faultplan import Plans
+from kit.faultproxy import FaultProxy
 from relay.archive import depot as depots
 from relay.archive import main as archive
 

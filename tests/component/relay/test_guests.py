@@ -32,24 +32,21 @@ def share(agent, **fields):
     return answer["share"]["id"], answer["token"]
 
 
-def enrol(relay, make_control, token):
-    one = make_control()
-    one.say({"m": "enrol", "invite": f"share.{token}", "role": "guest"})
-    relay.until(lambda: one.error)
-    return one.got[0]
+def enrol(relay, token):
+    return relay.enrol(f"share.{token}", "guest")
 
 
-def guest(relay, make_control, token):
+def guest(relay, token):
     from tests.component.relay.conftest import Client
 
-    return Client(relay, Ticket(**enrol(relay, make_control, token)["ticket"]))
+    return Client(relay, Ticket(**enrol(relay, token)["ticket"]))
 
 
-def test_a_link_makes_a_guest_whose_certificate_ends_with_the_share(relay, make_control, agent):
+def test_a_link_makes_a_guest_whose_certificate_ends_with_the_share(relay, agent):
     from cryptography import x509
 
     _, token = share(agent, seconds=600)
-    ticket = Ticket(**enrol(relay, make_control, token)["ticket"])
+    ticket = Ticket(**enrol(relay, token)["ticket"])
     assert ticket.kind == "client"
     assert ticket.user.startswith(rights.GUEST)
     end = x509.load_pem_x509_certificate(ticket.cert.encode()).not_valid_after_utc
@@ -57,9 +54,9 @@ def test_a_link_makes_a_guest_whose_certificate_ends_with_the_share(relay, make_
     assert datetime.timedelta(seconds=580) < left < datetime.timedelta(seconds=602)
 
 
-def test_a_guest_attaches_and_that_is_all(relay, make_control, agent):
+def test_a_guest_attaches_and_that_is_all(relay, agent):
     share_id, token = share(agent)
-    one = guest(relay, make_control, token)
+    one = guest(relay, token)
     told = one.control.ask("redeem", token=token)
     assert (told["job"], told["owner"], told["rights"]) == ("1", "alice", "r")
     for verb in ("ticket", "invite", "status", "submit", "agents", "share", "cancel", "nonsense"):
@@ -85,13 +82,13 @@ def test_a_guest_attaches_and_that_is_all(relay, make_control, agent):
 
 
 @pytest.mark.parametrize("wrong", ["0" * 64, "", "x" * 3000])
-def test_a_link_that_is_none_makes_nobody(relay, make_control, agent, wrong):
-    assert enrol(relay, make_control, wrong)["code"] == "none"
+def test_a_link_that_is_none_makes_nobody(relay, agent, wrong):
+    assert enrol(relay, wrong)["code"] == "none"
 
 
 def test_a_guest_s_key_is_dead_with_its_share(relay, make_control, agent):
     _, token = share(agent, seconds=2)
-    one = guest(relay, make_control, token)
+    one = guest(relay, token)
     relay.until(lambda: not relay.broker._core.books.shares)
     visit = one.come(op="attach", job="1", att=B)
     assert relay.ended(visit).startswith(b"GSHELL/1 NO none")
@@ -106,9 +103,9 @@ def _dead(make_control, ticket):
     return control.error is not None
 
 
-def test_no_token_lies_in_the_relay_s_files(relay, make_control, agent):
+def test_no_token_lies_in_the_relay_s_files(relay, agent):
     _, token = share(agent)
-    guest(relay, make_control, token)
+    guest(relay, token)
     import pathlib
 
     for path in pathlib.Path(relay.folder).rglob("*"):

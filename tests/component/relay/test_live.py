@@ -21,21 +21,12 @@ def live(relay):
     return open_
 
 
-def run_job(relay, agent, client):
-    agent.park()
-    relay.until(lambda: relay.parked("n1"))
-    client.come(att=A)
-    expect = agent.control.get("expect")
-    agent.control.say({"m": "started", "job": expect["job"], "index": 0, "att": A, "tasks": 1})
-    return expect["job"]
-
-
 def test_it_knows_what_the_relay_knows(relay, live):
     agent, client = relay.agent(), relay.client()
     one = live()
     relay.until(lambda: one.up and one.latency_s is not None)
     assert abs(one.skew_s) < 5
-    job = run_job(relay, agent, client)
+    job = relay.run_job(agent, client)
     relay.until(lambda: one.mirror.jobs.get(job, {}).get("state") == "ACTIVE")
     relay.until(lambda: one.mirror.agents["n1"]["free"] < one.mirror.agents["n1"]["slots"])
 

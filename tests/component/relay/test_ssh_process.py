@@ -28,7 +28,7 @@ def served(tmp_path, act):
         door = SshDoor(path, Keys(host, signed.cert, ca.public), Joiner("127.0.0.1:1", b"0" * 32))
         life, ours = os.pipe()
         task = asyncio.ensure_future(door.run(life))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # so that it has begun
         try:
             async with asyncio.timeout(WAIT_S):
                 return await asyncio.to_thread(act, lambda: connected(path))
@@ -99,7 +99,7 @@ def test_hanging_up_is_for_its_log_and_ends_nothing(tmp_path):
         life, ours = os.pipe()
         hung_up = asyncio.Event()
         task = asyncio.ensure_future(door.run(life, hung_up.set))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # so that it listens for the signal
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(WAIT_S):
             await hung_up.wait()

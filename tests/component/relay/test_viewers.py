@@ -31,21 +31,12 @@ def job_states(client):
     return [e["job"]["state"] for e in events(client) if e["kind"] == "job"]
 
 
-def run_job(relay, agent, client):
-    agent.park()
-    relay.until(lambda: relay.parked("n1"))
-    client.come(att=A)
-    expect = agent.control.get("expect")
-    agent.control.say({"m": "started", "job": expect["job"], "index": 0, "att": A, "tasks": 1})
-    return expect["job"]
-
-
 def test_a_watcher_sees_a_job_come_and_go(relay):
     agent, client = relay.agent(), relay.client()
     answer = watch(client)
     assert answer["jobs"] == []
     assert [a["id"] for a in answer["agents"]] == ["n1"]
-    job = run_job(relay, agent, client)
+    job = relay.run_job(agent, client)
     relay.until(lambda: "ACTIVE" in job_states(client), lambda: client.control.got)
     agent.control.say({"m": "ended", "job": job, "index": 0, "code": 0, "at": 1.0})
     relay.until(lambda: "COMPLETED" in job_states(client), lambda: client.control.got)
@@ -57,7 +48,7 @@ def test_another_user_s_watcher_sees_nothing(relay):
     agent, alice, bob = relay.agent(), relay.client(), relay.client("bob")
     watch(alice)
     watch(bob)
-    run_job(relay, agent, alice)
+    relay.run_job(agent, alice)
     relay.until(lambda: "ACTIVE" in job_states(alice))
     assert events(bob) == []
 
@@ -180,7 +171,7 @@ def page(relay, tmp_path):
 
 def test_a_scraper_reads_what_the_relay_does(page, relay):
     agent, client = relay.agent(), relay.client()
-    run_job(relay, agent, client)
+    relay.run_job(agent, client)
     relay.until(lambda: relay.broker._core.books.jobs[1].started)
     relay.door._tell(relay.door.stats())
     relay.until(lambda: relay.broker.telemetry._doors["door0"]["control"]["agent"] == 1)

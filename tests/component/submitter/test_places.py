@@ -10,8 +10,8 @@ import pytest
 
 from gshell import plugins
 from gshell.lrms.base import Command, LrmsError, Queue, State, Status
-from gshell.submitter import core, place, script, stage, worker
-from gshell.submitter.core import Pilot
+from gshell.submitter import actions, place, script, stage, worker
+from gshell.submitter.pilot import Pilot
 from gshell.submitter.site import Site
 from kit.procs import until
 from kit.sshd import JUMP, TARGET, Sshd, why_missing
@@ -94,15 +94,15 @@ def mode(path):
 
 
 def test_what_a_pilot_needs_is_staged_for_nobody_elses_eyes(here, fake):
-    result = worker.perform(SITE, core.Submit(new_pilot(), False), fake, here)
-    assert result == core.Submitted("p1", "7")
+    result = worker.perform(SITE, actions.Submit(new_pilot(), False), fake, here)
+    assert result == actions.Submitted("p1", "7")
     files = stage.files_of(here, "p1")
     assert pathlib.Path(files.invite).read_text().strip() == TOKEN
     assert (mode(files.invite), mode(files.script), mode(here.home)) == (0o600, 0o700, 0o700)
     text = pathlib.Path(files.script).read_text()
     assert text.startswith("#!/bin/sh\n#FAKE name=gshell-p1\n")
     assert "token" not in text.replace(files.invite, "")
-    worker.perform(SITE, core.Clear("p1"), fake, here)
+    worker.perform(SITE, actions.Clear("p1"), fake, here)
     assert not os.path.exists(files.invite)
 
 
@@ -130,28 +130,28 @@ def test_with_the_agent_comes_one_compiled_there_which_the_pilots_script_takes(h
 
 
 def test_a_job_that_was_submitted_before_a_crash_is_found_by_its_name(here, fake):
-    worker.perform(SITE, core.Submit(new_pilot(), False), fake, here)
+    worker.perform(SITE, actions.Submit(new_pilot(), False), fake, here)
     (fake.folder / "down").touch()  # it would be refused now
-    assert worker.perform(SITE, core.Submit(new_pilot(), True), fake, here) == core.Submitted(
+    assert worker.perform(SITE, actions.Submit(new_pilot(), True), fake, here) == actions.Submitted(
         "p1", "7"
     )
-    assert worker.perform(SITE, core.Hunt("p1"), fake, here) == core.Hunted("p1", "7")
-    assert worker.perform(SITE, core.Hunt("p"), fake, here) == core.Hunted("p", "")
+    assert worker.perform(SITE, actions.Hunt("p1"), fake, here) == actions.Hunted("p1", "7")
+    assert worker.perform(SITE, actions.Hunt("p"), fake, here) == actions.Hunted("p", "")
 
 
 def test_the_sites_own_words_are_the_reason_of_a_refusal(here, fake):
     (fake.folder / "down").touch()
-    result = worker.perform(SITE, core.Submit(new_pilot(), False), fake, here)
-    assert result == core.Refused("p1", "queue is closed", True)
+    result = worker.perform(SITE, actions.Submit(new_pilot(), False), fake, here)
+    assert result == actions.Refused("p1", "queue is closed", True)
 
 
 def test_a_pilot_that_ended_leaves_its_last_words(here, fake):
-    worker.perform(SITE, core.Submit(new_pilot(), False), fake, here)
+    worker.perform(SITE, actions.Submit(new_pilot(), False), fake, here)
     pathlib.Path(stage.files_of(here, "p1").output).write_text("gshell pilot: no python3\n")
     ids = {"p1": "7"}
-    assert worker.perform(SITE, core.Poll(ids), fake, here).found["p1"].state is State.RUNNING
-    worker.perform(SITE, core.Cancel(ids), fake, here)
-    polled = worker.perform(SITE, core.Poll(ids), fake, here)
+    assert worker.perform(SITE, actions.Poll(ids), fake, here).found["p1"].state is State.RUNNING
+    worker.perform(SITE, actions.Cancel(ids), fake, here)
+    polled = worker.perform(SITE, actions.Poll(ids), fake, here)
     assert (polled.found["p1"].state, polled.words["p1"]) == (
         State.ENDED,
         "gshell pilot: no python3\n",
@@ -161,9 +161,9 @@ def test_a_pilot_that_ended_leaves_its_last_words(here, fake):
 def test_a_batch_system_that_is_not_there_is_an_error_and_no_end_of_its_jobs(here, fake):
     fake.status = lambda ids: [Command(["no-such-batch-system"])]
     with pytest.raises(place.PlaceLost, match="no-such-batch-system"):
-        worker.perform(SITE, core.Poll({"p1": "7"}), fake, here)
+        worker.perform(SITE, actions.Poll({"p1": "7"}), fake, here)
     with pytest.raises(LrmsError, match="no-such-batch-system"):
-        worker.perform(SITE, core.Look(), fake, here)
+        worker.perform(SITE, actions.Look(), fake, here)
 
 
 def test_a_command_that_hangs_is_given_up(here):
@@ -178,14 +178,14 @@ def test_a_plug_in_that_breaks_takes_nobody_along(fake, here):
     one = worker.Worker(SITE, lambda *what: told.append(what), lambda site: here)
     try:
         plugins.lrms = lambda name: fake
-        one.do(SITE, core.Poll({"p1": "7"}))
-        one.do(SITE, core.Cancel({"p1": "7"}))
+        one.do(SITE, actions.Poll({"p1": "7"}))
+        one.do(SITE, actions.Cancel({"p1": "7"}))
         until(lambda: len(told) == 2)
     finally:
         plugins.lrms = found
         one.close()
-    assert isinstance(told[0][2], core.Lost)
-    assert told[1][2] == core.Done()
+    assert isinstance(told[0][2], actions.Lost)
+    assert told[1][2] == actions.Done()
 
 
 # ------------------------------------------------------------------------------------- the script
@@ -291,8 +291,8 @@ def test_a_lost_connection_is_made_anew_for_the_next_command(far):
 def test_a_pilot_is_staged_and_run_over_ssh(far, fake):
     site = there(TARGET)
     try:
-        result = worker.perform(SITE, core.Submit(new_pilot(), False), fake, site)
-        assert result == core.Submitted("p1", "7")
+        result = worker.perform(SITE, actions.Submit(new_pilot(), False), fake, site)
+        assert result == actions.Submitted("p1", "7")
         files = stage.files_of(site, "p1")
         _, out, _ = site.run(["stat", "-c", "%a", files.invite, files.script, site.home])
         assert out.split() == [b"600", b"700", b"700"]

@@ -9,7 +9,7 @@ import pytest
 
 import gshell.sweep as package
 from gshell.sweep import Host, also
-from gshell.sweep.process import Process
+from gshell.sweep.local import Process
 from gshell.sweep.ssh import SshProcess
 
 EXECO = """

@@ -1,19 +1,12 @@
 """Experiments from a file: run, judged, tried again, interrupted, killed, gone on with."""
 
-import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
 import signal
-import struct
-import subprocess
-import sys
-import termios
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,15 +19,7 @@ from gshell.sweep.hosts import Host
 from gshell.sweep.results import read_table
 from kit import sweepkill
 from kit.procs import until
-
-HEAD = """
-[factors]
-n = [1, 2, 3]
-[results]
-format = "none"
-capture.value = 'value = (\\d+)'
-best = "max value"
-"""
+from kit.sweepkill import THREE
 
 
 class Lab:
@@ -67,7 +52,7 @@ def lab(tmp_path):
 
 
 def test_each_point_has_its_output_and_its_row(lab):
-    end = lab.run(HEAD + "[run]\ncommand = 'echo value = $(({n} * 10)); echo {slug} >&2'")
+    end = lab.run(THREE + "[run]\ncommand = 'echo value = $(({n} * 10)); echo {slug} >&2'")
     assert (end.total, end.done, end.missing, end.best) == (3, 3, 0, (30.0, "n-3"))
     assert lab.names() == ["n-1.out", "n-2.out", "n-3.out"]
     assert (lab.folder / "n-2.err").read_text() == "n-2\n"
@@ -78,7 +63,7 @@ def test_each_point_has_its_output_and_its_row(lab):
 
 def test_what_fails_is_tried_again_and_given_up_in_the_end(lab):
     command = "[run]\nattempts = 2\ncommand = 'echo value = 1; [ {n} != 2 ]'"
-    end = lab.run(HEAD + command)
+    end = lab.run(THREE + command)
     assert end.failed == [("n-2", "exit 1: value = 1")]
     assert (end.done, end.missing, end.retried) == (2, 1, 1)
     assert lab.names() == ["n-1.out", "n-2.failed-1.out", "n-2.failed-2.out", "n-3.out"]
@@ -111,19 +96,19 @@ def test_a_status_of_0_is_not_enough(lab):
 
 
 def test_a_result_that_is_missing_fails_and_says_which(lab):
-    end = lab.run(HEAD + "[run]\nattempts = 1\ncommand = 'echo nothing {n}'")
+    end = lab.run(THREE + "[run]\nattempts = 1\ncommand = 'echo nothing {n}'")
     assert end.failed[0] == ("n-1", "no value in its output: nothing 1")
 
 
 def test_what_is_too_slow_is_ended_with_its_children(lab):
-    end = lab.run(HEAD + "[run]\nattempts = 1\ntimeout = 0.1\ncommand = 'sleep 99 & sleep 99'")
+    end = lab.run(THREE + "[run]\nattempts = 1\ntimeout = 0.1\ncommand = 'sleep 99 & sleep 99'")
     assert end.failed[0] == ("n-1", "not over after 0.1 s")
     assert sweepkill.left_of(lab.folder) == []
 
 
 def test_preparation_is_done_once_and_again_when_its_input_has_changed(lab):
     (lab.file.parent / "source").write_text("1")
-    text = HEAD + """
+    text = THREE + """
         [prepare.copy]
         each = ["n"]
         command = "cp source {results}/copy-{n}; echo done >>{results}/times"
@@ -147,40 +132,40 @@ def test_preparation_is_done_once_and_again_when_its_input_has_changed(lab):
 def test_a_preparation_that_fails_says_why_and_nothing_is_run(lab):
     step = "[prepare.p]\ncommand = 'echo no compiler; exit 3'\n"
     with pytest.raises(LaunchError, match=r"'p' ended with exit 3\n  no compiler"):
-        lab.run(HEAD + step + "[run]\ncommand = 'true'")
+        lab.run(THREE + step + "[run]\ncommand = 'true'")
     assert lab.names() == []
 
 
 def test_as_many_run_at_once_as_there_are_slots(lab):
     wait = "while [ $(wc -l <{results}/now) -lt 2 ]; do sleep 0.01; done"
     command = f"echo x >>{{results}}/now; {wait}; echo value = 1"
-    factors = "[factors]\nn = [1, 2]\n" + HEAD.partition("n = [1, 2, 3]")[2]
+    factors = "[factors]\nn = [1, 2]\n" + THREE.partition("n = [1, 2, 3]")[2]
     end = lab.run(factors + f"[run]\ntimeout = 20\ncommand = '{command}'\n[where]\nslots = 2")
     assert end.done == 2  # each waited for the other
 
 
 def test_a_point_that_no_place_is_large_enough_for_is_left_out(lab):
-    text = HEAD + "[run]\nslots = 'n'\ncommand = 'echo value = {slots}'\n[where]\nslots = 2"
+    text = THREE + "[run]\nslots = 'n'\ncommand = 'echo value = {slots}'\n[where]\nslots = 2"
     end = lab.run(text)
     assert end.skipped == [("n-3", "it takes 3 slots, and no place has more than 2")]
     assert (end.done, end.missing) == (2, 1)
 
 
 def test_names_that_would_be_the_same_are_told_apart(lab):
-    text = "[factors]\nx = ['a', 'A', 'a!']" + HEAD.partition("n = [1, 2, 3]")[2]
+    text = "[factors]\nx = ['a', 'A', 'a!']" + THREE.partition("n = [1, 2, 3]")[2]
     lab.run(text + "[run]\ncommand = 'echo value = 1'")
     assert lab.names() == ["x-a-2.out", "x-a-3.out", "x-a.out"]
 
 
 def test_more_levels_later_and_what_was_done_stays(lab):
     run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
-    lab.run(HEAD + run)
-    assert lab.run(HEAD.replace("[1, 2, 3]", "[0, 1, 2, 3]") + run).done == 4
+    lab.run(THREE + run)
+    assert lab.run(THREE.replace("[1, 2, 3]", "[0, 1, 2, 3]") + run).done == 4
     assert (lab.folder / "times").read_text().count("x") == 4
 
 
 def test_more_repetitions_later_and_the_first_one_stays(lab):
-    run = HEAD + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    run = THREE + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
     lab.run(run)
     assert lab.run("repetitions = 2" + run).done == 6
     assert (lab.folder / "times").read_text().count("x") == 6
@@ -191,7 +176,7 @@ def test_more_repetitions_later_and_the_first_one_stays(lab):
 
 def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_telling(lab):
     run = "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
-    lab.run(HEAD + run)
+    lab.run(THREE + run)
     shutil.rmtree(lab.folder / execute.SWEEPER)  # as if it had never been told
     assert lab.run().done == 3
     assert (lab.folder / "times").read_text().count("x") == 3
@@ -199,7 +184,7 @@ def test_what_the_log_calls_done_is_not_run_again_if_its_writer_died_before_tell
 
 def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_no_failure(lab):
     resultdir.make(
-        lab.define(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = 1'"),
+        lab.define(THREE + "[run]\nattempts = 1\ncommand = 'echo value = 1'"),
         str(lab.folder), str(lab.file),
     )  # fmt: skip
     begun = {"what": "begun", "point": '{"n": 2}', "slug": "n-2", "attempt": 1, "at": 1.0}
@@ -211,14 +196,14 @@ def test_a_point_that_was_begun_when_the_last_run_died_is_run_again_and_that_is_
 
 
 def test_one_at_a_time_works_in_a_directory(lab):
-    resultdir.make(lab.define(HEAD + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file))
+    resultdir.make(lab.define(THREE + "[run]\ncommand = 'true'"), str(lab.folder), str(lab.file))
     with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy, match="works in"):
         lab.run()
     assert attempts.is_worked_on(str(lab.folder)) is False
 
 
 def test_who_only_looks_is_in_nobodys_way(lab):
-    lab.run(HEAD + "[run]\ncommand = 'echo value = 1'")
+    lab.run(THREE + "[run]\ncommand = 'echo value = 1'")
     fd = os.open(lab.folder / attempts.LOCK, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_SH)
     threading.Timer(0.1, os.close, [fd]).start()
@@ -226,24 +211,24 @@ def test_who_only_looks_is_in_nobodys_way(lab):
 
 
 def test_whose_turn_it_is_not_does_not_change_the_experiment_of_who_works(lab):
-    one = lab.define(HEAD + "[run]\ncommand = 'true'")
+    one = lab.define(THREE + "[run]\ncommand = 'true'")
     resultdir.make(one, str(lab.folder), str(lab.file))
-    other = lab.define(HEAD + "[run]\ncommand = 'false'")
+    other = lab.define(THREE + "[run]\ncommand = 'false'")
     with attempts.Lock(str(lab.folder)), pytest.raises(attempts.Busy):
         execute.Runner(other, str(lab.folder), source=str(lab.file)).run()
     assert (lab.folder / resultdir.DEFINITION).read_text() == one.text
 
 
 def test_a_file_that_has_changed_since_is_known(lab):
-    one = lab.define(HEAD + "[run]\ncommand = 'true'")
+    one = lab.define(THREE + "[run]\ncommand = 'true'")
     resultdir.make(one, str(lab.folder), str(lab.file))
     assert resultdir.changed_since(str(lab.folder), one) == ""
-    lab.define(HEAD + "[run]\ncommand = 'false'")
+    lab.define(THREE + "[run]\ncommand = 'false'")
     assert resultdir.changed_since(str(lab.folder), one) == str(lab.file)
 
 
 def test_a_disk_that_is_full_ends_it_with_one_error_and_it_can_be_gone_on_with(lab, monkeypatch):
-    text = HEAD + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
+    text = THREE + "[run]\ncommand = 'echo value = 1; echo x >>{results}/times'"
     add = attempts.Log.add
 
     def full(log, entry):
@@ -265,7 +250,7 @@ def test_an_output_that_could_not_be_kept_is_no_result(lab, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(handlers._File, "feed", full)
-    text = HEAD.replace("(\\d+)'", "(\\d+)'\ncapture.lines = {regex = '(x)', which = 'count'}")
+    text = THREE.replace("(\\d+)'", "(\\d+)'\ncapture.lines = {regex = '(x)', which = 'count'}")
     text = text.replace("capture.value = 'value = (\\d+)'", "").replace("max value", "max lines")
     end = lab.run(text + "[run]\nattempts = 1\ncommand = 'echo value = 1'")
     assert {why for _, why in end.failed} == {
@@ -359,142 +344,9 @@ def test_a_cluster_that_cannot_be_had_leaves_its_points_out_and_the_others_are_r
     assert {why for _, why in end.skipped} == {"no such cluster: grand"}
 
 
-# ----------------------------------------------------------------------- the verbs, as processes
-
-STAND_IN = """
-repetitions = 2
-[factors]
-n = [1, 2, 3, 4]
-[prepare.build]
-command = "sleep 0.05; echo built >{results}/program"
-outputs = ["{results}/program"]
-[run]
-command = "sleep 0.05; grep -q built {results}/program && echo value = $(({n} * {n}))"
-[where]
-slots = 2
-[results]
-format = "none"
-capture.value = 'value = (\\d+)'
-verify = "value == n * n"
-"""
-
-
-def test_killed_at_any_moment_it_goes_on_to_the_same_results(tmp_path):
-    file = tmp_path / "stand_in.toml"
-    file.write_text(STAND_IN)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    status, out = sweepkill.to_end("run", "-o", str(whole), str(file))
-    assert status == 0, out
-    assert f"all 8 points are done: {whole}/results.csv" in out.splitlines()
-    _, status, out = sweepkill.killed_and_resumed(file, broken, 3, 0.6, seed=7)
-    assert status == 0, out
-    names = ["n", "repetition", "value"]
-    assert sweepkill.results(broken, names) == sweepkill.results(whole, names)
-    assert sweepkill.outputs(broken) == sweepkill.outputs(whole)
-    sweepkill.wait_none_left(broken)
-
-
-def wait_for(condition):
-    given_up = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < given_up
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_it_ends_what_runs_and_says_how_to_go_on(tmp_path, number):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    file.write_text(HEAD + "[run]\ncommand = 'echo begun; sleep 99 & sleep 99'")
-    process = sweepkill.sweep("run", "-o", str(folder), str(file))
-    wait_for(lambda: (folder / "n-1.out.part").exists() and
-             (folder / "n-1.out.part").read_text())  # fmt: skip
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, out
-    assert out.splitlines()[-1] == (
-        "3 of 3 points are missing (3 interrupted); go on:  gshell sweep resume " + str(folder)
-    )
-    assert sweepkill.outputs(folder) == []
-    assert sweepkill.left_of(folder) == []
-    status, out = sweepkill.to_end("status", "--json", str(folder))
-    now = json.loads(out)
-    assert (status, now["left"], now["failed"], now["running"]) == (1, 3, [], [])
-
-
-def test_nobody_has_to_listen(tmp_path):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    file.write_text(HEAD + "[run]\ncommand = 'echo value = {n}'")
-    process = sweepkill.sweep("run", "-o", str(folder), str(file))
-    process.stdout.close()
-    process.wait(30)
-    assert process.returncode == 0
-    assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
-
-
-def on_a_terminal(columns, *words):
-    """What it prints there, as it comes, and the process."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    env = {name: text for name, text in env.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [*sweepkill.COMMAND, "sweep", *words],
-        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    return ours, process
-
-
-def test_on_a_terminal_the_last_line_says_how_far_it_is_in_its_width(tmp_path):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    file.write_text(HEAD + "[run]\ncommand = 'echo value = {n}'")
-    ours, process = on_a_terminal(34, "run", "-o", str(folder), str(file))
-    text = b""
-    with contextlib.suppress(OSError):  # EIO: the end
-        while data := os.read(ours, 1 << 16):
-            text += data
-    os.close(ours)
-    assert process.wait(30) == 0
-    lines = re.findall(r"\r\x1b\[K(\[?[^\r\n\x1b]+)", text.decode())
-    drawn = [line for line in lines if "/3 done" in line]
-    assert drawn, text
-    assert all(len(line) < 34 for line in drawn)
-    assert "all 3 points are done" in text.decode()
-
-
-def test_a_terminal_that_is_closed_does_not_end_it(tmp_path):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    wait = "while [ ! -e {results}/go ]; do sleep 0.02; done"
-    file.write_text(HEAD + f"[run]\ncommand = 'echo begun; {wait}; echo value = 1'")
-    ours, process = on_a_terminal(80, "run", "-o", str(folder), str(file))
-    wait_for(lambda: (folder / "n-1.out.part").exists() and
-             (folder / "n-1.out.part").read_text())  # fmt: skip
-    os.close(ours)
-    (folder / "go").touch()
-    assert process.wait(30) == 0
-    assert sweepkill.outputs(folder) == ["n-1.out", "n-2.out", "n-3.out"]
-
-
-def test_a_hangup_that_is_ignored_stays_so(tmp_path):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    wait = "while [ ! -e {results}/go ]; do sleep 0.02; done"
-    file.write_text(HEAD + f"[run]\ncommand = 'echo begun; {wait}; echo value = 1'")
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
-        process = sweepkill.sweep("run", "-o", str(folder), str(file))
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    wait_for(lambda: (folder / "n-1.out.part").exists() and
-             (folder / "n-1.out.part").read_text())  # fmt: skip
-    process.send_signal(signal.SIGHUP)
-    (folder / "go").touch()
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 0, out
-
-
 def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, lab):
     resultdir.make(
-        lab.define(HEAD + "[run]\ncommand = 'echo value = 1'"), str(lab.folder), str(lab.file)
+        lab.define(THREE + "[run]\ncommand = 'echo value = 1'"), str(lab.folder), str(lab.file)
     )
     stray = os.posix_spawnp(
         "sleep", ["sleep", "99"], {**os.environ, "GSHELL_SWEEP_DIR": str(lab.folder)}
@@ -503,62 +355,3 @@ def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, 
     until(Path(f"/proc/{stray}/environ").read_bytes, "its environment")
     lab.run()
     assert os.WTERMSIG(os.waitpid(stray, 0)[1]) == signal.SIGKILL
-
-
-def test_a_table_shows_once_what_a_factor_says_already(tmp_path):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    file.write_text("""
-repetitions = 3
-[factors]
-size = ["S"]
-ranks = [1, 2]
-[run]
-command = '''
-echo " Class           =                        {size}"
-echo " Time in seconds =                     0.0{ranks}"
-echo " Total processes =                        {ranks}"
-echo " Compiled procs  =                        1"
-echo " Verification    =               SUCCESSFUL"'''
-""")
-    sweepkill.to_end("run", "-o", str(folder), str(file))
-    _, shown = sweepkill.to_end("show", str(folder))
-    _, all_of_it = sweepkill.to_end("show", "--all", str(folder))
-    assert shown.split()[:4] == ["SIZE", "RANKS", "SECONDS", "VERIFIED"]
-    assert {"NPB_CLASS", "PROCESSES"} < set(all_of_it.split())
-
-
-def test_a_program_and_its_results_are_named_as_what_they_are(tmp_path):
-    program, folder = tmp_path / "mine.py", tmp_path / "mine_1"
-    program.write_text(
-        "from gshell.sweep import Engine\n"
-        "class mine(Engine):\n"
-        "    def run(self): pass\n"
-        f"mine().start(['-c', {str(folder)!r}])\n"
-    )
-    folder.mkdir()
-    subprocess.run([sys.executable, program], check=True, timeout=60, stdout=subprocess.DEVNULL)
-    status, said = sweepkill.to_end("run", str(program))
-    assert status == 2
-    assert f"try:  python3 {program}" in said
-    status, said = sweepkill.to_end("status", str(folder))
-    assert status == 2
-    assert f"is what the program {program} has made" in said
-    assert f"python3 {program} -c {folder}   goes on" in said
-
-
-def test_status_list_and_show_of_what_is_there(tmp_path):
-    file, folder = tmp_path / "x.toml", tmp_path / "r"
-    file.write_text(HEAD + "[run]\nattempts = 1\ncommand = 'echo value = {n}; [ {n} != 2 ]'")
-    status, out = sweepkill.to_end("run", "-o", str(folder), str(file))
-    assert status == 1
-    assert "1 of 3 points are missing (1 failed)" in out.splitlines()[-1]
-    assert "--retry" in out.splitlines()[-1]
-    status, out = sweepkill.to_end("list", str(tmp_path))
-    assert out.splitlines()[1].split()[1:] == ["2/3", "1", "incomplete"]
-    status, out = sweepkill.to_end("show", str(folder))
-    assert [line.split() for line in out.splitlines()] == [["N", "VALUE"], ["1", "1"], ["3", "3"]]
-    status, out = sweepkill.to_end("plot", "--ascii", "-x", "n", "-y", "value", str(folder))
-    assert status == 0
-    assert out.isascii()
-    assert out.count("o") >= 2
-    assert Path(folder, "experiment.toml").read_text() == file.read_text()

@@ -20,23 +20,16 @@ from gshell.sweep.actions import (
     wait_any_actions,
 )
 from gshell.sweep.handlers import STDERR, ProcessOutputHandler
+from gshell.sweep.local import Process
 from gshell.sweep.log import logger
-from gshell.sweep.process import Process, ProcessLifecycleHandler, configuration
+from gshell.sweep.process import ProcessLifecycleHandler, configuration
 from gshell.sweep.report import Report
-from kit.procs import until
+from kit.procs import alive, until
 
 QUIET = {
     "nolog_exit_code": True, "nolog_timeout": True, "nolog_error": True, "nolog_expect_fail": True
 }  # fmt: skip
 SHELL = {"shell": True, **QUIET}
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(") ")[2][0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_hello_world():
@@ -278,7 +271,7 @@ def test_signals_are_as_they_are_by_default():
     ours = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from gshell.sweep.process import Process
+from gshell.sweep.local import Process
 print(Process(["python3", "-c", {show!r}]).run().stdout)
 """
     done = subprocess.run([sys.executable, "-c", ours], capture_output=True, text=True, env=paths())
@@ -292,7 +285,7 @@ def paths():
 def test_what_a_killed_python_had_started_ends_too():
     code = """
 import time
-from gshell.sweep.process import Process
+from gshell.sweep.local import Process
 p = Process("sleep 77 & echo $! $$; wait", shell=True).start()
 while not p.stdout.endswith("\\n"): time.sleep(0.01)
 print(p.stdout, flush=True)
@@ -363,7 +356,7 @@ def test_a_killed_sequence_begins_nothing_more():
 KILLED_EARLY = """
 import os, signal, sys
 from gshell.sweep import conductor
-one = conductor.spawn(["sh", "-c", "sleep 99 & echo $!; wait"], os.environ, False)
+one = conductor.conductor().spawn(["sh", "-c", "sleep 99 & echo $!; wait"], os.environ, False)
 os.set_blocking(one.stdout, True)
 print(one.pid, os.read(one.stdout, 99).decode(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -375,11 +368,8 @@ def test_killed_between_starting_a_process_and_following_it_nothing_is_left():
     out = subprocess.run(
         [sys.executable, "-c", KILLED_EARLY], env=env, capture_output=True, text=True
     ).stdout
-    given_up = time.monotonic() + 30
     for pid in map(int, out.split()):
-        while alive(pid):
-            assert time.monotonic() < given_up, f"{pid} is left"
-            time.sleep(0.02)
+        until(lambda pid=pid: not alive(pid), f"the end of {pid}", 30.0)
     assert len(out.split()) == 2
 
 

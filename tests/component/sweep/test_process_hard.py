@@ -11,21 +11,14 @@ import threading
 
 import pytest
 
-from gshell.sweep import conductor
+from gshell.sweep import conductor, proctree
 from gshell.sweep.actions import Local, ParallelActions, SequentialActions
 from gshell.sweep.handlers import ExpectOutputHandler, Lines, ProcessOutputHandler
-from gshell.sweep.process import Process, ProcessLifecycleHandler, configuration
-from kit.procs import until
+from gshell.sweep.local import Process
+from gshell.sweep.process import ProcessLifecycleHandler, configuration
+from kit.procs import alive, until
 
 QUIET = {"nolog_exit_code": True, "nolog_timeout": True, "nolog_error": True}
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(") ")[2][0] not in "ZX"
-    except OSError:
-        return False
 
 
 def python(code):
@@ -248,8 +241,8 @@ def test_what_ran_into_another_session_ends_too_though_it_does_not_listen(monkey
 
 def test_many_are_ended_in_one_go(monkeypatch):
     looked, held = [], threading.Event()
-    trees = conductor.trees
-    monkeypatch.setattr(conductor, "trees", lambda *of: looked.append(1) or trees(*of))
+    trees = proctree.trees
+    monkeypatch.setattr(proctree, "trees", lambda *of: looked.append(1) or trees(*of))
     many = ParallelActions([Local("sleep 77") for _ in range(40)]).start()
     conductor.conductor().soon(lambda: held.wait(30))
     many.kill()

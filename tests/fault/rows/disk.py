@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fault.lab import alive, descendants_of, flow
+from fault.lab import descendants_of, flow
 from fault.rows import Finding, Form, Row
 
 from gshell.agent.keeping import TROUBLE_S
-from kit.procs import Env, until
+from kit.procs import Env, alive, until
 
 MIB = 1 << 20
 SIZE = 24 * MIB  # more than a log holds in memory for who is away, and than the small disk

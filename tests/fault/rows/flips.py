@@ -19,7 +19,9 @@ from fault.breaking import counted
 from fault.lab import Lab, flow, two_legs, wait_all
 from fault.rows import Finding, Form, Row
 
-from kit.faultproxy import Cut, Fault, FaultProxy, Plans
+from kit.cuts import Cut
+from kit.faultplan import Fault, Plans
+from kit.faultproxy import FaultProxy
 
 SHORT_FLIPS, FULL_FLIPS = 60, 1000
 ROUND_BYTES = 6 << 20  # of one session, each way; then the next
@@ -50,7 +52,7 @@ def exchange(lab: Lab, seed: int, patience_s: float, luck: random.Random) -> str
         def meanwhile() -> None:
             lab.agents.arm(Fault(luck.randrange(1, CONTROL_BYTES), "flip", bit=luck.randrange(8)),
                            "control")  # fmt: skip
-            time.sleep(0.05)
+            time.sleep(0.05)  # faults so often, not as many as there is processor for
 
         statuses = wait_all(processes, patience_s, lab.env, meanwhile)
         said = [

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from fault.lab import alive, descendants_of, warm
+from fault.lab import descendants_of, warm
 from fault.rows import Finding, Form, Row
 from fault.talks import (
     STATUS,
@@ -29,7 +29,7 @@ from fault.talks import (
     lines,
 )
 
-from kit.procs import Env, until
+from kit.procs import Env, alive, until
 
 BACK_S = 15.0
 REASON_S = 45.0

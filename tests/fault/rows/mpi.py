@@ -19,11 +19,11 @@ import sys
 import threading
 import time
 
-from fault.lab import Lab, alive, two_legs
+from fault.lab import Lab, two_legs
 from fault.rows import Finding, Form, Row
 from fault.talks import kill
 
-from kit.procs import until
+from kit.procs import alive, until
 
 RANKS = 4
 PAUSE_S = 0.001
@@ -76,7 +76,7 @@ class Faults:
 
     def next(self, number: int) -> None:
         """Each kind comes in its turn, so that few faults have them all."""
-        time.sleep(self._random.uniform(0.05, 0.4))
+        time.sleep(self._random.uniform(0.05, 0.4))  # at any moment of what it breaks
         self.done.append(self._kinds[number % len(self._kinds)]())
 
     def _client(self) -> str:

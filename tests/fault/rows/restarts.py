@@ -14,14 +14,13 @@ import sys
 import time
 from pathlib import Path
 
-from fault.lab import alive
 from fault.pace import base, block
 from fault.rows import Finding, Form, Row
 from fault.runners import Crowd
 from fault.talks import Known, kill
 
 from gshell.wire.constants import PIPE_WINDOW
-from kit.procs import Env, until
+from kit.procs import Env, alive, until
 
 PACE = str(Path(__file__).parents[1] / "pace.py")
 WAYS = ("kill -9 broker", "kill -9 door", "kill -9 both", "stop and start", "relay restart")

@@ -130,10 +130,10 @@ class Strangers(threading.Thread):
                         self._open[fd] = (sock, rest[1:])
             self._hear()
             self.most = max(self.most, len(self._open))
-            time.sleep(0.005)
+            time.sleep(0.005)  # at RATE, with no more of the processor than that takes
         while not self.over:
             self._hear()
-            time.sleep(0.05)
+            time.sleep(0.05)  # nothing to be done but to hear: the door is to have the processor
         for sock, _ in self._open.values():
             sock.close()
 
@@ -201,7 +201,7 @@ def flood(env: Env, count: int, seed: int, served_s: int) -> list[Finding]:
                 failed.append(f"{done.returncode}: {done.stderr.decode().strip()}")
             highest = max(highest, memory_of([door]))
             most = max(most, descriptors(door) - flat)
-            time.sleep(max(0.0, 1.0 - (time.monotonic() - since)))
+            time.sleep(max(0.0, 1.0 - (time.monotonic() - since)))  # one a second
         with contextlib.suppress(AssertionError):
             until(lambda: strangers.left == 0, "the strangers' ends", 20.0)
     finally:

@@ -17,12 +17,12 @@ import sys
 import termios
 
 import pyte
-from fault.lab import Console, Lab, alive, two_legs, warm
+from fault.lab import Console, Lab, two_legs, warm
 from fault.rows import Finding, Form, Row
 from fault.talks import kill
 
 import gshell
-from kit.procs import until
+from kit.procs import alive, until
 
 MODES = {
     "raw": b"",

@@ -10,8 +10,10 @@ import time
 
 import pytest
 
-from kit.faultproxy import DOWN, Fault, FaultProxy, Plans, Way, _Records
+from kit.faultplan import Fault, Plans
+from kit.faultproxy import DOWN, FaultProxy, Way
 from kit.procs import until
+from kit.tlsrecords import Records
 
 
 @contextlib.contextmanager
@@ -118,7 +120,7 @@ def test_what_is_there_can_be_given_a_fault():
 
 def test_where_a_byte_lies():
     def last(data, preamble=False):
-        records = _Records(preamble)
+        records = Records(preamble)
         records.feed(memoryview(data))
         return records.last
 

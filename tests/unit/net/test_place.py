@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from gshell.net.place import Place, Quota, Trouble
+from gshell.net.incoming import Quota
+from gshell.net.place import Place
+from gshell.net.trouble import Trouble
 
 
 def test_a_box_has_no_way_out(tmp_path):

@@ -3,8 +3,10 @@
 import pytest
 
 from gshell.lrms.base import Queue, State, Status
-from gshell.submitter import core
-from gshell.submitter.core import Core, Do, Pilot, Save, Say
+from gshell.submitter import actions, core
+from gshell.submitter.actions import Do, Save, Say
+from gshell.submitter.core import Core
+from gshell.submitter.pilot import Pilot
 from gshell.submitter.site import Site, read
 
 SITE = Site("alpha", "slurm", walltime=600, idle=60)
@@ -32,11 +34,13 @@ class Bench:
         """The pilot p1, as far as the batch system's queue."""
         self.told(**ASKED)
         self.core.on_invite("p1", "gshell://r:1/00#t", "", self.now)
-        return self.came(core.Submit(self.core.pilots["p1"], False), core.Submitted("p1", job))
+        return self.came(
+            actions.Submit(self.core.pilots["p1"], False), actions.Submitted("p1", job)
+        )
 
     def polled(self, state, reason="", words="", **more):
         status = Status("77", state, reason, **more)
-        return self.came(core.Poll({"p1": "77"}), core.Polled({"p1": status}, {"p1": words}))
+        return self.came(actions.Poll({"p1": "77"}), actions.Polled({"p1": status}, {"p1": words}))
 
 
 @pytest.fixture
@@ -56,17 +60,17 @@ def reports(actions):
 
 def test_a_pilot_is_written_down_before_the_batch_system_is_asked(bench):
     first = bench.told(**ASKED)
-    assert [type(a) for a in first] == [Save, core.AskInvite]
+    assert [type(a) for a in first] == [Save, actions.AskInvite]
     then = bench.core.on_invite("p1", "gshell://r:1/00#t", "", bench.now)
     assert isinstance(then[0], Save)
-    assert works(then, core.Submit)[0].look_first is False
+    assert works(then, actions.Submit)[0].look_first is False
     assert bench.core.pilots["p1"].dump()["state"] == "submitting"
 
 
 def test_an_order_that_is_repeated_submits_nothing_twice(bench):
     bench.submitted()
     again = bench.told(**ASKED)
-    assert works(again, core.Submit) == []
+    assert works(again, actions.Submit) == []
     assert reports(again)[0]["lrms_id"] == "77"
 
 
@@ -75,7 +79,7 @@ def test_after_a_crash_in_the_middle_the_batch_job_is_looked_for_by_its_name(ben
     bench.core.on_invite("p1", "gshell://r:1/00#t", "", bench.now)
     kept = Pilot.load(bench.core.pilots["p1"].dump())
     after = Bench({"p1": kept})
-    submit = works(after.core.on_start(after.now), core.Submit)
+    submit = works(after.core.on_start(after.now), actions.Submit)
     assert [work.look_first for work in submit] == [True]
     assert submit[0].pilot.invite == "gshell://r:1/00#t"
 
@@ -106,17 +110,17 @@ def test_the_end_is_said_until_the_relay_knows_it_and_then_cleared_away(bench):
     assert reports(bench.wait(1.0)) == []
     assert reports(bench.wait(core.AGAIN_S))[0]["state"] == "ended"
     cleared = bench.told(m="pilot-ok", pilot="p1")
-    assert works(cleared, core.Clear) == [core.Clear("p1")]
+    assert works(cleared, actions.Clear) == [actions.Clear("p1")]
     assert bench.core.pilots == {}
 
 
 def test_the_batch_system_is_asked_often_while_something_changes_and_never_without_pilots(bench):
-    assert works(bench.wait(1000.0), core.Poll) == []
+    assert works(bench.wait(1000.0), actions.Poll) == []
     bench.submitted()
     bench.polled(State.QUEUED)  # the first one follows at once
     gaps, last = [], bench.now
     for _ in range(200):
-        if works(bench.wait(0.25), core.Poll):
+        if works(bench.wait(0.25), actions.Poll):
             gaps.append(bench.now - last)
             last = bench.now
             bench.polled(State.QUEUED)
@@ -128,16 +132,18 @@ def test_the_batch_system_is_asked_often_while_something_changes_and_never_witho
 
 
 def test_one_poll_is_under_way_at_a_time(bench):
-    assert len(works(bench.submitted(), core.Poll)) == 1
-    assert works(bench.wait(60.0), core.Poll) == []  # a front end that hangs is not asked again
+    assert len(works(bench.submitted(), actions.Poll)) == 1
+    assert works(bench.wait(60.0), actions.Poll) == []  # a front end that hangs is not asked again
 
 
 def test_a_pilot_canceled_while_it_is_being_submitted_is_canceled_then(bench):
     bench.told(**ASKED)
     bench.core.on_invite("p1", "i", "", bench.now)
-    assert works(bench.told(m="pilot-cancel", pilot="p1"), core.Cancel) == []
-    after = bench.came(core.Submit(bench.core.pilots["p1"], False), core.Submitted("p1", "77"))
-    assert works(after, core.Cancel) == [core.Cancel({"p1": "77"})]
+    assert works(bench.told(m="pilot-cancel", pilot="p1"), actions.Cancel) == []
+    after = bench.came(
+        actions.Submit(bench.core.pilots["p1"], False), actions.Submitted("p1", "77")
+    )
+    assert works(after, actions.Cancel) == [actions.Cancel({"p1": "77"})]
 
 
 def test_a_canceled_pilot_that_is_gone_was_canceled(bench):
@@ -152,16 +158,16 @@ def test_what_nobody_knows_has_ended_if_the_book_is_whole(bench):
 
 def test_without_the_book_a_pilot_to_end_is_hunted_by_its_own_name_only():
     bench = Bench(reliable=False)
-    assert works(bench.told(m="pilot-cancel", pilot="p9"), core.Hunt) == [core.Hunt("p9")]
-    found = bench.came(core.Hunt("p9"), core.Hunted("p9", "55"))
-    assert works(found, core.Cancel) == [core.Cancel({"p9": "55"})]
+    assert works(bench.told(m="pilot-cancel", pilot="p9"), actions.Hunt) == [actions.Hunt("p9")]
+    found = bench.came(actions.Hunt("p9"), actions.Hunted("p9", "55"))
+    assert works(found, actions.Cancel) == [actions.Cancel({"p9": "55"})]
 
 
 def test_a_refusal_is_final_only_if_the_site_would_refuse_again(bench):
     bench.told(**ASKED)
     bench.core.on_invite("p1", "i", "", bench.now)
-    work = core.Submit(bench.core.pilots["p1"], False)
-    said = reports(bench.came(work, core.Refused("p1", "Invalid account", True)))
+    work = actions.Submit(bench.core.pilots["p1"], False)
+    said = reports(bench.came(work, actions.Refused("p1", "Invalid account", True)))
     assert (said[0]["state"], said[0]["final"], said[0]["reason"]) == (
         "failed",
         True,
@@ -171,11 +177,11 @@ def test_a_refusal_is_final_only_if_the_site_would_refuse_again(bench):
 
 def test_a_site_that_cannot_be_reached_keeps_its_pilots_and_says_so_once(bench):
     bench.submitted()
-    first = bench.came(core.Poll({"p1": "77"}), core.Lost("cannot reach fe"))
+    first = bench.came(actions.Poll({"p1": "77"}), actions.Lost("cannot reach fe"))
     ads = [a.message for a in first if isinstance(a, Say) and a.message["m"] == "site-ad"]
     assert [ad["error"] for ad in ads] == ["cannot reach fe"]
     bench.wait(20.0)
-    again = bench.came(core.Poll({"p1": "77"}), core.Lost("cannot reach fe"))
+    again = bench.came(actions.Poll({"p1": "77"}), actions.Lost("cannot reach fe"))
     assert [a for a in again if isinstance(a, Say)] == []
     assert bench.core.pilots["p1"].state == "submitted"
 
@@ -183,13 +189,13 @@ def test_a_site_that_cannot_be_reached_keeps_its_pilots_and_says_so_once(bench):
 def test_a_pilot_that_could_not_be_brought_to_its_site_has_failed_for_now(bench):
     bench.told(**ASKED)
     bench.core.on_invite("p1", "i", "", bench.now)
-    work = core.Submit(bench.core.pilots["p1"], False)
-    said = reports(bench.came(work, core.Lost("fe does not answer")))
+    work = actions.Submit(bench.core.pilots["p1"], False)
+    said = reports(bench.came(work, actions.Lost("fe does not answer")))
     assert (said[0]["state"], said[0]["final"]) == ("failed", False)
 
 
 def test_a_site_unknown_here_is_asked_for_and_nothing_is_said(bench):
-    assert bench.told(**{**ASKED, "site": "beta"}) == [core.AskSites()]
+    assert bench.told(**{**ASKED, "site": "beta"}) == [actions.AskSites()]
 
 
 def test_it_ends_with_its_last_site_but_not_before_its_last_pilot(bench):
@@ -244,10 +250,10 @@ def test_it_looks_soon_at_a_pilot_whose_agent_has_gone(bench):
     for _ in range(8):  # at leisure by now
         bench.wait(20)
         bench.polled(State.RUNNING)
-    assert works(bench.wait(2), core.Poll) == []
+    assert works(bench.wait(2), actions.Poll) == []
     bench.told(m="pilot-look", pilot="p1")
     bench.told(m="pilot-look", pilot="p9")  # never heard of it
-    assert works(bench.wait(core.POLL_FIRST_S), core.Poll) == [core.Poll({"p1": "77"})]
+    assert works(bench.wait(core.POLL_FIRST_S), actions.Poll) == [actions.Poll({"p1": "77"})]
 
 
 def test_a_batch_system_that_forgets_its_jobs_is_quoted_in_words(bench):
