@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gshell.agent.slots import software
 from kit.procs import Env
 
 
@@ -57,6 +58,15 @@ def test_match_lists_where_it_could_run_or_what_is_in_the_way(env: Env, tmp_path
     done = env.gshell("match", "--set", "Requirements=other.cpus > 100000", str(path))
     assert done.returncode == 1
     assert b"other.cpus > 100000" in done.stderr
+
+
+def test_match_knows_of_an_agent_what_the_broker_knows(env: Env, tmp_path: Path) -> None:
+    path = tmp_path / "job.jdl"
+    has = 'Member("%s", other.GlueHostApplicationSoftwareRunTimeEnvironment)'
+    for name in ("MPI-START", *software()):
+        path.write_text(f'Executable = "/bin/true"; Requirements = {has % name};')
+        assert env.gshell("match", "-q", str(path)).returncode == 0, name
+        assert env.gshell("submit", "-q", "--wait", str(path)).returncode == 0, name
 
 
 def test_the_grid_s_commands_do_the_same(env: Env, tmp_path: Path) -> None:
