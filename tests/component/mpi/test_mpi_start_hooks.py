@@ -25,6 +25,21 @@ def test_what_a_file_without_the_function_has_set_ends_with_it_too(node):
     assert (node.work / "out").read_text().startswith("mpiexec <-f>")
 
 
+def test_what_hooks_may_call_is_there_for_those_with_set_eu_too(node):
+    node.file("lib", "")
+    for name in ("MPI_START_SOCKETS", "MPI_START_COREPERSOCKET"):
+        del node.env[name]
+    node.file("h", "set -eu\npre_run_hook() { mpi_start_foreach_host show; mpi_start_cores; mpi_start_mktemp -d; "
+                   "warn_msg $MPI_START_SOCKETS; info_msg i; mpi_start_export_variable FOO bar; "
+                   "copy_from_node localhost lib lib2; trap 'echo end' EXIT; }\nshow() { echo at $1; }\n"
+                   "post_run_hook() { mpi_start_is_local n7 || echo post $FOO; }")  # fmt: skip
+    ran = node.run(
+        "-t", "dummy", "-pre", "h", "-post", "h", "echo", "ran", MPI_START_DUMMY_SCH_HOSTS="n7",
+    )  # fmt: skip
+    assert (ran.code, ran.out) == (0, "at n7\nran\npost bar\nend\n")
+    assert ran.err.startswith("mpi-start [WARNING]: ")
+
+
 def test_what_a_hooks_file_declares_is_there_when_its_function_is_called(node):
     node.file("h", "declare -a files=('a b' c)\ntypeset -A of=([x]=1)\n"
                    "pre_run_hook() { printf '<%s>' \"${files[@]}\" \"${of[x]}\"; echo; }")  # fmt: skip
