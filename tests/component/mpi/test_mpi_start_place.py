@@ -32,7 +32,7 @@ def archive(tmp_path_factory):
 
 
 def test_a_link_to_it_in_a_place_with_blanks_is_mpi_start(tmp_path):
-    script = ROOT / "gshell/mpi/mpi-start"
+    script = (ROOT / "gshell/mpi/mpi-start").resolve()
     (tmp_path / "a place").mkdir()
     link = tmp_path / "a place/mpi-start"
     link.symlink_to(script)
