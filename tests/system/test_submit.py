@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gshell.agent.slots import software
 from kit.procs import Env
 
 
@@ -63,7 +62,8 @@ def test_match_lists_where_it_could_run_or_what_is_in_the_way(env: Env, tmp_path
 def test_match_knows_of_an_agent_what_the_broker_knows(env: Env, tmp_path: Path) -> None:
     path = tmp_path / "job.jdl"
     has = 'Member("%s", other.GlueHostApplicationSoftwareRunTimeEnvironment)'
-    for name in ("MPI-START", *software()):
+    agent, *_ = json.loads(env.gshell("agents", "--json").stdout)["agents"]
+    for name in ("MPI-START", *agent["ad"]["software"]):
         path.write_text(f'Executable = "/bin/true"; Requirements = {has % name};')
         assert env.gshell("match", "-q", str(path)).returncode == 0, name
         assert env.gshell("submit", "-q", "--wait", str(path)).returncode == 0, name
