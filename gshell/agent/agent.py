@@ -274,7 +274,8 @@ class Agent:
             "memory_bytes": facts.memory_bytes, "tags": facts.tags,
             "slots": facts.slots, "draining": self.draining, "pid": os.getpid(),
             "version": self._version,
-            "pool": facts.pool, "lanes": True, **facts.allocated,
+            "pool": facts.pool, "lanes": True, "ad": {"software": facts.software},
+            **facts.allocated,
             "sessions": [*map(stepview.summary, sessions), *self.ssh.summaries()],
         }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from gshell.agent.steps import Steps
 
 LANES = ("batch", "interactive")
+# What stands beside an MPI's launcher, and what the grid's descriptions call that MPI.
+_MPIS = {"ompi_info": ("OPENMPI",), "mpichversion": ("MPICH", "MPICH2"), "mpiname": ("MVAPICH2",)}
+
+
+def software() -> list[str]:
+    """The MPIs that are on PATH, as descriptions ask for them."""
+    return [name for tool, names in _MPIS.items() if shutil.which(tool) for name in names]
 
 
 class Facts:
@@ -32,6 +40,7 @@ class Facts:
         self.cpus = len(os.sched_getaffinity(0))
         self.memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.tags = tags
+        self.software = software()
         self.slots = slots if slots is not None else max(64, 4 * self.cpus)
 
 

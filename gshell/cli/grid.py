@@ -48,9 +48,9 @@ _LONG = [
 ]  # fmt: skip
 _USAGE = {
     "submit": "[-a | -d ID] [-o FILE] [-r PLACE] [--nomsg] [--nolisten] FILE.jdl",
-    "status": "[-i FILE] [--all] [ID...]",
+    "status": "[-i FILE] [-o FILE] [--all] [ID...]",
     "cancel": "[-i FILE] [-o FILE] [--noint] [ID...]",
-    "output": "[-i FILE] [--dir DIR] [--noint] [ID...]",
+    "output": "[-i FILE] [--dir DIR] [--nosubdir] [--list-only] [--noint] [ID...]",
     "list-match": "[-a | -d ID] [-o FILE] [--rank] FILE.jdl",
 }
 
@@ -162,12 +162,24 @@ def _status(said: Said) -> int:
         jobs = _jobs(ticket, ids)
     else:
         jobs = items_of(ask(ticket, {"m": "jobs", "all": True, "why": True}), "jobs")
+    text = ""
     for job in jobs:
-        print("\n" + "*" * 61 + "\nBOOKKEEPING INFORMATION:\n")
-        for key, value in status_lines(job):
-            print(f"{key + ':':<19} {value}")
-        print("*" * 61)
+        lines = "".join(f"{key + ':':<19} {value}\n" for key, value in status_lines(job))
+        text += f"\n{'*' * 61}\nBOOKKEEPING INFORMATION:\n\n{lines}{'*' * 61}\n"
+    if out := said.get("-o", "--output"):
+        _write(out, text)
+        print(f"The status has been saved in the following file:\n{os.path.abspath(out)}")
+    else:
+        sys.stdout.write(text)
     return 0
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise GshellError(f"cannot write {path}: {error.strerror}") from None
 
 
 def status_lines(job: dict[str, Any]) -> list[tuple[str, str]]:
@@ -248,16 +260,20 @@ def _output(said: Said) -> int:
     status = 0
     for job in found:
         id_ = str(job.get("id"))
-        target = os.path.join(base, f"{job.get('user')}_{id_}")
+        flat = "--nosubdir" in said.options
+        target = base if flat else os.path.join(base, f"{job.get('user')}_{id_}")
         if not job.get("outputs"):
             why = "was submitted without an output sandbox: nothing to be retrieved"
             submit.show([f"{said.name}: warning: job {id_} {why}"])
             continue
+        listed = "--list-only" in said.options
         try:
-            _fetch(id_, target)
+            _fetch(id_, ["--list"] if listed else ["--dir", target, "-q"])
         except GshellError as error:
             submit.show([f"{said.name}: {error.message}"])
             status = 1
+            continue
+        if listed:
             continue
         print("\n" + "=" * WIDTH + "\n\n" + "JOB GET OUTPUT OUTCOME".center(WIDTH).rstrip())
         print(f"\nOutput sandbox files for the job:\n{id_}")
@@ -266,7 +282,7 @@ def _output(said: Said) -> int:
     return status
 
 
-def _fetch(id_: str, target: str) -> None:
+def _fetch(id_: str, options: Sequence[str]) -> None:
     """``gshell fetch``, by its own verb.
 
     Raises:
@@ -278,7 +294,7 @@ def _fetch(id_: str, target: str) -> None:
         raise GshellError("this gshell cannot fetch files: update it") from None
     from gshell.cli.commands import read
 
-    if files.fetch(read(["fetch", id_, "--dir", target, "-q"])):
+    if files.fetch(read(["fetch", id_, *options])):
         raise GshellError(f"the output of job {id_} could not be fetched", f"gshell fetch {id_}")
 
 
@@ -302,8 +318,7 @@ def _list_match(said: Said) -> int:
         sys.stderr.write(f"  try:  gshell match {path}\n")
         return 1
     if out := said.get("-o", "--output"):
-        with open(out, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        _write(out, "".join(f"{line}\n" for line in lines))
     print("\n" + "=" * WIDTH + "\n\n" + "COMPUTING ELEMENT IDs LIST".center(WIDTH).rstrip())
     print(" The following CE(s) matching your job requirements have been found:\n\n\t*CEId*")
     print("\n".join(lines) + "\n\n" + "=" * WIDTH)

@@ -113,6 +113,13 @@ def _plugins() -> list[Any]:
     return [one for one in found if one is not None and one.directive]
 
 
+def _file_name(key: str, path: str) -> str:
+    base = re.sub(r"[-_.]+(?=\.|\Z)", "", _PLACEHOLDER.sub("", os.path.basename(path)))
+    if not base.strip(".") or (base[0] == "." and os.path.basename(path)[0] != "."):
+        base = key.lower() + base  # nobody looks for a hidden file
+    return base
+
+
 def _entries(headers: Headers, name: str, findings: Findings) -> list[Entry]:
     found: dict[str, str | int | None] = {
         "JobName": headers.name or None,
@@ -132,11 +139,11 @@ def _entries(headers: Headers, name: str, findings: Findings) -> list[Entry]:
     if headers.whole:
         found["WholeNodes"] = True
     outputs = []
+    named: dict[str, str] = {}
     for key, path in (("StdOutput", headers.output), ("StdError", headers.error)):
         if path and path != "/dev/null":
-            base = re.sub(r"[-_.]+(?=\.|\Z)", "", _PLACEHOLDER.sub("", os.path.basename(path)))
-            if not base.strip(".") or (base[0] == "." and os.path.basename(path)[0] != "."):
-                base = key.lower() + base  # nobody looks for a hidden file
+            # Both may go to one file: that has one name.
+            base = named[path] = named.get(path) or _file_name(key, path)
             if base != path:
                 findings.note(At(1, 1), f"{key} is the file {base} of the job ({path} was written)")
             found[key] = base

@@ -28,6 +28,7 @@ from gshell.net.loop import Loop
 from gshell.net.relaylink import ANSWER_S, RelayLink, ask, items_of, said_no, unreachable
 
 MOST_BYTES = 1 << 20
+SCRIPT_BYTES = 1 << 16  # looked at, of a script that goes along
 SECRET_VARIABLE = "GSHELL_GLOGIN_SECRET_FILE"  # noqa: S105 - names, of a variable and of a file
 SECRET_NAME = ".i2glogin"  # noqa: S105
 _OF_HTCONDOR = re.compile(r"(?im)^[ \t]*(?:universe[ \t]*=|queue[ \t]*(?:\d*|\w+ .*)$)")
@@ -173,7 +174,8 @@ def plan(
     os.umask(umask)
     base = "" if path == "-" else os.path.splitext(os.path.basename(path))[0]
     meet = meeting.place if meeting is not None else None
-    made = requests(description, expander(os.path.dirname(path)), umask, name or base, meet)
+    expand = expander(os.path.dirname(path))
+    made = requests(description, expand, umask, name or base, meet, _text_of)
     if name and not description.nodes:
         made = [with_pin(made[0], name=name, spec={**made[0].message["spec"], "name": name})]
     seen: set[Finding] = set()
@@ -182,6 +184,15 @@ def plan(
         seen.update(new)
         show([one.shown(description.name) for one in new])
     return made
+
+
+def _text_of(path: str) -> str:
+    """The beginning of a file that goes along."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(SCRIPT_BYTES).decode("latin-1")
+    except OSError:
+        return ""
 
 
 def plan_anywhere(description: Description, path: str) -> list[Request]:

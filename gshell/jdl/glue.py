@@ -141,6 +141,12 @@ def tags(facts: Facts) -> list[str]:
     return [str(tag) for one in lists for tag in one]
 
 
+def environments(facts: Facts) -> list[str]:
+    """Every agent has an mpi-start, and a site's will."""
+    found = tags(facts)
+    return found if "MPI-START" in found else [*found, "MPI-START"]
+
+
 def ends_in(facts: Facts) -> Any:
     """Seconds until the batch system ends it, as of when the broker looked."""
     return _number(facts, "ends_in")
@@ -243,7 +249,7 @@ _NAMES: dict[str, Callable[[Facts], Any]] = {
     "GlueClusterName": site,
     "GlueSiteUniqueID": site,
     "GlueSiteName": site,
-    "GlueHostApplicationSoftwareRunTimeEnvironment": tags,
+    "GlueHostApplicationSoftwareRunTimeEnvironment": environments,
     "GlueHostArchitectureSMPSize": cpus,
     "GlueHostArchitecturePlatformType": _of("machine", "arch"),
     "GlueHostProcessorModel": _of("cpu_model", "model"),

@@ -33,8 +33,10 @@ def _pairs(expr: Expr, findings: Findings) -> list[tuple[Expr, Expr]]:
     items = expr.items
     if not items:
         return []
-    # {a, b} is a pair itself, {{a, b}, c} too; {{a, b}, {b, c}} are two.
-    if len(items) == 2 and not all(isinstance(one, Items) for one in items):
+    # {a, b} is a pair itself, {{a, b}, c} and {{a, b}, {c}} too; {{a, b}, {b, c}} are two.
+    sizes = [len(one.items) if isinstance(one, Items) else 1 for one in items]
+    lists = all(isinstance(one, Items) for one in items)
+    if len(items) == 2 and all(sizes) and not (lists and sizes == [2, 2]):
         return [(items[0], items[1])]
     found = []
     for one in items:

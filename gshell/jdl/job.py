@@ -29,7 +29,7 @@ from gshell.jdl.description import (
 from gshell.jdl.errors import JdlError
 from gshell.jdl.parse import parse, parse_expression
 from gshell.jdl.reader import Findings, Reader
-from gshell.jdl.syntax import Ad, Call, Entry, Ref, quoted, walk, write
+from gshell.jdl.syntax import Ad, Call, Entry, Literal, Ref, quoted, walk, write
 
 MAX_RETRIES = 10  # of each kind, as the grid's own brokers had it
 LEAST_PERUSAL_S = 5
@@ -367,6 +367,9 @@ def _perusal(reader: Reader) -> Perusal | None:
 def _expression(reader: Reader, name: str) -> str:
     expr = reader.ad.get(name)
     if expr is None:
+        return ""
+    if isinstance(expr, Literal) and isinstance(expr.value, str):
+        reader.wrong(name, f"{name} is a text: an expression stands without quotes")
         return ""
     for one in walk(expr):
         if isinstance(one, Call) and one.name.lower() in OF_GRIDS:

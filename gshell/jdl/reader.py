@@ -16,6 +16,7 @@ from gshell.jdl.syntax import (
     Literal,
     NotConstant,
     Ref,
+    Unary,
     constant,
     write,
 )  # fmt: skip
@@ -202,6 +203,8 @@ class Reader:
                 found.append(one.name)
             elif bare and isinstance(one, Literal) and isinstance(one.value, int | float):
                 found.append(write(one))
+            elif bare and isinstance(one, Unary) and one.op == "-":
+                found.append(write(one))  # -2
             else:
                 found += self._computed_strings(name, one)
         return found

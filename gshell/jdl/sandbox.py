@@ -27,7 +27,11 @@ def local_path(word: str, base: str = "") -> str:
         word = base.rstrip("/") + "/" + word
     if word.startswith("file:") and "://" not in word:
         word = "file://" + word.removeprefix("file:")
-    if "://" not in word or elsewhere(word):
+    if elsewhere(word):
+        return word
+    if "://" not in word:
+        while word.startswith("./"):  # "./a" and "a" are one file
+            word = word[2:].lstrip("/")
         return word
     parts = urlsplit(word)
     if parts.netloc not in ("", "localhost"):

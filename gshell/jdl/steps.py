@@ -7,6 +7,7 @@ it waits for. The files that go with a job are named; who sends them is somebody
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,14 @@ fi
 eval "set -- $I2G_MPI_APPLICATION_ARGS"
 exec mpirun -np "$I2G_MPI_NP" "$I2G_MPI_APPLICATION" "$@"
 """
+# A script that starts MPI programs itself, as the grid's guides had it, is run once; seen in the
+# lines that are no comment.
+_STARTERS = re.compile(
+    r"(?:^|[;&|(`])\s*(?:(?:exec|time|eval|if|!|nohup)\s+|\w+=\S*\s+)*[\"']?"
+    r"(?:\$\{?I2G_MPI_START\}?|(?:[\w$./{}-]*/)?(?:mpi-start|mpirun|mpiexec|orterun))[\"']?"
+    r"(?=[\s;&|)`]|$)"
+)
+_STARTER_NAMES = ("mpi-start", "mpirun", "mpiexec", "orterun", "mpiexec.hydra", "mpirun_rsh")
 # What came along may have lost its permission; the agent mends only what it starts itself.
 _MENDED = 'chmod u+x "$1" && exec "$@"'
 
@@ -94,21 +103,23 @@ def requests(
     umask: int | None = None,
     name: str = "",
     meet: Callable[[str], str] | None = None,
+    text_of: Callable[[str], str] | None = None,
 ) -> list[Request]:
     """``expand``: the files, here, that an entry of an InputSandbox means; none: there is no such
     file. ``name``: of the job, where the description gives none. ``meet``: the whole address for
     what is said of where i2glogin calls (nothing, or with port 0). Both raise ValueError.
+    ``text_of``: what is in a script that is here; empty: nothing is known of it.
 
     Raises:
         JdlError: it cannot be run.
     """
     if not description.nodes:
         node = Node("", description)
-        return [_request(node, expand, umask, name, meet)]
+        return [_request(node, expand, umask, name, meet, text_of)]
     nodes = {node.name: node for node in description.nodes}
     order = graph.order({node.name: list(node.after) for node in description.nodes})
     base = description.job_name or name or description.name
-    return [_request(nodes[one], expand, umask, f"{base}.{one}", meet) for one in order]
+    return [_request(nodes[one], expand, umask, f"{base}.{one}", meet, text_of) for one in order]
 
 
 def _request(
@@ -117,13 +128,20 @@ def _request(
     umask: int | None,
     name: str,
     meet: Callable[[str], str] | None,
+    text_of: Callable[[str], str] | None,
 ) -> Request:
     job = node.job
     findings = Findings(job.name, [])
     inputs = _expanded(job, expand, findings)
     names = [path.rpartition("/")[2] for path in inputs]
+    alone = _starts_itself(job, inputs, text_of)
+    if alone:
+        entry = job.ad.entry("Executable")
+        text = f"{alone} starts MPI programs itself: it is run once, at the first host"
+        findings.note(entry.at if entry is not None else NOWHERE, text)
     glogin, agent = _agent(job, names, findings, meet)
-    argv = _with_live(job, _argv(job, names, agent, findings))
+    argv = _argv(job, None if alone else job.mpi, names, agent, findings)
+    argv = _with_live(job, argv)
     if agent and agent[0].text in GLOGIN:
         inputs = [p for p in inputs if p.rpartition("/")[2] not in GLOGIN]
         names = [one for one in names if one not in GLOGIN]
@@ -133,14 +151,14 @@ def _request(
     spec: dict[str, Any] = {
         "argv": argv,
         "env": {},
-        "extra_env": _environment(job, names),
+        "extra_env": _environment(job, bool(alone), names),
         "name": named[:200],
         "keep": True,
         "tasks": 1,
         "size": 1,
         "job": _job(job, names),
     }
-    if job.mpi is not None and job.geometry.agents > 1:
+    if job.geometry.agents > 1:
         spec["crew"] = _crew(job.geometry)
     if umask is not None:
         spec["umask"] = umask
@@ -192,19 +210,40 @@ def _program(word: Word, names: Sequence[str]) -> Word:
     return word
 
 
-def _argv(job: Description, names: list[str], agent: list[Word], findings: Findings) -> list[str]:
+def _starts_itself(
+    job: Description, inputs: Sequence[str], text_of: Callable[[str], str] | None
+) -> str:
+    """The name of a Parallel job's executable that is no MPI program but starts one; else empty."""
+    if job.mpi is None or job.executable is None or job.mpi.arguments:
+        return ""
+    if job.ad.entry("JobStarter") is not None:
+        return ""
+    base = job.executable.text.rpartition("/")[2]
+    if base in _STARTER_NAMES:
+        return base
+    path = next((one for one in inputs if one.rpartition("/")[2] == base), "")
+    text = text_of(path) if path and text_of is not None else ""
+    if not text.startswith("#!"):
+        return ""
+    lines = (line.strip() for line in text.splitlines())
+    return base if any(_STARTERS.search(line) for line in lines if line[:1] != "#") else ""
+
+
+def _argv(
+    job: Description, mpi: Mpi | None, names: list[str], agent: list[Word], findings: Findings
+) -> list[str]:
     assert job.executable is not None
     command = [_program(job.executable, names), *job.arguments]
-    if job.mpi is not None:
-        if job.mpi.flavour == PACX:
+    if mpi is not None:
+        if mpi.flavour == PACX:
             entry = job.ad.entry("SubJobType")
             findings.note(
                 entry.at if entry else NOWHERE,
                 "there is no bridge between sites yet: all of it runs at one site",
             )
-        starter = _program(words.plain(job.mpi.starter), names)
+        starter = _program(words.plain(mpi.starter), names)
         command = [
-            *map(_literal, ("/bin/sh", "-c", _START, "gshell")), starter, *job.mpi.arguments,
+            *map(_literal, ("/bin/sh", "-c", _START, "gshell")), starter, *mpi.arguments,
         ]  # fmt: skip
     elif agent and command[0].text.startswith("./"):
         command = [*map(_literal, ("/bin/sh", "-c", _MENDED, "gshell")), *command]
@@ -283,20 +322,27 @@ def _with_live(job: Description, argv: list[str]) -> list[str]:
     return ["/bin/sh", "-c", f'{script}exec "$@"', "gshell", *argv] if script else argv
 
 
-def _environment(job: Description, names: Sequence[str]) -> dict[str, str]:
+def _environment(job: Description, alone: bool, names: Sequence[str]) -> dict[str, str]:
     found = {name: value for name, value in job.environment if not words.plain(value).live}
+    if job.geometry.agents == 1 and job.geometry.cpus > 1 and (job.mpi is None or alone):
+        # For an mpi-start that the program starts: all the slots that the job has.
+        found = {"GSHELL_HOSTS": f".:{job.geometry.cpus}", **found}
     if job.mpi is not None:
-        assert job.executable is not None
-        found = {**_mpi_environment(job, job.mpi, names), **found}
+        found = {**_mpi_environment(job, job.mpi, alone, names), **found}
     return found
 
 
-def _mpi_environment(job: Description, mpi: Mpi, names: Sequence[str]) -> dict[str, str]:
+def _mpi_environment(
+    job: Description, mpi: Mpi, alone: bool, names: Sequence[str]
+) -> dict[str, str]:
     """The variables by which a broker of the time told mpi-start what to do."""
     assert job.executable is not None
-    found = {
+    application = {
         "I2G_MPI_APPLICATION": _program(job.executable, names).text,
         "I2G_MPI_APPLICATION_ARGS": words.join(list(job.arguments)),
+    }
+    found = {
+        **({} if alone else application),
         "I2G_MPI_TYPE": mpi.flavour,
         "I2G_MPI_NP": str(job.geometry.cpus),
         "I2G_MPI_JOB_NUMBER": "0",

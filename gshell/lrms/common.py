@@ -307,7 +307,7 @@ def header_lines(text: str, mark: str, whole: bool = False) -> Iterator[tuple[in
     for count, line in enumerate(text.splitlines(), 1):
         if line.startswith(mark):
             rest = line[len(mark) :]
-            if not rest[:1].strip():
+            if not rest[:1].strip() or rest[0] == "-":  # "#$-cwd" counts as well
                 yield count, rest.strip()
         elif not whole and line.strip() and not line.lstrip().startswith("#"):
             return
@@ -361,6 +361,11 @@ def options(
             part += f" {parts[at]}"
             at += 1
         yield "", "", part
+
+
+def without_host(path: str) -> str:
+    """ "host:/a/b" and ":/a/b" are /a/b, where batch systems may put a file elsewhere."""
+    return re.sub(r"\A[\w.-]*:(?=.)", "", path, flags=re.ASCII)
 
 
 def joined(line: str) -> str:

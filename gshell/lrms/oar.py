@@ -355,3 +355,5 @@ def _resources(
             ignored.append(part)
     if per_node is not None:
         fields["tasks_per_node" if "nodes" in fields else "tasks"] = per_node
+    elif "nodes" in fields:
+        fields["whole"] = True  # a node is all that is in it

@@ -359,6 +359,8 @@ def headers(text: str) -> Headers | None:
             elif field == "resources":
                 for part in value.split(","):
                     _resource(count, written, part, fields, ignored)
+            elif field in ("output", "error"):
+                fields[field] = sanitize(common.without_host(value))
             elif field:
                 fields[field] = sanitize(value)
             else:
@@ -380,12 +382,14 @@ def _resource(
 ) -> None:
     key, _, value = part.partition("=")
     if key == "walltime":
+        if value.count(":") == 3:  # Torque's days
+            value = value.replace(":", "-", 1)
         fields["walltime_s"] = common.asked(count, written, common.duration(value, alone=1))
     elif key in ("mem", "pmem"):
         fields["memory_bytes"] = common.asked(count, written, common.size(value, "b"))
         if key == "pmem":
             fields["memory_of_slot"] = fields["per node"] = True
-    elif key == "ncpus":
+    elif key in ("ncpus", "procs"):
         fields["tasks"] = common.asked(count, written, common.number(value))
     elif key == "place":
         fields["whole"] = "excl" in value

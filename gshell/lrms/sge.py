@@ -382,6 +382,8 @@ def headers(text: str) -> Headers | None:
                 ignored += _resources(count, written, value, fields)
             elif field == "here":
                 fields["cwd"] = "."
+            elif field in ("output", "error"):
+                fields[field] = sanitize(common.without_host(value))
             elif field:
                 fields[field] = sanitize(value)
             else:

@@ -59,6 +59,16 @@ def test_match_lists_where_it_could_run_or_what_is_in_the_way(env: Env, tmp_path
     assert b"other.cpus > 100000" in done.stderr
 
 
+def test_match_knows_of_an_agent_what_the_broker_knows(env: Env, tmp_path: Path) -> None:
+    path = tmp_path / "job.jdl"
+    has = 'Member("%s", other.GlueHostApplicationSoftwareRunTimeEnvironment)'
+    agent, *_ = json.loads(env.gshell("agents", "--json").stdout)["agents"]
+    for name in ("MPI-START", *agent["ad"]["software"]):
+        path.write_text(f'Executable = "/bin/true"; Requirements = {has % name};')
+        assert env.gshell("match", "-q", str(path)).returncode == 0, name
+        assert env.gshell("submit", "-q", "--wait", str(path)).returncode == 0, name
+
+
 def test_the_grid_s_commands_do_the_same(env: Env, tmp_path: Path) -> None:
     path = tmp_path / "job.jdl"
     path.write_text('Executable = "/bin/true";')
@@ -71,3 +81,20 @@ def test_the_grid_s_commands_do_the_same(env: Env, tmp_path: Path) -> None:
     status = env.gshell("grid", "i2g-job-status", "-i", names)
     assert f"Status info for the Job: {ident}".encode() in status.stdout
     assert re.search(rb"Current Status: +(Running|Done \(Success\))", status.stdout)
+    saved = env.gshell("grid", "glite-wms-job-status", "-o", str(tmp_path / "status"), ident)
+    assert saved.returncode == 0, saved.stderr
+    assert b"BOOKKEEPING" not in saved.stdout
+    assert f"the Job: {ident}\n" in (tmp_path / "status").read_text()
+
+
+def test_the_grid_s_output_is_listed_or_put_where_it_is_wanted(env: Env, tmp_path: Path) -> None:
+    text = 'Executable = "/bin/echo"; Arguments = "a"; StdOutput = "o"; OutputSandbox = "o";'
+    (ident,) = ids(submit(env, tmp_path, text, "--wait"))
+    listed = env.gshell("grid", "glite-wms-job-output", "--list-only", ident, cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert re.search(rb"\bo$", listed.stdout, re.M)
+    assert [one.name for one in tmp_path.iterdir()] == ["job.jdl"]
+    words = ("glite-wms-job-output", "--nosubdir", "--dir", "here", ident)
+    done = env.gshell("grid", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here/o").read_text() == "a\n"

@@ -267,7 +267,7 @@ mpi_start_cores() {
     local key value socket=0 cores=
     local -A sockets=()
     local -A seen=()
-    if [ -z "$MPI_START_SOCKETS" ] || [ -z "$MPI_START_COREPERSOCKET" ]; then
+    if [ -z "${MPI_START_SOCKETS-}" ] || [ -z "${MPI_START_COREPERSOCKET-}" ]; then # a hook may set -u
         while IFS=: read -r key value; do
             case $key in
                 physical\ id*) socket=${value# } ;;

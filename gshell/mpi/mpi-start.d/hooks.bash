@@ -61,18 +61,15 @@ _ms_hooks_end() {
     )
 }
 
-# _ms_source FILE: a file of a user's, which may have been written on Windows.
-_ms_source() {
+# _ms_of_windows FILE: was this file of a user's written there?
+_ms_of_windows() {
     local _ms_line=
     IFS= read -r _ms_line <"$1"
-    case $_ms_line in
-        *$'\r' | $'\xef\xbb\xbf'*)
-            warn_msg "$1 was written on Windows: read without its carriage returns"
-            . <(sed $'1s/^\xef\xbb\xbf//; s/\r$//' <"$1")
-            ;;
-        *) . "$1" ;;
-    esac
+    case $_ms_line in *$'\r' | $'\xef\xbb\xbf'*) ;; *) return 1 ;; esac
+    warn_msg "$1 was written on Windows: read without its carriage returns"
 }
+
+_ms_without_returns() { sed $'1s/^\xef\xbb\xbf//; s/\r$//' <"$1"; }
 
 # _ms_hook WHEN FILE: calls WHEN_run_hook of a file. No such file, or no such function in it: nothing.
 _ms_hook() {
@@ -95,7 +92,8 @@ _ms_hook() {
     fi
     unset -f pre_run_hook post_run_hook
     _ms_stage="$_ms_when-run hook $_ms_file"
-    _ms_source "$_ms_file"
+    # Here, in no function of its own: what a file declares is still there when its function is called.
+    if _ms_of_windows "$_ms_file"; then . <(_ms_without_returns "$_ms_file"); else . "$_ms_file"; fi
     _ms_code=$?
     if declare -F "$_ms_call" >/dev/null; then
         debug_msg "call $_ms_call of $_ms_file"

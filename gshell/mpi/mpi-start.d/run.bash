@@ -55,11 +55,16 @@ mpi_start_prefix() {
     export MPI_START_MPI_PREFIX MPI_START_MPI_MODULE
 }
 
-# mpi_start_source_mpi FILE: a plug-in must have both functions.
+# mpi_start_source_mpi FILE: for a plug-in that goes on with another one.
 mpi_start_source_mpi() {
     debug_msg "source $1"
     unset -f mpi_start mpi_exec
     . "$1"
+    mpi_start_has_both "$1"
+}
+
+# mpi_start_has_both FILE: a plug-in must have both functions.
+mpi_start_has_both() {
     if ! declare -F mpi_start >/dev/null || ! declare -F mpi_exec >/dev/null; then
         error_msg "the MPI plug-in $1 could not be loaded: it has no mpi_start and mpi_exec"
         exit 1

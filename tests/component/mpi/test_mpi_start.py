@@ -449,7 +449,8 @@ scheduler_get_machinefile () {
 }""")
     (own / "mine.mpi").write_text("""
 mpi_start () { MPIEXEC=$MPI_MINE_MPIEXEC; MPI_GLOBAL_PARAMS="-global"; generic_mpi_start; return $?; }
-mpi_exec () { MPI_LOCAL_PARAMS="-np $MPI_START_NP"; generic_mpiexec; return $?; }""")
+declare -a MINE=(-np)
+mpi_exec () { MPI_LOCAL_PARAMS="${MINE[0]} $MPI_START_NP"; generic_mpiexec; return $?; }""")
     (own / "a.hook").write_text("pre_run_hook () { echo a hook; }")
     (own / "mpi-start.hooks.local").write_text("pre_run_hook () { echo local; }")
     (own / "mpi-config.local").write_text(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -22,6 +23,48 @@ def test_what_a_file_without_the_function_has_set_ends_with_it_too(node):
     ran = node.run("-t", "mpich2", "-pre", "h", "-post", "h", "-o", "out", "a")
     assert (ran.code, ran.lines[-1], ran.err) == (0, "post", "")
     assert (node.work / "out").read_text().startswith("mpiexec <-f>")
+
+
+def test_what_hooks_may_call_is_there_for_those_with_set_eu_too(node):
+    node.file("lib", "")
+    for name in ("MPI_START_SOCKETS", "MPI_START_COREPERSOCKET"):
+        del node.env[name]
+    node.file("h", "set -eu\npre_run_hook() { mpi_start_foreach_host show; mpi_start_cores; mpi_start_mktemp -d; "
+                   "warn_msg $MPI_START_SOCKETS; info_msg i; mpi_start_export_variable FOO bar; "
+                   "copy_from_node localhost lib lib2; trap 'echo end' EXIT; }\nshow() { echo at $1; }\n"
+                   "post_run_hook() { mpi_start_is_local n7 || echo post $FOO; }")  # fmt: skip
+    ran = node.run(
+        "-t", "dummy", "-pre", "h", "-post", "h", "echo", "ran", MPI_START_DUMMY_SCH_HOSTS="n7",
+    )  # fmt: skip
+    assert (ran.code, ran.out) == (0, "at n7\nran\npost bar\nend\n")
+    assert ran.err.startswith("mpi-start [WARNING]: ")
+
+
+def test_what_a_hooks_file_declares_is_there_when_its_function_is_called(node):
+    node.file("h", "declare -a files=('a b' c)\ntypeset -A of=([x]=1)\n"
+                   "pre_run_hook() { printf '<%s>' \"${files[@]}\" \"${of[x]}\"; echo; }")  # fmt: skip
+    assert node.run("-t", "dummy", "-pre", "h", "true") == (0, "<a b><c><1>\n", "")
+
+
+def test_a_hook_may_use_any_descriptor_where_somebody_else_starts_the_program(node):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        number = theirs.fileno()
+        node.file("h", f"pre_run_hook() {{ exec {number}>lock; echo mine >&{number}; }}")
+        process = subprocess.Popen(
+            ["/bin/bash", str(SCRIPT), "-t", "dummy", "-pre", "h", "app", "a b"], cwd=node.work,
+            env={**node.env, "MPI_START_HANDED": str(number)}, pass_fds=[number],
+        )  # fmt: skip
+        theirs.close()
+        ours.settimeout(20)
+        said = b""
+        while data := ours.recv(1 << 16):
+            said += data
+            if said.endswith(b"\0over\0"):
+                ours.send(b"7\0")
+        assert said.startswith(f"run\0{node.work}\x002\0app\0a b\0".encode())
+        assert process.wait(20) == 7
+    assert (node.work / "lock").read_text() == "mine\n"
 
 
 def test_a_hooks_traps_come_before_our_end_and_do_not_take_its_place(node):

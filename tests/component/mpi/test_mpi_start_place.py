@@ -31,6 +31,15 @@ def archive(tmp_path_factory):
     return path
 
 
+def test_a_link_to_it_in_a_place_with_blanks_is_mpi_start(tmp_path):
+    script = (ROOT / "gshell/mpi/mpi-start").resolve()
+    (tmp_path / "a place").mkdir()
+    link = tmp_path / "a place/mpi-start"
+    link.symlink_to(script)
+    ran = run(link, "-t", "dummy", "printenv", "I2G_MPI_START", cwd=tmp_path)
+    assert ran == (0, f"{script}\n", "")
+
+
 def test_the_packed_agent_is_mpi_start_too_and_leaves_nothing(archive, tmp_path):
     ran = run(
         sys.executable,

@@ -237,6 +237,19 @@ def test_a_script_gets_every_slot_and_all_the_memory_that_it_asks_for(tmp_path):
 def test_one_file_for_both_streams_comes_back_once(tmp_path):
     found = script(tmp_path, "#!/bin/sh\n#PBS -j oe -o logs/x.log\n")
     assert (found.stdout, found.stderr, found.outputs) == ("x.log", "x.log", ("x.log",))
+    for lines in ("#SBATCH -o %j.out", "#$ -o logs/ -j y", "#PBS -o host:$PBS_JOBID.log -joe"):
+        found = script(tmp_path, f"#!/bin/sh\n{lines}\n")
+        assert (found.stderr, found.outputs) == (found.stdout, (found.stdout,))
+
+
+def test_header_lines_are_read_as_each_batch_system_reads_them(tmp_path):
+    found = script(tmp_path, "#!/bin/sh\n#$-cwd\n#$-pe smp 4\n#$ -o :/home/me/a.log\n")
+    assert (found.geometry.cpus, found.stdout) == (4, "a.log")
+    found = script(tmp_path, "#!/bin/sh\n#PBS -l procs=4,walltime=1:02:00:03\n#PBS -e node:b.err\n")
+    assert (found.geometry.cpus, found.walltime_s, found.stderr) == (4, 93603, "b.err")
+    found = script(tmp_path, "#!/bin/sh\n#OAR -l nodes=1,walltime=1\n")
+    assert (found.geometry.whole, found.walltime_s) == (True, 3600)
+    assert not script(tmp_path, "#!/bin/sh\n#OAR -l nodes=1/core=2\n").geometry.whole
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ def said(text):
         ('Executable = "x"; StreamingMode = "slow";', 'f:1:35: StreamingMode = "slow": reliable or fast'),
         ('Executable = "x"; WallTime = "soon";', 'f:1:30: WallTime is seconds, or "HH:MM:SS"'),
         ('Executable = "x"; FuzzyRank = true; FuzzyFactor = 0;', "f:1:51: FuzzyFactor is more than 0"),
+        ('Executable = "x"; Requirements = "other.cpus > 1";', "f:1:34: Requirements is a text: an expression "
+         "stands without quotes"),
         ('Executable = "x"; RetryCount = -1;', "f:1:32: RetryCount = -1: it is 0 or more"),
     ],
 )  # fmt: skip
@@ -214,6 +216,7 @@ def test_the_sandboxes_of_a_job():
     found = job('InputSandboxBaseURI = "file:///w"; InputSandbox = {"a", "file:///e/f", "/g"};'
                 'StdInput = "a"; OutputSandbox = {"./o", "p*"}; OutputSandboxBaseDestURI = "file:///d";')  # fmt: skip
     assert found.inputs == ("/w/a", "/e/f", "/g")
+    assert job('InputSandbox = {"./a", "a", "./d/b"};').inputs == ("a", "d/b")
     assert (found.stdin, found.outputs, found.destination_base) == ("a", ("o", "p*"), "/d")
 
 

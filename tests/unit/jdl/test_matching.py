@@ -34,6 +34,7 @@ def suits(req, ad=AGENT, job=None):
         "other.GlueCEStateFreeCPUs == 3", "other.GlueHostMainMemoryRAMSize == 16384",
         "other.GlueCEPolicyMaxWallClockTime == 120", 'other.GlueCEStateStatus == "Production"',
         'Member("mpi", other.GlueHostApplicationSoftwareRunTimeEnvironment)',
+        'Member("MPI-START", other.GlueHostApplicationSoftwareRunTimeEnvironment)',
         'RegExp("slurm", other.GlueCEUniqueID) && !RegExp("SLURM", other.GlueCEUniqueID)',
         'RegExp("SLURM", other.GlueCEUniqueID, "i")', 'other.GlueHostProcessorModel == "Xeon"',
         "other.gpus > 1 && other.scratch == 100", "cpus > 4", 'site == "finis"', "true", "1 == 1.0",

@@ -32,6 +32,7 @@ PARAMETRIC = 'JobType = "Parametric"; Executable = "x"; Arguments = "_PARAM_"; '
         ("Parameters = 3;", ["0", "1", "2"]),
         ("Parameters = 0; ParameterStart = 4; ParameterStep = -2;", ["4", "2"]),
         ('Parameters = {test, 2, "a"};', ["test", "2", "a"]),
+        ("Parameters = {-2, 0.5};", ["-2", "0.5"]),
     ],
 )
 def test_a_parameter_s_values(parameters, values):
@@ -159,6 +160,8 @@ def test_the_parameter_is_filled_in_everywhere():
          "f:1:69: there is no node b: a"),
         ('Type = "DAG"; Nodes = [a = [Executable = "x"]]; Dependencies = {{a}};',
          "expected a pair {a, b} but found {a}"),
+        ('Type = "DAG"; Nodes = [a = [Executable = "x"]]; Dependencies = {{a, a}, {}};',
+         "expected a pair {a, b} but found {}"),
         ('Type = "DAG"; Nodes = [a=[Executable="x"]; b=[Executable="x"]; c=[Executable="x"]];'
          "Dependencies = {{a, b}, {b, c}, {c, a}};",
          "f:1:99: Dependencies go round in a circle: a -> b -> c -> a"),
@@ -195,6 +198,8 @@ def test_a_list_in_a_list_is_part_of_it():
         ('{{"a", "B"}, {b, c}}', {"b": ("a",), "c": ("b",)}),
         ("{{a, b}, c}", {"c": ("a", "b")}),
         ("{{{a, b}, c}}", {"c": ("a", "b")}),
+        ("{{a, b}, {c}}", {"c": ("a", "b")}),
+        ("{{a}, {b, c, d}}", {"b": ("a",), "c": ("a",), "d": ("a",)}),
         ("{{a, {b, c}}}", {"b": ("a",), "c": ("a",)}),
         ("{{a, {b, c}}, {{b, c}, d}}", {"b": ("a",), "c": ("a",), "d": ("b", "c")}),
         ("{}", {}),

@@ -75,6 +75,53 @@ def test_a_job_of_several_processors_is_one_program_in_as_many_slots():
     assert message["whole"] is True
 
 
+def test_an_mpi_start_in_a_job_of_several_processors_is_told_its_slots():
+    spec = one('Executable="x"; CpuNumber=4;').message["spec"]
+    assert spec["extra_env"] == {"GSHELL_HOSTS": ".:4"}
+    message = one('Executable="x"; CpuNumber=4; SMPGranularity=2;').message
+    assert (message["n"], message["size"], message["spec"]["crew"]) == (2, 2, [2, 2])
+    assert message["spec"]["extra_env"] == {}  # by the first of its agents, when all are there
+
+
+@pytest.mark.parametrize(
+    ("line", "once"),
+    [
+        ("$I2G_MPI_START", True),
+        ('  exec "${I2G_MPI_START}" -t openmpi cpi', True),
+        ("cd x && /opt/i2g/bin/mpi-start -v cpi", True),
+        ("N=`mpirun -np $2 hostname`", True),
+        ("A=1 time mpiexec cpi;", True),
+        ("# mpirun is not for you", False),
+        ("echo no mpirun", False),
+        ("export I2G_MPI_START_VERBOSE=1", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["MPICH", "Parallel"])
+def test_a_script_that_starts_mpi_itself_is_run_once(line, once, kind):
+    text = (
+        f'JobType="{kind}"; CpuNumber=4; Executable="w.sh"; InputSandbox="w.sh"; Arguments="a b";'
+    )
+    (request,) = requests(
+        read(text), lambda word: [word], text_of=lambda path: f"#!/bin/sh\n#\n{line}\n"
+    )
+    spec = request.message["spec"]
+    assert (spec["argv"] == ["./w.sh", "a", "b"]) == once
+    assert (spec["extra_env"].get("GSHELL_HOSTS") == ".:4") == once
+    assert ("I2G_MPI_APPLICATION" in spec["extra_env"]) != once
+    assert spec["extra_env"]["I2G_MPI_NP"] == "4"
+    assert any("run once" in one.text for one in request.findings.found) == once
+
+
+def test_a_launcher_as_a_parallel_jobs_program_is_run_once_and_a_named_starter_counts():
+    text = 'JobType="Parallel"; NodeNumber=2; Arguments="cpi";'
+    assert (
+        one(text + 'Executable="/usr/bin/mpi-start";').message["spec"]["argv"][0]
+        == "/usr/bin/mpi-start"
+    )
+    argv = one(text + 'Executable="mpirun"; JobStarter="mine";').message["spec"]["argv"]
+    assert argv[-1] == "mine"
+
+
 def run_mpi(tmp_path, text, mpirun=True, **env):
     """The words that a Parallel job would print with a stand-in for mpirun."""
     bin_ = tmp_path / "bin"

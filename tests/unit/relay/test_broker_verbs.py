@@ -99,7 +99,7 @@ def test_a_job_is_shown_with_all_that_the_contract_names(bench):
     assert (bench.job(job)["watchers"], bench.job(job)["hosts"]) == (2, ["host-n1"])
     assert set(bench.agents()["n1"]) == {
         "id", "host", "user", "cpus", "memory_bytes", "tags", "slots", "free", "state", "since",
-        "site", "pilot", "node", "lrms_id", "ends_at", "idle_since", "lanes", "share",
+        "site", "pilot", "node", "lrms", "lrms_id", "ad", "ends_at", "idle_since", "lanes", "share",
         "pid", "version", "pool",
     }  # fmt: skip
     assert bench.agents()["n1"]["tags"] == ["gpu"]
