@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Any
 
 from gshell.errors import UsageError
@@ -86,6 +87,33 @@ class Points(AbstractSet[HashableDict]):
     @classmethod
     def _from_iterable(cls, iterable: Iterable[Any]) -> Points:  # type: ignore[override]
         return cls(iterable)
+
+    # A set of Python's has names for these too.
+
+    def union(self, *others: Iterable[Any]) -> Points:
+        return Points(chain(self, *map(_points, others)))
+
+    def intersection(self, *others: Iterable[Any]) -> Points:
+        known = list(map(_points, others))
+        return Points(point for point in self if all(point in one for one in known))
+
+    def difference(self, *others: Iterable[Any]) -> Points:
+        known = _points(chain(*others))
+        return Points(point for point in self if point not in known)
+
+    def issubset(self, other: Iterable[Any]) -> bool:
+        return self <= _points(other)
+
+    def issuperset(self, other: Iterable[Any]) -> bool:
+        return self >= _points(other)
+
+    def copy(self) -> Points:
+        return self
+
+
+def _points(members: Iterable[Any]) -> Points:
+    """Of points, or dicts that were made by hand."""
+    return Points(one if isinstance(one, HashableDict) else HashableDict(one) for one in members)
 
 
 def sweep(parameters: Mapping[Any, Any]) -> list[HashableDict]:

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections import deque
 from fractions import Fraction
 
@@ -449,3 +451,49 @@ def test_what_a_mount_table_says(tmp_path):
     table.write_text(f"/dev/sda / ext4 rw 0 0\nsrv:/h {tmp_path} nfs4 rw 0 0\n")
     assert owners.on_network(str(tmp_path / "x"), str(table))
     assert not owners.on_network("/usr", str(table))
+
+
+def left_by_execo(folder, points, done, **more):
+    """As execo 2.8 does: a pickle for each that is done, one of all that were kept."""
+    module = types.ModuleType("execo_engine.sweep")
+    theirs = type("HashableDict", (dict,), {"__module__": module.__name__})
+    theirs.__hash__ = lambda self: hash(frozenset(self.items()))
+    module.HashableDict = theirs
+    known = {"execo_engine": types.ModuleType("execo_engine"), module.__name__: module}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, one in known.items():
+            patch.setitem(sys.modules, name, one)
+        folder.mkdir()
+        (folder / "done").write_bytes(
+            b"".join(pickle.dumps(theirs(one), **more) for one in done)
+        )
+        (folder / "sweeps").write_bytes(pickle.dumps(set(map(theirs, points)), **more))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_was_done_with_execo_stays_done(make, tmp_path, protocol):
+    points = sweep(SPACE)
+    left_by_execo(tmp_path / "sweeps", points, [*points[3:5], {"n": 77}], protocol=protocol)
+    kept = ParamSweeper(tmp_path / "sweeps")
+    assert (set(kept.get_sweeps()), kept.counts().done) == (set(points), 2)
+    kept.close()
+    one = make()
+    assert list(one.get_done()) == points[3:5]
+    one.done(one.get_next())
+    assert make().counts().done == 3
+    assert make({"n": [77, 78]}).counts().done == 1
+
+
+def test_a_program_in_what_execo_left_is_not_run_and_what_is_broken_is_said(
+    make, tmp_path, capsys
+):
+    points = sweep(SPACE)
+    bad = {"n": Fraction(1, 3), "size": "A"}
+    left_by_execo(tmp_path / "sweeps", [], [points[0], bad, points[1]])
+    with open(tmp_path / "sweeps" / "done", "ab") as file:
+        file.write(f"cos\nsystem\n(S'touch {tmp_path}/ran'\ntR.".encode())
+        file.write(pickle.dumps(points[2])[:-20])
+    one = make()
+    assert list(one.get_done()) == points[:2]
+    assert not (tmp_path / "ran").exists()
+    assert "3 points that were done with execo cannot be read" in capsys.readouterr().out
