@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from gshell.sweep import watching
-from gshell.sweep.expect import Match
+from gshell.sweep.expect import Match, compiled
 from gshell.sweep.handlers import STDOUT
 from gshell.sweep.hosts import Host, get_hosts_list
 from gshell.sweep.log import logger
@@ -214,8 +214,11 @@ class Action:
     ) -> list[tuple[ProcessBase, int | None, Any]]:
         """The same in each of them, at the same time: ``(process, which, match)`` for each."""
         found: dict[int, Match] = {}
+        compiled(regexes)  # a wrong one is told here, not in threads
         if timeout is False and self.default_expect_timeout is not None:
             timeout = self.default_expect_timeout
+        if not self.started and timeout in (False, None):
+            raise ValueError(f"{self!r} was not started")
 
         def look(index: int, process: ProcessBase) -> None:
             found[index] = process.expect(regexes, timeout, stream, backtrack)

@@ -273,15 +273,15 @@ class Conductor:
     def later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """What is returned takes it back."""
         due = time.monotonic() + delay_s
-        live = [True]
+        wanted = [call]  # a time-out of a day shall not keep its process that long
 
         def fire() -> None:
-            if live[0]:
-                live[0] = False
-                call()
+            mine = wanted[:]
+            wanted.clear()
+            for one in mine:
+                one()
 
-        def cancel() -> None:
-            live[0] = False
+        cancel = wanted.clear
 
         self.soon(lambda: heapq.heappush(self._timers, (due, next(self._count), fire)))
         return cancel

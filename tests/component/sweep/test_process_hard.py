@@ -1,13 +1,16 @@
 """Processes under strain: forks, floods, slow readers, children that run away."""
 
 import contextlib
+import gc
 import gzip
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -435,3 +438,22 @@ def test_who_sees_its_end_may_begin_it_anew_at_once():
             pass
         assert process.reset().run(30).stdout == "x\n"
         process.reset()
+
+
+def test_a_time_out_that_did_not_come_keeps_nothing_of_its_process():
+    one = Process("echo much", timeout=86400).run()
+    gone = weakref.ref(one)
+    del one
+    Process("true").run()  # the conductor has something else in its hands
+
+    def forgotten():
+        gc.collect()
+        return gone() is None
+
+    until(forgotten, "it to be forgotten")
+
+
+@pytest.mark.parametrize(("regexes", "error"), [("(", re.error), ("x", ValueError)])
+def test_what_an_action_cannot_expect_is_said_to_who_asks(regexes, error):
+    with pytest.raises(error):
+        Local("true").expect(regexes)
