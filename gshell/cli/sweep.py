@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from gshell.cast.width import text_width
 from gshell.cli.options import Parsed
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
@@ -28,6 +29,7 @@ SHARE = 20  # times as long as it takes to find out what to draw nothing is draw
 WATCH_S = 1.0
 SHOWN = 10  # lines of what is missing
 BAR = 20
+MOST_SHOWN = 60  # columns of a level or a result in a table
 WIDEST = 160  # columns of plots: lines that are longer are harder to follow
 
 
@@ -191,7 +193,7 @@ def _line(now: Progress, one: Experiment, width: int) -> str:
     if now.running:
         name, since, _ = now.running[0]
         more = f" and {len(now.running) - 1} more" if len(now.running) > 1 else ""
-        running = f"{more}, {clock(int(time.time() - since))}"
+        running = f"{more}, {_spent(since)}"
     words: list[str] = []
     for bar, parts, room in (
         (BAR, (left, best), 24), (BAR // 2, (left, best), 12), (0, (left, best), 8),
@@ -208,6 +210,10 @@ def _line(now: Progress, one: Experiment, width: int) -> str:
         if len("  ".join(words)) <= width:
             break
     return sanitize("  ".join(words), width)
+
+
+def _spent(since: float) -> str:
+    return clock(max(0, int(time.time() - since)))  # a clock may be put back
 
 
 def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> None:
@@ -334,8 +340,7 @@ def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> li
     if len(now.running) > room:
         lines.append(f"running {len(now.running)}, of which:")
     for name, since, place in now.running[:room]:
-        spent = clock(int(time.time() - since))
-        lines.append(f"running {sanitize(name)} on {sanitize(place)}, {spent}")
+        lines.append(f"running {sanitize(name)} on {sanitize(place)}, {_spent(since)}")
     for what, points in (("failed", now.failed), ("skipped", now.skipped)):
         lines += [f"{what:<7} {sanitize(name)}: {sanitize(why)}" for name, why in points[:SHOWN]]
         if len(points) > SHOWN:
@@ -379,14 +384,13 @@ def list_(parsed: Parsed) -> int:
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     cells = [[sanitize(str(one)) for one in row] for row in rows]
     right = [all(_is_number(row[n]) for row in cells) and bool(cells) for n in range(len(head))]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    widths = [max(map(text_width, column)) for column in zip(head, *cells, strict=True)]
     for row in [list(head), *cells]:
-        print(
-            "  ".join(
-                one.rjust(width) if side else one.ljust(width)
-                for one, width, side in zip(row, widths, right, strict=True)
-            ).rstrip()
-        )
+        words = []
+        for one, width, side in zip(row, widths, right, strict=True):
+            blank = " " * (width - text_width(one))
+            words.append(blank + one if side else one + blank)
+        print("  ".join(words).rstrip())
 
 
 def _is_number(text: str) -> bool:
@@ -473,7 +477,7 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else sanitize(str(value), MOST_SHOWN)
 
 
 def plot(parsed: Parsed) -> int:

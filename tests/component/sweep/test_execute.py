@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -562,3 +563,12 @@ def test_status_list_and_show_of_what_is_there(tmp_path):
     assert out.isascii()
     assert out.count("o") >= 2
     assert Path(folder, "experiment.toml").read_text() == file.read_text()
+
+
+def test_a_clock_that_is_put_back_makes_nothing_shorter_than_nothing(lab, monkeypatch):
+    back = itertools.count(2_000_000_000, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(back)))
+    assert lab.run(HEAD + "[run]\ncommand = 'echo value = {n}'").done == 3
+    took = [one.seconds for one in attempts.History(attempts.Log(str(lab.folder))).points.values()]
+    assert len(took) == 3
+    assert min(took) >= 0

@@ -248,3 +248,9 @@ def test_the_example_is_read():
     one = definition.load(file)
     assert len(one.points) == 18
     assert one.steps[0].each == ("size", "ranks")
+
+
+def test_a_factor_that_python_has_another_word_for_is_named(load):
+    with pytest.raises(UsageError, match="is no expression") as refused:
+        load("when = \"class != 'B'\"\n[factors]\nclass = ['A', 'B']" + RUN)
+    assert refused.value.hint.startswith("'class' means something else in expressions")
