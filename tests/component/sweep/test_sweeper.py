@@ -464,9 +464,7 @@ def left_by_execo(folder, points, done, **more):
         for name, one in known.items():
             patch.setitem(sys.modules, name, one)
         folder.mkdir()
-        (folder / "done").write_bytes(
-            b"".join(pickle.dumps(theirs(one), **more) for one in done)
-        )
+        (folder / "done").write_bytes(b"".join(pickle.dumps(theirs(one), **more) for one in done))
         (folder / "sweeps").write_bytes(pickle.dumps(set(map(theirs, points)), **more))
 
 
@@ -484,9 +482,7 @@ def test_what_was_done_with_execo_stays_done(make, tmp_path, protocol):
     assert make({"n": [77, 78]}).counts().done == 1
 
 
-def test_a_program_in_what_execo_left_is_not_run_and_what_is_broken_is_said(
-    make, tmp_path, capsys
-):
+def test_a_program_in_what_execo_left_is_not_run_and_what_is_broken_is_said(make, tmp_path, capsys):
     points = sweep(SPACE)
     bad = {"n": Fraction(1, 3), "size": "A"}
     left_by_execo(tmp_path / "sweeps", [], [points[0], bad, points[1]])
