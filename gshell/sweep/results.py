@@ -41,7 +41,7 @@ _LABELS: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 _LINE = re.compile(r"^ (\S[^=\n]*?) *= *(\S[^\n]*?) *$", re.MULTILINE)
 LONGEST_NUMBER = 300  # characters
-LARGEST = 1e300  # a number that can be compared and drawn: their differences are numbers too
+LARGEST = 1e100  # a number that can be compared and drawn: their differences are numbers too
 MOST_TEXT = 64 << 20  # bytes of an output that are looked at: its end
 _OUTPUT = re.compile(r"(?!.*\.failed-\d+\.out$).*\.out")
 

@@ -107,7 +107,9 @@ class _Canvas:
         places = list(made.x_labels)
         first, last = min(places), max(places)
         margin = 0.06
-        self._x = _scale(first, last if last > first else first + 1, panel.log_x, margin)
+        self._x = _scale(
+            first, last if last - first > LEAST_SPAN else first + 1, panel.log_x, margin
+        )
         powers = _ticks_of_two(low, high) if panel.log_y and panel.value == "speedup" else []
         self._ticks = powers or _ticks(low, high, panel.log_y)
         self._labels = [_number(one) for one in self._ticks]
