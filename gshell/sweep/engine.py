@@ -109,7 +109,9 @@ class Engine:
         else:
             self.result_dir = os.path.abspath(self.args.continue_dir)
             if not os.path.isdir(self.result_dir):
-                self.args_parser.error(f"-c {self.args.continue_dir}: no such directory")
+                self.args_parser.error(
+                    f"-c {self.args.continue_dir}: no such directory (to begin in it: mkdir it)"
+                )
         assert self.result_dir is not None
         os.makedirs(self.result_dir, exist_ok=True)
         self._write_down()

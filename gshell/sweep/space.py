@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Collection, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from gshell.errors import UsageError
 from gshell.sweep.keys import key_of
@@ -231,16 +231,28 @@ def igeom(range_min: int, range_max: int, num_steps: int) -> list[int]:
 STATES = ("total", "remaining", "skipped", "inprogress", "done")
 
 
-def sweep_stats(stats: Mapping[str, Collection[Mapping[Any, Any]]]) -> dict[str, Any]:
+class Stats(NamedTuple):
+    """All of a sweep, by how far its points are."""
+
+    sweeps: Points
+    remaining: Points
+    skipped: Points
+    inprogress: Points
+    done: Points
+
+
+def sweep_stats(
+    stats: Stats | Sequence[Collection[Mapping[Any, Any]]],
+) -> dict[str, Any]:
     """How far it is, by level: from what ``ParamSweeper.stats()`` gives.
 
     Returns ``{state: {factor: {level: count}}}`` for each state (`STATES`), and
     ``state + "_ratio"``, of the level's total, for all but the total.
     """
     counts: dict[str, Any] = {}
-    for state in STATES:
+    for state, points in zip(STATES, stats, strict=True):
         table: dict[Any, dict[Any, int]] = {}
-        for point in stats["sweeps" if state == "total" else state]:
+        for point in points:
             for factor, level in point.items():
                 name = level if isinstance(level, Hashable) else repr(level)
                 row = table.setdefault(factor, {})

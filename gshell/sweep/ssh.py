@@ -98,6 +98,7 @@ class SshProcess(_OverSsh):
     they are; ``exit_code`` is its own, 255 when there was no connection (`stderr` says why).
 
     ``connection_params``: see `hosts.default_connection_params`. ``pty``: it has a terminal.
+    ``shell``, ``kill_subprocesses``: for who has them for all processes; they change nothing.
     """
 
     def __init__(
@@ -106,6 +107,8 @@ class SshProcess(_OverSsh):
         host: str | Host,
         connection_params: Mapping[str, Any] | None = None,
         pty: bool | None = None,
+        shell: bool | None = None,
+        kill_subprocesses: bool | None = None,
         **more: Any,
     ) -> None:
         super().__init__(cmd, host, connection_params, **more)

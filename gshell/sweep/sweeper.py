@@ -21,7 +21,7 @@ from gshell.model.sanitize import sanitize
 from gshell.sweep import execofile, keys
 from gshell.sweep.keys import key_of
 from gshell.sweep.log import logger
-from gshell.sweep.space import HashableDict, Points
+from gshell.sweep.space import HashableDict, Points, Stats
 from gshell.sweep.sweepfile import SweepFile
 
 TODO, INPROGRESS, DONE, SKIPPED = range(4)
@@ -587,17 +587,14 @@ class ParamSweeper:
                 len(self._entries), sizes[DONE], sizes[SKIPPED], sizes[INPROGRESS], sizes[TODO]
             )
 
-    def stats(self) -> dict[str, Points]:
-        """All of it, for `sweep_stats`."""
+    def stats(self) -> Stats:
+        """All of it, for `sweep_stats`; a tuple, as execo's."""
         with self._lock:
             self._look()
-            return {
-                "sweeps": Points(self._entries),
-                "remaining": _points(self._states[TODO]),
-                "skipped": _points(self._states[SKIPPED]),
-                "inprogress": _points(self._states[INPROGRESS]),
-                "done": _points(self._states[DONE]),
-            }
+            return Stats(
+                Points(self._entries),
+                *(_points(self._states[one]) for one in (TODO, SKIPPED, INPROGRESS, DONE)),
+            )
 
     def __str__(self) -> str:
         n = self.counts()

@@ -43,7 +43,7 @@ PROCESS = [
 ACTION = ["lifecycle_handlers", "name", "default_expect_timeout"]
 ACCEPTS = {
     "Process": [*PROCESS, "shell", "pty", "kill_subprocesses"],
-    "SshProcess": [*PROCESS, "host", "connection_params", "pty"],
+    "SshProcess": [*PROCESS, "host", "connection_params", "pty", "shell", "kill_subprocesses"],
     "Local": ["cmd", "process_args", *ACTION],
     "Remote": ["cmd", "hosts", "connection_params", "process_args", *ACTION],
     "TaktukRemote": ["cmd", "hosts", "connection_params", "process_args", *ACTION],
@@ -63,7 +63,8 @@ ACCEPTS = {
     "format_date": ["d", "showms"], "get_unixts": ["d"], "format_duration": ["duration", "showms"],
     "sleep": ["delay", "until"], "filter_bad_hosts": ["action", "hosts"],
     "wait_any_actions": ["actions", "timeout"], "wait_all_actions": ["actions", "timeout"],
-    "get_seconds": ["duration"],
+    "get_seconds": ["duration"], "copy_outputs": ["stdout_filename", "stderr_filename"],
+    "redirect_outputs": ["stdout_filename", "stderr_filename"],
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from gshell.errors import UsageError
 from gshell.sweep import owners, sweeper, sweepfile
-from gshell.sweep.space import HashableDict, sweep
+from gshell.sweep.space import HashableDict, sweep, sweep_stats
 from gshell.sweep.sweeper import Counts, ParamSweeper
 from gshell.sweep.sweepfile import FILE
 from kit.procs import until
@@ -493,3 +493,15 @@ def test_a_program_in_what_execo_left_is_not_run_and_what_is_broken_is_said(make
     assert list(one.get_done()) == points[:2]
     assert not (tmp_path / "ran").exists()
     assert "3 points that were done with execo cannot be read" in capsys.readouterr().out
+
+
+def test_how_far_it_is_is_a_tuple_as_execo_s(make):
+    one = make()
+    one.done(one.get_next())
+    one.skip(one.get_next())
+    one.get_next()
+    sweeps, remaining, skipped, inprogress, done = one.stats()
+    points = sweep(SPACE)
+    assert [*sweeps] == points
+    assert [*done, *skipped, *inprogress, *remaining] == points
+    assert sweep_stats(one.stats())["done"] == {"n": {0: 1}, "size": {"A": 1}}
