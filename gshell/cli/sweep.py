@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import shlex
@@ -49,13 +50,27 @@ def run(parsed: Parsed) -> int:
             resultdir.experiment_of(folder)  # says what is wrong with it
     else:
         now = datetime.datetime.now()
-        folder = parsed["directory"] or now.strftime(f"{one.name}_%Y%m%d_%H%M%S")
+        folder = parsed["directory"] or _new(now.strftime(f"{one.name}_%Y%m%d_%H%M%S"))
         if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
             raise UsageError(
                 f"{sanitize(folder)} has an experiment already",
                 f"gshell sweep resume {shlex.quote(folder)}   or -c, to go on there",
             )
     return _go(one, folder, parsed, source)
+
+
+def _new(name: str) -> str:
+    """A directory that nobody else has, also of two runs in one second."""
+    for number in itertools.count(1):
+        folder = name if number == 1 else f"{name}-{number}"
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            continue
+        except OSError:  # who works in it says what is wrong
+            pass
+        return folder
+    raise AssertionError
 
 
 def resume(parsed: Parsed) -> int:

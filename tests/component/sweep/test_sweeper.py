@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from collections import deque
 from fractions import Fraction
 
@@ -22,6 +21,7 @@ from gshell.sweep import owners, sweeper, sweepfile
 from gshell.sweep.space import HashableDict, sweep, sweep_stats
 from gshell.sweep.sweeper import Counts, ParamSweeper
 from gshell.sweep.sweepfile import FILE
+from kit.execoleft import left_by_execo
 from kit.procs import until
 
 SPACE = {"n": list(range(5)), "size": ["A", "B"]}
@@ -451,21 +451,6 @@ def test_what_a_mount_table_says(tmp_path):
     table.write_text(f"/dev/sda / ext4 rw 0 0\nsrv:/h {tmp_path} nfs4 rw 0 0\n")
     assert owners.on_network(str(tmp_path / "x"), str(table))
     assert not owners.on_network("/usr", str(table))
-
-
-def left_by_execo(folder, points, done, **more):
-    """As execo 2.8 does: a pickle for each that is done, one of all that were kept."""
-    module = types.ModuleType("execo_engine.sweep")
-    theirs = type("HashableDict", (dict,), {"__module__": module.__name__})
-    theirs.__hash__ = lambda self: hash(frozenset(self.items()))
-    module.HashableDict = theirs
-    known = {"execo_engine": types.ModuleType("execo_engine"), module.__name__: module}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, one in known.items():
-            patch.setitem(sys.modules, name, one)
-        folder.mkdir()
-        (folder / "done").write_bytes(b"".join(pickle.dumps(theirs(one), **more) for one in done))
-        (folder / "sweeps").write_bytes(pickle.dumps(set(map(theirs, points)), **more))
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -444,3 +444,8 @@ def test_a_level_of_any_length_is_shown_by_its_beginning():
     assert max(map(len, made.x_labels.values())) <= 40
     assert len(made.figures[0].panels[0].lines[0].name) <= 80
     assert cli._shown("w" * 5000) == "w" * 59 + "…"
+
+
+def test_two_runs_in_one_second_have_a_directory_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [cli._new("x"), cli._new("x")] == ["x", "x-2"]
