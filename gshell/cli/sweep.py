@@ -279,7 +279,7 @@ def _dry_run(one: Experiment, as_json: bool) -> int:
         each = f" for each {', '.join(step.each)}" if step.each else ""
         print(f"prepare {step.name}{each}: {sanitize(step.command.strip())}")
     for levels, command in rows:
-        words = " ".join(f"{name}={level}" for name, level in levels.items())
+        words = " ".join(experiment.fill(f"{name}={{{name}}}", levels) for name in levels)
         print(f"{sanitize(words)}: {sanitize(command.strip())}")
     print(f"{len(rows)} points, {one.attempts} attempts each at most")
     return 0

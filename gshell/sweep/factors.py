@@ -53,7 +53,7 @@ def expression(
         raise document.wrong(
             path, f"{quoted(text)} is no expression",
             f"{taken!r} means something else in expressions: another name for the factor, please"
-            if taken else None,
+            if taken else "as in Python:  n > 1 and (m == 2 or size in ['A', 'B'])",
         ) from None  # fmt: skip
     for name in sorted(wanted):
         if name not in known:
