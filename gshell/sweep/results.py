@@ -259,11 +259,14 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     try:
         text = Path(name).read_text(encoding="utf-8-sig", errors="replace")
         if name.endswith(".jsonl"):
-            return Table([_object(line) for line in text.split("\n") if line.strip()])
+            lines = enumerate(text.split("\n"), 1)
+            return Table([_object(line, number) for number, line in lines if line.strip()])
     except (OSError, ValueError) as error:
         raise UsageError(f"{sanitize(name)}: {error}") from None
     words: dict[str, Any] = {"true": True, "false": False, "": None}
     csv.field_size_limit(MOST_TEXT)
+    head = text.partition("\n")[0]
+    between = next((one for one in ",;\t" if one in head), ",")  # as spreadsheets write it
     try:
         return Table(
             {
@@ -271,17 +274,20 @@ def read_table(path: str | os.PathLike[str]) -> Table:
                 for key, one in row.items()
                 if key
             }
-            for row in csv.DictReader(io.StringIO(text), restval="")
+            for row in csv.DictReader(io.StringIO(text), restval="", delimiter=between)
         )
     except csv.Error as error:
         raise UsageError(f"{sanitize(name)} is no table: {error}") from None
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: str, number: int) -> dict[str, Any]:
     """Raises: ValueError: it is none."""
-    row = json.loads(line)
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}: {error.msg}") from None
     if not isinstance(row, dict):
-        raise ValueError(f"each line is an object, not {line.strip()[:40]}")
+        raise ValueError(f"line {number}: each line is an object, not {line.strip()[:40]}")
     return {
         name: json.dumps(one) if isinstance(one, list | dict) else one for name, one in row.items()
     }

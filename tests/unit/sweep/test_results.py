@@ -398,6 +398,8 @@ def test_tables_of_others_are_read_too(tmp_path):
     assert first == {"n": 1, "seconds": 2.5, "verified": True, "note": long}
     assert second == {"n": 2, "seconds": "1_0", "verified": False, "note": None}
     assert third == {"n": 3, "seconds": None, "verified": None, "note": None}
+    file.write_bytes(b"n;seconds\r\n1;2.5\r\n")
+    assert read_table(file).rows == [{"n": 1, "seconds": 2.5}]
 
 
 def test_lines_of_json_may_have_more_in_them_and_others_are_refused(tmp_path):
