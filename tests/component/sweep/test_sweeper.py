@@ -17,7 +17,7 @@ from fractions import Fraction
 import pytest
 
 from gshell.errors import UsageError
-from gshell.sweep import owners, sweeper, sweepfile
+from gshell.sweep import execofile, owners, sweeper, sweepfile
 from gshell.sweep.space import HashableDict, sweep, sweep_stats
 from gshell.sweep.sweeper import Counts, ParamSweeper
 from gshell.sweep.sweepfile import FILE
@@ -490,3 +490,17 @@ def test_how_far_it_is_is_a_tuple_as_execo_s(make):
     assert [*sweeps] == points
     assert [*done, *skipped, *inprogress, *remaining] == points
     assert sweep_stats(one.stats())["done"] == {"n": {0: 1}, "size": {"A": 1}}
+
+
+def test_what_execo_left_is_read_as_far_as_it_goes(tmp_path):
+    points = sweep({"n": [1, 2], "of": [("a", 0.5), frozenset((None, "ü"))]})
+    left_by_execo(tmp_path / "sweeps", points, points)
+    file = tmp_path / "sweeps" / "done"
+    whole = file.read_bytes()
+    assert execofile.done(str(file.parent)) == (points, 0)
+    for cut in range(len(whole)):
+        file.write_bytes(whole[:cut])
+        known, unread = execofile.done(str(file.parent))
+        assert known == points[: len(known)]
+        assert len(known) < len(points)
+        assert unread <= 1
