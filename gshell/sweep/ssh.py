@@ -147,7 +147,9 @@ class SshProcess(_OverSsh):
                 words += [option, str(params[name])]
         rewrite = params["host_rewrite_func"]
         address = rewrite(self.host.address) if rewrite else self.host.address
-        return [*words, *params["ssh_options"], "--", address, self.remote_cmd]
+        options = params["ssh_options"]
+        words += shlex.split(options) if isinstance(options, str) else options
+        return [*words, "--", address, self.remote_cmd]
 
     def _begin(self) -> None:
         if self._params["ssh"] == "asyncssh":

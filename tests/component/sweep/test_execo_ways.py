@@ -31,6 +31,7 @@ from gshell.sweep import (
     get_process,
     get_seconds,
     get_unixts,
+    hosts,
     sleep,
 )
 
@@ -291,3 +292,16 @@ def test_hosts_are_what_was_said_of_them():
     assert Host(Host("a", user="u"), port=3) == Host("a", "u", None, 3)
     assert str(Host("a", user="root", port=22)) == "Host('a', user='root', port=22)"
     assert Remote("x", (name for name in "ab")).hosts == [Host("a"), Host("b")]
+
+
+def test_options_of_a_program_that_is_not_used_are_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(hosts, "_unread", [])
+    known = ("-tt", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20")
+    SshProcess("true", "h", {"ssh_options": known})
+    one = SshProcess("true", "h", {"ssh_options": "-J front", "ssh": ("ssh",)})
+    assert one._argv()[-5:] == ["-J", "front", "--", "h", "true"]
+    assert capsys.readouterr().out == ""
+    for _ in range(2):
+        SshProcess("true", "h", {"ssh_options": (*known, "-o", "ProxyCommand=x y")})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("which reads ~/.ssh/config: 'ProxyCommand=x y'")
