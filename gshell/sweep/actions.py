@@ -16,7 +16,7 @@ from gshell.sweep.hosts import Host, get_hosts_list
 from gshell.sweep.log import logger
 from gshell.sweep.process import COUNTS, Process, ProcessBase, counted, short
 from gshell.sweep.substitution import caller_names, substitute
-from gshell.sweep.times import format_date, get_seconds
+from gshell.sweep.times import format_date, patience
 
 PRINTED = (
     "num_processes", "num_started", "num_ended", "num_timeouts", "num_errors", "num_forced_kills",
@@ -116,7 +116,7 @@ class Action:
         """Until all of it has ended, or ``timeout`` is over."""
         if not self.started:
             raise ValueError(f"{self!r} was not started")
-        limit = get_seconds(timeout)
+        limit = patience(timeout)
         if watching.wanted():
             watching.watch(self._over, limit, self._far)
         else:
@@ -470,7 +470,7 @@ def wait_all_actions(actions: Iterable[Action], timeout: Any = None) -> list[Act
 def _wait(
     actions: list[Action], timeout: Any, enough: Callable[[Iterable[bool]], bool]
 ) -> list[Action]:
-    limit = get_seconds(timeout)
+    limit = patience(timeout)
     with _changed:
         if actions:
             _changed.wait_for(lambda: enough(action.ended for action in actions), limit)

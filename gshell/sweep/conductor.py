@@ -29,6 +29,7 @@ READ_BYTES = 1 << 16
 TURN_READS = 16  # of one descriptor before the others have their turn: a flood delays nobody
 UNREAD = 64 << 20  # bytes for a stdin that wait here; who has more of them waits too
 DESCRIPTORS = 65536  # that we ask for
+LONGEST_S = 3600.0  # until the next look at the clock: the kernel counts 24 days at most
 LINGER_S = 2.0  # for what a process's own children print after its end: they may do so for ever
 DEFAULTED = [
     number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
@@ -373,7 +374,7 @@ class Conductor:
             if self._wishes:
                 wait_s = 0.0
             elif self._timers:
-                wait_s = max(0.0, self._timers[0][0] - time.monotonic())
+                wait_s = min(LONGEST_S, max(0.0, self._timers[0][0] - time.monotonic()))
             for key, mask in self._selector.select(wait_s):
                 self._safely(lambda key=key, mask=mask: key.data(mask))  # type: ignore[misc]
             while self._timers and self._timers[0][0] <= time.monotonic():

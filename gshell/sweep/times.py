@@ -9,6 +9,8 @@ from typing import Any
 
 from gshell.errors import UsageError
 
+FOR_EVER_S = 1e9  # thirty years
+
 
 class WrongTime(UsageError, ValueError):
     """No duration, or no date."""
@@ -33,6 +35,13 @@ def get_seconds(duration: Any) -> float | None:
         return total
     except ValueError:
         raise WrongTime(f"{duration!r} is no duration: seconds, 'h:m:s' or a timedelta") from None
+
+
+def patience(timeout: Any) -> float | None:
+    """Seconds that somebody waits for something; None, for ever: more than any run takes, too, for
+    which the system has no room."""
+    seconds = get_seconds(timeout)
+    return None if seconds is None or seconds > FOR_EVER_S else seconds
 
 
 def clock(duration: Any) -> str:
