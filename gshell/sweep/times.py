@@ -26,15 +26,13 @@ def get_seconds(duration: Any) -> float | None:
         return None
     if isinstance(duration, datetime.timedelta):
         return duration.total_seconds()
-    if isinstance(duration, int | float):
-        return float(duration)
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         total = 0.0
-        for part in str(duration).split(":"):
+        for part in [duration] if isinstance(duration, int | float) else str(duration).split(":"):
             total = total * 60 + float(part)
-        return total
-    except ValueError:
-        raise WrongTime(f"{duration!r} is no duration: seconds, 'h:m:s' or a timedelta") from None
+        if total == total:  # NaN would never be over
+            return total
+    raise WrongTime(f"{duration!r} is no duration: seconds, 'h:m:s' or a timedelta")
 
 
 def patience(timeout: Any) -> float | None:

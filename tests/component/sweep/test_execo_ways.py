@@ -305,3 +305,9 @@ def test_options_of_a_program_that_is_not_used_are_said_once(monkeypatch, capsys
         SshProcess("true", "h", {"ssh_options": (*known, "-o", "ProxyCommand=x y")})
     (line,) = capsys.readouterr().out.splitlines()
     assert line.endswith("which reads ~/.ssh/config: 'ProxyCommand=x y'")
+
+
+@pytest.mark.parametrize("given", [float("nan"), "nan", "1:nan:0"])
+def test_what_would_never_be_over_is_no_duration(given):
+    with pytest.raises(ValueError, match="is no duration"):
+        get_seconds(given)
