@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from gshell.cast.width import text_width
 from gshell.cli.options import Parsed
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
@@ -28,6 +30,7 @@ SHARE = 20  # times as long as it takes to find out what to draw nothing is draw
 WATCH_S = 1.0  # between two looks at the files of a run that may be elsewhere
 SHOWN = 10  # lines of what is missing
 BAR = 20
+MOST_SHOWN = 60  # columns of a level or a result in a table
 WIDEST = 160  # columns of plots: lines that are longer are harder to follow
 
 
@@ -47,13 +50,27 @@ def run(parsed: Parsed) -> int:
             resultdir.experiment_of(folder)  # says what is wrong with it
     else:
         now = datetime.datetime.now()
-        folder = parsed["directory"] or now.strftime(f"{one.name}_%Y%m%d_%H%M%S")
+        folder = parsed["directory"] or _new(now.strftime(f"{one.name}_%Y%m%d_%H%M%S"))
         if os.path.exists(os.path.join(folder, resultdir.ORIGIN)):
             raise UsageError(
                 f"{sanitize(folder)} has an experiment already",
                 f"gshell sweep resume {shlex.quote(folder)}   or -c, to go on there",
             )
     return _go(one, folder, parsed, source)
+
+
+def _new(name: str) -> str:
+    """A directory that nobody else has, also of two runs in one second."""
+    for number in itertools.count(1):
+        folder = name if number == 1 else f"{name}-{number}"
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            continue
+        except OSError:  # who works in it says what is wrong
+            pass
+        return folder
+    raise AssertionError
 
 
 def resume(parsed: Parsed) -> int:
@@ -191,7 +208,7 @@ def _line(now: Progress, one: Experiment, width: int) -> str:
     if now.running:
         name, since, _ = now.running[0]
         more = f" and {len(now.running) - 1} more" if len(now.running) > 1 else ""
-        running = f"{more}, {clock(int(time.time() - since))}"
+        running = f"{more}, {_spent(since)}"
     words: list[str] = []
     for bar, parts, room in (
         (BAR, (left, best), 24), (BAR // 2, (left, best), 12), (0, (left, best), 8),
@@ -208,6 +225,10 @@ def _line(now: Progress, one: Experiment, width: int) -> str:
         if len("  ".join(words)) <= width:
             break
     return sanitize("  ".join(words), width)
+
+
+def _spent(since: float) -> str:
+    return clock(max(0, int(time.time() - since)))  # a clock may be put back
 
 
 def _say_end(end: Progress, folder: str, one: Experiment, interrupted: bool) -> None:
@@ -258,7 +279,7 @@ def _dry_run(one: Experiment, as_json: bool) -> int:
         each = f" for each {', '.join(step.each)}" if step.each else ""
         print(f"prepare {step.name}{each}: {sanitize(step.command.strip())}")
     for levels, command in rows:
-        words = " ".join(f"{name}={level}" for name, level in levels.items())
+        words = " ".join(experiment.fill(f"{name}={{{name}}}", levels) for name in levels)
         print(f"{sanitize(words)}: {sanitize(command.strip())}")
     print(f"{len(rows)} points, {one.attempts} attempts each at most")
     return 0
@@ -334,8 +355,7 @@ def _status_lines(now: Progress, folder: str, one: Experiment, live: bool) -> li
     if len(now.running) > room:
         lines.append(f"running {len(now.running)}, of which:")
     for name, since, place in now.running[:room]:
-        spent = clock(int(time.time() - since))
-        lines.append(f"running {sanitize(name)} on {sanitize(place)}, {spent}")
+        lines.append(f"running {sanitize(name)} on {sanitize(place)}, {_spent(since)}")
     for what, points in (("failed", now.failed), ("skipped", now.skipped)):
         lines += [f"{what:<7} {sanitize(name)}: {sanitize(why)}" for name, why in points[:SHOWN]]
         if len(points) > SHOWN:
@@ -379,14 +399,13 @@ def list_(parsed: Parsed) -> int:
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     cells = [[sanitize(str(one)) for one in row] for row in rows]
     right = [all(_is_number(row[n]) for row in cells) and bool(cells) for n in range(len(head))]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    widths = [max(map(text_width, column)) for column in zip(head, *cells, strict=True)]
     for row in [list(head), *cells]:
-        print(
-            "  ".join(
-                one.rjust(width) if side else one.ljust(width)
-                for one, width, side in zip(row, widths, right, strict=True)
-            ).rstrip()
-        )
+        words = []
+        for one, width, side in zip(row, widths, right, strict=True):
+            blank = " " * (width - text_width(one))
+            words.append(blank + one if side else one + blank)
+        print("  ".join(words).rstrip())
 
 
 def _is_number(text: str) -> bool:
@@ -473,7 +492,7 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else sanitize(str(value), MOST_SHOWN)
 
 
 def plot(parsed: Parsed) -> int:

@@ -50,7 +50,11 @@ class User(Protocol):
         """It has a number, and a place."""
 
     def on_bytes(self, channel: int, data: bytes) -> None:
-        """Of stdout (1) or stderr (2); they count as taken when this returns."""
+        """Of stdout (1) or stderr (2); they count as taken when this returns, or, if it is held
+        (`ProgramTalk.hold`), when it goes on."""
+
+    def on_read(self, offset: int) -> None:
+        """The program has had its stdin up to there, or does not read it any more."""
 
     def on_over(self, ended: Exit | GshellError) -> None:
         """All that it said was handed over; or why nobody will know how it ended."""
@@ -125,6 +129,8 @@ class ProgramTalk:
         self._patience: Timer | None = None
         self._ending = 0  # a signal that came before it began
         self._given_up = 0  # the first of these: what comes later changes nothing of how it ended
+        self._held = False
+        self._untaken: dict[int, int] = {}  # bytes that count as taken when it is not held any more
         self.over = False
         self.talk = self._conversation()
 
@@ -150,6 +156,18 @@ class ProgramTalk:
         else:
             self._input.append(data)
         self.talk.pump()
+
+    def hold(self, held: bool) -> None:
+        """Whoever gets its output has enough for now: no more is asked for, and when all is full
+        on the way the program waits. Or: it goes on."""
+        self._held = held
+        if held or self.over:
+            return
+        untaken, self._untaken = self._untaken, {}
+        for stream, count in untaken.items():
+            self.talk.peer.consume(stream, count)
+        self.talk.pump()
+        self._check()
 
     def signal(self, name: str, number: int) -> None:
         """To its foreground group; KILL, to all of it."""
@@ -197,7 +215,11 @@ class ProgramTalk:
             return
         if isinstance(event, wire.StreamData):
             self._user.on_bytes(CHANNELS[event.stream], event.data)
-            talk.peer.consume(event.stream, len(event.data))
+            if self._held:
+                known = self._untaken.get(event.stream, 0)
+                self._untaken[event.stream] = known + len(event.data)
+            else:
+                talk.peer.consume(event.stream, len(event.data))
         elif isinstance(event, wire.ControlReceived):
             self._control(talk, event.message)
         elif isinstance(event, wire.StreamGap):
@@ -237,7 +259,9 @@ class ProgramTalk:
             )
         )
 
-    def on_flow(self, talk: Conversation) -> None: ...
+    def on_flow(self, talk: Conversation) -> None:
+        if not self.over:
+            self._user.on_read(self._input.start)
 
     def on_lost(self, talk: Conversation, error: GshellError) -> None:
         if self._patience is None and talk.joined:

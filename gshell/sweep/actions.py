@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from gshell.sweep import watching
-from gshell.sweep.expect import Match
+from gshell.sweep.expect import Match, compiled
 from gshell.sweep.handlers import STDOUT
 from gshell.sweep.hosts import Host, get_hosts_list
 from gshell.sweep.local import Process
@@ -18,7 +18,7 @@ from gshell.sweep.log import logger
 from gshell.sweep.process import ProcessBase
 from gshell.sweep.processwords import COUNTS, counted, short
 from gshell.sweep.substitution import caller_names, substitute
-from gshell.sweep.times import format_date, get_seconds
+from gshell.sweep.times import format_date, patience
 
 PRINTED = (
     "num_processes", "num_started", "num_ended", "num_timeouts", "num_errors", "num_forced_kills",
@@ -118,7 +118,7 @@ class Action:
         """Until all of it has ended, or ``timeout`` is over."""
         if not self.started:
             raise ValueError(f"{self!r} was not started")
-        limit = get_seconds(timeout)
+        limit = patience(timeout)
         if watching.wanted():
             watching.watch(self._over, limit, self._far)
         else:
@@ -216,8 +216,11 @@ class Action:
     ) -> list[tuple[ProcessBase, int | None, Any]]:
         """The same in each of them, at the same time: ``(process, which, match)`` for each."""
         found: dict[int, Match] = {}
+        compiled(regexes)  # a wrong one is told here, not in threads
         if timeout is False and self.default_expect_timeout is not None:
             timeout = self.default_expect_timeout
+        if not self.started and timeout in (False, None):
+            raise ValueError(f"{self!r} was not started")
 
         def look(index: int, process: ProcessBase) -> None:
             found[index] = process.expect(regexes, timeout, stream, backtrack)
@@ -469,7 +472,7 @@ def wait_all_actions(actions: Iterable[Action], timeout: Any = None) -> list[Act
 def _wait(
     actions: list[Action], timeout: Any, enough: Callable[[Iterable[bool]], bool]
 ) -> list[Action]:
-    limit = get_seconds(timeout)
+    limit = patience(timeout)
     with _changed:
         if actions:
             _changed.wait_for(lambda: enough(action.ended for action in actions), limit)

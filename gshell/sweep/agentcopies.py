@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gshell.errors import GshellError, UsageError
 from gshell.sweep.actions import ActionLifecycleHandler
-from gshell.sweep.agents import place, running
+from gshell.sweep.agents import named, place, running
 from gshell.sweep.copying import Copies
 from gshell.sweep.handlers import STDERR
 from gshell.sweep.hosts import Host
@@ -30,7 +30,7 @@ class AgentCopy(ProcessBase):
     def __init__(
         self, files: Sequence[str], target: str, where: Any, put: bool = True, **more: Any
     ) -> None:
-        self.where, self.put = where, put
+        self.where, self.put, self.host = where, put, named(where)
         self.files, self.target = [os.path.expanduser(one) if put else one for one in files], target
         self._request = place(where)
         if not self._request:

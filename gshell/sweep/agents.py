@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gshell import config
 from gshell.errors import GshellError, UsageError
+from gshell.sweep import conductor as conducting
 from gshell.sweep.actions import ActionLifecycleHandler, Remote
 from gshell.sweep.handlers import STDERR
 from gshell.sweep.hosts import Host
@@ -190,6 +191,12 @@ def place(where: Any) -> dict[str, Any]:
     return {"agent": word}
 
 
+def named(where: Any) -> Host | None:
+    """What `place` knows by a name, as a host; None: anywhere."""
+    host = where if isinstance(where, Host) else Host(str(where or ANYWHERE))
+    return None if host.address == ANYWHERE else host
+
+
 class AgentProcess(ProcessBase):
     """``cmd`` at an agent: a list of words, or a line for ``sh`` there.
 
@@ -215,10 +222,18 @@ class AgentProcess(ProcessBase):
 
     def _clear(self) -> None:
         super()._clear()
+        self.host = named(self.where)
         self.job: str | None = None
         self.agent: str | None = None
         self._talk: ProgramTalk | None = None
         self._early: list[bytes | None] = []
+        self._held = False
+        self._counting = threading.Lock()
+        self._written = self._read = 0
+        """Bytes for its stdin; those that it has had."""
+        self._room = threading.Event()
+        """For more of them."""
+        self._room.set()
 
     def _shown(self) -> str:
         return repr(self.cmd) if self.where is None else f"{self.cmd!r}, {self.where!r}"
@@ -254,6 +269,8 @@ class AgentProcess(ProcessBase):
             agents.leave()
             return
         self._talk = ProgramTalk(agents.dialler, agents.questions, self, self._request, spec)
+        if self._held:
+            self._talk.hold(True)
         for data in self._early:
             self._talk.send(data)
         self._early.clear()
@@ -265,9 +282,17 @@ class AgentProcess(ProcessBase):
         if self.job is None:
             running().watch("+", job)
         self.job, self.agent = job, agent
+        if self.host is None and agent:
+            self.host = Host(agent)
 
     def on_bytes(self, channel: int, data: bytes) -> None:
         self._output(channel, data)
+
+    def on_read(self, offset: int) -> None:
+        with self._counting:
+            self._read = offset
+            if self._written - offset <= conducting.UNREAD // 2:
+                self._room.set()
 
     def on_over(self, ended: Exit | GshellError) -> None:
         agents = running()
@@ -302,7 +327,27 @@ class AgentProcess(ProcessBase):
             else:
                 self._early.append(data)
 
-        running().soon(put)
+        agents = running()
+        if threading.current_thread() is not agents.thread:
+            self._room.wait()
+        with self._counting:
+            self._written += len(data or b"")
+            if self._there and self._written - self._read > conducting.UNREAD:
+                self._room.clear()
+        agents.soon(put)
+
+    def _pause(self, paused: bool) -> None:
+        def hold() -> None:
+            self._held = paused
+            if self._talk is not None:
+                self._talk.hold(paused)
+
+        running().soon(hold)
+
+    def _over(self, code: int | None, number: int | None = None) -> None:
+        super()._over(code, number)
+        with self._counting:
+            self._room.set()  # nobody reads it any more: nobody waits for that
 
 
 def _wants(wants: Mapping[str, Any]) -> dict[str, Any]:

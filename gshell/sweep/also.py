@@ -227,11 +227,11 @@ def _for_good(paths: Sequence[str], copy: bool) -> None:
     atexit.register(stack.close)
 
 
-def copy_outputs(stdout_path: str, stderr_path: str) -> None:
+def copy_outputs(stdout_filename: str, stderr_filename: str) -> None:
     """What this Python and its children print also goes to these files, from now on."""
-    _for_good((stdout_path, stderr_path), copy=True)
+    _for_good((stdout_filename, stderr_filename), copy=True)
 
 
-def redirect_outputs(stdout_path: str, stderr_path: str) -> None:
+def redirect_outputs(stdout_filename: str, stderr_filename: str) -> None:
     """It goes to these files instead."""
-    _for_good((stdout_path, stderr_path), copy=False)
+    _for_good((stdout_filename, stderr_filename), copy=False)

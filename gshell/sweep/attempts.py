@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 import statistics
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 from gshell.errors import GshellError
 from gshell.model.sanitize import sanitize
 from gshell.sweep.keys import key_of
+from gshell.sweep.results import is_number
 from gshell.sweep.space import HashableDict, unique_slug
 
 FILE = "attempts"
@@ -233,11 +233,7 @@ def progress(
             if one.seconds is not None:
                 took.append((point, one.seconds))
             figure = one.found.get(wanted)
-            if (
-                isinstance(figure, int | float)
-                and not isinstance(figure, bool)
-                and math.isfinite(figure)
-            ):
+            if is_number(figure):
                 better = top is None or (figure > top[0] if direction == "max" else figure < top[0])
                 top = (float(figure), one.slug) if better else top
         elif one.state == "failed" and one.failures >= attempts:
@@ -247,7 +243,7 @@ def progress(
             skipped.append((one.slug or key_of(point), one.why))
         elif one.state == "running" and live:
             running.append((one.slug, one.begun_at, one.place))
-            todo.append((point, now - one.begun_at))
+            todo.append((point, max(0.0, now - one.begun_at)))  # a clock may be put back
             retried += one.failures
         else:
             left += 1

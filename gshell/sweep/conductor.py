@@ -26,6 +26,7 @@ from gshell.sweep.spawn import Spawned, marks_begin, raise_limit, spawn
 READ_BYTES = 1 << 16
 TURN_READS = 16  # of one descriptor before the others have their turn: a flood delays nobody
 UNREAD = 64 << 20  # bytes for a stdin that wait here; who has more of them waits too
+LONGEST_S = 3600.0  # until the next look at the clock: the kernel counts 24 days at most
 LINGER_S = 2.0  # for what a process's own children print after its end: they may do so for ever
 
 logger = logging.getLogger("gshell.sweep")
@@ -98,15 +99,15 @@ class Conductor:
     def later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """What is returned takes it back."""
         due = time.monotonic() + delay_s
-        live = [True]
+        wanted = [call]  # a time-out of a day shall not keep its process that long
 
         def fire() -> None:
-            if live[0]:
-                live[0] = False
-                call()
+            mine = wanted[:]
+            wanted.clear()
+            for one in mine:
+                one()
 
-        def cancel() -> None:
-            live[0] = False
+        cancel = wanted.clear
 
         self.soon(lambda: heapq.heappush(self._timers, (due, next(self._count), fire)))
         return cancel
@@ -203,7 +204,7 @@ class Conductor:
             if self._wishes:
                 wait_s = 0.0
             elif self._timers:
-                wait_s = max(0.0, self._timers[0][0] - time.monotonic())
+                wait_s = min(LONGEST_S, max(0.0, self._timers[0][0] - time.monotonic()))
             for key, mask in self._selector.select(wait_s):
                 self._safely(lambda key=key, mask=mask: key.data(mask))  # type: ignore[misc]
             while self._timers and self._timers[0][0] <= time.monotonic():

@@ -34,7 +34,8 @@ class Engine:
     """Options, a directory for results, and a log; ``start`` runs it.
 
     What batch systems were asked for meanwhile, by `oarsub` and its kin, is ended with it; and by
-    the next one with ``-c`` of its directory, if it had no time to.
+    the next one with ``-c`` of its directory, if it had no time to. Several may run with the same
+    directory at the same time: each ends its own.
     """
 
     def __init__(self) -> None:
@@ -108,7 +109,9 @@ class Engine:
         else:
             self.result_dir = os.path.abspath(self.args.continue_dir)
             if not os.path.isdir(self.result_dir):
-                self.args_parser.error(f"-c {self.args.continue_dir}: no such directory")
+                self.args_parser.error(
+                    f"-c {self.args.continue_dir}: no such directory (to begin in it: mkdir it)"
+                )
         assert self.result_dir is not None
         os.makedirs(self.result_dir, exist_ok=True)
         self._write_down()
@@ -144,13 +147,20 @@ class Engine:
     def _reservations(self) -> Iterator[None]:
         assert self.result_dir is not None
         ledger = ledgers.Ledger(os.path.join(self.result_dir, RESERVATIONS))
-        _end_all(ledger, "left by an earlier run")
-        ledgers.use(ledger)
-        try:
-            yield
-        finally:
-            ledgers.use(None)
-            _end_all(ledger, "not given back")
+        with ledger.used():
+            # Others may work on the same points: theirs is not left by anybody.
+            if ledger.is_alone():
+                _end_all(ledger, ledger.open(), "left by an earlier run")
+            ledger.share()
+            ledgers.use(ledger)
+            try:
+                yield
+            finally:
+                ledgers.use(None)
+                left = ledger.open()
+                if not ledger.is_alone():
+                    left = [one for one in left if one.by == ledger.me]
+                _end_all(ledger, left, "not given back")
 
     @contextlib.contextmanager
     def _outputs(self) -> Iterator[None]:
@@ -165,8 +175,7 @@ class Engine:
             yield
 
 
-def _end_all(ledger: ledgers.Ledger, why: str) -> None:
-    left = ledger.open()
+def _end_all(ledger: ledgers.Ledger, left: list[ledgers.Reservation], why: str) -> None:
     if left:
         from gshell.sweep.reservations import end
 

@@ -49,7 +49,8 @@ class Running(NamedTuple):
     place: Place
     pool: Pool
     process: ProcessBase
-    begun_at: float
+    begun: float
+    """By a clock that nobody puts back."""
 
 
 Tell = Callable[[str, str], None]
@@ -335,7 +336,7 @@ class Runner:
             default_stdout_handler=False, default_stderr_handler=False,
             nolog_exit_code=True, nolog_timeout=True, nolog_error=True, name=slug,
         )  # fmt: skip
-        running = Running(point, key, slug, attempt, slots, place, pool, process, time.time())
+        running = Running(point, key, slug, attempt, slots, place, pool, process, time.monotonic())
         place.free -= slots
         self._running.append(running)
         process.enders.append(lambda ended: self._ended.put(running))
@@ -350,6 +351,7 @@ class Runner:
     def _over(self, sweeper: ParamSweeper, one: Running | None) -> None:
         if one is None:  # a pool has something to say
             return
+        seconds = time.monotonic() - one.begun
         self._running.remove(one)
         one.place.free += one.slots
         if one.process.exit_code == 255 and one.pool.key and one.pool.is_lost():
@@ -360,9 +362,9 @@ class Runner:
             return
         one.pool.done_since += 1
         found, why = judge(self.experiment, one.point, one.process, self._path(one.slug, ""))
-        process = one.process
-        seconds = (process.end_date or time.time()) - (process.start_date or one.begun_at)
-        entry = {"point": one.key, "seconds": seconds, "found": found, "exit": process.exit_code}
+        entry = {
+            "point": one.key, "seconds": seconds, "found": found, "exit": one.process.exit_code,
+        }  # fmt: skip
         if not why:
             self._keep(one, ".out")
             self._write({"what": "done", **entry})

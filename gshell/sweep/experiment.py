@@ -142,7 +142,7 @@ def quoted(text: str) -> str:
 
 def fill(text: str, names: Mapping[str, Any]) -> str:
     """``{name}`` filled in; ``{{name}}`` is ``{name}``, and a shell's ``${name}`` stays. What is
-    None is empty.
+    None is empty, a truth is ``true`` or ``false``.
 
     Raises:
         KeyError: there is no such name.
@@ -154,6 +154,8 @@ def fill(text: str, names: Mapping[str, Any]) -> str:
         if found.group(2):
             return found.group(0)
         made = names[found.group(3)]
+        if isinstance(made, bool):  # as the file has it
+            return "true" if made else "false"
         return "" if made is None else str(made)
 
     return FILL.sub(one, text)

@@ -3,6 +3,7 @@ them. Knows not what is done with a point."""
 
 from __future__ import annotations
 
+import keyword
 import math
 import random
 import re
@@ -47,7 +48,13 @@ def expression(
     try:
         wanted = names_of(text)
     except NotOurs:
-        raise document.wrong(path, f"{quoted(text)} is no expression") from None
+        words = set(re.findall(r"\w+", text))
+        taken = next((one for one in known if one in words and keyword.iskeyword(one)), None)
+        raise document.wrong(
+            path, f"{quoted(text)} is no expression",
+            f"{taken!r} means something else in expressions: another name for the factor, please"
+            if taken else "as in Python:  n > 1 and (m == 2 or size in ['A', 'B'])",
+        ) from None  # fmt: skip
     for name in sorted(wanted):
         if name not in known:
             raise no_name(document, path, name, known)

@@ -26,6 +26,7 @@ UNITS = {
     "kb": "kB", "mb": "MB", "gb": "GB", "kib": "KiB", "mib": "MiB", "gib": "GiB", "mhz": "MHz",
     "ghz": "GHz", "mbps": "Mbit/s", "gbps": "Gbit/s", "w": "W", "j": "J", "kj": "kJ",
 }  # fmt: skip
+MOST_LABEL, MOST_NAME = 40, 80  # columns of a level at an axis, of a line's or a figure's name
 LOG_FROM = 20.0  # a range of values of so much and more is drawn in powers
 
 
@@ -121,7 +122,7 @@ def layout(table: Table, x: Any, lines: Any, figures: Any, values: Any) -> Layou
     for key, rows in _groups(table.rows, apart).items():
         title = ", ".join(f"{name} {level}" for name, level in zip(apart, key, strict=True))
         panels = [_panel(rows, x, places, along, name, log_x, numbers) for name in wanted]
-        figure = Figure(sanitize(title), [panel for panel in panels if panel.lines])
+        figure = Figure(sanitize(title, MOST_NAME), [panel for panel in panels if panel.lines])
         if figure.panels:
             made.figures.append(figure)
     if not made.figures:
@@ -160,7 +161,7 @@ def _known(name: str, columns: Sequence[str]) -> None:
 def _is_numeric(table: Table, name: str) -> bool:
     found = [row[name] for row in table.rows if row.get(name) is not None]
     return any(map(is_number, found)) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in found
+        is_number(one) or isinstance(one, float) for one in found
     )
 
 
@@ -189,16 +190,16 @@ def _places(table: Table, x: str) -> dict[Any, float]:
     """Level -> where on the axis: numbers are where they are, words one beside the other."""
     levels = [level for level in _levels(table, x) if level is not None and level == level]
     if _is_numeric(table, x):
-        return {level: float(level) for level in sorted(levels)}
+        return {level: float(level) for level in sorted(filter(is_number, levels))}
     return {level: float(number) for number, level in enumerate(levels)}
 
 
 def _label(level: Any) -> str:
-    return f"{level:.6g}" if isinstance(level, float) else sanitize(str(level))
+    return f"{level:.6g}" if isinstance(level, float) else sanitize(str(level), MOST_LABEL)
 
 
 def _is_geometric(levels: Sequence[Any]) -> bool:
-    numbers = [one for one in levels if isinstance(one, int | float)]
+    numbers = [one for one in levels if is_number(one)]
     if len(numbers) < 3 or len(numbers) < len(levels) or min(numbers) <= 0:
         return False
     return max(numbers) / min(numbers) >= 4 and numbers[-1] - numbers[-2] > 1.4 * (
@@ -227,7 +228,7 @@ def _panel(
             f"{title_of(part)} {level}" for part, level in zip(along, key, strict=True)
         )
         if marks:
-            lines.append(Line(sanitize(words), marks, numbers[key]))
+            lines.append(Line(sanitize(words, MOST_NAME), marks, numbers[key]))
     figures = [mark.y for line in lines for mark in line.marks]
     least = min((one.least for one in figures), default=0.0)
     most = max((one.most for one in figures), default=0.0)
@@ -256,5 +257,6 @@ def _relative(marks: list[Mark], name: str) -> list[Mark]:
         one = mark.y._replace(
             median=by / mark.y.median, least=by / mark.y.most, most=by / mark.y.least
         )
-        made.append(Mark(mark.x, one))
+        if is_number(one.most) and one.least > 0:
+            made.append(Mark(mark.x, one))
     return made

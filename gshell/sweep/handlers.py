@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gshell.sweep.expect import Match, Texts, compiled
 from gshell.sweep.log import logger
-from gshell.sweep.times import get_seconds
+from gshell.sweep.times import patience
 
 if TYPE_CHECKING:
     import inspect
@@ -100,7 +100,7 @@ class ExpectOutputHandler(ProcessOutputHandler):
     def expect(self, regexes: Any, timeout: Any = None) -> dict[Any, Match]:
         """Until one of ``regexes`` is in the output of any: ``{(process, stream): (which, match)}``
         of those where it is; empty when ``timeout`` is over, or all have ended."""
-        return self._texts.expect(compiled(regexes), get_seconds(timeout))
+        return self._texts.expect(compiled(regexes), patience(timeout))
 
 
 class _Text:

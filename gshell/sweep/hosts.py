@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gshell.errors import UsageError
+from gshell.sweep.log import logger
 
 default_connection_params: dict[str, Any] = {
     "user": None,
@@ -109,4 +111,26 @@ def connection(params: Mapping[str, Any] | None, host: Host) -> dict[str, Any]:
     for name in ("user", "keyfile", "port"):
         if getattr(host, name) is not None:
             merged[name] = getattr(host, name)
+    if merged["ssh"] == "asyncssh" and merged["ssh_options"]:
+        _said(merged["ssh_options"])
     return merged
+
+
+def _said(options: Any) -> None:
+    """Once, what of them nobody will read."""
+    words = shlex.split(options) if isinstance(options, str) else list(map(str, options))
+    unread = [word for word in words if word not in EXPECTED]
+    if unread and not _unread:
+        _unread.append(unread)
+        logger.warning(
+            "ssh_options are for a program (connection parameter ssh=('ssh',)), not for asyncssh,"
+            " which reads ~/.ssh/config: %s", shlex.join(unread),
+        )  # fmt: skip
+
+
+EXPECTED = frozenset(
+    ("-tt", "-t", "-T", "-q", "-x", "-o", "BatchMode=yes", "PasswordAuthentication=no",
+     "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=20")
+)  # fmt: skip
+"""Options that execo has by itself: they ask for nothing that is not so here."""
+_unread: list[list[str]] = []

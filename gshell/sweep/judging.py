@@ -9,7 +9,7 @@ from gshell.model.sanitize import sanitize
 from gshell.sweep.experiment import Experiment, value
 from gshell.sweep.places import NO_DIRECTORY
 from gshell.sweep.process import ProcessBase
-from gshell.sweep.results import extract, read_output, row_of
+from gshell.sweep.results import extract, is_number, read_output, row_of
 from gshell.sweep.space import HashableDict
 
 SAID = 160  # columns of a program's last words in a reason
@@ -69,6 +69,6 @@ def _last_words(base: str) -> str:
 def shown(experiment: Experiment, found: dict[str, Any], seconds: float) -> str:
     words = [f"{seconds:.1f} s"]
     wanted = experiment.best.partition(" ")[2]
-    if wanted in found:
+    if is_number(found.get(wanted)):
         words.append(f"{wanted} {found[wanted]:g}")
     return ", ".join(words)

@@ -7,12 +7,15 @@ last one, and passed over.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import threading
 import time
 import uuid
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -29,6 +32,8 @@ class Reservation(NamedTuple):
     """Its id; empty: asked for, and then we died before we heard."""
     asked_at: float = 0.0
     """Epoch seconds."""
+    by: str = ""
+    """Which `Ledger` it was asked for with."""
 
 
 class Ledger:
@@ -37,11 +42,45 @@ class Ledger:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         self._lock = threading.Lock()
+        self.me = uuid.uuid4().hex[:12]
+        self._shared = -1
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """One of those that use the file now, as `is_alone` has it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._shared = os.open(self._path, flags, 0o600)
+        _used.append(self)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self in _used:
+            _used.remove(self)
+            os.close(self._shared)
+
+    def share(self) -> None:
+        """From now on nobody else is alone."""
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._shared, fcntl.LOCK_SH)
+
+    def is_alone(self) -> bool:
+        """Does nobody else use it? Then none begins to, before `share`."""
+        try:
+            fcntl.flock(self._shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+        return True
 
     def asked(self, kind: str, site: str) -> str:
         """Before it is asked for; its tag."""
         tag = "gshell-" + uuid.uuid4().hex[:12]
-        self._add({"tag": tag, "kind": kind, "site": site, "at": round(time.time(), 3)})
+        self._add({"tag": tag, "kind": kind, "site": site, "at": round(time.time(), 3),
+                   "by": self.me})  # fmt: skip
         return tag
 
     def got(self, tag: str, job: object) -> None:
@@ -88,14 +127,26 @@ class Ledger:
             tag = entry["tag"]
             if "kind" in entry:
                 found[tag] = Reservation(
-                    tag, entry["kind"], entry["site"], asked_at=float(entry.get("at", 0.0))
-                )
+                    tag, entry["kind"], entry["site"], asked_at=float(entry.get("at", 0.0)),
+                    by=str(entry.get("by", "")),
+                )  # fmt: skip
             elif "job" in entry and tag in found:
                 found[tag] = found[tag]._replace(job=entry["job"])
             elif entry.get("ended"):
                 found.pop(tag, None)
         return list(found.values())
 
+
+_used: list[Ledger] = []
+
+
+def _forked() -> None:
+    """In a child by fork: it would use what it inherited for longer than its parent lives."""
+    for one in _used:
+        one._leave()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 _current: Ledger | None = None
 

@@ -20,6 +20,10 @@ _COLORS = {
 class Logger(logging.Logger):
     """A logger with a method for each level."""
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Without a cache: logging empties those of its own loggers only, when a level changes."""
+        return not self.disabled and self.manager.disable < level >= self.getEffectiveLevel()
+
     def detail(self, message: object, *args: object, **more: Any) -> None:
         self.log(DETAIL, message, *args, **more)
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gshell.sweep.execofile import DONE, done
+from gshell.sweep.keys import key_of
 from gshell.sweep.space import slugify
 
 _FILE = "sweep.sqlite"
@@ -20,21 +22,23 @@ _SIMPLE = (str, int, float, bool, type(None))
 
 
 def points_in(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Those that something has happened to, of all sweepers there; none if they cannot be read."""
+    """Those that something has happened to, of all sweepers there, execo's too; none if they cannot
+    be read."""
     points = []
     for path in sorted([*Path(folder).glob(_FILE), *Path(folder).glob(f"*/{_FILE}")]):
         with contextlib.suppress(sqlite3.Error, OSError, ValueError):
             where = f"{path.absolute().as_uri()}?mode=ro"
             with contextlib.closing(sqlite3.connect(where, uri=True)) as file:
                 rows = file.execute("select distinct point from happened").fetchall()
-            points += [point for (text,) in rows if (point := _simple(text)) is not None]
-    return points
+            points += [point for (text,) in rows if _is_simple(point := json.loads(text))]
+    for path in sorted([*Path(folder).glob(DONE), *Path(folder).glob(f"*/{DONE}")]):
+        with contextlib.suppress(OSError):
+            points += [dict(point) for point in done(str(path.parent))[0] if _is_simple(point)]
+    return list({key_of(point): point for point in points}.values())
 
 
-def _simple(text: str) -> dict[str, Any] | None:
-    point = json.loads(text)
-    plain = isinstance(point, dict) and all(isinstance(one, _SIMPLE) for one in point.values())
-    return point if plain else None
+def _is_simple(point: Any) -> bool:
+    return isinstance(point, dict) and all(isinstance(one, _SIMPLE) for one in point.values())
 
 
 def matched(names: Iterable[str], points: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -29,6 +29,7 @@ STYLE: Any = {
 PANEL = (4.3, 3.1)  # inches
 DPI = 150
 CHARACTER, SIGN = 0.068, 7  # inches of one in a legend; how many a line's sign takes
+MOST_DIGITS = 1e12  # above, a value is said in powers of ten
 MOST_LABELS, FITTING = 16, 48  # of an axis; characters on it without slanting
 LABELLED = 0.045  # of the axis, at least, between two places with a label
 ASIDE = 0.008  # of the axis, between two lines
@@ -193,7 +194,7 @@ def _labels(axes: Any, made: Layout, panel: Panel, places: list[float]) -> None:
     else:
         least = min(mark.y.least for line in panel.lines for mark in line.marks)
         axes.set_ylim(bottom=0.0 if least >= 0 else axes.get_ylim()[0])
-        if axes.get_ylim()[1] >= 10_000:
+        if 10_000 <= axes.get_ylim()[1] < MOST_DIGITS:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     if len(places) > 1 and not panel.log_x:
         room = (places[-1] - places[0]) * 0.06

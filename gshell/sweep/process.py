@@ -19,7 +19,7 @@ from gshell.sweep import processwords as words
 from gshell.sweep.expect import NOTHING, Match, Text, compiled
 from gshell.sweep.handlers import STDERR, STDOUT, Aside, Guarded, Sink, sink
 from gshell.sweep.log import logger
-from gshell.sweep.times import clock, get_seconds
+from gshell.sweep.times import clock, get_seconds, patience
 
 configuration: dict[str, Any] = {
     "kill_timeout": 60.0,  # seconds from TERM to KILL
@@ -237,7 +237,7 @@ class ProcessBase:
             raise ValueError(f"{self!r} was not started")
         if not self._ours and not self._done.is_set():
             raise ChildProcessError(f"{self!r} is of process {self._home}, which this is a fork of")
-        self._done.wait(get_seconds(timeout))
+        self._done.wait(patience(timeout))
         return self
 
     def kill(self, sig: int = signal.SIGTERM, auto_force_kill_timeout: Any = True) -> Self:
@@ -320,7 +320,7 @@ class ProcessBase:
         limit = self.default_expect_timeout if timeout is False else timeout
         if not self.started and limit is None:
             raise ValueError(f"{self!r} was not started")
-        found = self._text[stream].expect(compiled(regexes), get_seconds(limit), backtrack)
+        found = self._text[stream].expect(compiled(regexes), patience(limit), backtrack)
         if found == NOTHING:
             self.expect_fail = True
             (logger.detail if self.nolog_expect_fail else logger.warning)(

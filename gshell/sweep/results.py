@@ -40,6 +40,8 @@ _LABELS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Elapsed seconds": ("seconds", float),  # six decimals where the other has two; it comes later
 }
 _LINE = re.compile(r"^ (\S[^=\n]*?) *= *(\S[^\n]*?) *$", re.MULTILINE)
+LONGEST_NUMBER = 300  # characters
+LARGEST = 1e100  # a number that can be compared and drawn: their differences are numbers too
 MOST_TEXT = 64 << 20  # bytes of an output that are looked at: its end
 _OUTPUT = re.compile(r"(?!.*\.failed-\d+\.out$).*\.out")
 
@@ -82,13 +84,16 @@ def _chosen(values: list[Any], which: str) -> Any:
     if not numbers:
         return None
     if which == "mean":
-        return statistics.fmean(numbers)
+        return sum(numbers) / len(numbers)  # of what is beyond all numbers too
     return sum(numbers) if which == "sum" else min(numbers) if which == "min" else max(numbers)
 
 
 def scalar(text: str) -> Any:
-    """A number where it looks like one; Fortran's ``1.0D+02`` does."""
+    """A number where it looks like one; Fortran's ``1.0D+02`` does. Python's ``1_000`` is none, nor
+    is a whole one that is beyond all numbers with a point."""
     text = text.strip()
+    if "_" in text or len(text) > LONGEST_NUMBER:
+        return text
     for convert in (int, float):
         try:
             return convert(text)
@@ -252,16 +257,40 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         except (OSError, pyarrow.ArrowException) as error:
             raise UsageError(f"{sanitize(name)}: {sanitize(str(error))}") from None
     try:
-        text = Path(name).read_text(encoding="utf-8", errors="replace")
+        text = Path(name).read_text(encoding="utf-8-sig", errors="replace")
         if name.endswith(".jsonl"):
-            return Table([json.loads(line) for line in text.splitlines() if line.strip()])
+            lines = enumerate(text.split("\n"), 1)
+            return Table([_object(line, number) for number, line in lines if line.strip()])
     except (OSError, ValueError) as error:
         raise UsageError(f"{sanitize(name)}: {error}") from None
     words: dict[str, Any] = {"true": True, "false": False, "": None}
-    return Table(
-        {key: words[one] if one in words else scalar(one) for key, one in row.items() if key}
-        for row in csv.DictReader(io.StringIO(text))
-    )
+    csv.field_size_limit(MOST_TEXT)
+    head = text.partition("\n")[0]
+    between = next((one for one in ",;\t" if one in head), ",")  # as spreadsheets write it
+    try:
+        return Table(
+            {
+                key: words[one.lower()] if one.lower() in words else scalar(one)
+                for key, one in row.items()
+                if key
+            }
+            for row in csv.DictReader(io.StringIO(text), restval="", delimiter=between)
+        )
+    except csv.Error as error:
+        raise UsageError(f"{sanitize(name)} is no table: {error}") from None
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    """Raises: ValueError: it is none."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}: {error.msg}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number}: each line is an object, not {line.strip()[:40]}")
+    return {
+        name: json.dumps(one) if isinstance(one, list | dict) else one for name, one in row.items()
+    }
 
 
 # --------------------------------------------------------- directories that have names for points
@@ -360,7 +389,9 @@ def _split(words: list[str], keys: list[str]) -> dict[str, Any]:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """One that can be compared and drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= LARGEST  # not NaN
 
 
 class Spread(NamedTuple):

@@ -11,7 +11,8 @@ import re
 import unicodedata
 from collections.abc import Collection, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 from gshell.errors import UsageError
 from gshell.sweep.keys import key_of
@@ -86,6 +87,33 @@ class Points(AbstractSet[HashableDict]):
     @classmethod
     def _from_iterable(cls, iterable: Iterable[Any]) -> Points:  # type: ignore[override]
         return cls(iterable)
+
+    # A set of Python's has names for these too.
+
+    def union(self, *others: Iterable[Any]) -> Points:
+        return Points(chain(self, *map(_points, others)))
+
+    def intersection(self, *others: Iterable[Any]) -> Points:
+        known = list(map(_points, others))
+        return Points(point for point in self if all(point in one for one in known))
+
+    def difference(self, *others: Iterable[Any]) -> Points:
+        known = _points(chain(*others))
+        return Points(point for point in self if point not in known)
+
+    def issubset(self, other: Iterable[Any]) -> bool:
+        return self <= _points(other)
+
+    def issuperset(self, other: Iterable[Any]) -> bool:
+        return self >= _points(other)
+
+    def copy(self) -> Points:
+        return self
+
+
+def _points(members: Iterable[Any]) -> Points:
+    """Of points, or dicts that were made by hand."""
+    return Points(one if isinstance(one, HashableDict) else HashableDict(one) for one in members)
 
 
 def sweep(parameters: Mapping[Any, Any]) -> list[HashableDict]:
@@ -203,16 +231,28 @@ def igeom(range_min: int, range_max: int, num_steps: int) -> list[int]:
 STATES = ("total", "remaining", "skipped", "inprogress", "done")
 
 
-def sweep_stats(stats: Mapping[str, Collection[Mapping[Any, Any]]]) -> dict[str, Any]:
+class Stats(NamedTuple):
+    """All of a sweep, by how far its points are."""
+
+    sweeps: Points
+    remaining: Points
+    skipped: Points
+    inprogress: Points
+    done: Points
+
+
+def sweep_stats(
+    stats: Stats | Sequence[Collection[Mapping[Any, Any]]],
+) -> dict[str, Any]:
     """How far it is, by level: from what ``ParamSweeper.stats()`` gives.
 
     Returns ``{state: {factor: {level: count}}}`` for each state (`STATES`), and
     ``state + "_ratio"``, of the level's total, for all but the total.
     """
     counts: dict[str, Any] = {}
-    for state in STATES:
+    for state, points in zip(STATES, stats, strict=True):
         table: dict[Any, dict[Any, int]] = {}
-        for point in stats["sweeps" if state == "total" else state]:
+        for point in points:
             for factor, level in point.items():
                 name = level if isinstance(level, Hashable) else repr(level)
                 row = table.setdefault(factor, {})

@@ -99,6 +99,7 @@ class SshProcess(_OverSsh):
     they are; ``exit_code`` is its own, 255 when there was no connection (`stderr` says why).
 
     ``connection_params``: see `hosts.default_connection_params`. ``pty``: it has a terminal.
+    ``shell``, ``kill_subprocesses``: for who has them for all processes; they change nothing.
     """
 
     def __init__(
@@ -107,6 +108,8 @@ class SshProcess(_OverSsh):
         host: str | Host,
         connection_params: Mapping[str, Any] | None = None,
         pty: bool | None = None,
+        shell: bool | None = None,
+        kill_subprocesses: bool | None = None,
         **more: Any,
     ) -> None:
         super().__init__(cmd, host, connection_params, **more)
@@ -145,7 +148,9 @@ class SshProcess(_OverSsh):
                 words += [option, str(params[name])]
         rewrite = params["host_rewrite_func"]
         address = rewrite(self.host.address) if rewrite else self.host.address
-        return [*words, *params["ssh_options"], "--", address, self.remote_cmd]
+        options = params["ssh_options"]
+        words += shlex.split(options) if isinstance(options, str) else options
+        return [*words, "--", address, self.remote_cmd]
 
     def _begin(self) -> None:
         if self._params["ssh"] == "asyncssh":

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from gshell.errors import UsageError
 from gshell.model.sanitize import sanitize
-from gshell.sweep import keys
+from gshell.sweep import execofile, keys
 from gshell.sweep.keys import key_of
-from gshell.sweep.space import HashableDict, Points
+from gshell.sweep.log import logger
+from gshell.sweep.space import HashableDict, Points, Stats
 from gshell.sweep.sweepfile import SweepFile
 
 TODO, INPROGRESS, DONE, SKIPPED = range(4)
@@ -98,8 +99,19 @@ def _hashable(point: Mapping[Any, Any]) -> HashableDict:
     return point if isinstance(point, HashableDict) else HashableDict(point)
 
 
+def _left(read: Callable[[str], Any], folder: str, nothing: Any) -> Any:
+    """By execo."""
+    try:
+        return read(folder)
+    except OSError as error:
+        where = sanitize(os.fspath(error.filename or folder))
+        logger.warning("what execo left cannot be read: %s: %s", where, error.strerror)
+        return nothing
+
+
 class ParamSweeper:
     """The points of an experiment, handed out one by one, each to one process at a time.
+    In a directory that execo has worked in, what is done is taken over from there.
 
     Several processes, threads and instances may use the same directory at once, on several hosts
     too if the file system between them knows POSIX locks. ``get_next`` hands out points in the
@@ -144,6 +156,8 @@ class ParamSweeper:
             if save_sweeps:
                 self._keep_space()
             self._fold()
+            if not self._seen:
+                self._take_over()
             self._return_skipped()
             self._reclaim()
         self._compact()
@@ -266,8 +280,27 @@ class ParamSweeper:
             self._seen = 0  # what was foreign may be ours now
             self._foreign = {}
 
+    def _take_over(self) -> None:
+        """What a sweeper of execo's had done here before ours was ever used stays done."""
+        points, unread = _left(execofile.done, self._dir, ([], 0))
+        for point in points:
+            known = self._entries.get(point)
+            self._file.say(key_of(point if known is None else known.point), DONE, 0, None)
+        self._fold()
+        if points:
+            count = sum(point in self._entries for point in points)
+            logger.info("%s: %d of its points were done with execo", self._name, count)
+        if unread:
+            logger.warning(
+                "%s: %d points that were done with execo cannot be read, and are done again",
+                self._name, unread,
+            )  # fmt: skip
+
     def _kept_space(self) -> list[HashableDict]:
         kept = self._file.kept()
+        left: list[HashableDict] = [] if kept else _left(execofile.space, self._dir, [])
+        if left:
+            return left
         if not kept:
             raise UsageError(
                 f"no points are known for {sanitize(self._dir)}",
@@ -554,17 +587,14 @@ class ParamSweeper:
                 len(self._entries), sizes[DONE], sizes[SKIPPED], sizes[INPROGRESS], sizes[TODO]
             )
 
-    def stats(self) -> dict[str, Points]:
-        """All of it, for `sweep_stats`."""
+    def stats(self) -> Stats:
+        """All of it, for `sweep_stats`; a tuple, as execo's."""
         with self._lock:
             self._look()
-            return {
-                "sweeps": Points(self._entries),
-                "remaining": _points(self._states[TODO]),
-                "skipped": _points(self._states[SKIPPED]),
-                "inprogress": _points(self._states[INPROGRESS]),
-                "done": _points(self._states[DONE]),
-            }
+            return Stats(
+                Points(self._entries),
+                *(_points(self._states[one]) for one in (TODO, SKIPPED, INPROGRESS, DONE)),
+            )
 
     def __str__(self) -> str:
         n = self.counts()

@@ -168,21 +168,36 @@ def get_g5k_sites() -> list[str]:
     return list(testbed().sites)
 
 
-def get_g5k_clusters() -> list[str]:
-    return list(testbed().clusters)
+Queues = str | Iterable[str] | None
+"""Of a batch system: only clusters that one of them leads to, as far as that is known."""
 
 
-def get_g5k_hosts() -> list[str]:
-    return [host for cluster in get_g5k_clusters() for host in get_cluster_hosts(cluster)]
+def _of(queues: Queues, clusters: Iterable[str]) -> list[str]:
+    wanted = [queues] if isinstance(queues, str) else list(queues or ())
+    found = []
+    for cluster in clusters:
+        known = get_cluster_attributes(cluster).get("queues") if wanted else None
+        if known is None or set(wanted) & set(known):
+            found.append(cluster)
+    return found
 
 
-def get_site_clusters(site: str | Host) -> list[str]:
+def get_g5k_clusters(queues: Queues = None) -> list[str]:
+    return _of(queues, testbed().clusters)
+
+
+def get_g5k_hosts(queues: Queues = None) -> list[str]:
+    return [host for cluster in get_g5k_clusters(queues) for host in get_cluster_hosts(cluster)]
+
+
+def get_site_clusters(site: str | Host, queues: Queues = None) -> list[str]:
     """Raises: UsageError: no such site."""
-    return list(testbed().site(site)["clusters"])
+    return _of(queues, testbed().site(site)["clusters"])
 
 
-def get_site_hosts(site: str | Host) -> list[str]:
-    return [host for cluster in get_site_clusters(site) for host in get_cluster_hosts(cluster)]
+def get_site_hosts(site: str | Host, queues: Queues = None) -> list[str]:
+    clusters = get_site_clusters(site, queues)
+    return [host for cluster in clusters for host in get_cluster_hosts(cluster)]
 
 
 def get_cluster_hosts(cluster: str) -> list[str]:

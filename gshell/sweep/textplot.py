@@ -18,6 +18,7 @@ WRONG, PLAIN_WRONG = "✗", "!"
 COLORS = ("36", "33", "32", "35", "34", "31", "96", "93", "92", "95")
 NARROW = 76  # columns: with so many and more, two plots are side by side
 GUTTER = 3
+LEAST_SPAN = 1e-300  # of values: below, what it is divided into is nothing
 
 
 def draw(made: Layout, width: int, color: bool, plain: bool, height: int | None = None) -> str:
@@ -100,13 +101,15 @@ class _Canvas:
             high = max(high, 1.0)
         if panel.ideal and panel.log_y:
             high = max(high, *(mark.x for line in panel.lines for mark in line.marks))
-        if high <= low:
+        if high - low < LEAST_SPAN:
             high = low + (abs(low) or 1.0)
         self._y = _scale(low, high, panel.log_y)
         places = list(made.x_labels)
         first, last = min(places), max(places)
         margin = 0.06
-        self._x = _scale(first, last if last > first else first + 1, panel.log_x, margin)
+        self._x = _scale(
+            first, last if last - first > LEAST_SPAN else first + 1, panel.log_x, margin
+        )
         powers = _ticks_of_two(low, high) if panel.log_y and panel.value == "speedup" else []
         self._ticks = powers or _ticks(low, high, panel.log_y)
         self._labels = [_number(one) for one in self._ticks]

@@ -9,6 +9,8 @@ from typing import Any
 
 from gshell.errors import UsageError
 
+FOR_EVER_S = 1e9  # thirty years
+
 
 class WrongTime(UsageError, ValueError):
     """No duration, or no date."""
@@ -24,15 +26,20 @@ def get_seconds(duration: Any) -> float | None:
         return None
     if isinstance(duration, datetime.timedelta):
         return duration.total_seconds()
-    if isinstance(duration, int | float):
-        return float(duration)
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         total = 0.0
-        for part in str(duration).split(":"):
+        for part in [duration] if isinstance(duration, int | float) else str(duration).split(":"):
             total = total * 60 + float(part)
-        return total
-    except ValueError:
-        raise WrongTime(f"{duration!r} is no duration: seconds, 'h:m:s' or a timedelta") from None
+        if total == total:  # NaN would never be over
+            return total
+    raise WrongTime(f"{duration!r} is no duration: seconds, 'h:m:s' or a timedelta")
+
+
+def patience(timeout: Any) -> float | None:
+    """Seconds that somebody waits for something; None, for ever: more than any run takes, too, for
+    which the system has no room."""
+    seconds = get_seconds(timeout)
+    return None if seconds is None or seconds > FOR_EVER_S else seconds
 
 
 def clock(duration: Any) -> str:

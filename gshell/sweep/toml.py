@@ -51,7 +51,10 @@ class Document:
             line = f":{found.group(1) or last}" if found else ""
             if found and found.group(1) is None:
                 words += ": it is missing at the end, or a quote or bracket before it is not closed"
-            raise UsageError(sanitize(words), self._next, f"{self.name}{line}") from None
+            hint = self._next
+            if words.startswith("Unescaped"):
+                hint = "between ' ' it stays as it is:  'time = (\\d+)'"
+            raise UsageError(sanitize(words), hint, f"{self.name}{line}") from None
         except (ValueError, RecursionError) as error:  # a number of 5000 digits; 1000 brackets
             words = "too deeply nested" if isinstance(error, RecursionError) else str(error)
             raise UsageError(sanitize(words, 120), self._next, self.name) from None

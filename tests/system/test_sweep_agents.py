@@ -79,6 +79,62 @@ print(json.dumps([p.ok, p.exit_code]))
     assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
 
 
+def test_output_that_a_handler_is_slow_to_take_waits_over_there(relay, tmp_path):
+    """Instead of filling this Python's memory; and all of it comes in the end."""
+    facts = told(
+        relay,
+        """
+import threading
+wait, got, most = threading.Event(), [], 0
+def slow(process, stream, text, eof, error):
+    wait.wait()
+    got.append(len(text))
+p = AgentProcess("head -c 100000000 /dev/zero; touch " + sys.argv[1] + "/all",
+                 default_stdout_handler=False, stdout_handlers=[slow]).start()
+while p._talk is None or not p._held:
+    time.sleep(0.01)
+import os
+before = os.path.exists(sys.argv[1] + "/all")
+wait.set()
+p.wait()
+print(json.dumps([before, p.ok, sum(got), os.path.exists(sys.argv[1] + "/all")]))
+""",
+        str(tmp_path),
+    )
+    assert facts == [False, True, 100_000_000, True]
+
+
+def test_a_writer_waits_while_much_is_not_read(relay, tmp_path):
+    facts = told(
+        relay,
+        """
+import os, threading
+from gshell.sweep import conductor
+conductor.UNREAD = 1 << 20
+go = sys.argv[1] + "/go"
+late = AgentProcess(f"while [ ! -e {go} ]; do sleep 0.05; done; wc -c").start()
+written = []
+def write():
+    for number in range(32):
+        late.write(b"x" * (1 << 20))
+        written.append(number)
+    late.close_stdin()
+writer = threading.Thread(target=write)
+writer.start()
+while late._room.is_set():
+    time.sleep(0.01)
+waits = len(written)
+open(go, "w").close()
+writer.join()
+late.wait()
+print(json.dumps([waits < 32, late.ok, late.write_error, int(late.stdout),
+                  late.host.address == late.agent]))
+""",
+        str(tmp_path),
+    )
+    assert facts == [True, True, False, 32 << 20, True]
+
+
 def test_many_more_processes_than_slots_wait_their_turn_and_all_run(relay):
     facts = told(
         relay,

@@ -1,5 +1,6 @@
 """Names that users of execo know, and what they get for them."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 import gshell.sweep as package
-from gshell.sweep import Host, also
+from gshell.sweep import Host, also, logger
 from gshell.sweep.local import Process
 from gshell.sweep.ssh import SshProcess
 
@@ -98,3 +99,15 @@ def test_a_serial_line_is_read_and_written(tmp_path):
     line.wait(30)
     os.close(ours)
     os.close(theirs)
+
+
+def test_how_much_is_said_can_be_changed_at_any_time(capsys):
+    for level, words in (("INFO", "one"), ("ERROR", "two"), ("DETAIL", "three")):
+        logger.setLevel(level)
+        logger.info(words)
+        logger.detail("more of " + words)
+    logging.disable(logging.CRITICAL)
+    logger.error("four")
+    logging.disable(logging.NOTSET)
+    said = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["one", "three", "more of three"]

@@ -31,6 +31,7 @@ from gshell.sweep import (
     get_process,
     get_seconds,
     get_unixts,
+    hosts,
     sleep,
 )
 
@@ -43,7 +44,7 @@ PROCESS = [
 ACTION = ["lifecycle_handlers", "name", "default_expect_timeout"]
 ACCEPTS = {
     "Process": [*PROCESS, "shell", "pty", "kill_subprocesses"],
-    "SshProcess": [*PROCESS, "host", "connection_params", "pty"],
+    "SshProcess": [*PROCESS, "host", "connection_params", "pty", "shell", "kill_subprocesses"],
     "Local": ["cmd", "process_args", *ACTION],
     "Remote": ["cmd", "hosts", "connection_params", "process_args", *ACTION],
     "TaktukRemote": ["cmd", "hosts", "connection_params", "process_args", *ACTION],
@@ -63,7 +64,8 @@ ACCEPTS = {
     "format_date": ["d", "showms"], "get_unixts": ["d"], "format_duration": ["duration", "showms"],
     "sleep": ["delay", "until"], "filter_bad_hosts": ["action", "hosts"],
     "wait_any_actions": ["actions", "timeout"], "wait_all_actions": ["actions", "timeout"],
-    "get_seconds": ["duration"],
+    "get_seconds": ["duration"], "copy_outputs": ["stdout_filename", "stderr_filename"],
+    "redirect_outputs": ["stdout_filename", "stderr_filename"],
 }  # fmt: skip
 
 
@@ -290,3 +292,22 @@ def test_hosts_are_what_was_said_of_them():
     assert Host(Host("a", user="u"), port=3) == Host("a", "u", None, 3)
     assert str(Host("a", user="root", port=22)) == "Host('a', user='root', port=22)"
     assert Remote("x", (name for name in "ab")).hosts == [Host("a"), Host("b")]
+
+
+def test_options_of_a_program_that_is_not_used_are_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(hosts, "_unread", [])
+    known = ("-tt", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20")
+    SshProcess("true", "h", {"ssh_options": known})
+    one = SshProcess("true", "h", {"ssh_options": "-J front", "ssh": ("ssh",)})
+    assert one._argv()[-5:] == ["-J", "front", "--", "h", "true"]
+    assert capsys.readouterr().out == ""
+    for _ in range(2):
+        SshProcess("true", "h", {"ssh_options": (*known, "-o", "ProxyCommand=x y")})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("which reads ~/.ssh/config: 'ProxyCommand=x y'")
+
+
+@pytest.mark.parametrize("given", [float("nan"), "nan", "1:nan:0"])
+def test_what_would_never_be_over_is_no_duration(given):
+    with pytest.raises(ValueError, match="is no duration"):
+        get_seconds(given)

@@ -2,11 +2,13 @@
 
 import errno
 import fcntl
+import itertools
 import os
 import re
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -355,3 +357,12 @@ def test_what_a_killed_run_and_its_guardian_left_is_ended_by_the_next(tmp_path, 
     until(Path(f"/proc/{stray}/environ").read_bytes, "its environment")
     lab.run()
     assert os.WTERMSIG(os.waitpid(stray, 0)[1]) == signal.SIGKILL
+
+
+def test_a_clock_that_is_put_back_makes_nothing_shorter_than_nothing(lab, monkeypatch):
+    back = itertools.count(2_000_000_000, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(back)))
+    assert lab.run(THREE + "[run]\ncommand = 'echo value = {n}'").done == 3
+    took = [one.seconds for one in attempts.History(attempts.Log(str(lab.folder))).points.values()]
+    assert len(took) == 3
+    assert min(took) >= 0

@@ -1,18 +1,21 @@
 """Processes under strain: forks, floods, slow readers, children that run away."""
 
 import contextlib
+import gc
 import gzip
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
 from gshell.sweep import conductor, proctree
-from gshell.sweep.actions import Local, ParallelActions, SequentialActions
+from gshell.sweep.actions import Local, ParallelActions, SequentialActions, wait_any_actions
 from gshell.sweep.handlers import ExpectOutputHandler, Lines, ProcessOutputHandler
 from gshell.sweep.local import Process
 from gshell.sweep.process import ProcessLifecycleHandler, configuration
@@ -428,3 +431,35 @@ def test_who_sees_its_end_may_begin_it_anew_at_once():
             pass
         assert process.reset().run(30).stdout == "x\n"
         process.reset()
+
+
+def test_a_time_out_that_did_not_come_keeps_nothing_of_its_process():
+    one = Process("echo much", timeout=86400).run()
+    gone = weakref.ref(one)
+    del one
+    Process("true").run()  # the conductor has something else in its hands
+
+    def forgotten():
+        gc.collect()
+        return gone() is None
+
+    until(forgotten, "it to be forgotten")
+
+
+@pytest.mark.parametrize(("regexes", "error"), [("(", re.error), ("x", ValueError)])
+def test_what_an_action_cannot_expect_is_said_to_who_asks(regexes, error):
+    with pytest.raises(error):
+        Local("true").expect(regexes)
+
+
+@pytest.mark.parametrize("long", [30 * 86400, "1000000:00:00", 1e12, float("inf")])
+def test_who_has_more_patience_than_a_system_can_count_just_waits(long):
+    one = Process("cat", timeout=long).start()
+    Process("true").run(30)  # the conductor has gone to sleep and been woken
+    Process("true").run(30)
+    two = Local("echo word").start()
+    assert two.processes[0].expect("word", long)[0] == 0
+    assert two.wait(long).ok
+    assert wait_any_actions([two], long) == [two]
+    one.close_stdin()
+    assert one.wait(long).ok

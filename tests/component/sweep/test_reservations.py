@@ -199,6 +199,38 @@ def test_an_engine_ends_what_its_run_has_left(site, tmp_path, monkeypatch):
     assert [call[0] for call in site.calls[calls:]] == ["oarsub", "oardel"]
 
 
+class Reserves(Engine):
+    def __init__(self, folder, also=lambda: None):
+        super().__init__()
+        self.folder, self.also = str(folder), also
+
+    def setup_result_dir(self):
+        self.result_dir = self.folder
+
+    def run(self):
+        oarsub([(OarSubmission(), None)])
+        self.also()
+
+
+def test_who_joins_an_experiment_that_runs_ends_none_of_its_reservations(site, tmp_path):
+    def join():
+        assert Engine().start(["-c", str(tmp_path / "results")]) == 0
+        assert [call[0] for call in site.calls] == ["oarsub"]
+
+    assert Reserves(tmp_path / "results", join).start([]) == 0
+    assert [call[0] for call in site.calls] == ["oarsub", "oardel"]
+
+
+def test_who_leaves_an_experiment_that_runs_ends_what_is_its_own(site, tmp_path):
+    def join():
+        site.says("oarsub", "OAR_JOB_ID=8\n")
+        assert Reserves(tmp_path / "results").start(["-c", str(tmp_path / "results")]) == 0
+        assert site.calls[2:] == [["oardel", "8"]]
+
+    assert Reserves(tmp_path / "results", join).start([]) == 0
+    assert site.calls[3:] == [["oardel", "7"]]
+
+
 def test_nodes_come_once_each_in_order_and_not_from_a_dead_job(site):
     assert get_oar_job_nodes(7) == [Host("n2"), Host("n10")]
     for dead in ({"state": "Terminated"}, {"state": "Error"},

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import sqlite3
@@ -16,10 +17,11 @@ from fractions import Fraction
 import pytest
 
 from gshell.errors import UsageError
-from gshell.sweep import owners, sweeper, sweepfile
-from gshell.sweep.space import HashableDict, sweep
+from gshell.sweep import execofile, owners, sweeper, sweepfile
+from gshell.sweep.space import HashableDict, sweep, sweep_stats
 from gshell.sweep.sweeper import Counts, ParamSweeper
 from gshell.sweep.sweepfile import FILE
+from kit.execoleft import left_by_execo
 from kit.procs import until
 
 SPACE = {"n": list(range(5)), "size": ["A", "B"]}
@@ -449,3 +451,56 @@ def test_what_a_mount_table_says(tmp_path):
     table.write_text(f"/dev/sda / ext4 rw 0 0\nsrv:/h {tmp_path} nfs4 rw 0 0\n")
     assert owners.on_network(str(tmp_path / "x"), str(table))
     assert not owners.on_network("/usr", str(table))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_was_done_with_execo_stays_done(make, tmp_path, protocol):
+    points = sweep(SPACE)
+    left_by_execo(tmp_path / "sweeps", points, [*points[3:5], {"n": 77}], protocol=protocol)
+    kept = ParamSweeper(tmp_path / "sweeps")
+    assert (set(kept.get_sweeps()), kept.counts().done) == (set(points), 2)
+    kept.close()
+    one = make()
+    assert list(one.get_done()) == points[3:5]
+    one.done(one.get_next())
+    assert make().counts().done == 3
+    assert make({"n": [77, 78]}).counts().done == 1
+
+
+def test_a_program_in_what_execo_left_is_not_run_and_what_is_broken_is_said(make, tmp_path, capsys):
+    points = sweep(SPACE)
+    bad = {"n": Fraction(1, 3), "size": "A"}
+    left_by_execo(tmp_path / "sweeps", [], [points[0], bad, points[1]])
+    with open(tmp_path / "sweeps" / "done", "ab") as file:
+        file.write(f"cos\nsystem\n(S'touch {tmp_path}/ran'\ntR.".encode())
+        file.write(pickle.dumps(points[2])[:-20])
+    one = make()
+    assert list(one.get_done()) == points[:2]
+    assert not (tmp_path / "ran").exists()
+    assert "3 points that were done with execo cannot be read" in capsys.readouterr().out
+
+
+def test_how_far_it_is_is_a_tuple_as_execo_s(make):
+    one = make()
+    one.done(one.get_next())
+    one.skip(one.get_next())
+    one.get_next()
+    sweeps, remaining, skipped, inprogress, done = one.stats()
+    points = sweep(SPACE)
+    assert [*sweeps] == points
+    assert [*done, *skipped, *inprogress, *remaining] == points
+    assert sweep_stats(one.stats())["done"] == {"n": {0: 1}, "size": {"A": 1}}
+
+
+def test_what_execo_left_is_read_as_far_as_it_goes(tmp_path):
+    points = sweep({"n": [1, 2], "of": [("a", 0.5), frozenset((None, "ü"))]})
+    left_by_execo(tmp_path / "sweeps", points, points)
+    file = tmp_path / "sweeps" / "done"
+    whole = file.read_bytes()
+    assert execofile.done(str(file.parent)) == (points, 0)
+    for cut in range(len(whole)):
+        file.write_bytes(whole[:cut])
+        known, unread = execofile.done(str(file.parent))
+        assert known == points[: len(known)]
+        assert len(known) < len(points)
+        assert unread <= 1

@@ -272,3 +272,16 @@ def test_from_the_batch_system_of_this_host(tmp_path, monkeypatch):
     testbed.forget()
     assert get_cluster_hosts("edel") == ["n1", "n2", "n10"]
     assert [cores(f"edel-{number}") for number in (1, 2, 3)] == [2, 1, 1]
+
+
+def test_clusters_are_those_that_a_queue_leads_to_where_that_is_known(monkeypatch):
+    clusters = {
+        "edel": {"hosts": 1, "cores": 8, "queues": ["default", "admin"]},
+        "grat": {"hosts": 1, "cores": 8, "queues": ["production"]},
+        "sol": {"hosts": 1, "cores": 8},
+    }
+    monkeypatch.setitem(g5k_configuration, "testbed", {"sites": {"lyon": {"clusters": clusters}}})
+    assert get_site_clusters("lyon") == ["edel", "grat", "sol"]
+    assert get_site_clusters("lyon", queues="default") == ["edel", "sol"]
+    assert get_g5k_clusters(queues=["production", "admin"]) == ["edel", "grat", "sol"]
+    assert get_site_hosts("lyon", "production") == ["grat-1", "sol-1"]

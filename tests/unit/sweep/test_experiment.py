@@ -93,6 +93,7 @@ def test_derived_names_are_computed_and_slots_too(load):
 def test_names_are_filled_in_and_a_shells_stay():
     text = "{n} {{n}} ${n} ${HOME} awk '{print $1}' {n}{n}"
     assert fill(text, {"n": 3}) == "3 {n} ${n} ${HOME} awk '{print $1}' 33"
+    assert fill("{yes} {no} {none}", {"yes": True, "no": False, "none": None}) == "true false "
 
 
 def test_hosts_have_users_ports_and_slots(load):
@@ -248,3 +249,19 @@ def test_the_example_is_read():
     one = definition.load(file)
     assert len(one.points) == 18
     assert one.steps[0].each == ("size", "ranks")
+
+
+def test_a_factor_that_python_has_another_word_for_is_named(load):
+    with pytest.raises(UsageError, match="is no expression") as refused:
+        load("when = \"class != 'B'\"\n[factors]\nclass = ['A', 'B']" + RUN)
+    assert refused.value.hint.startswith("'class' means something else in expressions")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("when = 'n > 1 && n < 3'\n", "as in Python:  n > 1 and"), ('name = "\\d"\n', "between ' '")],
+)
+def test_what_is_meant_in_another_language_is_said_in_ours(load, text, hint):
+    with pytest.raises(UsageError) as refused:
+        load(text + "[factors]\nn = [1, 2]" + RUN)
+    assert refused.value.hint.startswith(hint)

@@ -1,5 +1,6 @@
 """Results out of text, tables, and the plots that are made of them."""
 
+import contextlib
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ from gshell.cli import sweep as cli
 from gshell.errors import UsageError
 from gshell.sweep import attempts, figures, plots, results, textplot
 from gshell.sweep.experiment import Capture
+from gshell.sweep.judging import shown as told
 from gshell.sweep.keys import key_of
 from gshell.sweep.results import Table, captured, points_of, read_table, spread
 from gshell.sweep.space import HashableDict, sweep
@@ -385,3 +387,67 @@ def test_units_are_said():
 def test_two_figures_of_one_slug_are_two_files():
     made = figures.layout(of_words([("A", "S", 1, 2.0), ("a", "S", 1, 3.0)]), *4 * [None])
     assert plots._names(made, "x", ".svg") == ["x-cluster-a.svg", "x-cluster-a-2.svg"]
+
+
+def test_tables_of_others_are_read_too(tmp_path):
+    """With a byte order mark, short lines, truths as Python writes them, cells of any length."""
+    file = tmp_path / "t.csv"
+    long = "x" * 200_000
+    file.write_text(f"\ufeffn,seconds,verified,note\n1,2.5,True,{long}\n2,1_0,FALSE\n3\n")
+    first, second, third = read_table(file).rows
+    assert first == {"n": 1, "seconds": 2.5, "verified": True, "note": long}
+    assert second == {"n": 2, "seconds": "1_0", "verified": False, "note": None}
+    assert third == {"n": 3, "seconds": None, "verified": None, "note": None}
+    file.write_bytes(b"n;seconds\r\n1;2.5\r\n")
+    assert read_table(file).rows == [{"n": 1, "seconds": 2.5}]
+
+
+def test_lines_of_json_may_have_more_in_them_and_others_are_refused(tmp_path):
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"n": 1, "of": ["a\u2028b"]}\n\n')
+    assert read_table(file).rows == [{"n": 1, "of": '["a\\u2028b"]'}]
+    file.write_text("[1]\n")
+    with pytest.raises(UsageError, match=r"each line is an object, not \[1\]"):
+        read_table(file)
+
+
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize("which", ["first", "last", "min", "max", "sum", "mean", "count"])
+def test_numbers_of_any_size_are_captured(which):
+    capture = Capture(re.compile(r"= (\S+)"), which)
+    captured(f"= {HUGE}\n= 1e308\n= 1e308\n= -1e400\n= nan\n= {HUGE}e9\n", {"x": capture})
+
+
+def test_what_is_best_may_be_a_word_or_beyond_all_numbers():
+    one = SimpleNamespace(best="max rate")
+    assert told(one, {"rate": "12MB/s"}, 1.0) == told(one, {"rate": 10**400}, 1.0)
+    assert told(one, {"rate": 12}, 1.0) == "1.0 s, rate 12"
+
+
+ODD = [0, -3.5, 1e-310, 5e-324, 1e300, -1e300, 1.7e308, float("inf"), float("nan"), 10**400]
+
+
+@pytest.mark.parametrize("x", ["n", "y"])
+@pytest.mark.parametrize("least", range(len(ODD)))
+def test_odd_numbers_are_drawn_or_left_out(least, x):
+    table = Table([{"n": n, "y": y, "seconds": abs(y)} for n, y in enumerate(ODD[least:], 1)])
+    text = ""
+    with contextlib.suppress(UsageError):  # nothing is left of them
+        made = figures.layout(table, x, None, None, ["seconds", "y", "speedup", "efficiency"])
+        text = textplot.draw(made, 79, color=False, plain=True)
+    assert max(map(len, text.splitlines()), default=0) <= 79
+
+
+def test_a_level_of_any_length_is_shown_by_its_beginning():
+    table = Table([{"x": "w" * 5000 + str(n), "of": "z" * 5000, "y": n} for n in range(3)], ["x"])
+    made = figures.layout(table, "x", "of", None, None)
+    assert max(map(len, made.x_labels.values())) <= 40
+    assert len(made.figures[0].panels[0].lines[0].name) <= 80
+    assert cli._shown("w" * 5000) == "w" * 59 + "…"
+
+
+def test_two_runs_in_one_second_have_a_directory_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [cli._new("x"), cli._new("x")] == ["x", "x-2"]

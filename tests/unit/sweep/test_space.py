@@ -183,14 +183,16 @@ def test_geometric_ranges():
 
 def test_how_far_it_is_by_level():
     space = sweep({"n": [1, 2], "size": ["A", "B"]})
-    stats = sweep_stats(
-        {
-            "sweeps": space,
-            "done": space[:1],
-            "remaining": space[1:],
-            "skipped": [],
-            "inprogress": [],
-        }
-    )
+    stats = sweep_stats((space, space[1:], [], [], space[:1]))
     assert stats["total"] == {"n": {1: 2, 2: 2}, "size": {"A": 2, "B": 2}}
     assert stats["done_ratio"] == {"n": {1: 0.5, 2: 0.0}, "size": {"A": 0.5, "B": 0.0}}
+
+
+def test_points_have_the_methods_of_a_set():
+    points = Points(sweep({"n": [1, 2, 3]}))
+    some = [{"n": 1}, HashableDict(n=9)]
+    assert list(points.difference(some)) == [{"n": 2}, {"n": 3}]
+    assert list(points.intersection(map(HashableDict, some))) == [{"n": 1}]
+    assert len(points.union([HashableDict(n=9)], points)) == 4
+    assert points.issuperset([HashableDict(n=1)])
+    assert points.copy().issubset(points)
