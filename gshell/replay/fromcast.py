@@ -22,6 +22,18 @@ _ALTERNATE = re.compile(rb"\x1b\[\?(?:47|1047|1049)([hl])")
 _ENTERS = (b"\r", b"\n")
 _ENDS_LINE = (b"\x03", b"\x04", b"\x1a", b"\x1c")  # ^C ^D ^Z ^\: nothing is typed after them
 _RUBS = (b"\x7f", b"\x08")
+_STARTED = re.compile(r"\x1b\]133;S;([^\x07\x1b]*)(?:\x07|\x1b\\)")
+# Where a prompt begins for who marks none: readline and its like switch pasting in brackets on
+# before they print it; zsh afterwards, but wipes out what is below first. And what zsh and fish
+# show where the output has no line end.
+_PASTES, _PASTED = b"\x1b[?2004h", b"\x1b[?2004l"
+_ZSH_PROMPT = b"\x1b[0m\x1b[27m\x1b[24m\x1b[J"
+_NO_LINE_END = re.compile(
+    rb"\x1b\[1m\x1b\[7m[%#]\x1b\[27m\x1b\[1m\x1b\[0m *\r \r"
+    rb"|(?:\x1b\[[0-9;]*m)*\xe2\x8f\x8e(?:\x1b\(B|\x1b\[[0-9;]*m)* *\r\xe2\x8f\x8e ?\r"
+)
+_PLACES = re.compile(r"[~/][^\s>$#%]*")  # of a prompt: another one after cd
+_ASKS = re.compile(r"[>.:?]+|\(\w+\)|In \[\d+\]:|[\w ]+[>:]")  # a program's prompt, no shell's
 _CONTROLS = re.compile(
     r"\x1b\[[0-9;:?<=>!]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b.|[\x00-\x1f\x7f]"
 )
@@ -39,18 +51,34 @@ def script(cast: Cast, name: str = "") -> Script:
             "record with -I, or gshell play it",
             name or "cast",
         )
-    cutter = _Cutter(cast.header.columns or 80, cast.header.rows or 24, cast.events)
+    command = cast.header.command or ""
+    cutter = _Cutter(cast.header.columns or 80, cast.header.rows or 24, cast.events, not command)
     for event in _events(cast.events):
         cutter.event(event)
-    shell = (cast.header.env or {}).get("SHELL", "")
+    shell = "" if command else _shell(cast)
+    if shell and not is_shell(shell):
+        cutter.warnings.append(f"recorded in {shell}, which is not known: played in the user's own")
+        shell = ""
     return Script(
         name,
         tuple(cutter.done()),
-        size=(cast.header.columns, cast.header.rows) if cast.header.columns else None,
-        shell=shell if is_shell(shell) else "",
+        size=cutter.size if cast.header.columns else None,
+        shell=shell,
+        command=command,
         status=cutter.exit,
         warnings=tuple(cutter.warnings),
     )
+
+
+def _shell(cast: Cast) -> str:
+    """The one it was typed into. Who records elsewhere has another one in his environment: the
+    shell's own word counts more."""
+    for event in cast.events:
+        if event.code == "i":
+            break
+        if event.code == "o" and (found := _STARTED.search(event.data)):
+            return found[1]
+    return (cast.header.env or {}).get("SHELL", "")
 
 
 def _events(events: list[Event]) -> list[Event]:
@@ -92,10 +120,12 @@ class _Cutter:
     """Events in, steps out. Invariant: ``_out`` is all output since the current step began, or
     since the last one ended if none has."""
 
-    def __init__(self, columns: int, rows: int, events: list[Event]) -> None:
+    def __init__(self, columns: int, rows: int, events: list[Event], shell: bool) -> None:
+        """``shell``: what was recorded is one, so that what asks first is its prompt."""
         self.exit: int | None = None
         self.warnings: list[str] = []
-        self._columns, self._rows = columns, rows
+        self._columns, self._rows = self.size = columns, rows
+        self._resized = 0  # at which step
         self._steps: list[Step] = []
         self._now: _Typed | None = None
         self._out = bytearray()
@@ -105,9 +135,13 @@ class _Cutter:
         self._at_prompt: bool | None = None  # None: there were no marks
         self._status: int | None = None
         self._tells_waits = any(event.code == "w" for event in events)
+        self._prompt = "" if shell and not self._tells_waits else None
+        """The shell's, as it was first; empty: not seen yet; None: not known."""
         self._waited = True
         self._ahead = False
         self._unjudged: list[int] = []
+        self._asked: set[str] = set()
+        self._answered: list[bool] = []  # of each step: something asked before the next one
         self._secret_just_now = False
 
     def event(self, event: Event) -> None:
@@ -129,14 +163,25 @@ class _Cutter:
         elif code == "r":
             found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", data)
             if found:
-                self._columns, self._rows = int(found[1]) or 80, int(found[2]) or 24
+                size = int(found[1]) or 80, int(found[2]) or 24
+                if size != self.size and self._now is not None:
+                    self._resized = self._resized or len(self._steps) + 1
+                elif self._now is None:
+                    self.size = size
+                self._columns, self._rows = size
         elif code == "x" and re.fullmatch(r"-?\d{1,9}", data):
             self.exit = int(data)
 
     def done(self) -> list[Step]:
         self._close(last=True)
+        if self._resized:
+            columns, rows = self.size
+            self.warnings.append(
+                f"the terminal had another size from step {self._resized} on: here it is "
+                f"{columns}x{rows} for all"
+            )
         if self._unjudged:
-            numbers = ", ".join(map(str, self._unjudged))
+            numbers = ", ".join(map(str, sorted({*self._unjudged})))
             steps = "steps" if len(self._unjudged) > 1 else "step"
             self.warnings.append(f"{steps} {numbers}: typed ahead of the prompt, not judged")
         return self._steps
@@ -214,12 +259,27 @@ class _Cutter:
             goes_on = self._now.shell and not self._now.finished
             self._close()
         before = "" if self._full_screen else self._last()
-        shell = bool(self._at_prompt if self._at_prompt is not None else _PROMPT.search(before))
+        self._asked.add(before.strip())
+        if self._prompt == "":
+            asks = _ASKS.fullmatch(before.strip())
+            self._prompt = before if before.strip() and not asks else None
+        shell = self._is_shells(before) if self._at_prompt is None else self._at_prompt
         shell = (shell or goes_on) and not self._full_screen
         self._now = _Typed(before, shell, at_s, (), False, False, self._full_screen)
         self._out.clear()
         self._err.clear()
         self._since_key.clear()
+
+    def _is_shells(self, before: str) -> bool:
+        """Is this the shell's prompt?"""
+        if _PROMPT.search(before):
+            return True
+        words = [_PLACES.sub("~", text).split() for text in (self._prompt or "", before)]
+        return bool(words[0] and words[1]) and words[0][0] == words[1][0]
+
+    def _is_prompt(self, text: str) -> bool:
+        """The shell's, or one that something was typed at."""
+        return self._is_shells(text) or text.strip() in self._asked
 
     def _last(self) -> str:
         return screen.view(bytes(self._out), self._columns, self._rows).last
@@ -261,12 +321,40 @@ class _Cutter:
         )
         if status is not None:
             step = step._replace(status=Line(str(status), 0))
+        if self._typed_again(step, text):
+            step = step._replace(kind="shell", wait=wait._replace(text=""), expected=None)
+            self._judge_none()
         self._steps.append(step._replace(shown=gstwrite.shown(step)))
+        self._answered.append(bool(self._last().strip()))
         # What stood last is where the next step is typed.
         last_line = screen.view(
             typed.before.encode() + bytes(self._out), self._columns, self._rows
         ).last
         self._out[:] = last_line.encode()
+
+    def _typed_again(self, step: Step, text: str) -> bool:
+        """Where nobody tells of waits: did the shell show the line at its prompt only after others'
+        output? Then it was typed ahead."""
+        if self._tells_waits or step.kind not in ("shell", "line") or not text.strip():
+            return False
+        shown = masks.escaped(text)
+        for line in step.expected or ():
+            begin, typed, rest = line.text.partition(shown)
+            is_one = typed and (not rest or rest.startswith("   "))  # a prompt on the right
+            if is_one and self._is_shells(begin):
+                return True
+        return False
+
+    def _judge_none(self) -> None:
+        """Of the steps since the last one whose answer was there before the next was typed."""
+        at = len(self._steps)
+        self._unjudged.append(at + 1)
+        while at:
+            at -= 1
+            self._steps[at] = self._steps[at]._replace(expected=None)
+            self._unjudged.append(at + 1)
+            if not at or self._answered[at - 1]:
+                break
 
     def _expected(self, typed: _Typed, text: str | None, last: bool) -> tuple[Line, ...] | None:
         # Who types at a prompt before anybody saw the program wait there has not typed ahead.
@@ -278,9 +366,10 @@ class _Cutter:
             self._unjudged.append(len(self._steps) + 1)
             return None
         data = bytes(self._out)
-        prompt = data.rfind(b"\x1b]133;A\x07")
+        prompt = _prompt_in(data)
         if prompt >= 0:
-            data = data[:prompt]
+            # What stands last there is no prompt, though it may have no line end.
+            data = _NO_LINE_END.sub(b"", data[:prompt]) + b"\r\n"
         secret = any(isinstance(piece, Secret) for piece in typed.pieces)
         echoed = text if typed.line and not secret else None
         if not typed.line:
@@ -289,12 +378,28 @@ class _Cutter:
             )
         seen = screen.answer(data, typed.before, echoed, self._columns, self._rows)
         lines = seen.lines
-        if last and prompt < 0 and not _PROMPT.search(seen.last) and seen.last.strip():
-            lines = [*lines, seen.last.rstrip()]  # no prompt: the last line has no line end
+        glued = seen.last.removesuffix(typed.before)
+        if typed.shell and prompt < 0 and typed.before.strip() and "" != glued != seen.last:
+            lines = [*lines, glued]  # the shell's prompt stands behind output without a line end
+        elif last and prompt < 0 and seen.last.strip() and not self._is_prompt(seen.last):
+            lines = [*lines, seen.last.rstrip()]  # the last line has no line end
         found = [Line(masks.escaped(line), 0) for line in lines]
         errors = screen.lines(bytes(self._err), self._columns, self._rows)
         found += [Line(masks.escaped(line), 0, "err") for line in errors]
         return tuple(found)
+
+
+def _prompt_in(data: bytes) -> int:
+    """Where in an answer the next prompt begins, which may have several lines; -1: not known."""
+    marked = data.rfind(b"\x1b]133;A\x07")
+    if marked >= 0:
+        return marked
+    pasted = data.rfind(_PASTED) + 1
+    pastes = data.find(_PASTES, pasted)
+    if pastes < 0:
+        return -1
+    zsh = data.find(_ZSH_PROMPT, pasted, pastes)
+    return zsh if zsh >= 0 else pastes
 
 
 def _text_of(pieces: tuple[bytes | Secret, ...]) -> tuple[str, bool]:
