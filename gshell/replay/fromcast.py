@@ -34,6 +34,7 @@ _NO_LINE_END = re.compile(
 )
 _PLACES = re.compile(r"[~/][^\s>$#%]*")  # of a prompt: another one after cd
 _ASKS = re.compile(r"[>.:?]+|\(\w+\)|In \[\d+\]:|[\w ]+[>:]")  # a program's prompt, no shell's
+PROMPT_WORDS = 2  # more than at first: a branch, a state
 _CONTROLS = re.compile(
     r"\x1b\[[0-9;:?<=>!]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b.|[\x00-\x1f\x7f]"
 )
@@ -289,13 +290,14 @@ class _Cutter:
             return True
         if self._full_screen or typed.full_screen:
             return False
-        text, _ = _text_of(typed.pieces)
+        text, plain = _text_of(typed.pieces)
         printed = _CONTROLS.sub("", self._since_key.decode("utf-8", "replace"))
-        if b"\n" in self._since_key:
-            return False
+        out = typed.before.encode() + bytes(self._out)
+        if b"\n" in self._since_key:  # node shows below what it would be, and goes back
+            again = plain and b"\x1b" in self._since_key and bool(text)
+            return again and screen.view(out, self._columns, self._rows).last.endswith(text)
         if not printed.strip() or printed in text:
             return True
-        out = typed.before.encode() + bytes(self._out)
         return screen.view(out, self._columns, self._rows).last.endswith(text)
 
     # -- steps
@@ -321,7 +323,7 @@ class _Cutter:
         )
         if status is not None:
             step = step._replace(status=Line(str(status), 0))
-        if self._typed_again(step, text):
+        if self._typed_again(step, text, typed.before.strip()):
             step = step._replace(kind="shell", wait=wait._replace(text=""), expected=None)
             self._judge_none()
         self._steps.append(step._replace(shown=gstwrite.shown(step)))
@@ -332,17 +334,20 @@ class _Cutter:
         ).last
         self._out[:] = last_line.encode()
 
-    def _typed_again(self, step: Step, text: str) -> bool:
+    def _typed_again(self, step: Step, text: str, before: str) -> bool:
         """Where nobody tells of waits: did the shell show the line at its prompt only after others'
         output? Then it was typed ahead."""
         if self._tells_waits or step.kind not in ("shell", "line") or not text.strip():
             return False
         shown = masks.escaped(text)
+        words = len((self._prompt or "").split()) + PROMPT_WORDS
         for line in step.expected or ():
             begin, typed, rest = line.text.partition(shown)
             is_one = typed and (not rest or rest.startswith("   "))  # a prompt on the right
-            if is_one and self._is_shells(begin):
+            if is_one and self._is_shells(begin) and len(begin.split()) <= words:
                 return True
+            if not before and self._prompt and line.text.startswith(masks.escaped(self._prompt)):
+                return True  # not shown again, but there was a prompt
         return False
 
     def _judge_none(self) -> None:
@@ -376,7 +381,11 @@ class _Cutter:
             echoed = (
                 "^" + chr(typed.pieces[-1][0] | 0x40) if isinstance(typed.pieces[-1], bytes) else ""
             )
-        seen = screen.answer(data, typed.before, echoed, self._columns, self._rows)
+        before = typed.before
+        begin = _begin_in(data) if typed.shell and typed.line else -1
+        if begin >= 0:
+            data, before, echoed = data[begin:], "", ""
+        seen = screen.answer(data, before, echoed, self._columns, self._rows)
         lines = seen.lines
         glued = seen.last.removesuffix(typed.before)
         if typed.shell and prompt < 0 and typed.before.strip() and "" != glued != seen.last:
@@ -387,6 +396,21 @@ class _Cutter:
         errors = screen.lines(bytes(self._err), self._columns, self._rows)
         found += [Line(masks.escaped(line), 0, "err") for line in errors]
         return tuple(found)
+
+
+def _begin_in(data: bytes) -> int:
+    """Where an answer begins after a line editor's own, which may have drawn several lines: it
+    switches pasting in brackets off; zsh before it ends the line, others afterwards. -1: not
+    known."""
+    at = data.find(_PASTED)
+    if at < 0 or 0 <= data.find(_PASTES) < at:
+        return -1
+    ended = re.search(rb"\n(?:\r|\x1b\(B|\x1b\[[0-9;]*m)*\Z", data[:at])
+    at += len(_PASTED)
+    if ended:
+        return at
+    line_end = re.compile(rb"\r*\n").match(data, at)
+    return line_end.end() if line_end else -1
 
 
 def _prompt_in(data: bytes) -> int:

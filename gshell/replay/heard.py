@@ -228,7 +228,7 @@ class Heard:
         prompt = self._prompt.rstrip()
         if prompt and lines[0].startswith(prompt):  # not echoed: a password, or it was drawn over
             rest = lines[0][len(prompt) :].strip()
-            if not rest or rest == self._typed.strip():
+            if not rest or rest == self._typed.strip() or screen.stands_last(prompt, lines[0]):
                 return lines[1:]
             return [rest, *lines[1:]]
         return lines

@@ -98,6 +98,46 @@ def test_output_without_a_line_end_is_seen_before_the_prompt():
     ]  # fmt: skip
 
 
+PASTE = [
+    ("i", "\x1b[200~a\nb\x1b[201~"),
+    ("o", "\x1b[7ma\x1b[m\r\n\x1b[7mb\x1b[m"),
+    ("o", "\r" + "\x1b[A" + "$ a\r\nb"),
+]
+
+
+@pytest.mark.parametrize(
+    "enter",
+    [
+        "\r\n\x1b[?2004l\r", "\x1b[?1l\x1b>\x1b[?2004l\r\r\n",
+        "\x1b[K\r\n\x1b[30m\x1b(B\x1b[m\x1b[?2004l\x1b]0;a\x07",
+    ],
+    ids=["bash", "zsh", "fish"],
+)  # fmt: skip
+def test_a_pasted_command_of_several_lines_is_not_its_own_answer(enter):
+    prompt = PASTES + "$ "
+    answer = ("o", enter + "A\r\n" + prompt)
+    assert written(("o", prompt), *PASTE, ("i", "\r"), answer)[-2:] == ["$", "A"]
+
+
+def test_what_is_shown_below_while_it_is_typed_is_echo():
+    below = [
+        ("i", "1+1"),
+        ("o", "1+1\x1b[3m\r\n2\x1b[m\x1b[1A\x1b[6G"),
+        ("i", "\r"),
+        ("o", "\r\n\x1b[J2\r\n> "),
+    ]
+    assert written(("o", "$ "), *typing("node", "\r\n> "), *below) == [
+        "$ node", "(nothing)", ">> 1+1", "2",
+    ]  # fmt: skip
+
+
+def test_where_lines_are_not_shown_again_the_prompt_tells_that_they_were_typed_ahead():
+    made = fromcast.script(
+        cast(("o", "# "), *typing("sleep 5"), *typing("ls"), ("o", "# a  b\r\n# "), *typing("true"))
+    )
+    assert [step.expected is not None for step in made.steps] == [False, False, True]
+
+
 def test_a_right_prompt_is_no_answer():
     prompt = "host% \x1b[60C[12:30]\x1b[68D"
     assert written(("o", prompt), *typing("ls", "\r\na\r\n" + prompt)) == ["$ ls", "a"]
