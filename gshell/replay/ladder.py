@@ -21,7 +21,9 @@ RANKS_QUIET_S = 0.2  # of an MPI job whose first rank reads: the others may be a
 KEY_QUIET_S = 0.3  # before Ctrl-C: to a program that runs, and has begun to
 STRAY_S = 2.0  # a program waits, but not where the script expects it: slow output may yet come
 EXPECT_WAIT_S = 1.0  # after ``expect`` has matched: until the program reads
-PROMPT = re.compile(r"[$#%>❯➜»] ?$")  # of a shell that marks none, elsewhere: how it ends
+PROMPT = re.compile(
+    r"(?:[$#>❯➜»]|(?<!\d)%) ?$"
+)  # of a shell that marks none, elsewhere: how it ends
 INTERRUPTS = {b"\x03", b"\x1a", b"\x1c"}  # ^C ^Z ^\: for who does not wait for input
 
 

@@ -209,3 +209,12 @@ def test_a_recording_of_a_program_that_is_played_to_a_shell_says_what_to_name(mo
     monkeypatch.setattr(ladder, "STRAY_S", 0.4)
     _, outcome = play(script(">>>> 1+1\n2\n"))
     assert any("gshell replay FILE -- run -- PROGRAM" in line for line in outcome.trouble)
+
+
+def test_a_shell_behind_a_program_that_always_reads_is_typed_to():
+    if shutil.which("script") is None:
+        pytest.skip("no script here")
+    inner = "script -qc \"PS1='in$ ' bash --norc\" /dev/null"
+    text = f"$ {inner}\n$ echo $((20+3))\n23\n$ exit\nexit\n$ echo out\nout\n"
+    verdicts, _ = play(script(text), timeout_s=20.0)
+    assert differences(verdicts) == []
