@@ -34,6 +34,7 @@ _NO_LINE_END = re.compile(
 )
 _PLACES = re.compile(r"[~/][^\s>$#%]*")  # of a prompt: another one after cd
 _ASKS = re.compile(r"[>.:?]+|\(\w+\)|In \[\d+\]:|[\w ]+[>:]")  # a program's prompt, no shell's
+PROMPT_LINES = 3  # a prompt may have above its last one
 PROMPT_WORDS = 2  # more than at first: a branch, a state
 _CONTROLS = re.compile(
     r"\x1b\[[0-9;:?<=>!]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b.|[\x00-\x1f\x7f]"
@@ -141,6 +142,10 @@ class _Cutter:
         self._waited = True
         self._ahead = False
         self._unjudged: list[int] = []
+        self._above: list[str] = []  # the lines before the first prompt
+        self._under: list[
+            int
+        ] = []  # steps whose answer ends with such lines, if the prompt has any
         self._asked: set[str] = set()
         self._answered: list[bool] = []  # of each step: something asked before the next one
         self._secret_just_now = False
@@ -175,6 +180,7 @@ class _Cutter:
 
     def done(self) -> list[Step]:
         self._close(last=True)
+        self._take_prompts()
         if self._resized:
             columns, rows = self.size
             self.warnings.append(
@@ -260,6 +266,9 @@ class _Cutter:
             goes_on = self._now.shell and not self._now.finished
             self._close()
         before = "" if self._full_screen else self._last()
+        if not self._asked:
+            lines = screen.view(bytes(self._out), self._columns, self._rows).lines[:-1]
+            self._above = [line for line in lines[-PROMPT_LINES:] if line]
         self._asked.add(before.strip())
         if self._prompt == "":
             asks = _ASKS.fullmatch(before.strip())
@@ -275,8 +284,7 @@ class _Cutter:
         """Is this the shell's prompt?"""
         if _PROMPT.search(before):
             return True
-        words = [_PLACES.sub("~", text).split() for text in (self._prompt or "", before)]
-        return bool(words[0] and words[1]) and words[0][0] == words[1][0]
+        return _begins_alike(self._prompt or "", before)
 
     def _is_prompt(self, text: str) -> bool:
         """The shell's, or one that something was typed at."""
@@ -350,6 +358,22 @@ class _Cutter:
                 return True  # not shown again, but there was a prompt
         return False
 
+    def _take_prompts(self) -> None:
+        """Where nothing says where a prompt begins: what stood above the first one, and stands at
+        the end of every answer, is of the prompt."""
+        count = len(self._above)
+        for at in self._under:
+            lines = [line.text for line in self._steps[at].expected or ()]
+            pairs = list(zip(reversed(self._above), reversed(lines)))
+            alike = [_begins_alike(above, line) for above, line in pairs]
+            count = min(count, (*alike, False).index(False))
+        for at in self._under if count else ():
+            step = self._steps[at]
+            left = list(step.expected or ())[:-count]
+            while left and not left[-1].text:
+                left.pop()
+            self._steps[at] = step._replace(expected=tuple(left))
+
     def _judge_none(self) -> None:
         """Of the steps since the last one whose answer was there before the next was typed."""
         at = len(self._steps)
@@ -387,15 +411,23 @@ class _Cutter:
             data, before, echoed = data[begin:], "", ""
         seen = screen.answer(data, before, echoed, self._columns, self._rows)
         lines = seen.lines
-        glued = seen.last.removesuffix(typed.before)
-        if typed.shell and prompt < 0 and typed.before.strip() and "" != glued != seen.last:
-            lines = [*lines, glued]  # the shell's prompt stands behind output without a line end
+        glued = screen.glued(seen.last, typed.before) if typed.shell and prompt < 0 else ""
+        if glued:
+            lines = [*lines, glued]
         elif last and prompt < 0 and seen.last.strip() and not self._is_prompt(seen.last):
             lines = [*lines, seen.last.rstrip()]  # the last line has no line end
+        if prompt < 0 and not glued and self._is_shells(seen.last):
+            self._under.append(len(self._steps))
         found = [Line(masks.escaped(line), 0) for line in lines]
         errors = screen.lines(bytes(self._err), self._columns, self._rows)
         found += [Line(masks.escaped(line), 0, "err") for line in errors]
         return tuple(found)
+
+
+def _begins_alike(one: str, other: str) -> bool:
+    """Are they the same part of two prompts, perhaps in other directories?"""
+    words = [_PLACES.sub("~", text).split() for text in (one, other)]
+    return bool(words[0] and words[1]) and words[0][0] == words[1][0]
 
 
 def _begin_in(data: bytes) -> int:

@@ -175,7 +175,8 @@ class Heard:
         view = self._view(self._out[self._line_begin(begin) if echoed else begin : end])
         lines = self._without_echo(view.lines) if echoed else view.lines
         if lines and not at_end and not missing and screen.stands_last(view.last, lines[-1]):
-            lines = lines[:-1]  # the next prompt
+            left = screen.glued(view.last, self._prompt) if step.kind == "shell" else ""
+            lines = [*lines[:-1], *([left] if left else [])]  # without the next prompt
         if self._target.ranks and not last:
             self._cut(step)
         ranks = tuple(

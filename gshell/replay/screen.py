@@ -424,6 +424,14 @@ def stands_last(begin: str, line: str) -> bool:
     return bool(begin) and line.startswith(begin) and (not rest or rest.startswith("   "))
 
 
+def glued(last: str, prompt: str) -> str:
+    """What stands before the same prompt as before on its line: output without a line end."""
+    output = last.removesuffix(prompt)
+    if output == last or not prompt.strip() or output[-1:] in ">.$#%":
+        return ""
+    return output
+
+
 def answer(data: bytes, before: str, typed: str | None, columns: int = 80, rows: int = 24) -> View:
     """What a program answered to a line: ``data`` is all that came since ``before`` stood last.
 

@@ -119,6 +119,19 @@ def test_a_pasted_command_of_several_lines_is_not_its_own_answer(enter):
     assert written(("o", prompt), *PASTE, ("i", "\r"), answer)[-2:] == ["$", "A"]
 
 
+def test_lines_above_a_prompt_are_known_by_their_return():
+    prompt = "\r\n~/a on main\r\n$ "
+    events = [("o", "Welcome\r\n" + prompt), *typing("ls", "\r\na  b\r\n" + prompt)]
+    events += [*typing("cd /", "\r\n" + prompt.replace("~/a", "/")), *typing("x", "\r\n>>> ")]
+    events += [("i", "\x04"), ("o", "\r\n" + prompt), *typing("true", "\r\n" + prompt)]
+    assert written(*events) == [
+        "$ ls", "a  b", "$ cd /", "(nothing)", "$ x", "(nothing)", ">>>> ^D", "(nothing)", "$ true",
+        "(nothing)",
+    ]  # fmt: skip
+    lone = [("o", "Last login: now\r\n$ "), *typing("last", "\r\nLast login: then\r\n$ ")]
+    assert written(*lone, *typing("true", "\r\n$ "))[:2] == ["$ last", "Last login: then"]
+
+
 def test_what_is_shown_below_while_it_is_typed_is_echo():
     below = [
         ("i", "1+1"),
