@@ -405,11 +405,10 @@ class _Cutter:
             echoed = (
                 "^" + chr(typed.pieces[-1][0] | 0x40) if isinstance(typed.pieces[-1], bytes) else ""
             )
-        before = typed.before
         begin = _begin_in(data) if typed.shell and typed.line else -1
         if begin >= 0:
-            data, before, echoed = data[begin:], "", ""
-        seen = screen.answer(data, before, echoed, self._columns, self._rows)
+            data = (echoed or "").encode() + b"\r\n" + data[begin:]
+        seen = screen.answer(data, typed.before, echoed, self._columns, self._rows)
         lines = seen.lines
         glued = screen.glued(seen.last, typed.before) if typed.shell and prompt < 0 else ""
         if glued:

@@ -115,8 +115,12 @@ PASTE = [
 )  # fmt: skip
 def test_a_pasted_command_of_several_lines_is_not_its_own_answer(enter):
     prompt = PASTES + "$ "
-    answer = ("o", enter + "A\r\n" + prompt)
-    assert written(("o", prompt), *PASTE, ("i", "\r"), answer)[-2:] == ["$", "A"]
+    for said in (["A"], ["", "A"], []):
+        answer = ("o", enter + "".join(f"{line}\r\n" for line in said) + prompt)
+        made = fromcast.script(cast(("o", prompt), *PASTE, ("i", "\r"), answer))
+        assert [line.text for line in made.steps[-1].expected] == said
+        made = fromcast.script(cast(("o", prompt), *typing("ls", ""), answer))
+        assert [line.text for line in made.steps[-1].expected] == said
 
 
 def test_lines_above_a_prompt_are_known_by_their_return():
