@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from gshell.cast import typescript
 from gshell.cli import replaytarget
 from gshell.cli.options import Parsed
 from gshell.cli.replayshow import Show
 from gshell.errors import GshellError, UsageError
+from gshell.model.sanitize import sanitize
 from gshell.net.loop import Loop
 from gshell.replay import (
     fromcast,
@@ -31,6 +33,7 @@ from gshell.replay.script import Script, ScriptError, Seen, Step, Verdict
 from gshell.replay.targets import SIZE
 
 LEARN_RUNS = 3
+COMMAND_WIDTH = 200  # shown of what was recorded
 DIFFERS, BAD, TIMED_OUT, NOT_STARTED, LOST = 1, 2, 124, 125, 255
 
 
@@ -95,7 +98,9 @@ def replay(parsed: Parsed) -> int:
         raise ScriptError(f"{name}: nothing is typed in it", hint="gshell rec -I FILE records it")
     _check(parsed, script, name)
     combinations = list(_combinations(parsed, script))
-    make = replaytarget.chosen(parsed, surroundings(), combinations[0])
+    make = replaytarget.chosen(parsed, surroundings(), combinations[0], script.command)
+    if script.command and len(parsed.words) == 1:
+        _note(parsed, f"{name}: what is started is: {sanitize(script.command, COMMAND_WIDTH)}")
     secrets = _Secrets(parsed["secrets"])
     runs = parsed["runs"] or (LEARN_RUNS if parsed["learn"] else 1)
     played: list[Played] = []
@@ -138,13 +143,20 @@ def read(name: str) -> Script:
     if name.endswith(".tape"):
         return tape.read(_text(data, name), base, lambda other: _beside(name, other))
     if name.endswith(".gst") or not (
-        name.endswith((".cast", ".json", ".gz", ".zst")) or data[:1] in (b"{", b"\x1f")
+        name.endswith((".cast", ".json", ".gz", ".zst", ".ttyrec"))
+        or data.startswith((b"{", b"\x1f", typescript.STARTED))
     ):
         return gst.read(_text(data, name), base)
-    from gshell.cast import load  # most scripts are none
+    from gshell.cast import files  # most scripts are none
 
-    loaded = load.load(data, name=base)
-    return fromcast.script(loaded.cast, base)
+    if data.startswith(typescript.STARTED) and not files.find_timing(name):
+        raise UsageError(
+            f"{name}: the timing of this typescript is not beside it",
+            hint=f"gshell cast convert {name} x.cast --timing FILE",
+        )
+    loaded = files.read_file(name)
+    script = fromcast.script(loaded.cast, base)
+    return script._replace(warnings=(*script.warnings, *map(sanitize, loaded.warnings)))
 
 
 def _beside(name: str, other: str) -> str:

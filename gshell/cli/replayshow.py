@@ -82,6 +82,8 @@ class Show:
         more = [f"{seen.elapsed_s:7.2f} s", f"sync {seen.sync or '-'}".ljust(15)]
         if seen.out and verdict.ok:
             more.append(f"{len(seen.out)} line{'s' * (len(seen.out) > 1)}")
+        if not judge.judged(step):
+            more.append("not judged")
         kinds = [f"{count} {kind}" for kind, count in verdict.masked if kind not in WIDE]
         if kinds:
             more.append(f"masked: {', '.join(kinds)}")
@@ -138,7 +140,8 @@ class Show:
         ok = sum(verdict.ok for one in played for verdict in one.verdicts)
         bad = sum(not verdict.ok for one in played for verdict in one.verdicts)
         took = sum(one.outcome.elapsed_s for one in played)
-        words = [f"replay: {ok} ok"]
+        only = sum(not judge.judged(verdict.step) for one in played for verdict in one.verdicts)
+        words = [f"replay: {ok} ok" + f" ({only} not judged)" * bool(only)]
         if bad:
             words.append(f"{bad} differ{'s' * (bad == 1)}")
         captures = ""

@@ -3,6 +3,8 @@ of the relay."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 
 from gshell.cli.options import Parsed
@@ -21,8 +23,9 @@ Make = Callable[[Loop, Script, dict[str, str]], Target]
 """(loop, script, parameters) to something that has not started yet."""
 
 
-def chosen(parsed: Parsed, here: Surroundings, values: dict[str, str]) -> Make:
+def chosen(parsed: Parsed, here: Surroundings, values: dict[str, str], command: str = "") -> Make:
     """``values``: parameters that there will be, to see whether it makes sense with them.
+    ``command``: what was recorded, for who names nothing else.
 
     Raises:
         UsageError: it makes no sense.
@@ -31,7 +34,7 @@ def chosen(parsed: Parsed, here: Surroundings, values: dict[str, str]) -> Make:
     if parsed["local"]:
         if parsed["on"]:
             raise UsageError("replay: --local is here, --on is there: take one")
-        return _local(words, here)
+        return _local(words or _of_command(command), here)
     if parsed["on"] and words and words[0] != "sh":
         raise UsageError(
             "replay: --on is for a shell", hint=f"gshell replay FILE -- {words[0]} --agent ID ..."
@@ -41,10 +44,22 @@ def chosen(parsed: Parsed, here: Surroundings, values: dict[str, str]) -> Make:
             f"replay: {words[0]!r} is none of {', '.join(VERBS)}",
             hint=f"gshell replay FILE -- run -- {words[0]} ...    or, here:  --local -- {words[0]}",
         )
+    if command and not words:
+        words = ["run", "--", *_of_command(command)]
     from gshell.cli import commands
 
     commands.read(expanded(words, values) or ["sh"])  # what is wrong is said before it begins
     return _remote(parsed, words or ["sh"], here)
+
+
+def _of_command(command: str) -> list[str]:
+    """Words that start what a shell would start, itself if there is nothing a shell has to do."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    plain = words and "=" not in words[0] and not re.search(r"[|&;<>()$`*?\[#~!{\n]", command)
+    return words if plain else ["/bin/sh", "-c", command] if command.strip() else []
 
 
 def expanded(words: list[str], values: dict[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ Nothing is ever typed ahead: if none of them holds the step fails, and says what
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -154,6 +155,8 @@ class Engine:
                     self._watcher.seen(step, Seen((), timed_out=missing))
                 went = False
                 break
+            if before is None:
+                self._tell_shell()
             self._type(step, sync)
             before = step
         if went and before is not None:
@@ -279,6 +282,8 @@ class Engine:
         for at, part in enumerate(step.parts):
             text_before = at > 0 and not isinstance(step.parts[at - 1], Key)
             if isinstance(part, Key):
+                if part.data in ladder.INTERRUPTS or part.data == b"\x04":
+                    self.heard.typed("^" + chr(part.data[0] | 0x40))  # as a terminal echoes it
                 if text_before and not part.data.startswith(b"\x1b"):
                     pieces[-1] += part.data  # ``"yes"<Enter>``: no program wants these apart
                 else:
@@ -359,6 +364,12 @@ class Engine:
         if words not in self.warnings:
             self.warnings.append(words)
 
+    def _tell_shell(self) -> None:
+        """It may not be the one that this was typed into."""
+        wanted, is_one = self._script.shell, self.heard.shell
+        if wanted and is_one and os.path.basename(wanted) != os.path.basename(is_one):
+            self._warn(f"this was typed into {wanted}, and is played in {is_one} now")
+
     def _tell_trouble(self, step: Step, missing: str) -> None:
         shown = self.heard.all_text().split("\n")[-SHOWN_LINES:]
         where = f"{self._script.name}:{step.line}: " if step.line else ""
@@ -368,6 +379,9 @@ class Engine:
         waiting = self._target.waiting
         if waiting is not None and waiting.who:
             words.append(f"  {waiting.who} waits for input ({waiting.where})")
+        first = step is self._script.steps[0]
+        if first and self.heard.marked and step.kind != "shell" and not self._script.command:
+            words.append("  of another program than a shell?  gshell replay FILE -- run -- PROGRAM")
         if any(shown):
             words.append("  the last lines were:")
             words += ["  | " + line for line in shown]

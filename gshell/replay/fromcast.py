@@ -22,6 +22,20 @@ _ALTERNATE = re.compile(rb"\x1b\[\?(?:47|1047|1049)([hl])")
 _ENTERS = (b"\r", b"\n")
 _ENDS_LINE = (b"\x03", b"\x04", b"\x1a", b"\x1c")  # ^C ^D ^Z ^\: nothing is typed after them
 _RUBS = (b"\x7f", b"\x08")
+_STARTED = re.compile(r"\x1b\]133;S;([^\x07\x1b]*)(?:\x07|\x1b\\)")
+# Where a prompt begins for who marks none: readline and its like switch pasting in brackets on
+# before they print it; zsh afterwards, but wipes out what is below first. And what zsh and fish
+# show where the output has no line end.
+_PASTES, _PASTED = b"\x1b[?2004h", b"\x1b[?2004l"
+_ZSH_PROMPT = b"\x1b[0m\x1b[27m\x1b[24m\x1b[J"
+_NO_LINE_END = re.compile(
+    rb"\x1b\[1m\x1b\[7m[%#]\x1b\[27m\x1b\[1m\x1b\[0m *\r \r"
+    rb"|(?:\x1b\[[0-9;]*m)*\xe2\x8f\x8e(?:\x1b\(B|\x1b\[[0-9;]*m)* *\r\xe2\x8f\x8e ?\r"
+)
+_PLACES = re.compile(r"[~/][^\s>$#%]*")  # of a prompt: another one after cd
+_ASKS = re.compile(r"[>.:?]+|\(\w+\)|In \[\d+\]:|[\w ]+[>:]")  # a program's prompt, no shell's
+PROMPT_LINES = 3  # a prompt may have above its last one
+PROMPT_WORDS = 2  # more than at first: a branch, a state
 _CONTROLS = re.compile(
     r"\x1b\[[0-9;:?<=>!]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b.|[\x00-\x1f\x7f]"
 )
@@ -39,18 +53,34 @@ def script(cast: Cast, name: str = "") -> Script:
             "record with -I, or gshell play it",
             name or "cast",
         )
-    cutter = _Cutter(cast.header.columns or 80, cast.header.rows or 24, cast.events)
+    command = cast.header.command or ""
+    cutter = _Cutter(cast.header.columns or 80, cast.header.rows or 24, cast.events, not command)
     for event in _events(cast.events):
         cutter.event(event)
-    shell = (cast.header.env or {}).get("SHELL", "")
+    shell = "" if command else _shell(cast)
+    if shell and not is_shell(shell):
+        cutter.warnings.append(f"recorded in {shell}, which is not known: played in the user's own")
+        shell = ""
     return Script(
         name,
         tuple(cutter.done()),
-        size=(cast.header.columns, cast.header.rows) if cast.header.columns else None,
-        shell=shell if is_shell(shell) else "",
+        size=cutter.size if cast.header.columns else None,
+        shell=shell,
+        command=command,
         status=cutter.exit,
         warnings=tuple(cutter.warnings),
     )
+
+
+def _shell(cast: Cast) -> str:
+    """The one it was typed into. Who records elsewhere has another one in his environment: the
+    shell's own word counts more."""
+    for event in cast.events:
+        if event.code == "i":
+            break
+        if event.code == "o" and (found := _STARTED.search(event.data)):
+            return found[1]
+    return (cast.header.env or {}).get("SHELL", "")
 
 
 def _events(events: list[Event]) -> list[Event]:
@@ -92,10 +122,12 @@ class _Cutter:
     """Events in, steps out. Invariant: ``_out`` is all output since the current step began, or
     since the last one ended if none has."""
 
-    def __init__(self, columns: int, rows: int, events: list[Event]) -> None:
+    def __init__(self, columns: int, rows: int, events: list[Event], shell: bool) -> None:
+        """``shell``: what was recorded is one, so that what asks first is its prompt."""
         self.exit: int | None = None
         self.warnings: list[str] = []
-        self._columns, self._rows = columns, rows
+        self._columns, self._rows = self.size = columns, rows
+        self._resized = 0  # at which step
         self._steps: list[Step] = []
         self._now: _Typed | None = None
         self._out = bytearray()
@@ -105,9 +137,17 @@ class _Cutter:
         self._at_prompt: bool | None = None  # None: there were no marks
         self._status: int | None = None
         self._tells_waits = any(event.code == "w" for event in events)
+        self._prompt = "" if shell and not self._tells_waits else None
+        """The shell's, as it was first; empty: not seen yet; None: not known."""
         self._waited = True
         self._ahead = False
         self._unjudged: list[int] = []
+        self._above: list[str] = []  # the lines before the first prompt
+        self._under: list[
+            int
+        ] = []  # steps whose answer ends with such lines, if the prompt has any
+        self._asked: set[str] = set()
+        self._answered: list[bool] = []  # of each step: something asked before the next one
         self._secret_just_now = False
 
     def event(self, event: Event) -> None:
@@ -129,14 +169,26 @@ class _Cutter:
         elif code == "r":
             found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", data)
             if found:
-                self._columns, self._rows = int(found[1]) or 80, int(found[2]) or 24
+                size = int(found[1]) or 80, int(found[2]) or 24
+                if size != self.size and self._now is not None:
+                    self._resized = self._resized or len(self._steps) + 1
+                elif self._now is None:
+                    self.size = size
+                self._columns, self._rows = size
         elif code == "x" and re.fullmatch(r"-?\d{1,9}", data):
             self.exit = int(data)
 
     def done(self) -> list[Step]:
         self._close(last=True)
+        self._take_prompts()
+        if self._resized:
+            columns, rows = self.size
+            self.warnings.append(
+                f"the terminal had another size from step {self._resized} on: here it is "
+                f"{columns}x{rows} for all"
+            )
         if self._unjudged:
-            numbers = ", ".join(map(str, self._unjudged))
+            numbers = ", ".join(map(str, sorted({*self._unjudged})))
             steps = "steps" if len(self._unjudged) > 1 else "step"
             self.warnings.append(f"{steps} {numbers}: typed ahead of the prompt, not judged")
         return self._steps
@@ -214,12 +266,29 @@ class _Cutter:
             goes_on = self._now.shell and not self._now.finished
             self._close()
         before = "" if self._full_screen else self._last()
-        shell = bool(self._at_prompt if self._at_prompt is not None else _PROMPT.search(before))
+        if not self._asked:
+            lines = screen.view(bytes(self._out), self._columns, self._rows).lines[:-1]
+            self._above = [line for line in lines[-PROMPT_LINES:] if line]
+        self._asked.add(before.strip())
+        if self._prompt == "":
+            asks = _ASKS.fullmatch(before.strip())
+            self._prompt = before if before.strip() and not asks else None
+        shell = self._is_shells(before) if self._at_prompt is None else self._at_prompt
         shell = (shell or goes_on) and not self._full_screen
         self._now = _Typed(before, shell, at_s, (), False, False, self._full_screen)
         self._out.clear()
         self._err.clear()
         self._since_key.clear()
+
+    def _is_shells(self, before: str) -> bool:
+        """Is this the shell's prompt?"""
+        if _PROMPT.search(before):
+            return True
+        return _begins_alike(self._prompt or "", before)
+
+    def _is_prompt(self, text: str) -> bool:
+        """The shell's, or one that something was typed at."""
+        return self._is_shells(text) or text.strip() in self._asked
 
     def _last(self) -> str:
         return screen.view(bytes(self._out), self._columns, self._rows).last
@@ -229,13 +298,14 @@ class _Cutter:
             return True
         if self._full_screen or typed.full_screen:
             return False
-        text, _ = _text_of(typed.pieces)
+        text, plain = _text_of(typed.pieces)
         printed = _CONTROLS.sub("", self._since_key.decode("utf-8", "replace"))
-        if b"\n" in self._since_key:
-            return False
+        out = typed.before.encode() + bytes(self._out)
+        if b"\n" in self._since_key:  # node shows below what it would be, and goes back
+            again = plain and b"\x1b" in self._since_key and bool(text)
+            return again and screen.view(out, self._columns, self._rows).last.endswith(text)
         if not printed.strip() or printed in text:
             return True
-        out = typed.before.encode() + bytes(self._out)
         return screen.view(out, self._columns, self._rows).last.endswith(text)
 
     # -- steps
@@ -261,12 +331,59 @@ class _Cutter:
         )
         if status is not None:
             step = step._replace(status=Line(str(status), 0))
+        if self._typed_again(step, text, typed.before.strip()):
+            step = step._replace(kind="shell", wait=wait._replace(text=""), expected=None)
+            self._judge_none()
         self._steps.append(step._replace(shown=gstwrite.shown(step)))
+        self._answered.append(bool(self._last().strip()))
         # What stood last is where the next step is typed.
         last_line = screen.view(
             typed.before.encode() + bytes(self._out), self._columns, self._rows
         ).last
         self._out[:] = last_line.encode()
+
+    def _typed_again(self, step: Step, text: str, before: str) -> bool:
+        """Where nobody tells of waits: did the shell show the line at its prompt only after others'
+        output? Then it was typed ahead."""
+        if self._tells_waits or step.kind not in ("shell", "line") or not text.strip():
+            return False
+        shown = masks.escaped(text)
+        words = len((self._prompt or "").split()) + PROMPT_WORDS
+        for line in step.expected or ():
+            begin, typed, rest = line.text.partition(shown)
+            is_one = typed and (not rest or rest.startswith("   "))  # a prompt on the right
+            if is_one and self._is_shells(begin) and len(begin.split()) <= words:
+                return True
+            if not before and self._prompt and line.text.startswith(masks.escaped(self._prompt)):
+                return True  # not shown again, but there was a prompt
+        return False
+
+    def _take_prompts(self) -> None:
+        """Where nothing says where a prompt begins: what stood above the first one, and stands at
+        the end of every answer, is of the prompt."""
+        count = len(self._above)
+        for at in self._under:
+            lines = [line.text for line in self._steps[at].expected or ()]
+            pairs = list(zip(reversed(self._above), reversed(lines)))
+            alike = [_begins_alike(above, line) for above, line in pairs]
+            count = min(count, (*alike, False).index(False))
+        for at in self._under if count else ():
+            step = self._steps[at]
+            left = list(step.expected or ())[:-count]
+            while left and not left[-1].text:
+                left.pop()
+            self._steps[at] = step._replace(expected=tuple(left))
+
+    def _judge_none(self) -> None:
+        """Of the steps since the last one whose answer was there before the next was typed."""
+        at = len(self._steps)
+        self._unjudged.append(at + 1)
+        while at:
+            at -= 1
+            self._steps[at] = self._steps[at]._replace(expected=None)
+            self._unjudged.append(at + 1)
+            if not at or self._answered[at - 1]:
+                break
 
     def _expected(self, typed: _Typed, text: str | None, last: bool) -> tuple[Line, ...] | None:
         # Who types at a prompt before anybody saw the program wait there has not typed ahead.
@@ -278,23 +395,66 @@ class _Cutter:
             self._unjudged.append(len(self._steps) + 1)
             return None
         data = bytes(self._out)
-        prompt = data.rfind(b"\x1b]133;A\x07")
+        prompt = _prompt_in(data)
         if prompt >= 0:
-            data = data[:prompt]
+            # What stands last there is no prompt, though it may have no line end.
+            data = _NO_LINE_END.sub(b"", data[:prompt]) + b"\r\n"
         secret = any(isinstance(piece, Secret) for piece in typed.pieces)
         echoed = text if typed.line and not secret else None
         if not typed.line:
             echoed = (
                 "^" + chr(typed.pieces[-1][0] | 0x40) if isinstance(typed.pieces[-1], bytes) else ""
             )
+        begin = _begin_in(data) if typed.shell and typed.line else -1
+        if begin >= 0:
+            data = (echoed or "").encode() + b"\r\n" + data[begin:]
         seen = screen.answer(data, typed.before, echoed, self._columns, self._rows)
         lines = seen.lines
-        if last and prompt < 0 and not _PROMPT.search(seen.last) and seen.last.strip():
-            lines = [*lines, seen.last.rstrip()]  # no prompt: the last line has no line end
+        glued = screen.glued(seen.last, typed.before) if typed.shell and prompt < 0 else ""
+        if glued:
+            lines = [*lines, glued]
+        elif last and prompt < 0 and seen.last.strip() and not self._is_prompt(seen.last):
+            lines = [*lines, seen.last.rstrip()]  # the last line has no line end
+        if prompt < 0 and not glued and self._is_shells(seen.last):
+            self._under.append(len(self._steps))
         found = [Line(masks.escaped(line), 0) for line in lines]
         errors = screen.lines(bytes(self._err), self._columns, self._rows)
         found += [Line(masks.escaped(line), 0, "err") for line in errors]
         return tuple(found)
+
+
+def _begins_alike(one: str, other: str) -> bool:
+    """Are they the same part of two prompts, perhaps in other directories?"""
+    words = [_PLACES.sub("~", text).split() for text in (one, other)]
+    return bool(words[0] and words[1]) and words[0][0] == words[1][0]
+
+
+def _begin_in(data: bytes) -> int:
+    """Where an answer begins after a line editor's own, which may have drawn several lines: it
+    switches pasting in brackets off; zsh before it ends the line, others afterwards. -1: not
+    known."""
+    at = data.find(_PASTED)
+    if at < 0 or 0 <= data.find(_PASTES) < at:
+        return -1
+    ended = re.search(rb"\n(?:\r|\x1b\(B|\x1b\[[0-9;]*m)*\Z", data[:at])
+    at += len(_PASTED)
+    if ended:
+        return at
+    line_end = re.compile(rb"\r*\n").match(data, at)
+    return line_end.end() if line_end else -1
+
+
+def _prompt_in(data: bytes) -> int:
+    """Where in an answer the next prompt begins, which may have several lines; -1: not known."""
+    marked = data.rfind(b"\x1b]133;A\x07")
+    if marked >= 0:
+        return marked
+    pasted = data.rfind(_PASTED) + 1
+    pastes = data.find(_PASTES, pasted)
+    if pastes < 0:
+        return -1
+    zsh = data.find(_ZSH_PROMPT, pasted, pastes)
+    return zsh if zsh >= 0 else pastes
 
 
 def _text_of(pieces: tuple[bytes | Secret, ...]) -> tuple[str, bool]:

@@ -116,7 +116,7 @@ class _Reader:
     def done(self) -> Script:
         self._close()
         timeout, size, status = (self._head.get(key) for key in ("timeout", "size", "status"))
-        shell = self._head.get("shell")
+        shell, command = self._head.get("shell"), self._head.get("command")
         return Script(
             self._name,
             tuple(self._steps),
@@ -124,6 +124,7 @@ class _Reader:
             timeout_s=timeout if isinstance(timeout, float) else 60.0,
             size=size if isinstance(size, tuple) else None,
             shell=shell if isinstance(shell, str) else "",
+            command=command if isinstance(command, str) else "",
             env=tuple(self._env.items()),
             status=status if isinstance(status, int) else None,
             warnings=tuple(self._warnings),
@@ -188,6 +189,8 @@ class _Reader:
                 known = f"@shell {' '.join(sorted(SHELLS))}"
                 raise self._bad(f"'{value}' is no shell", column, known)
             self._head["shell"] = value
+        elif word == "command":
+            self._head["command"] = value
         elif word == "status":
             if not value.isdigit():
                 raise self._bad(f"'{value}' is no exit status", column, "@status 0")
@@ -384,8 +387,8 @@ class _Reader:
 
 _EXAMPLES = {
     "param": "@param N=4", "env": '@env NAME="a value"', "timeout": "@timeout 60s",
-    "size": "@size 80x24", "shell": "@shell bash", "status": "@status 0",
-    "ready": "@ready 5s", "at": "@at 1.5s",
+    "size": "@size 80x24", "shell": "@shell bash", "command": '@command "python3 -q"',
+    "status": "@status 0", "ready": "@ready 5s", "at": "@at 1.5s",
 }  # fmt: skip
 
 

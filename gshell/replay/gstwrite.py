@@ -19,6 +19,7 @@ def write(script: Script) -> str:
     head = [] if script.timeout_s == 60 else [f"@timeout {_seconds(script.timeout_s)}"]
     head += [f"@size {script.size[0]}x{script.size[1]}"] if script.size else []
     head += [f"@shell {_value(script.shell)}"] if script.shell else []
+    head += [f"@command {_value(script.command)}"] if script.command else []
     head += [f"@status {script.status}"] if script.status is not None else []
     done += [" ".join(head)] if head else []
     for step in script.steps:

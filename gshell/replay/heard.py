@@ -107,6 +107,11 @@ class Heard:
         return bool(self._marks.found)
 
     @property
+    def shell(self) -> str:
+        """Which one has begun, if it says so."""
+        return self._marks.shell
+
+    @property
     def at_prompt(self) -> bool:
         """Is a shell's prompt complete, with nothing after it?"""
         found = self._marks.found
@@ -169,8 +174,9 @@ class Heard:
         echoed = self._target.echoes and not exact
         view = self._view(self._out[self._line_begin(begin) if echoed else begin : end])
         lines = self._without_echo(view.lines) if echoed else view.lines
-        if lines and not at_end and not missing and view.last.strip() == lines[-1].strip():
-            lines = lines[:-1]  # the next prompt
+        if lines and not at_end and not missing and screen.stands_last(view.last, lines[-1]):
+            left = screen.glued(view.last, self._prompt) if step.kind == "shell" else ""
+            lines = [*lines[:-1], *([left] if left else [])]  # without the next prompt
         if self._target.ranks and not last:
             self._cut(step)
         ranks = tuple(
@@ -216,14 +222,14 @@ class Heard:
         joined = ""
         for count, line in enumerate(lines[:64], 1):  # a long one takes several lines
             joined += line
-            if joined.rstrip() == whole.rstrip():
+            if joined.rstrip() == whole.rstrip() or screen.stands_last(whole, joined):
                 return lines[count:]
             if not whole.startswith(joined):
                 break
         prompt = self._prompt.rstrip()
         if prompt and lines[0].startswith(prompt):  # not echoed: a password, or it was drawn over
             rest = lines[0][len(prompt) :].strip()
-            if not rest or rest == self._typed.strip():
+            if not rest or rest == self._typed.strip() or screen.stands_last(prompt, lines[0]):
                 return lines[1:]
             return [rest, *lines[1:]]
         return lines

@@ -68,6 +68,12 @@ def judge(step: Step, seen: Seen, values: Mapping[str, str]) -> Verdict:
     )  # fmt: skip
 
 
+def judged(step: Step) -> bool:
+    """Is anything said of what it has to give?"""
+    told = step.expected is not None or step.status is not None
+    return told or step.kind == "wait" or bool(step.wait.regex)
+
+
 def unified(verdict: Verdict, context: int = 3) -> str:
     """The step's differences as a unified diff, masks as they were written; empty: there are none.
     ``-`` was expected, ``+`` was seen, ``~`` is a line that a mask let through."""

@@ -21,6 +21,9 @@ RANKS_QUIET_S = 0.2  # of an MPI job whose first rank reads: the others may be a
 KEY_QUIET_S = 0.3  # before Ctrl-C: to a program that runs, and has begun to
 STRAY_S = 2.0  # a program waits, but not where the script expects it: slow output may yet come
 EXPECT_WAIT_S = 1.0  # after ``expect`` has matched: until the program reads
+PROMPT = re.compile(
+    r"(?:[$#>❯➜»]|(?<!\d)%) ?$"
+)  # of a shell that marks none, elsewhere: how it ends
 INTERRUPTS = {b"\x03", b"\x1a", b"\x1c"}  # ^C ^Z ^\: for who does not wait for input
 
 
@@ -105,7 +108,9 @@ class Ready:
                 f"the prompt {text!r}; {waiting.who or 'the program'} waits after {last!r}"
             )
             return ""
-        if _of_shell(step) and engine.heard.marked and waiting.who not in SHELLS:
+        elsewhere = waiting.who in RELAYS and PROMPT.search(last)  # a shell behind ssh, tmux
+        here = waiting.who in SHELLS or elsewhere
+        if _of_shell(step) and engine.heard.marked and not here:
             return ""  # perhaps with a time-out of its own
         if _of_shell(step) and engine.heard.marked and engine.quiet_s() < QUIET_TEXT_S:
             return ""  # a shell that marks its prompts may be about to

@@ -416,6 +416,22 @@ class _Screen:
             self._erase(0, len(self.rows))
 
 
+def stands_last(begin: str, line: str) -> bool:
+    """Is ``line`` nothing but a prompt, and what was typed? Far to the right there may be more:
+    zsh and fish have prompts there."""
+    begin = begin.rstrip()
+    rest = line[len(begin) :]
+    return bool(begin) and line.startswith(begin) and (not rest or rest.startswith("   "))
+
+
+def glued(last: str, prompt: str) -> str:
+    """What stands before the same prompt as before on its line: output without a line end."""
+    output = last.removesuffix(prompt)
+    if output == last or not prompt.strip() or output[-1:] in ">.$#%":
+        return ""
+    return output
+
+
 def answer(data: bytes, before: str, typed: str | None, columns: int = 80, rows: int = 24) -> View:
     """What a program answered to a line: ``data`` is all that came since ``before`` stood last.
 
@@ -426,11 +442,12 @@ def answer(data: bytes, before: str, typed: str | None, columns: int = 80, rows:
     seen = view(before.encode() + data, columns, rows)
     answered = seen.lines
     prompt = seen.last
-    if prompt.strip() and answered and answered[-1] == prompt.rstrip():
+    if answered and stands_last(prompt, answered[-1]):
         answered = answered[:-1]
     if answered:
         first, begin = answered[0], before.rstrip()
-        if typed is None or first == (before + typed).rstrip():
+        whole = before + (typed or "")
+        if typed is None or first == whole.rstrip() or stands_last(whole, first):
             answered = answered[1:]
         elif begin and first.startswith(begin):
             rest = first[len(before) :]

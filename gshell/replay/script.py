@@ -104,6 +104,8 @@ class Script(NamedTuple):
     """Columns, rows."""
     shell: str = ""
     """The one it was typed into: a name or a path; used where it is there. Empty: the user's."""
+    command: str = ""
+    """What was recorded, if that was no shell of the user's: words as a shell reads them."""
     env: tuple[tuple[str, str], ...] = ()
     status: int | None = None
     """The whole program's at its end, where it is known."""

@@ -1,8 +1,8 @@
 """A shell that marks its prompts (OSC 133), with the user's own settings. Knows no processes.
 
 The marks: ``A`` here the prompt begins, ``B`` there it ends, ``C`` the command's output begins,
-``D;STATUS`` the command has ended. They are put in by a file that the shell reads instead of the
-user's, and that reads the user's first.
+``D;STATUS`` the command has ended; of our own: ``S;PATH`` this shell begins. They are put in by a
+file that the shell reads instead of the user's, and that reads the user's first.
 """
 
 from __future__ import annotations
@@ -68,13 +68,18 @@ PS1="$(printf '\033]133;D;')"'$?'"$(printf '\007\033]133;A\007')$PS1$(printf '\0
 """
 # The shell is $1, or the user's own. $2 "plain": without what the user has set for it; "own": the
 # user is there, and keeps history and pasting as they are. $3: before the user's own, if it is
-# there.
+# there. Which one it is, is said to who asks for marks: who records or plays may be elsewhere.
 BOOT = rf"""
 s=$1; d=
 if [ ! "$s" ] && [ "$3" ]; then
-  s=$(command -v "$3" || command -v "${{3##*/}}") || echo "gshell: no $3 here: ${{SHELL:-/bin/sh}}"
+  s=$(command -v "$3" || command -v "${{3##*/}}") && export SHELL="$s"
 fi
-s=${{s:-${{SHELL:-/bin/sh}}}}
+if [ ! "$s" ]; then
+  s=$SHELL
+  [ -x "$s" ] || s=$(getent passwd "$(id -u)" 2>/dev/null | cut -d: -f7)
+  [ -x "$s" ] || s=/bin/sh
+fi
+[ ! -t 1 ] || printf '\033]133;S;%s\007' "$s"
 case ${{s##*/}} in bash|zsh|sh|dash|ash) d=$(mktemp -d) || d= ;; esac
 GSHELL_REPLAY_RC=$d; GSHELL_REPLAY_HOW=$2; export GSHELL_REPLAY_RC GSHELL_REPLAY_HOW
 case ${{s##*/}}$d in
@@ -153,6 +158,8 @@ class Marks:
 
     def __init__(self) -> None:
         self.found: list[Mark] = []
+        self.shell = ""
+        """Which one was started (``S``)."""
         self._at = 0
         self._held = b""
 
@@ -167,6 +174,9 @@ class Marks:
             self._at += match.start() - done
             done = match.end()
             words = match[2].split(b";")
+            if match[1] == b"S":
+                self.shell = words[-1].decode("utf-8", "replace")
+                continue
             status = words[1] if len(words) > 1 and words[1].isdigit() else b""
             kind = match[1].decode()
             self.found.append(Mark(self._at, kind, int(status) if status else None))

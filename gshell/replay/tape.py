@@ -15,7 +15,6 @@ from gshell.replay.script import Part, Script, ScriptError, Step, Text, Wait
 from gshell.replay.shells import is_shell
 
 WAIT_TIMEOUT_S = 15.0  # VHS's own
-WAIT_PATTERN = ">$"  # same
 MAX_DEPTH = 5  # of tapes in tapes
 MAX_KEYS = 10_000  # of one command
 
@@ -96,7 +95,7 @@ class _Reader:
         self._env: dict[str, str] = {}
         self._shell = ""
         self._clipboard = ""
-        self._timeout_s, self._pattern = WAIT_TIMEOUT_S, WAIT_PATTERN
+        self._timeout_s, self._pattern = WAIT_TIMEOUT_S, ""
         self._warnings: list[str] = []
         self._sleeps = 0
 
@@ -343,7 +342,9 @@ class _Reader:
         self._flush_wait()
         self._line = token.line
         limit = self._timeout_s if timeout is None else timeout
-        self._wait = Wait(self._checked(token, regex), on_screen=scope == "Screen", timeout_s=limit)
+        # VHS waits for ``>$``, its own shells' prompt; here it is the user's, whatever that is.
+        regex = self._checked(token, regex) if regex else ""
+        self._wait = Wait(regex, on_screen=bool(regex) and scope == "Screen", timeout_s=limit)
 
     def _checked(self, token: _Token, regex: str) -> str:
         regex = regex.replace("\\/", "/")

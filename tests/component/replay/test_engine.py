@@ -107,7 +107,7 @@ def test_what_was_captured_is_typed():
 
 
 def test_a_running_program_is_interrupted():
-    text = '$ sleep 100\n""> ^C\n[130]\n$ echo on\non\n'
+    text = '$ sleep 100\n""> ^C\n(nothing)\n[130]\n$ echo on\non\n'
     verdicts, _ = play(script(text), timeout_s=20.0)
     assert differences(verdicts) == []
 
@@ -195,3 +195,26 @@ def test_without_word_of_waits_it_goes_by_the_text_and_then_by_silence(prompt, s
     assert watcher.verdicts[0].seen.sync == sync
     assert watcher.verdicts[0].seen.out == ("got me",)
     assert (outcome.status, len(outcome.warnings)) == (4, warned)
+
+
+def test_another_shell_than_it_was_typed_into_is_said():
+    one = script("@shell fish\n$ echo a\na\n")
+    _, outcome = play(one)
+    assert outcome.warnings == ("this was typed into fish, and is played in /bin/bash now",)
+    _, outcome = play(script("@shell bash\n$ echo a\na\n"))
+    assert outcome.warnings == ()
+
+
+def test_a_recording_of_a_program_that_is_played_to_a_shell_says_what_to_name(monkeypatch):
+    monkeypatch.setattr(ladder, "STRAY_S", 0.4)
+    _, outcome = play(script(">>>> 1+1\n2\n"))
+    assert any("gshell replay FILE -- run -- PROGRAM" in line for line in outcome.trouble)
+
+
+def test_a_shell_behind_a_program_that_always_reads_is_typed_to():
+    if shutil.which("script") is None:
+        pytest.skip("no script here")
+    inner = "script -qc \"PS1='in$ ' bash --norc\" /dev/null"
+    text = f"$ {inner}\n$ echo $((20+3))\n23\n$ exit\nexit\n$ echo out\nout\n"
+    verdicts, _ = play(script(text), timeout_s=20.0)
+    assert differences(verdicts) == []

@@ -36,6 +36,7 @@ def test_a_session_is_read_as_it_looks():
     script = gst.read(LU, "lu.gst")
     assert (script.params, script.timeout_s, script.size) == ((("N", "4"),), 90.0, (80, 24))
     assert script.shell == "/bin/bash"
+    assert gst.read('@command "python3 -q"\n> 1', "x.gst").command == "python3 -q"
     assert [step.kind for step in script.steps] == ["shell", "shell", "line", "keys"]
     assert script.steps[0].parts == (Text("mpirun -n ${N} ./bin/lu.S.${N}"),)
     assert [line.text for line in script.steps[0].expected][2:4] == [
@@ -180,7 +181,7 @@ def test_an_error_says_where_and_why(text, where, why):
 
 def test_what_is_written_is_what_a_person_would_write():
     text = (
-        "# x.gst\n@param N=4\n@timeout 90s @size 80x24 @shell zsh\n\n$ run ${N}\n... (any*)\n\\$ 5\n[0]\n\n"
+        "# x.gst\n@param N=4\n@timeout 90s @size 80x24 @shell zsh @command mysql\n\n$ run ${N}\n... (any*)\n\\$ 5\n[0]\n\n"
         'expect /ready/ 5s\n"Your name: "> Ada\n(nothing)\n\n> ^C <Up> "x"\n'
     )
     assert gstwrite.write(gst.read(text, "x.gst")) == text

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -50,7 +51,7 @@ def test_a_bare_shell_gets_marks(words):
     ("rather", "said"),
     [
         ("/bin/bash", "bash"), ("/nowhere/bash", "bash"), ("bash", "bash"), ("", "sh"),
-        ("/nowhere/no-such-zsh", "gshell: no /nowhere/no-such-zsh here: /bin/sh sh"),
+        ("/nowhere/no-such-zsh", "sh"),
     ],
 )  # fmt: skip
 def test_the_shell_that_was_named_is_used_if_it_is_there(rather, said):
@@ -59,3 +60,22 @@ def test_the_shell_that_was_named_is_used_if_it_is_there(rather, said):
         env={"PATH": os.environ["PATH"], "SHELL": "/bin/sh"}, timeout=10, check=True,
     )  # fmt: skip
     assert re.sub(rb"\x1b\]133[^\x07]*\x07", b"", done.stdout).decode().split() == said.split()
+
+
+@pytest.mark.parametrize("own", [None, "/nowhere/zsh"])
+def test_where_the_users_shell_is_not_there_it_is_the_one_of_the_password_file(own, tmp_path):
+    here = tmp_path / "getent"
+    here.write_text(f"#!/bin/sh\necho 'me:x:0:0::/:{shutil.which('bash')}'\n")
+    here.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **({"SHELL": own} if own else {})}
+    done = subprocess.run(
+        argv(plain=True), input=b"echo ${BASH:+ba}sh\n", capture_output=True, env=env,
+        timeout=10, check=True,
+    )  # fmt: skip
+    assert b"bash\n" in done.stdout, done
+
+
+def test_which_shell_begins_is_known_and_no_mark_of_its_prompt():
+    marks = Marks()
+    assert marks.feed(b"\x1b]133;S;/bin/ksh\x07# ") == b"# "
+    assert (marks.shell, marks.found) == ("/bin/ksh", [])

@@ -60,7 +60,7 @@ def test_a_tape_is_what_it_types_and_waits_for():
         "", "> ^C",
         "", '> <C-M-x> <M-b> <S-Tab> "A" <PageUp> <C-Left>',
         "", "> xpasted text",
-        "", "wait />$/ 30s",
+        "", "wait 30s",
     ]  # fmt: skip
     assert script.steps[1].line == 18
     assert [step.expected for step in script.steps] == [None] * len(script.steps)
