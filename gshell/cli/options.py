@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gshell.errors import UsageError
 
 WIDTH = 80  # columns of help, whatever the terminal: it is also read in pagers and pasted
+NEAR = 0.7  # of 1, how alike a word must be to be taken for a slip of the finger
 _GUTTER = 24  # where an option's explanation starts
 
 
@@ -228,7 +229,7 @@ def _check_words(parsed: Parsed) -> None:
     command = parsed.command
     if command.remainder:
         if not parsed.words and not command.remainder.startswith("["):
-            raise _missing(command, command.remainder)
+            raise _missing(command, command.remainder.split()[0])
         return
     wanted = command.words.split()
     needed = [word for word in wanted if not word.startswith("[")]
@@ -257,7 +258,11 @@ def _missing(command: Command, word: str) -> UsageError:
 
 
 def _unknown_option(command: Command, name: str, table: Iterable[str]) -> UsageError:
-    near = nearest(name, table) if name.startswith("--") else ""
+    from gshell.cli import habits
+
+    near = habits.option(name, table)
+    if near is None:
+        near = nearest(name, table) if name.startswith("--") else ""
     return wrong(command, f"unknown option {name!r}" + (f"; did you mean {near}?" if near else ""))
 
 
@@ -269,7 +274,10 @@ def nearest(word: str, among: Iterable[str]) -> str:
             return name
     import difflib
 
-    return next(iter(difflib.get_close_matches(word, among, 1, 0.6)), "")
+    # Their dashes alone would make long options half alike.
+    bare = {name.lstrip("-"): name for name in reversed(among)}
+    found = difflib.get_close_matches(word.lstrip("-"), bare, 1, NEAR)
+    return bare[found[0]] if found else ""
 
 
 # ------------------------------------------------------------------------------------------ help
