@@ -23,14 +23,14 @@ def machine_id() -> str:
 
 
 def user_name() -> str:
-    """Whose process this is; by number where there is no name: a container's user need not be in
-    its /etc/passwd."""
+    """Whose process this is; the number where there is no name, as ps and squeue take it, too: a
+    container's user need not be in its /etc/passwd."""
     import getpass
 
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return f"uid{os.getuid()}"
+        return str(os.getuid())
 
 
 _core_limit: tuple[int, int] | None = None  # as we were started
