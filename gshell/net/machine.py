@@ -23,13 +23,13 @@ def machine_id() -> str:
 
 
 def user_name() -> str:
-    """Whose process this is; the number where there is no name, as ps and squeue take it, too: a
-    container's user need not be in its /etc/passwd."""
-    import getpass
+    """Whose process this is, whatever USER says: it is somebody else's after `su`. The number where
+    there is no name, as ps and squeue take it, too: a container's user need not have one."""
+    import pwd
 
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
 
 
