@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80  # columns of help, whatever the terminal: it is also read in pagers and pasted
 NEAR = 0.7  # of 1, how alike a word must be to be taken for a slip of the finger
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors make of - and --
 _GUTTER = 24  # where an option's explanation starts
 
 
@@ -167,6 +168,8 @@ def parse(command: Command, argv: Sequence[str], before: Parsed | None = None) -
             parsed.words += argv[at:]
             break
         if len(word) < 2 or word[0] != "-":
+            if word[:1] in _DASHES and len(word) > 1:
+                raise _other_dash(command, word, table)
             if command.remainder:
                 parsed.words += argv[at - 1 :]
                 break
@@ -264,6 +267,14 @@ def _unknown_option(command: Command, name: str, table: Iterable[str]) -> UsageE
     if near is None:
         near = nearest(name, table) if name.startswith("--") else ""
     return wrong(command, f"unknown option {name!r}" + (f"; did you mean {near}?" if near else ""))
+
+
+def _other_dash(command: Command, word: str, table: Iterable[str]) -> UsageError:
+    """Of a line that was copied from a page: its ``--`` is one long dash."""
+    name, equals, value = word.lstrip(_DASHES + "-").partition("=")
+    meant = f"--{name}" if len(name) > 1 else f"-{name}"
+    also = f"; did you mean {meant}{equals}{value}?" if meant in table else ""
+    return wrong(command, f"{word!r} begins with a dash that is no minus sign{also}")
 
 
 def nearest(word: str, among: Iterable[str]) -> str:
