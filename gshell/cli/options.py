@@ -283,6 +283,9 @@ def nearest(word: str, among: Iterable[str]) -> str:
     for name in among:
         if len(word.lstrip("-")) > 1 and name.startswith(word):
             return name
+    for name in among:  # of short words a swap is a large part
+        if sorted(name) == sorted(word):
+            return name
     import difflib
 
     # Their dashes alone would make long options half alike.

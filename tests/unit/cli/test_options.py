@@ -169,6 +169,7 @@ def test_the_usage_line():
 def test_the_nearest_word():
     assert nearest("jbos", ["jobs", "logs"]) == "jobs"
     assert nearest("att", ["attach", "agents"]) == "attach"
+    assert nearest("rnu", ["jobs", "run"]) == "run"
     assert nearest("xyz", ["jobs"]) == ""
     assert nearest("", ["jobs"]) == ""
 
