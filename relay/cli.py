@@ -263,10 +263,10 @@ def _status(folder: str, as_json: bool) -> int:
         facts = admin.running(folder)
     except GshellError:
         if as_json:
-            print(json.dumps({"running": False}))
+            print(json.dumps({"schema": 1, "running": False}))
             return 125
         raise
-    facts = {"running": True, **facts, **admin.ask_here(folder)}
+    facts = {"schema": 1, "running": True, **facts, **admin.ask_here(folder)}
     if as_json:
         print(json.dumps(facts, indent=1))
         return 0

@@ -84,7 +84,7 @@ def of_rank(spec: StepSpec, session: Session, rank: int) -> tuple[dict[str, str]
     if cwd is None and spec.home is not None and (here or os.path.isdir(spec.home)):
         cwd = spec.home
     if cwd is None:
-        cwd = env.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        cwd = env.get("HOME") or os.path.expanduser("~")
         if not os.path.isdir(cwd):
             cwd = "/"
     return env, cwd

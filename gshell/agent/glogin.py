@@ -8,7 +8,6 @@ whoever dialled.
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from gshell.model.sanitize import sanitize
 from gshell.net import address, handshake
 from gshell.net.link import Link
 from gshell.net.loop import IN, Loop, Timer
+from gshell.net.machine import user_name
 from gshell.net.tls import Tls, client_context
 from gshell.wire import peer as wire
 from gshell.wire.constants import DEAD_AFTER_S, HEARTBEAT_S, INPUT_WINDOW, stdin_of
@@ -87,7 +87,7 @@ class FarEnd:
         self._again: Timer | None = None
         self._deadline: Timer | None = None
         job = env.get("GSHELL_JOB", "glogin")
-        self.session = Session(self, job, 0, 1, getpass.getuser())
+        self.session = Session(self, job, 0, 1, user_name())
 
     def start(self) -> None:
         self.loop.later(HEARTBEAT_S / 3, self._look)

@@ -45,10 +45,8 @@ def answers(session: Session, wanted: str) -> list[dict[str, Any]]:
             if spec.first + rank.number in chosen
         ]
     parts = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)] or [[]]
-    return [
-        {"t": "ranks", "host": os.uname().nodename, "ranks": part, "end": part is parts[-1]}
-        for part in parts
-    ]
+    host = getattr(session, "host", os.uname().nodename)  # an archive shows what ran elsewhere
+    return [{"t": "ranks", "host": host, "ranks": part, "end": part is parts[-1]} for part in parts]
 
 
 def _row(session: Session, rank: Rank, usage: Usage) -> dict[str, Any]:

@@ -155,9 +155,20 @@ def named(words: Sequence[str]) -> tuple[Command, int] | None:
 def unknown(name: str, topics: Iterable[str] = ()) -> Exception:
     """What to say of a word that is no command (nor one of ``topics``)."""
     shown = [known for known, command in _BY_NAME.items() if not command.hidden]
-    near = o.nearest(name, [*shown, *GROUPS, *topics])
+    from gshell.cli import habits
+
+    near = habits.command(name)
+    group, _, word = name.partition(" ")
+    if near is None and word and group in GROUPS:
+        near = o.nearest(
+            word, [one.partition(" ")[2] for one in shown if one.startswith(group + " ")]
+        )
+        near = near and f"{group} {near}"
+    elif near is None:
+        near = o.nearest(name, [*shown, *GROUPS, *topics])
     also = f"; did you mean {near!r}?" if near else ""
-    how = "gshell help" if near in topics else "gshell"
-    return o.wrong(
-        ROOT, f"unknown command {name!r}{also}", f"{how} {near}" if near else "gshell help"
-    )
+    if near:
+        hint = f"gshell help {near}" if near in topics else f"gshell {near}"
+    else:
+        hint = f"gshell {group}" if group in GROUPS else "gshell help"
+    return o.wrong(ROOT, f"unknown command {name!r}{also}", hint)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gshell.cli.options import Parsed
 
 SHELLS = ("bash", "zsh", "fish")
+_SPECIAL = " '\"\\$`&|;<>()*?[]#!"
 _BREAKS = ":="  # bash begins a new word behind these
 
 # Each asks with the line up to the cursor. Answers: a word a line, a tab, what it is; the last line
@@ -54,7 +55,7 @@ _BASH = r"""_gshell() {
         files) COMPREPLY+=($(compgen -f -- "$word")); compopt -o filenames 2>/dev/null ;;
         commands) COMPREPLY+=($(compgen -c -- "$word")) ;;
     esac
-    case ${COMPREPLY[0]} in
+    case ${COMPREPLY[0]-} in
         */|*:|*=) [ ${#COMPREPLY[@]} -eq 1 ] && compopt -o nospace 2>/dev/null ;;
     esac
     return 0
@@ -135,8 +136,8 @@ def answer(found: Found, shell: str, last: str) -> str:
     lines = []
     for word in found.words:
         text = word.text[cut:]
-        if shell != "zsh" and not word.goes_on:
-            text = _quoted(text)
+        if shell == "bash":  # the others do it themselves
+            text = _goes_on(text) if word.goes_on else _quoted(text)
         lines.append(f"word\t{text}\t{word.meta}\n")
     if found.also:
         lines.append(f"also\t{found.also}\n")
@@ -144,7 +145,12 @@ def answer(found: Found, shell: str, last: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return shlex.quote(text) if any(char in " '\"\\$`&|;<>()*?[]#!" for char in text) else text
+    return shlex.quote(text) if any(char in _SPECIAL for char in text) else text
+
+
+def _goes_on(text: str) -> str:
+    """Quoted so that more can be typed behind it."""
+    return "".join("\\" + char if char in _SPECIAL else char for char in text)
 
 
 def words_of(line: str) -> list[str]:

@@ -72,7 +72,7 @@ def read(data: bytes, path: str) -> Settings:
 
     found = Settings(path)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # editors of Windows begin so
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         found.wrong.append(Wrong(path, line, "is no UTF-8 text"))

@@ -3,10 +3,14 @@ statuses."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from gshell.errors import GshellError
+
+_OWN_STREAMS = frozenset(("run", "mpi", "sh", "attach", "logs", "glogin", "rec", "submit"))
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +21,43 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Run it; the exit status."""
     _stand_in_for_closed()
+    try:
+        status = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read our list has seen enough
+        _drop(1)
+        status = 141
+    except OSError as error:
+        _drop(1)
+        complain(GshellError(f"cannot write: {error.strerror}"))
+        status = 1
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(2)
+    return status
+
+
+def _drop(fd: int) -> None:
+    """What is still to be printed goes nowhere: python would complain again when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+
+
+def _in_our_words(error: OSError) -> GshellError:
+    """What no verb has an answer to: a directory that is not there, a file of somebody else's.
+
+    Raises:
+        OSError: it is of what we print.
+    """
+    if isinstance(error, BrokenPipeError) or (error.errno in _FULL and not error.filename):
+        raise error
+    what = error.strerror or str(error)
+    return GshellError(f"{error.filename}: {what}" if error.filename else what)
+
+
+def _main(argv: list[str]) -> int:
     parsed: Parsed | None = None
+    kept: Settings | None = None
     try:
         if argv and argv[0] == "bg":
             from gshell.cli.launch import background_main
@@ -34,12 +74,13 @@ def main(argv: list[str]) -> int:
         if parsed.options.get("relay"):
             os.environ["GSHELL_RELAY"] = parsed["relay"]
         _apply(parsed, kept)
-        status = run(parsed)
-        sys.stdout.flush()
-        return status
-    except GshellError as error:
+        return run(parsed)
+    except (GshellError, OSError) as caught:
         from gshell.cli import saying
 
+        error = caught if isinstance(caught, GshellError) else _in_our_words(caught)
+        if kept is not None and kept.wrong and error.message.startswith("unknown command"):
+            error.hint = f"gshell config check    as something in {kept.path} does not count"
         as_json, color = saying.asked_for(argv)
         if parsed is not None:
             as_json, color = bool(parsed["json"]), parsed["color"]
@@ -47,23 +88,20 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Who read our list has seen enough; python would complain again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
 
 
 def _stand_in_for_closed() -> None:
-    """Somebody started us with ``>&-``: what we print then goes nowhere. And what a terminal's
-    encoding does not have is spelt out, not an exception."""
+    """Somebody started us with ``>&-``: what we print then goes nowhere, and behind ``<&-`` there
+    is nothing to read. And what a terminal's encoding does not have is spelt out, no exception."""
     errors = getattr(sys.stdout, "errors", None)
     if errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if sys.stdout is None or sys.stderr is None:
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
         import io
 
-        sys.stdout = sys.stdout or io.StringIO()
-        sys.stderr = sys.stderr or io.StringIO()
+        sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
+        sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
+        sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
 
 
 def complain(error: GshellError) -> None:
@@ -134,6 +172,10 @@ def run(parsed: Parsed) -> int:
 
 def _run(parsed: Parsed) -> int:
     name = parsed.command.name
+    if name not in _OWN_STREAMS and None in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        from gshell.client.stdio import standard_descriptors
+
+        standard_descriptors()  # a pipe to what we start would get the number of a closed one
     if parsed.command.module:
         return _by_module(parsed)
     if name in ("run", "mpi", "sh", "attach", "logs"):

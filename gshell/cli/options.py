@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gshell.errors import UsageError
 
 WIDTH = 80  # columns of help, whatever the terminal: it is also read in pagers and pasted
+NEAR = 0.7  # of 1, how alike a word must be to be taken for a slip of the finger
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors make of - and --
 _GUTTER = 24  # where an option's explanation starts
 
 
@@ -166,6 +168,8 @@ def parse(command: Command, argv: Sequence[str], before: Parsed | None = None) -
             parsed.words += argv[at:]
             break
         if len(word) < 2 or word[0] != "-":
+            if word[:1] in _DASHES and len(word) > 1:
+                raise _other_dash(command, word, table)
             if command.remainder:
                 parsed.words += argv[at - 1 :]
                 break
@@ -228,7 +232,7 @@ def _check_words(parsed: Parsed) -> None:
     command = parsed.command
     if command.remainder:
         if not parsed.words and not command.remainder.startswith("["):
-            raise _missing(command, command.remainder)
+            raise _missing(command, command.remainder.split()[0])
         return
     wanted = command.words.split()
     needed = [word for word in wanted if not word.startswith("[")]
@@ -257,8 +261,20 @@ def _missing(command: Command, word: str) -> UsageError:
 
 
 def _unknown_option(command: Command, name: str, table: Iterable[str]) -> UsageError:
-    near = nearest(name, table) if name.startswith("--") else ""
+    from gshell.cli import habits
+
+    near = habits.option(name, table)
+    if near is None:
+        near = nearest(name, table) if name.startswith("--") else ""
     return wrong(command, f"unknown option {name!r}" + (f"; did you mean {near}?" if near else ""))
+
+
+def _other_dash(command: Command, word: str, table: Iterable[str]) -> UsageError:
+    """Of a line that was copied from a page: its ``--`` is one long dash."""
+    name, equals, value = word.lstrip(_DASHES + "-").partition("=")
+    meant = f"--{name}" if len(name) > 1 else f"-{name}"
+    also = f"; did you mean {meant}{equals}{value}?" if meant in table else ""
+    return wrong(command, f"{word!r} begins with a dash that is no minus sign{also}")
 
 
 def nearest(word: str, among: Iterable[str]) -> str:
@@ -267,9 +283,15 @@ def nearest(word: str, among: Iterable[str]) -> str:
     for name in among:
         if len(word.lstrip("-")) > 1 and name.startswith(word):
             return name
+    for name in among:  # of short words a swap is a large part
+        if sorted(name) == sorted(word):
+            return name
     import difflib
 
-    return next(iter(difflib.get_close_matches(word, among, 1, 0.6)), "")
+    # Their dashes alone would make long options half alike.
+    bare = {name.lstrip("-"): name for name in reversed(among)}
+    found = difflib.get_close_matches(word.lstrip("-"), bare, 1, NEAR)
+    return bare[found[0]] if found else ""
 
 
 # ------------------------------------------------------------------------------------------ help

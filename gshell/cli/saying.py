@@ -23,11 +23,15 @@ def complain(error: GshellError, as_json: bool = False, color: str = "auto") -> 
     if as_json:
         from gshell.client import asjson
 
-        sys.stderr.write(asjson.error_line(error) + "\n")
-        return
-    from gshell.client.render import error_text, wants_color
+        text = asjson.error_line(error) + "\n"
+    else:
+        from gshell.client.render import error_text, wants_color
 
-    sys.stderr.write(error_text(error, wants_color(color, sys.stderr.isatty(), os.environ)))
+        text = error_text(error, wants_color(color, sys.stderr.isatty(), os.environ))
+    try:
+        sys.stderr.write(text)
+    except OSError:
+        pass  # nobody can be told; the status says it
 
 
 def asked_for(argv: Sequence[str]) -> tuple[bool, str]:

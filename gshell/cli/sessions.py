@@ -34,6 +34,8 @@ GLOBAL = (
 
 
 def _tasks(text: str) -> int:
+    if text[:1] == "p" and text[1:].isdigit() == bool(text[1:]):  # mpirun's -np 4, or -np4
+        raise ValueError("one letter is enough here: -n N, not -np N")
     try:
         return values.whole_number(text)
     except ValueError:

@@ -25,8 +25,8 @@ def _ticket(parsed: Parsed) -> Ticket:
     if config.find_ticket() is None:
         raise GshellError(
             "the private relay of this user can be reached by nobody else",
-            hint="gshell relay start --listen HOST:PORT    then log in there: it prints how\n"
-            "or:   gshell web    for browsers, with gshell share ID --web URL",
+            hint="gshell relay start --listen HOST:PORT    and log in there    or, for browsers:  "
+            "gshell web    and    gshell share ID --web URL",
         )
     return launch.ticket_for(parsed, start=False)
 

@@ -422,7 +422,7 @@ def _agent_ticket(parsed: Parsed, agent_id: str) -> Ticket:
 def agent_ticket(parsed: Parsed) -> int:
     path = _one_file(parsed)
     ticket = _agent_ticket(parsed, "")
-    config.write_private(path, ticket.dump())
+    _write(path, ticket.dump())
     if not parsed["quiet"]:
         print(f"gshell: {path} is for one agent; it is as secret as a key")
     return 0
@@ -432,7 +432,7 @@ def agent_pilot(parsed: Parsed) -> int:
     path = _one_file(parsed)
     fields = {key: parsed[key] for key in ("name", "nodes", "hours") if parsed[key] is not None}
     answer = _ask(parsed, {"m": "pilot", **fields}, start=True)
-    config.write_private(path, answer["invite"] + "\n")
+    _write(path, answer["invite"] + "\n")
     if not parsed["quiet"]:
         there = f"gshell agent start --foreground --invite @{path} --node I --restart R"
         print(f"gshell: {path} is for the pilot {answer['name']}; on its node I: {there}")
@@ -457,11 +457,20 @@ def _one_file(parsed: Parsed) -> str:
     if len(parsed.words) != 1:
         raise UsageError(f"gshell {parsed.command.name} takes one FILE")
     path: str = parsed.words[0]
+    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced: /dev/null, too
+        raise GshellError(f"{path} is there and is no file", hint="another name")
     if os.path.exists(path) and not parsed["force"]:
         raise GshellError(
             f"{path} is there already", hint=f"gshell {parsed.command.name} --force {path}"
         )
     return path
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        config.write_private(path, text)
+    except OSError as error:
+        raise GshellError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _each_agent(parsed: Parsed, request: Callable[[str], dict[str, Any]]) -> int:

@@ -22,8 +22,8 @@ def why(parsed: Parsed) -> int:
     from gshell.client import waitnote
     from gshell.net.relaylink import ask
 
-    ticket = launch.ticket_for(parsed)
     jobs, found, status = [verbs._job_id(word) for word in parsed.words], [], 0
+    ticket = launch.ticket_for(parsed, start=False)
     for job in jobs:
         try:
             answer = ask(ticket, {"m": "why", "job": job}).get("why")

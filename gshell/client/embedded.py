@@ -19,7 +19,7 @@ from gshell.client.adopted import Adopted
 from gshell.errors import GshellError
 from gshell.model.ticket import Ticket
 from gshell.net.loop import Loop
-from gshell.net.machine import core_dumps_as_before
+from gshell.net.machine import core_dumps_as_before, user_name
 
 START_S = 30.0  # the very first time keys are made; a loaded machine takes its time
 BACKOFF_S = (0.0, 0.2, 1.0, 5.0)
@@ -31,6 +31,16 @@ Process = Union["subprocess.Popen[bytes]", Adopted]
 
 def relay_address() -> str:
     return f"unix:{config.runtime_dir()}/relay.sock"
+
+
+def relay_user(name: str) -> str:
+    """``name`` as one that a relay takes: those of directory services have other letters.
+
+    >>> relay_user("DOMAIN\\\\bob"), relay_user("-é")
+    ('DOMAIN_bob', '__')
+    """
+    fit = "".join(c if c.isascii() and (c.isalnum() or c in "_.@-") else "_" for c in name)[:64]
+    return fit if fit[:1].isalnum() else "_" + fit[1:]
 
 
 class Supervisor:
@@ -74,15 +84,13 @@ class Supervisor:
         return self._agent_argv() if name == "agent" else self._relay_argv()
 
     def _relay_argv(self) -> tuple[list[str], list[str]]:
-        import getpass
-
         script = os.path.join(sitepath.root(), "relay", "embedded.py")
         argv = [
             *sitepath.interpreter(),
             script,
             config.embedded_dir(),
             relay_address(),
-            getpass.getuser(),
+            relay_user(user_name()),
         ]
         return argv, []
 

@@ -206,4 +206,4 @@ class Ending:
             self._loop.later(0.01, lambda: self._drain(code))
             return
         self.screen.close()
-        self._on_done(code)
+        self._on_done(self.screen.status(code))

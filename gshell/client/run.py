@@ -448,7 +448,14 @@ class Runner(Steering):
                 seat.talk.pump()  # a grant may be due, and nothing else may happen for a while
 
     def _reader_gone(self, outlet: Outlet) -> None:
-        """The reader of our stdout or stderr is gone: so is the program's."""
+        """The reader of our stdout or stderr is gone, or a disk is full: so it is for the
+        program."""
+        if lost := self.screen.lost(outlet):
+            from gshell.client import asjson
+
+            fields = {"message": lost, "hint": None, "code": "error", "exit": 1}
+            as_json = self._plan.as_json
+            self.screen.say(asjson.line("error", fields) if as_json else f"gshell: {lost}")
         stream_of = stdout_of if outlet is self.screen.out else stderr_of
         for seat in self.seats:
             for rank in range(max(1, seat.tasks)):

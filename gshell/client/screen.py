@@ -6,6 +6,7 @@ waits.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from gshell.client.outlet import Outlet
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gshell.client.waitline import WaitLine
+
+
+# Of a file: not that its reader has gone, but that it can hold no more.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Screen:
@@ -53,6 +58,17 @@ class Screen:
     @property
     def pending(self) -> bool:
         return bool(self.out.pending or self.err.pending)
+
+    def lost(self, outlet: Outlet) -> str:
+        """Why not all of the output is where it was to be; empty: it is, or nobody reads it."""
+        if outlet.sink.broken not in FULL:
+            return ""
+        name = "stdout" if outlet is self.out else "stderr"
+        return f"{name}: {os.strerror(outlet.sink.broken)}: not all of the output is there"
+
+    def status(self, code: int) -> int:
+        """``code``, but not that all is well where stdout is not whole: as a program here would."""
+        return 1 if code in (0, 141) and self.lost(self.out) else code
 
     # -- the terminal
 

@@ -38,7 +38,8 @@ def split(address: str) -> tuple[int, str | tuple[str, int]]:
         address = address[len(HEAD) :].partition("/")[0]
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
-    if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
+    number = port.isascii() and port.isdigit() and len(port) <= 5
+    if not colon or not host or not number or int(port) >= 65536:
         raise UsageError(
             f"{address!r} is not an address", hint="write HOST:PORT, [IPV6]:PORT or unix:/PATH"
         )

@@ -1,5 +1,5 @@
-"""Which machine this is, so that two processes can tell whether they share one; and what it must
-not write down of us."""
+"""Which machine this is, so that two processes can tell whether they share one; who we are on it;
+and what it must not write down of us."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def machine_id() -> str:
         root = os.stat("/")
         _machine_id = f"{boot}:{root.st_dev}:{root.st_ino}:{os.getuid()}"
     return _machine_id
+
+
+def user_name() -> str:
+    """Whose process this is, whatever USER says: it is somebody else's after `su`. The number where
+    there is no name, as ps and squeue take it, too: a container's user need not have one."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 _core_limit: tuple[int, int] | None = None  # as we were started

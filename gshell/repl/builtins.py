@@ -33,6 +33,7 @@ KEYS = (
     ("F2, F3", "show the jobs; attach to the last one"),
     ("Ctrl-C, Ctrl-D", "drop the line; leave"),
 )
+_STATUSES = frozenset(map(str, range(256)))
 SETTINGS = {
     "announce": "say above the prompt what became of jobs and agents",
     "suggest": "the rest of a line from the history, in grey",
@@ -48,7 +49,7 @@ def _no_more(name: str, words: Sequence[str], at_most: int) -> None:
 
 def leave(session: Session, words: Sequence[str]) -> int:
     _no_more("exit", words, 1)
-    if words and not (words[0].isdigit() and int(words[0]) < 256):
+    if words and words[0] not in _STATUSES:
         raise UsageError(f"exit: {words[0]!r} is not a status, 0 to 255", hint="exit")
     raise Leave(int(words[0]) if words else session.status)
 

@@ -41,7 +41,8 @@ def _decoded(data: bytes, path: str) -> str:
         raise UsageError(f"{sanitize(path)} is no script: it is larger than {MAX_BYTES >> 20} MiB")
     if b"\0" in data:
         raise UsageError(f"{sanitize(path)} is no script: it has a byte 0")
-    return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    return text.removeprefix("\ufeff")  # editors of Windows begin so
 
 
 def of_stdin(session: Session, keep_going: bool = False) -> int:

@@ -23,7 +23,7 @@ HERE = frozenset((
     "forget", "why", "ranks", "whoami", "keys", "help", "version",
 ))  # fmt: skip
 """Ask, print, and are done: no new process for these, unless they are to be kept up to date."""
-STAYS = frozenset(("watch", "follow", "relay", "wait"))
+STAYS = frozenset(("watch", "follow", "relay", "wait", "ascii"))
 JOINS = ("run", "mpi", "sh", "attach", "logs", "rec", "replay", "demo")
 BEGINS = ("run", "mpi", "sh")
 SLACK_S = 1.0  # between two clocks, and between an end and its news
@@ -99,7 +99,7 @@ class Session:
 
     def one(self, command: str, detached: bool = False) -> int:
         """One command; its status."""
-        from gshell.cli.main import complain
+        from gshell.cli import saying
 
         try:
             status = self._do(command, detached)
@@ -107,7 +107,7 @@ class Session:
             return status
         except GshellError as error:
             sys.stdout.flush()
-            complain(error)
+            saying.complain(error, *saying.asked_for(command.split()))
             return error.exit_code
         except KeyboardInterrupt:
             sys.stdout.write("\n" if sys.stdout.isatty() else "")
@@ -115,7 +115,8 @@ class Session:
         except BrokenPipeError:
             raise
         except OSError as error:
-            complain(GshellError(f"{error.filename or 'it'}: {error.strerror}"))
+            where = f"{error.filename}: " if error.filename else ""
+            saying.complain(GshellError(f"{where}{error.strerror or error}"))
             return 1
 
     def _do(self, command: str, detached: bool = False) -> int:

@@ -122,10 +122,16 @@ def _environment(said: dict[str, Any]) -> dict[str, str]:
     env = {name: text for name, text in os.environ.items() if not name.startswith("GSHELL_")}
     for name in ("TERM", "LINES", "COLUMNS", "SSH_TTY", "SSH_AUTH_SOCK"):
         env.pop(name, None)
-    user = pwd.getpwuid(os.getuid())
-    env.update(USER=user.pw_name, LOGNAME=user.pw_name)
-    env.setdefault("HOME", user.pw_dir)
-    env.setdefault("SHELL", user.pw_shell or "/bin/sh")
+    try:
+        user = pwd.getpwuid(os.getuid())
+    except KeyError:
+        pass  # a container's user need not be in its /etc/passwd
+    else:
+        env.update(USER=user.pw_name, LOGNAME=user.pw_name)
+        env.setdefault("HOME", user.pw_dir)
+        env.setdefault("SHELL", user.pw_shell)
+    if not env.get("SHELL"):
+        env["SHELL"] = "/bin/sh"
     env.setdefault("PATH", os.defpath)
     env["SSH_CLIENT"] = "127.0.0.1 0 22"  # who looks for it wants to know that it is remote
     env["SSH_CONNECTION"] = "127.0.0.1 0 127.0.0.1 22"

@@ -10,6 +10,7 @@ from typing import Protocol
 from gshell import config
 from gshell.errors import GshellError
 from gshell.lrms.base import Command, Done
+from gshell.net.machine import user_name
 
 COMMAND_S = 60.0  # a batch system's command that takes longer is stuck: its servers are away
 MAX_OUTPUT = 8 << 20
@@ -62,10 +63,8 @@ class Here:
     """This host."""
 
     def __init__(self) -> None:
-        import getpass
-
         self.home = config.private_dir(config.cache_dir())
-        self.user = getpass.getuser()
+        self.user = user_name()
         self._cwd = config.home() if os.path.isdir(config.home()) else "/"
 
     def run(

@@ -30,6 +30,10 @@ class ShownSpec(NamedTuple):
     mpi: ShownMpi | None = None
 
     @property
+    def service(self) -> str:
+        return ""
+
+    @property
     def starter(self) -> bool:
         return self.mpi is not None
 
@@ -117,6 +121,8 @@ class Shown:
     primary = None
     state = "ended"
     launched = True
+    host = ""
+    """Where it ran is not known here."""
     taps = ShownTaps()
 
     def __init__(self, store: Store, key: Key, on_empty: Callable[[Shown], None]) -> None:
@@ -181,9 +187,12 @@ class Shown:
 
     def open(self, attachment: Attachment, message: dict[str, Any]) -> None: ...
 
-    def resize(self, rows: int, columns: int) -> None: ...
+    def resize(self, rows: int, columns: int, only: object = None) -> None: ...
 
-    def signal_all(self, number: int) -> None: ...
+    def signal_all(self, number: int, only: object = None) -> None: ...
+
+    def pids(self) -> list[int]:
+        return []
 
     def cancel(self) -> None: ...
 

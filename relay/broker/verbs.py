@@ -292,7 +292,7 @@ def _await(b: Books, up: ConnUp, re: Any, message: Message) -> None:
         b.answer(up.conn, re, job=str(job.id))
         if not job.joined and not job.started:
             places.hold_until(b, job, b.settings.held_s)
-    elif len(job.awaits) >= b.settings.waits_per_job:
+    elif len(job.awaits) >= max(b.settings.waits_per_job, 2 * len(job.members)):  # one each
         b.refuse_verb(up.conn, re, "full", "too many wait for it already")
     else:
         job.awaits[up.conn, re] = known.att

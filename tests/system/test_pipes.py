@@ -159,6 +159,16 @@ def test_closed_and_odd_descriptors(
 # ------------------------------------------------------------------------------------------- output
 
 
+def test_output_that_a_full_disk_does_not_take_is_no_success(
+    private: Env, background: bool
+) -> None:
+    done = shell(private, "gshell run -- echo lost > /dev/full", background)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"gshell: stdout: No space left on device: not all of the output is there\n"
+    )
+
+
 def test_two_runs_append_to_one_file_through_one_offset(
     private: Env, tmp_path: Path, background: bool
 ) -> None:

@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from gshell.agent.attachment import Attachment
 from gshell.wire.streams import Missing
 from relay.archive import store as stores
 from relay.archive.show import Shown
@@ -51,6 +52,41 @@ def test_what_was_put_is_there_for_the_next_process_and_nobody_else(store, tmp_p
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert sorted(path.name for path in folder.iterdir()) == ["3.0", "meta.json"]
+
+
+class Sent:
+    """A peer that keeps what it was to say."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
+class Whole(Attachment):
+    """With all rights, and nothing below it."""
+
+    def __init__(self, shown):
+        self.session, self.ranks, self.peer = shown, None, Sent()
+        self.rights, self.share, self._torn = "rw", "", False
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"t": "ranks"}, {"t": "ranks", "ranks": "0"}, {"t": "signal", "sig": "INT"}, {"t": "cancel"},
+     {"t": "steal"}, {"t": "resize", "rows": 9, "cols": 9}, {"t": "trace", "waits": True},
+     {"t": "record"}, {"t": "open"}],
+)  # fmt: skip
+def test_whatever_a_client_says_to_a_step_that_has_ended_the_archive_goes_on(store, message):
+    put(store)
+    shown = Whole(Shown(store, KEY, lambda shown: None))
+    shown._control(message)
+    if message["t"] == "ranks":
+        (answer,) = shown.peer.said
+        assert (answer["host"], answer["end"]) == ("", True)
+        (row,) = answer["ranks"]
+        assert (row["state"], row["code"]) == ("ended", 3)
 
 
 def test_a_gap_stays_one(store):

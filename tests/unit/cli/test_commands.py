@@ -139,6 +139,7 @@ def test_every_way_to_ask_for_the_version():
     [
         ("jbos", "unknown command 'jbos'; did you mean 'jobs'?", "gshell jobs"),
         ("qqqqqq", "unknown command 'qqqqqq'", "gshell help"),
+        ("ssh", "ssh: ID|AGENT is missing", "gshell ssh 42"),
         ("agent strat", "unknown command 'agent strat'; did you mean 'agent start'?",
          "gshell agent start"),
         ("run -n lu x", "run: -n: 'lu' is not a number of tasks; a job's name is given with -J",

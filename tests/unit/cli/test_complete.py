@@ -129,10 +129,13 @@ def test_a_name_from_elsewhere_cannot_reach_the_terminal_through_tab():
 def test_what_the_shell_would_obey_is_quoted():
     class Odd(Live):
         def paths(self, where, path):
-            return ["a b", "$(id)"]
+            return ["a b", "$(id)", "c d/"]
 
     lines = answer(complete(["get", "42:"], Odd()), "bash", "42:")
-    assert lines == "word\t'a b'\t\nword\t'$(id)'\t\n"
+    assert lines == "word\t'a b'\t\nword\t'$(id)'\t\nword\tc\\ d/\tdirectory\n"
+    for shell in ("zsh", "fish"):  # they quote what they are given
+        lines = answer(complete(["get", "42:"], Odd()), shell, "42:")
+        assert lines == "word\t42:a b\t\nword\t42:$(id)\t\nword\t42:c d/\tdirectory\n"
 
 
 def test_bash_is_given_only_what_is_behind_its_last_word_break():

@@ -55,6 +55,17 @@ def test_what_is_no_toml_or_no_text_has_a_line_too():
     assert [one.origin for one in found.wrong] == ["c.toml:2"]
 
 
+def test_a_file_that_begins_with_a_mark_is_read():
+    found = configfile.read(b"\xef\xbb\xbfascii = true\r\n", "c.toml")
+    assert (found.ascii, found.wrong) == (True, [])
+
+
+def test_a_word_that_was_to_be_an_alias_leads_to_the_broken_file(home, capsys):
+    home('[alias]\nj = "jobs\n')
+    assert main.main(["j"]) == 2
+    assert "gshell config check" in capsys.readouterr().err
+
+
 def test_an_option_beats_a_variable_beats_the_file(home, monkeypatch):
     path = home('color = "always"\n')
 

@@ -111,6 +111,18 @@ def test_an_opaque_command_gets_everything_as_it_is():
     [
         (RUN, ["--tusks", "4"], "run: unknown option '--tusks'; did you mean --tasks?", None),
         (RUN, ["--dry", "x"], "run: unknown option '--dry'; did you mean --dry-run?", None),
+        (
+            RUN,
+            ["\u2014tasks=4", "x"],
+            "run: '\u2014tasks=4' begins with a dash that is no minus sign; did you mean --tasks=4?",
+            None,
+        ),
+        (
+            SHOW,
+            ["1", "\u2013v"],
+            "show: '\u2013v' begins with a dash that is no minus sign; did you mean -v?",
+            None,
+        ),
         (RUN, ["--zzzz"], "run: unknown option '--zzzz'", None),
         (RUN, ["-tz", "x"], "run: unknown option '-z'", None),
         (RUN, ["-t=x"], "run: unknown option '-='", None),
@@ -157,6 +169,7 @@ def test_the_usage_line():
 def test_the_nearest_word():
     assert nearest("jbos", ["jobs", "logs"]) == "jobs"
     assert nearest("att", ["attach", "agents"]) == "attach"
+    assert nearest("rnu", ["jobs", "run"]) == "run"
     assert nearest("xyz", ["jobs"]) == ""
     assert nearest("", ["jobs"]) == ""
 

@@ -101,3 +101,9 @@ def test_a_page_has_what_a_person_asks_for_and_what_a_newer_relay_tells():
                   "n[1-2]", "ran         0:01:00 of 1:00:00", "by signal KILL", "12.3 kB of output",
                   "2 files, 10 B; missing: a", "fresh       new", "gshell fetch 7"):  # fmt: skip
         assert words in page
+
+
+@pytest.mark.parametrize("verb", ["agent ticket", "agent pilot", "agent pack"])
+def test_what_is_no_file_is_not_replaced_by_one(verb, capsys):
+    assert main.main([*verb.split(), "--force", "/dev/null"]) == 125
+    assert capsys.readouterr().err.startswith("gshell: /dev/null is there and is no file\n")

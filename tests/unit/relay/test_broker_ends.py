@@ -216,6 +216,15 @@ def test_waits_for_one_job_are_bounded():
     assert bench.request(client, "await", att=A)["code"] == "full"
 
 
+def test_every_member_of_a_wide_run_may_wait_for_its_place():
+    bench = BrokerBench(waits_per_job=2)
+    names = [f"{i:032x}" for i in range(5)]
+    for i, att in enumerate(names):
+        bench.open(att, group="g", size=5, index=i)
+    client = bench.client()
+    assert [bench.request(client, "await", att=att) for att in names] == [None] * 5
+
+
 def test_live_jobs_of_a_user_are_bounded():
     bench = BrokerBench(jobs_per_user=2)
     agent = bench.agent(slots=9)

@@ -238,6 +238,12 @@ def test_a_script_stops_at_the_first_line_that_fails(spy, tmp_path, capsys):
     assert spy.settings["here"] == "on"
 
 
+def test_a_script_of_an_editor_that_begins_with_a_mark_is_a_script(spy, tmp_path):
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfrun ls\r\n")
+    assert scripts.of_file(spy, str(tmp_path / "x")) == 0
+    assert spy.ran == [["run", "ls"]]
+
+
 @pytest.mark.parametrize("data", [b"jobs\0", b"#" * (scripts.MAX_BYTES + 1)], ids=["nul", "large"])
 def test_what_is_no_script_is_refused(spy, tmp_path, data):
     (tmp_path / "x").write_bytes(data)
