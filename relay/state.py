@@ -25,6 +25,8 @@ DEPOT = "depot"  # a directory: jobs' sandboxes
 ARCHIVE_RULES = "archive.json"  # what of it is kept: the next start's default
 ARCHIVE_CLIENT, ARCHIVE_AGENT = "archive-client.ticket", "archive-agent.ticket"
 
+LOOKED_S = 0.5  # the longest that somebody looks
+
 _NEW = "choose another one: --state DIR"
 
 
@@ -88,6 +90,16 @@ def lock(state: str) -> int:
             return -1
         raise GshellError(f"cannot lock {state}/{LOCK}: {error.strerror}", hint=_NEW) from None
     return fd
+
+
+def become(state: str) -> int:
+    """As `lock`; but who only looks whether there is a relay has the lock for a moment, too."""
+    end = time.monotonic() + LOOKED_S
+    while True:
+        fd = lock(state)
+        if fd >= 0 or time.monotonic() > end:
+            return fd
+        time.sleep(0.01)
 
 
 def running(state: str) -> dict[str, Any] | None:

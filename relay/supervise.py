@@ -110,7 +110,7 @@ class Relay:
         self._stopping = self._hangup = self._asked = False
 
     def _take(self, plan: Plan) -> None:
-        self.lock = state.lock(plan.state)
+        self.lock = state.become(plan.state)
         if self.lock < 0:
             raise GshellError(
                 f"a relay is running from {plan.state} already",
@@ -121,6 +121,7 @@ class Relay:
             self.listening = _listen_after(plan)
             if plan.metrics:
                 self.metrics = listen(plan.metrics)
+            state.remove_relay(plan.state)  # of one that was killed: those are others' numbers now
         except BaseException:
             os.close(self.lock)
             raise

@@ -165,15 +165,23 @@ class Output:
     def _drained(self, rank: Rank) -> None:
         rank.drain = None
         rank.overdue = True
+        killed = self._session.canceled or rank.signal is not None
         for fd in list(rank.paused):
-            if rank.logs[_stream_of(rank, fd)].full:
+            if killed or rank.logs[_stream_of(rank, fd)].full:
                 self._read_last(rank, fd)
             else:
                 self._read_overdue(rank, fd)
 
+    def canceled(self) -> None:
+        """What has ended and only waits for a reader is over: who reads gets it all the same."""
+        for rank in self._session.ranks:
+            if rank.exited and rank.overdue and rank.paused:
+                self._drained(rank)
+
     def _read_last(self, rank: Rank, fd: int) -> None:
-        """There is no room, and may never be: what the program left in its pipe is taken all the
-        same, so that it has ended; a descendant that goes on is not waited for."""
+        """There is no room, and may never be, or its reader stands still, and it was killed: what
+        the program left in its pipe is taken all the same, so that it has ended; a descendant that
+        goes on is not waited for."""
         kept = rank.logs[_stream_of(rank, fd)]
         most = kept.end + OUTPUT_PIPE_BYTES
         while fd in rank.paused and kept.end < most and self._read(rank, fd):

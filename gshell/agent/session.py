@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 ENDING = (signals.SIGHUP, signals.SIGINT, signals.SIGQUIT, signals.SIGTERM, signals.SIGKILL)
 KILL_AFTER_S = 5.0  # a cancelled step that ignores TERM
+UNWANTED = "unwanted"  # the BYE of who opened it and gave up before it heard of its beginning
 
 
 class Session:
@@ -390,6 +391,7 @@ class Session:
                     rank.child.signal(signals.SIGHUP)
                 rank.child.signal(signals.SIGCONT)
         self._killing = self.loop.later(KILL_AFTER_S, lambda: self.signal_all(signals.SIGKILL))
+        self.loop.soon(self._output.canceled)
 
     def resize(self, rows: int, columns: int, only: list[int] | None = None) -> None:
         """The terminals of all ranks, or of these."""
@@ -429,6 +431,8 @@ class Session:
 
     def left(self, attachment: Attachment, code: str) -> None:
         """A client said BYE."""
+        if code == UNWANTED and attachment is self.primary and self.state == "running":
+            self.cancel()
         self._presence.left(attachment)
 
     def steal(self, attachment: Attachment) -> None:

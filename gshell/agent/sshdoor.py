@@ -371,7 +371,10 @@ class SshDoor:
         elif visit.pid:
             _kill(visit.pid)
         elif self._server is not None:  # it has not said which process that is
-            socket.send_fds(self._server, [json.dumps({"m": "end", "att": att}).encode()], [])
+            try:
+                socket.send_fds(self._server, [json.dumps({"m": "end", "att": att}).encode()], [])
+            except OSError as error:  # it has just ended, and all that it served: we shall see
+                log.info("sshd: %s", error)
         return True
 
     def end_job(self, job: str) -> None:

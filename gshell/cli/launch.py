@@ -384,6 +384,7 @@ def background_main(argv: list[str]) -> int:
         if supervisor is not None:
             supervisor.stop()
         return error.exit_code
+    background.hold_signals()  # who reads this may end us at once: what we started ends with us
     config.write_private(config.background_socket() + ".pid", f"{os.getpid()}\n")
     try:
         os.unlink(starting_file())

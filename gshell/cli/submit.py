@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from typing import Any
 
 from gshell.cli import launch, scripts
@@ -16,7 +17,7 @@ from gshell.cli.listing import print_json
 from gshell.cli.meeting import Meeting
 from gshell.cli.options import Parsed
 from gshell.cli.progress import Progress
-from gshell.errors import BrokerError, GshellError, UsageError
+from gshell.errors import BrokerError, GshellError, LinkLost, UsageError
 from gshell.jdl import job as jdl
 from gshell.jdl import sandbox
 from gshell.jdl.description import Description
@@ -29,6 +30,8 @@ from gshell.net.relaylink import ANSWER_S, RelayLink, ask, items_of, said_no, un
 
 MOST_BYTES = 1 << 20
 SCRIPT_BYTES = 1 << 16  # looked at, of a script that goes along
+AWAY_S = 600.0  # so long a relay may be away while somebody waits for a job
+LOOK_AGAIN_S = 0.5
 SECRET_VARIABLE = "GSHELL_GLOGIN_SECRET_FILE"  # noqa: S105 - names, of a variable and of a file
 SECRET_NAME = ".i2glogin"  # noqa: S105
 _OF_HTCONDOR = re.compile(r"(?im)^[ \t]*(?:universe[ \t]*=|queue[ \t]*(?:\d*|\w+ .*)$)")
@@ -366,7 +369,7 @@ def wait(ticket: Ticket, ids: list[str]) -> int:
     """Until all have ended; the highest of their statuses."""
     worst = 0
     for id_ in ids:
-        job = ask(ticket, {"m": "wait", "job": id_}, wait=True)["job"]
+        job = _ended(ticket, id_)
         if job.get("signal"):
             code = 128 + int(job["signal"])
         elif job.get("state") == "CANCELED" or job.get("code") is None:
@@ -377,6 +380,27 @@ def wait(ticket: Ticket, ids: list[str]) -> int:
             show([f"gshell: job {id_}: {job['error']}"])
         worst = max(worst, code)
     return worst
+
+
+def _ended(ticket: Ticket, id_: str) -> dict[str, Any]:
+    """This job, when it has ended. A relay that is away, or started anew, is asked again.
+
+    Raises:
+        GshellError: it says no, or is away for long.
+    """
+    away_at: float | None = None
+    while True:
+        asked_at = time.monotonic()
+        try:
+            job: dict[str, Any] = ask(ticket, {"m": "wait", "job": id_}, wait=True)["job"]
+            return job
+        except LinkLost:
+            now = time.monotonic()
+            if away_at is None or now - asked_at > AWAY_S / 10:  # it was there until now
+                away_at = now
+            if now - away_at > AWAY_S:
+                raise
+            time.sleep(LOOK_AGAIN_S)
 
 
 def next_steps(made: list[Request], ids: dict[str, str]) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gshell.cli.options import Parsed
     from gshell.model.ticket import Ticket
 
+SAY_AWAY_S = 5.0  # before who starts an agent is told that it finds no relay
+
 
 def _ask(parsed: Parsed, message: dict[str, Any], start: bool = False) -> dict[str, Any]:
     return ask(launch.ticket_for(parsed, start=start), message)
@@ -189,12 +191,12 @@ def stop(parsed: Parsed) -> int:
     from gshell.client import upkeep
 
     ticket = launch.ticket_or_none() or config.embedded_ticket()
-    submitter = ticket is not None and upkeep.stop(ticket.pin)
     if not pid or not _is_ours(pid):
         from gshell.client import embedded
 
         supervisor = embedded.Supervisor()  # the background process may have been killed
         if not supervisor.adopt():
+            submitter = ticket is not None and upkeep.stop(ticket.pin)
             if not parsed["quiet"]:
                 print("gshell: stopped" if submitter else "gshell: nothing runs")
             return 0
@@ -205,11 +207,17 @@ def stop(parsed: Parsed) -> int:
             raise GshellError(
                 f"jobs still live: {names}", hint="gshell cancel ID...    or    gshell stop --force"
             )
+    if ticket is not None:  # not before it is known that all may end
+        upkeep.stop(ticket.pin)
     if supervisor is not None:
         supervisor.stop()
     else:
         _end(pid)
-        os.unlink(_pid_file())
+        if _background_pid() == pid:  # else another `stop` was as quick, and a `run` after it
+            try:
+                os.unlink(_pid_file())
+            except FileNotFoundError:
+                pass
     if not parsed["quiet"]:
         print("gshell: stopped")
     return 0
@@ -244,11 +252,14 @@ def _await_starting() -> None:
 
 
 def _end(pid: int) -> None:
-    fd = os.pidfd_open(pid)
     import select
     import signal
 
-    signal.pidfd_send_signal(fd, signal.SIGTERM)
+    try:
+        fd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+    except ProcessLookupError:
+        return  # it has just ended by itself
 
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -372,6 +383,8 @@ def agent_start(parsed: Parsed) -> int:
 
 
 def _agent_behind(argv: list[str]) -> int:
+    import select
+
     from gshell import sitepath
 
     reads, writes = os.pipe()
@@ -399,6 +412,13 @@ def _agent_behind(argv: list[str]) -> int:
     )
     os.close(writes)
     said = b""
+    poll = select.poll()
+    poll.register(reads, select.POLLIN)
+    if not poll.poll(SAY_AWAY_S * 1000):
+        sys.stderr.write(
+            f"gshell: the relay does not answer the agent (process {pid}) yet, which goes on "
+            "trying; ^C leaves it to that\n"
+        )
     while data := os.read(reads, 4096):
         said += data
         if said.endswith(b"\n"):

@@ -26,7 +26,7 @@ from gshell.client.warm import WarmPool
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
 from gshell.net import address
-from gshell.net.loop import IN, Loop
+from gshell.net.loop import IN, OUT, Loop
 from gshell.net.machine import machine_id
 
 PlanOf = Callable[[list[str], Surroundings], "Plan | None"]  # a command line, read
@@ -34,6 +34,7 @@ PlanOf = Callable[[list[str], Surroundings], "Plan | None"]  # a command line, r
 IDLE_S = 1800.0  # without a session: go, and take the private relay along
 MAX_HANDOVER_BYTES = 4 << 20  # words and environment of a front process
 MAX_LINE_BYTES = 4096  # of what it says afterwards: a terminal's settings are the longest
+ENDING = (signal.SIGTERM, signal.SIGINT)
 ACCEPT_S = 5.0  # from connecting to having handed over
 
 
@@ -131,12 +132,21 @@ class Front:
         self._mode = self._saved = b""
         self._told = b""
         self._raw = False
+        self._unsaid = bytearray()  # while it does not listen
+        self._waits = False  # for room
+        self._last_modes = ""
+        self._ending = False  # all that is left to do is to say so
         self._deadline = self._loop.later(ACCEPT_S, self._too_slow)
         self._loop.add(sock.fileno(), IN, self._on_event)
 
     # -- the socket
 
     def _on_event(self, mask: int) -> None:
+        if mask & OUT and self._unsaid:
+            self._say()
+            if self._ending and not self._unsaid:
+                self._close()
+                return
         try:
             data, anc, _, _ = self._sock.recvmsg(
                 1 << 16, socket.CMSG_SPACE(12) if not self._fds else 0
@@ -151,6 +161,8 @@ class Front:
                 self._fds += struct.unpack(f"{count}i", payload[: count * 4])
         if not data:
             self._front_died()
+            return
+        if self._ending:
             return
         self._data += data
         try:
@@ -170,10 +182,27 @@ class Front:
             raise ValueError("a line without end")
 
     def _tell(self, line: str) -> None:
+        """It may be stopped and hear nothing for hours: of modes it needs the last."""
+        if self._unsaid and line.startswith("O "):
+            self._last_modes = line
+            return
+        self._unsaid += line.encode() + b"\n"
+        self._say()
+
+    def _say(self) -> None:
         try:
-            self._sock.send(line.encode() + b"\n")
+            while self._unsaid:
+                del self._unsaid[: self._sock.send(self._unsaid)]
+                if not self._unsaid and self._last_modes:
+                    self._unsaid += self._last_modes.encode() + b"\n"
+                    self._last_modes = ""
+        except BlockingIOError:
+            pass
         except OSError:
-            pass  # it died: recv will say so
+            self._unsaid.clear()  # it died: recv will say so
+        if bool(self._unsaid) != self._waits:
+            self._waits = not self._waits
+            self._loop.modify(self._sock.fileno(), IN | OUT if self._waits else IN)
 
     def _hand_over(self) -> None:
         if self._size < 0 and len(self._data) >= 4:
@@ -330,8 +359,11 @@ class Front:
         self._end(code)
 
     def _end(self, code: int) -> None:
+        self._last_modes = ""
         self._tell(f"X {code}")
-        self._close()
+        self._ending = True
+        if not self._unsaid:
+            self._close()
 
     def _too_slow(self) -> None:
         if self._runner is None:
@@ -356,11 +388,18 @@ class Front:
     def _close(self) -> None:
         if self in self._background.fronts:
             self._background.gone(self)
+            self._unsaid.clear()
+            self._waits = False
             self._loop.remove(self._sock.fileno())
             self._sock.close()
             for fd in self._fds:
                 os.close(fd)
             self._fds = []
+
+
+def hold_signals() -> None:
+    """Until `serve` hears them, what is to end us waits."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 def serve(
@@ -379,8 +418,9 @@ def serve(
     for end in (reads, writes):
         end.setblocking(False)
     signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, lambda number, frame: stopping.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def woken(mask: int) -> None:

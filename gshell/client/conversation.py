@@ -39,6 +39,8 @@ TYPED_DEAD_S = (
 )
 WRONG_MOST = 5  # links in a row that an agent ended by breaking a rule: it will not learn them
 WRONG_FORGOTTEN_S = 60.0  # since the last of them; one now and then is a bad cable
+STOPPED = "the agent was stopped"
+ARCHIVE_S = 30.0  # for the relay to show what an agent that has left was showing
 SILENT_CLOSES = 4  # a door that closes without a word before we ever joined: ask who we are
 
 
@@ -99,10 +101,14 @@ class Conversation:
         self.trusts = agents_of or dialler.ticket.user
         """Whose agents it may be that answer; ``*``: anybody's (a pool's)."""
         self.joined = False  # ever
+        self.moves = False
+        """Whether it may go on with the relay's archive when its agent has left: that has the same
+        streams, and the end."""
         self.job = str(request.get("job", ""))
         self.index = int(request.get("index", 0))
         self.over = False
         self.agent_id = ""
+        self._left_at: float | None = None  # the agent said that it ends
         self._dialler = dialler
         self._loop = dialler.loop
         self._owner = owner
@@ -194,6 +200,8 @@ class Conversation:
         if not agent:
             self._fail(AuthError("what answered is not an agent of yours"))
             return
+        if self.joined and agent != self.agent_id:
+            self.peer.elsewhere()
         self.agent_id = agent
         hello = dict(self._hello)
         hello["op"] = "resume" if self.joined else self._request.get("op", "open")
@@ -207,7 +215,7 @@ class Conversation:
     def _agent_of(self, uris: list[str]) -> str:
         """The id of the agent with this certificate; empty if it must not have what we send."""
         users = [self.trusts]
-        if self._request.get("op", "open") != "open":
+        if self._request.get("op", "open") != "open" or (self.joined and self.moves):
             users.append("@archive")  # the relay's own: shows what has ended, and runs nothing
         for uri in uris:
             words = uri.split(":")
@@ -245,6 +253,7 @@ class Conversation:
             self.job = str(message.get("job", self.job))
             self.index = int(message.get("index", self.index))
             self.joined = True
+            self._left_at = None
             self._attempts = self._silent = 0
             self._owner.on_greeted(self, message)
             for more in self.peer.adopt(message):
@@ -267,10 +276,15 @@ class Conversation:
             self._drop()
             self._broken(LinkLost("the agent was not told of us"))
             return
+        if code == "shutdown" and self.moves:
+            self._left_at = self._loop.clock()
+            self._drop()
+            self._broken(LinkLost(STOPPED))
+            return
         reasons = {
             "gone": LinkLost("the session is not there any more", transient=False),
             "denied": AuthError(f"the agent refused: {event.reason}"),
-            "shutdown": LinkLost("the agent was stopped", transient=False),
+            "shutdown": LinkLost(STOPPED, transient=False),
             "revoked": AuthError(event.reason or "your right to be here was withdrawn"),
         }
         self._fail(
@@ -321,6 +335,8 @@ class Conversation:
         if code in ("again", "queued"):
             self._began_at = self._loop.clock()  # a relay is there: be patient with it
         if code in ("again", "used", "garbled"):  # garbled: cut, or not whole in one read
+            if self._gives_up():
+                return
             self._later(max(retry_s, self._backoff()))
             self._owner.on_lost(self, LinkLost("the agent is away for the moment"))
         elif code == "queued":
@@ -341,6 +357,8 @@ class Conversation:
 
     def _broken(self, error: GshellError, taken: bool = True, dead: bool = False) -> None:
         """The link is no more; ``taken``: somebody had accepted it; ``dead``: not a word came."""
+        if self._gives_up():
+            return
         every = self._dialler.relays
         if dead or not taken:
             every.failed(self._dialled)
@@ -356,6 +374,13 @@ class Conversation:
                 return
         self._later(self._backoff())
         self._owner.on_lost(self, error)
+
+    def _gives_up(self) -> bool:
+        """The agent has left for good, and the relay has not shown anything in its stead."""
+        if self._left_at is None or self._loop.clock() - self._left_at < ARCHIVE_S:
+            return False
+        self._fail(LinkLost(STOPPED, transient=False))
+        return True
 
     def _backoff(self) -> float:
         self._attempts += 1

@@ -18,6 +18,7 @@ from gshell.client import adopted
 from gshell.client.adopted import Adopted
 from gshell.errors import GshellError
 from gshell.model.ticket import Ticket
+from gshell.net import address
 from gshell.net.loop import Loop
 from gshell.net.machine import core_dumps_as_before, user_name
 
@@ -108,7 +109,7 @@ class Supervisor:
     def _start(self, name: str) -> Process:
         """The one that runs, or a new one; waits until it serves."""
         there = adopted.find(name)
-        if there is not None:
+        if there is not None and (name != "relay" or _serves(there)):
             return there
         process, reads = self._spawn(name)
         try:
@@ -143,6 +144,8 @@ class Supervisor:
         finally:
             os.close(writes)
             os.close(log)
+        # At once: should we be killed before it serves, nobody else would know whom to end.
+        adopted.remember(name, process.pid)
         return process, reads
 
     def _begun(self, name: str, process: subprocess.Popen[bytes], said: str) -> Process:
@@ -152,7 +155,6 @@ class Supervisor:
             with open(f"{config.embedded_dir()}/{name}.out", errors="replace") as file:
                 words = said or file.read()[-500:].strip() or "it ended without a word"
             raise GshellError(f"the private {name} did not start: {words}", hint="gshell doctor")
-        adopted.remember(name, process.pid)
         return process
 
     def attach(self, loop: Loop) -> None:
@@ -258,6 +260,31 @@ class Supervisor:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+def _serves(relay: Adopted) -> bool:
+    """Wait for one that was just being started when who started it was killed; False: it ended.
+
+    Raises:
+        GshellError: it does not serve.
+    """
+    end = time.monotonic() + START_S
+    while relay.poll() is None:
+        if config.embedded_ticket() is not None and _answers():
+            return True
+        if time.monotonic() > end:
+            raise GshellError("the private relay does not answer", hint="gshell stop --force")
+        time.sleep(0.02)  # another process's start: nothing tells us of it
+    return False
+
+
+def _answers() -> bool:
+    try:
+        sock, _ = address.start_connect(relay_address())
+    except OSError:
+        return False
+    sock.close()
+    return True
 
 
 def _wait_ready(fd: int, until: float) -> str:

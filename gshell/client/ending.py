@@ -95,6 +95,13 @@ class Ending:
         elif seat.over and seat.has(seat.finals):
             self._seat_done(seat)
 
+    def _all_here(self, seat: Seat) -> bool:
+        """Has all that will be shown of this conversation arrived, though it may not be written
+        yet? Then it does not matter any more who leaves."""
+        if self._plan.verb == "logs" and not self._plan.follow:
+            return seat.talk.joined and seat.has(seat.live, arrived=True)
+        return seat.over and seat.has(seat.finals, arrived=True)
+
     def _seat_done(self, seat: Seat) -> None:
         seat.finished = True
         seat.talk.close("done")
@@ -185,9 +192,10 @@ class Ending:
         if self._forwards is not None:
             self._forwards.close()
         self._input.close()
+        begun = self._plan.verb != "run" or any(seat.talk.joined for seat in self.seats)
         for seat in self.seats:
-            if not seat.talk.over:
-                seat.talk.close("detach")
+            if not seat.talk.over:  # it may begin this moment, and nobody would know of it
+                seat.talk.close("detach" if begun else "unwanted")
         self._asking.leave()
         self._stop_recording(False)
         self._drain(code)

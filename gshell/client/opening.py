@@ -47,6 +47,7 @@ class Opening:
         else:
             talk = warm
             talk.hand_over(self._owner)
+        talk.moves = True
         seat = Seat(talk, first, tasks, bool(mpi))
         peer = talk.peer
         window = INTERACTIVE_WINDOW if plan.pty else PIPE_WINDOW
@@ -77,6 +78,7 @@ class Opening:
         if plan.record is not None and plan.record.history:
             hello["times"] = True
         looking = Conversation(self._dialler, self._owner, request, hello)
+        looking.moves = True
         if plan.owner:
             looking.trusts = plan.owner
         if plan.record is not None:

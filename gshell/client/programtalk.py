@@ -279,7 +279,9 @@ class ProgramTalk:
         if self._patience is not None:
             self._patience.cancel()
         if not self.talk.over:
-            self.talk.close("done" if isinstance(ended, Exit) else "detach")
+            unwanted = self._given_up and not self.talk.joined  # though it may begin this moment
+            over = "done" if isinstance(ended, Exit) else "detach"
+            self.talk.close("unwanted" if unwanted else over)
         self._user.on_over(ended)
 
     # -- not let in

@@ -363,7 +363,9 @@ class Runner(Steering):
         self._input.flow()
 
     def on_lost(self, talk: Conversation, error: GshellError) -> None:
-        if talk.joined:
+        if self._all_here(self._seat_of(talk)):
+            talk.close()  # nothing more is wanted of it
+        elif talk.joined:
             self._outage.begins(error, self._plan)
 
     def on_queued(self, talk: Conversation) -> None:
@@ -407,7 +409,7 @@ class Runner(Steering):
     def on_failed(self, talk: Conversation, error: GshellError) -> None:
         if talk.ended == "gone" and self._plan.job and not talk.joined:
             self._asking.why(talk, "gone")  # it has ended; the relay knows why nothing was kept
-        else:
+        elif not self._all_here(self._seat_of(talk)):
             self.fail(error)
 
     def on_refused(self, talk: Conversation, code: str) -> None:

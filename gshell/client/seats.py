@@ -94,10 +94,13 @@ class Seat:
         number = rank_of(stream)
         return -1 if self.starter and number == self.tasks - 1 else self.first + number
 
-    def has(self, ends: dict[int, int]) -> bool:
-        """Has everything below these offsets been written, or is it not wanted any more?"""
+    def has(self, ends: dict[int, int], arrived: bool = False) -> bool:
+        """Has everything below these offsets been written, or is it not wanted any more?
+        ``arrived``: it is here, and may wait to be written."""
         for stream, end in ends.items():
             receiving = self.talk.peer.receiving(stream)
-            if receiving is not None and receiving.consumed < end and not receiving.stop_wanted:
+            if receiving is None or receiving.stop_wanted:
+                continue
+            if (receiving.have if arrived else receiving.consumed) < end:
                 return False
         return True

@@ -193,6 +193,16 @@ class Peer:
         """
         self.control.append(frames.to_json(message, MAX_JSON_BYTES) + b"\n")
 
+    def elsewhere(self) -> None:
+        """Another party answers from now on: it has the streams that we receive, and knows nothing
+        of what was said until now. Nobody reads what we send. Between two links."""
+        self._control_in = bytearray()
+        self.control = SendBuffer()
+        for stream in self._send.values():
+            stream.stop()
+        self.add_send(SESSION_CONTROL, self.control, CONTROL_WINDOW)
+        self.add_recv(SESSION_CONTROL, CONTROL_WINDOW)
+
     def ping(self, token: int) -> None:
         """Ask for a sign of life, and settle all small accounts on the way."""
         self._urgent.append(frames.encode(frames.Ping(token)))
@@ -475,6 +485,8 @@ class Peer:
         positions = {_stream_id(key): _position(value) for key, value in have.items()}
         for id, stream in self._send.items():
             position = positions.get(id)
+            if stream.stopped:  # whatever they have of it: nothing more is sent
+                continue
             if self._optimistic and (position is None or position[0] < stream.sent):
                 if position is not None:  # what we sent early is on its way on this very link
                     stream.on_grant(position[1], position[2])

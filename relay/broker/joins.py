@@ -297,7 +297,7 @@ def _join(b: Books, job: Job, index: int, ask: AskId, op: str, att: str, user: s
     elif agent.conn is None:
         b.refuse(ask, known.user, att, "again", f"agent {agent.id} is away", _RETRY_S)
     else:
-        known.at = agent.id
+        known.at, known.boot = agent.id, agent.boot
         if member.ended_at is not None and op == "attach":  # in case its agent has it no more
             b.remember_why(known.user, att, "gone", archiving.why_not_kept(b, job, member))
         own = {key: value for key in _OF_SERVICES if (value := getattr(job, key))}
@@ -317,7 +317,8 @@ def _where(b: Books, member: Member, known: Attachment, op: str) -> str:
     if member.archived is None or known.user == ARCHIVE:
         return member.agent_id
     agent = b.agents.get(here)
-    stays = op == "resume" and agent is not None and agent.conn is not None
+    there = agent is not None and agent.conn is not None and known.boot in ("", agent.boot)
+    stays = op == "resume" and there
     return here if stays else ARCHIVE
 
 

@@ -487,6 +487,8 @@ class Attachment:
     """When the right to it ends."""
     at: str = ""
     """The agent it was joined with last: who resumes goes there."""
+    boot: str = ""
+    """Which process that was."""
     dead: str = ""
     """Why nobody may come with it any more."""
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,37 @@ def test_a_reader_does_not_notice_that_the_archive_was_killed(relay: Env, tmp_pa
             digest.update(data)
         assert reader.wait(30) == 0
     assert digest.digest() == sent
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_reader_goes_on_from_the_archive_when_the_agent_leaves(
+    alone: Env, tmp_path: Path, how: signal.Signals
+) -> None:
+    invite = alone.start_relay()
+    alone.start_agent("one", invite)
+    (tmp_path / "data").write_bytes(os.urandom(1 << 20) * 24)
+    sent = hashlib.sha256((tmp_path / "data").read_bytes()).digest()
+    os.mkfifo(tmp_path / "go")
+    script = f"cat {tmp_path}/data; touch {tmp_path}/said; read x < {tmp_path}/go"
+    job = detached(alone, "--", "sh", "-c", script)
+    until((tmp_path / "said").exists, "it to print", show=alone.logs)
+    reader = alone.popen("logs", "-f", job, background=False, stdin=subprocess.DEVNULL)
+    try:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        digest = hashlib.sha256(reader.stdout.read(1 << 20))
+        (tmp_path / "go").write_text("\n")
+        archived(alone, job)  # the reader has yet to read most of it, from the agent
+        (agent,) = alone.agents()
+        os.kill(int(agent["pid"]), how)
+        until(lambda: not alone.agents(), "the agent to be gone", show=alone.logs)
+        while data := reader.stdout.read(1 << 20):
+            digest.update(data)
+        assert reader.wait(60) == 0, reader.stderr.read().decode() + alone.logs()
+        assert digest.digest() == sent
+    finally:
+        reader.kill()
+        reader.communicate()
 
 
 def test_hundreds_of_small_jobs_are_all_archived_and_readable(alone: Env) -> None:

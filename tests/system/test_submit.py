@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from kit.procs import Env
+from kit.procs import Env, until
 
 
 def submit(env: Env, folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[bytes]:
@@ -98,3 +100,25 @@ def test_the_grid_s_output_is_listed_or_put_where_it_is_wanted(env: Env, tmp_pat
     done = env.gshell("grid", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "here/o").read_text() == "a\n"
+
+
+def test_who_waits_for_a_job_waits_on_when_the_relay_is_started_anew(
+    alone: Env, tmp_path: Path
+) -> None:
+    invite = alone.start_relay()
+    alone.start_agent("one", invite)
+    os.mkfifo(tmp_path / "go")
+    job = tmp_path / "job.sh"
+    job.write_text(f"#!/bin/sh\nread x < {tmp_path}/go\nexit 7\n")
+    waits = alone.popen("submit", "--wait", str(job))
+    until(lambda: [one for one in alone.jobs() if one["state"] == "ACTIVE"], "it to begin")
+    facts = alone.relay_facts()
+    os.kill(int(facts["broker_pid"]), signal.SIGKILL)
+
+    def anew() -> bool:
+        return bool(alone.relay_facts()["broker_pid"] != facts["broker_pid"])
+
+    until(anew, "another broker", show=alone.logs)
+    (tmp_path / "go").write_text("\n")
+    _, err = waits.communicate(timeout=60)
+    assert waits.returncode == 7, err.decode() + alone.logs()

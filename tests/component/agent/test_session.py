@@ -332,6 +332,53 @@ def test_a_cancelled_program_that_waited_for_room_has_ended(
     assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
 
 
+@pytest.mark.parametrize("how", ["cancel", "kill"])
+def test_what_is_ended_while_its_reader_stands_still_has_ended(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """His kernel answers for him for hours: a laptop that is stopped, a pager left open."""
+    monkeypatch.setattr(rankoutput, "DRAIN_AFTER_EXIT_S", 0.3)
+    session, writer = start(owner, "exec cat /dev/zero")
+    writer.link = Silent()  # type: ignore[assignment]
+    stream = stdout_of(0)
+    assert owner.loop.run_until(lambda: any(session.ranks[0].paused.values()), PATIENCE_S)
+    assert session._output._must_pause(stream, out(session))
+    if how == "cancel":
+        session.cancel()
+    else:
+        session.signal_all(signal.SIGKILL)
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    assert out(session).start == 0  # he has yet to read it
+    writer.link = None
+
+
+def test_what_had_ended_before_and_waits_for_its_reader_is_over_when_cancelled(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rankoutput, "DRAIN_AFTER_EXIT_S", 0.1)
+    session, writer = start(owner, f"head -c {1 << 20} /dev/zero")
+    writer.link = Silent()  # type: ignore[assignment]
+    assert owner.loop.run_until(lambda: session.ranks[0].overdue, PATIENCE_S)
+    assert session.state == "running"
+    session.cancel()
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    assert (session.code, out(session).end) == (0, 1 << 20)
+    writer.link = None
+
+
+def test_what_is_given_up_before_anybody_heard_that_it_began_does_not_go_on(owner: Owner) -> None:
+    session, writer = start(owner, "exec sleep 600")
+    session.left(writer, "unwanted")
+    assert owner.loop.run_until(lambda: session.state == "ended", PATIENCE_S)
+    assert session.signal == signal.SIGTERM
+
+
+def test_who_leaves_leaves_it_running(owner: Owner) -> None:
+    session, writer = start(owner, "exec sleep 600")
+    session.left(writer, "detach")
+    assert not session.canceled
+
+
 def test_what_one_had_not_taken_who_left_is_there_for_the_next(owner: Owner) -> None:
     session, writer = start(owner, f"head -c {4 << 20} /dev/zero; exec sleep 600")
     assert owner.loop.run_until(lambda: out(session).end == 4 << 20, PATIENCE_S)

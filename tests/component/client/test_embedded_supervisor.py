@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from gshell.client import embedded
+from gshell.client import adopted, embedded
+from gshell.client.embedded import Supervisor
 from gshell.net.loop import Loop
 
 READY = "echo ready >&$0; exec sleep 60"
@@ -27,7 +28,13 @@ def supervisor(tmp_path, monkeypatch):
         one.starts += 1
         return ["/bin/bash", "-c", one.script], []
 
+    def has(name, process):
+        one.served.append(process.pid)
+        Supervisor._has(one, name, process)
+
     one._argv = argv
+    one._has = has
+    one.served = []
     yield one
     one.stop()
     one._loop.close()
@@ -54,11 +61,25 @@ def test_while_a_relay_starts_again_the_loop_goes_on(supervisor, tmp_path):
 
     tick()
     until(supervisor, lambda: len(ticks) > 20)
-    assert not (tmp_path / "state/private/relay.pid").exists()
+    assert not supervisor.served
     writer = os.open(gate, os.O_RDWR)
     os.write(writer, b"go\n")
-    until(supervisor, (tmp_path / "state/private/relay.pid").exists)
+    until(supervisor, lambda: supervisor.served)
     os.close(writer)
+
+
+@pytest.mark.parametrize("name", ["relay", "agent"])
+def test_one_that_has_yet_to_serve_is_known_to_who_comes_after_us(supervisor, name):
+    """We may be killed before it does: it would be nobody's, for ever."""
+    supervisor.script = MUTE
+    process, reads = supervisor._spawn(name)
+    os.close(reads)
+    found = adopted.find(name)
+    assert found is not None
+    assert found.pid == process.pid
+    found.forget()
+    process.kill()
+    process.wait()
 
 
 def test_one_that_does_not_get_ready_is_ended_and_tried_again(supervisor, monkeypatch):
@@ -76,7 +97,7 @@ def test_one_that_dies_at_once_is_tried_again(supervisor):
     supervisor._restart("relay")
     until(supervisor, lambda: supervisor.starts >= 2)
     supervisor.script = READY
-    until(supervisor, lambda: os.path.exists(f"{embedded.config.embedded_dir()}/relay.pid"))
+    until(supervisor, lambda: supervisor.served)
 
 
 def test_what_is_on_its_way_when_we_stop_is_ended_too(supervisor):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,15 @@ def relay(tmp_path: Path) -> Iterator[HostileRelay]:
     with HostileRelay(tmp_path / "relay") as made:
         made.install(tmp_path / "home")
         yield made
+
+
+def popen(relay: HostileRelay, *words: str, stdout: int) -> subprocess.Popen[bytes]:
+    home = Path(relay.folder).parent / "home"
+    env = {**os.environ, "GSHELL_HOME": str(home), "GSHELL_BACKGROUND": "0"}
+    return subprocess.Popen(
+        [*gshell_argv(), *words], env=env, stdin=subprocess.DEVNULL, stdout=stdout,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
 def gshell(relay: HostileRelay, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -54,6 +65,50 @@ def test_one_broken_rule_costs_a_link_and_nothing_else(relay):
     done = gshell(relay, "attach", "1")
     assert (done.returncode, done.stdout) == (7, b"out\n"), done.stderr
     assert links == ["attach", "resume", "resume"]
+
+
+def full_pipe() -> tuple[int, int, int]:
+    """(its reading end, its writing end, how much is in it)."""
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, 1031, 1 << 20)  # F_SETPIPE_SZ: as large as anybody may make it
+    os.set_blocking(writes, False)
+    much = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            much += os.write(writes, bytes(1 << 16))
+    os.set_blocking(writes, True)
+    return reads, writes, much
+
+
+@pytest.mark.parametrize("verb", ["attach", "logs"])
+def test_when_all_has_come_it_does_not_matter_who_leaves_before_it_is_read(relay, verb):
+    """A pager is left open while the agent goes."""
+    much = 100_000
+    seen = threading.Event()
+    links = []
+
+    def serve(agent: Agent) -> None:
+        links.append(agent.body["op"])
+        with contextlib.suppress(Exception):
+            agent.greet({**RUNNING, "live": {"3": much}, "state": "ended"}, b"x" * much)
+            agent.say({**EXIT, "final": {"3": much}})
+            agent.bye("shutdown", "")
+            agent.listen()
+        seen.set()  # the client has hung up
+
+    relay.serve = serve
+    reads, writes, before = full_pipe()
+    done = popen(relay, verb, "1", stdout=writes)
+    os.close(writes)
+    try:
+        assert seen.wait(60.0)
+        with os.fdopen(reads, "rb") as pipe:
+            assert len(pipe.read()) == before + much
+        _, err = done.communicate(timeout=60)
+        assert (done.returncode, err) == (7 if verb == "attach" else 0, b"")
+        assert links == ["attach"]
+    finally:
+        done.kill()
 
 
 @pytest.mark.parametrize(

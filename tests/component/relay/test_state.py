@@ -4,13 +4,14 @@ import logging
 import os
 import ssl
 import stat
+import threading
 import time
 
 import pytest
 
 from gshell.errors import GshellError, UsageError
 from gshell.model.ticket import Ticket
-from relay import auth, desk, log, state
+from relay import auth, children, desk, log, state, supervise
 from relay.journal import Credential, Journal
 
 
@@ -51,6 +52,35 @@ def test_one_relay_per_directory(tmp_path):
     assert mode(tmp_path / "relay.json") == 0o600
     os.close(first)
     assert state.running(str(tmp_path)) is None
+
+
+def test_who_looks_whether_a_relay_runs_keeps_none_from_starting(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LOOKED_S", 30.0)
+    looks = state.lock(str(tmp_path))
+    got = []
+    starts = threading.Thread(target=lambda: got.append(state.become(str(tmp_path))))
+    starts.start()
+    os.close(looks)
+    starts.join(60.0)
+    assert got[0] >= 0
+    monkeypatch.setattr(state, "LOOKED_S", 0.05)
+    assert state.become(str(tmp_path)) == -1  # that one is no looker
+    os.close(got[0])
+
+
+def test_while_a_relay_starts_the_numbers_of_one_that_was_killed_are_not_its_own(tmp_path):
+    """They may be anybody's by now, and `stop` would end that."""
+    folder = str(tmp_path / "state")
+    state.prepare(folder)
+    state.write_relay(folder, {"pid": os.getpid(), "listen": "x"})
+    relay = supervise.Relay(children.Plan(folder, (f"unix:{tmp_path}/sock",), ssh=False))
+    try:
+        assert state.running(folder) == {}
+    finally:
+        for fd in relay.descriptors():
+            os.close(fd)
+        for sock in relay.listening:
+            sock.detach()
 
 
 @pytest.mark.parametrize(
