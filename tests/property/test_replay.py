@@ -145,13 +145,14 @@ SCRIPTS = st.builds(
     Script,
     st.just("x.gst"),
     st.lists(steps(), max_size=4).map(tuple),
-    st.dictionaries(WORD, LINE, max_size=2).map(lambda found: tuple(found.items())),
-    st.sampled_from([60.0, 1.5]),
-    st.none() | st.tuples(st.integers(1, 300), st.integers(1, 99)),
-    st.sampled_from(["", "fish", "/usr/local/bin/bash"]),
-    st.dictionaries(WORD, LINE, max_size=2).map(lambda found: tuple(found.items())),
-    st.none() | st.integers(0, 255),
-    st.just(()),
+    params=st.dictionaries(WORD, LINE, max_size=2).map(lambda found: tuple(found.items())),
+    timeout_s=st.sampled_from([60.0, 1.5]),
+    size=st.none() | st.tuples(st.integers(1, 300), st.integers(1, 99)),
+    shell=st.sampled_from(["", "fish", "/usr/local/bin/bash"]),
+    command=st.sampled_from(["", "python3 -q", "sh -c 'echo \"a  b\"'"]),
+    env=st.dictionaries(WORD, LINE, max_size=2).map(lambda found: tuple(found.items())),
+    status=st.none() | st.integers(0, 255),
+    warnings=st.just(()),
 )
 
 
