@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from gshell.repl.plain import words_of
 from gshell.repl.session import Leave, Session
 
 NEWS_KEPT = 200
+END_S = 5.0  # for what is left to be done after TERM or HUP
 TOGETHER_S = 0.1  # news that come so close are drawn at once
 
 
@@ -70,9 +72,14 @@ class Prompt:
 
     def talk(self) -> int:
         """Until Ctrl-D or `exit`; the status."""
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _ended)
         modes = session.modes()
+
+        def ended(number: int, frame: object) -> None:
+            _end_in_time(128 + number, modes)
+            raise SystemExit(128 + number)  # past everything that gives the terminal back
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, ended)
         quiet = session.quiet(modes)
         try:
             if not self._parsed["no_rc"]:
@@ -204,8 +211,16 @@ class Prompt:
             self.watcher.tick(self.pane)
 
 
-def _ended(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)  # past everything that gives the terminal back
+def _end_in_time(status: int, modes: list[Any] | None) -> None:
+    """What ends a prompt may ask its terminal something, and that may be gone."""
+
+    def end() -> None:
+        session.set_modes(modes, now=True)
+        os._exit(status)
+
+    timer = threading.Timer(END_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 def ascii_only(environ: Mapping[str, str]) -> bool:

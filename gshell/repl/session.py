@@ -349,8 +349,9 @@ def quiet(attributes: list[Any] | None) -> list[Any] | None:
     return [*attributes[:3], attributes[3] & ~termios.ECHO, *attributes[4:]]
 
 
-def set_modes(wanted: list[Any] | None) -> None:
-    """A program that was killed left the terminal as it was using it."""
+def set_modes(wanted: list[Any] | None, now: bool = False) -> None:
+    """A program that was killed left the terminal as it was using it. ``now``: also if the
+    terminal takes no output."""
     if wanted is None:
         return
     import termios
@@ -359,6 +360,6 @@ def set_modes(wanted: list[Any] | None) -> None:
 
     try:
         if in_foreground(0) and termios.tcgetattr(0) != wanted:
-            termios.tcsetattr(0, termios.TCSADRAIN, wanted)
+            termios.tcsetattr(0, termios.TCSANOW if now else termios.TCSADRAIN, wanted)
     except termios.error:
         pass  # it has gone

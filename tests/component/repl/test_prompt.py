@@ -5,15 +5,18 @@ import re
 import shutil
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
+import gshell
 from kit.procs import gshell_argv, until
 from kit.pty import Pty, Tmux
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
 PATIENCE_S = 30.0
+ROOT = str(Path(gshell.__file__).parents[1])
 RC = "alias greet='!echo hello there'\nset announce on\n"
 
 
@@ -204,3 +207,29 @@ def test_a_locale_without_more_gets_ascii(env):
         pty.send("\x04")
         pty.wait(PATIENCE_S)
         assert bytes(pty.seen).isascii()
+
+
+HANGS = """
+import signal, sys, time
+from gshell import sitepath
+sitepath.enable()
+from gshell.cli import main
+from gshell.repl import prompt
+def ask(self):
+    try:
+        print("up", flush=True)
+        signal.pause()
+    finally:
+        time.sleep(1000)  # as if the terminal owed an answer
+prompt.Prompt._ask = ask
+prompt.END_S = 0.2
+sys.exit(main.main([]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_although_its_terminal_gives_no_answer(env, number):
+    with Pty([sys.executable, "-c", HANGS], {**env, "PYTHONPATH": ROOT}) as one:
+        one.wait_for("up")
+        one.process.send_signal(number)
+        assert one.wait() == 128 + number
