@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gshell.net import inputwait
 from gshell.net.inputwait import Reader, Watched
+from gshell.net.ptyprobe import PtyProbe
 from gshell.net.waitwatch import WaitWatch
 from gshell.wire.constants import stderr_of, stdout_of
 
@@ -26,6 +27,7 @@ class InputWaits:
         self._session = session
         self._asked: dict[Attachment, bool] = {}
         self._ranks: dict[int, _OneRank] = {}
+        self.probe = PtyProbe(session.loop)
 
     def ask(self, attachment: Attachment, on: bool) -> None:
         """It wants to be told, from now on, or no more."""
@@ -72,6 +74,8 @@ class InputWaits:
         one = self._ranks.pop(rank.number, None)
         if one is not None:
             one.watch.close()
+        if not self._ranks:
+            self.probe.close()
 
     def _tidy(self) -> None:
         here = self._session.attachments.values()
@@ -81,6 +85,7 @@ class InputWaits:
             for one in self._ranks.values():
                 one.watch.close()
             self._ranks.clear()
+            self.probe.close()
 
     def say(self, rank: Rank, reader: Reader | None, only: Attachment | None = None) -> None:
         """To all who asked, or to this one."""
@@ -117,7 +122,7 @@ class _OneRank:
     def __init__(self, waits: InputWaits, session: Session, rank: Rank) -> None:
         self.rank = rank
         self._waits_of = waits
-        self.watch = WaitWatch(session.loop, self)
+        self.watch = WaitWatch(session.loop, self, waits.probe)
 
     def look(self) -> Reader | None:
         rank = self.rank

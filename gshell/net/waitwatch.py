@@ -10,10 +10,13 @@ from gshell.net.inputwait import Reader
 
 TYPE_CHECKING = False  # typing costs more to import than a handshake
 if TYPE_CHECKING:
+    from typing import Callable
+
     from gshell.net.loop import Loop, Timer
 
 BACK_OFF_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-CONFIRM_S = 0.002  # what it printed last may still be on its way through the terminal
+CONFIRM_S = 0.002  # what it printed last may still be on its way through the terminal: so long,
+LATE_S = 0.5  # and until the kernel has done what it had to, but no longer than this
 GUESS_S = 0.5  # where the system call cannot be seen: as long without a change
 WATCH_S = 0.25  # while it waits: it may go on without us, by a time-out of its own
 UNMOVED_S = 0.2  # input that wakes nobody (half a line) counts as taken after this
@@ -32,16 +35,26 @@ class Teller(Protocol):
         """That has changed, or what is below the offsets has."""
 
 
+class Prober(Protocol):
+    """Of terminals: `gshell.net.ptyprobe`."""
+
+    def ask(self, call: Callable[[], None]) -> bool:
+        """``call`` when what is under way now has come through; False: nobody knows."""
+
+
 class WaitWatch:
     """Invariant: ``reader`` is what was told last; at most one timer."""
 
-    def __init__(self, loop: Loop, teller: Teller) -> None:
+    def __init__(self, loop: Loop, teller: Teller, probe: Prober | None = None) -> None:
         self._loop = loop
         self._teller = teller
         self._timer: Timer | None = None
         self._step = 0
         self._seen: Reader | None = None  # not yet told
         self._seen_at = 0.0
+        self._probe = probe
+        self._probed = 0  # how often we have asked it; what an older question gave means nothing
+        self._through = False
         self._before: Reader | None = None  # who waited when something was typed
         self._typed_at = 0.0
         self._cost_s = 0.0
@@ -115,11 +128,26 @@ class WaitWatch:
             return
         if self._seen is None or self._seen[:2] != found[:2]:
             self._seen, self._seen_at = found, now
-        need_s = CONFIRM_S if found.sure else GUESS_S
+            self._ask_through(found)
+        need_s = (CONFIRM_S if self._through else LATE_S) if found.sure else GUESS_S
         if now - self._seen_at < need_s:
             self._again(need_s - (now - self._seen_at))
             return
         self._told(found)
+
+    def _ask_through(self, found: Reader) -> None:
+        """Is what it printed before it slept here?"""
+        self._probed += 1
+        number = self._probed
+        self._through = found.where != "tty" or self._probe is None
+
+        def through() -> None:
+            if number == self._probed and not self._over and self._seen is not None:
+                self._through = True
+                self._again(CONFIRM_S - (self._loop.clock() - self._seen_at))
+
+        if not self._through and self._probe is not None:
+            self._through = not self._probe.ask(through)
 
     def _look(self) -> Reader | None:
         began = time.perf_counter()

@@ -18,6 +18,7 @@ from gshell.errors import GshellError, SpawnFailed
 from gshell.net import inputwait
 from gshell.net.inputwait import Reader, Watched
 from gshell.net.loop import IN, OUT, Loop, Timer
+from gshell.net.ptyprobe import PtyProbe
 from gshell.net.waitwatch import WaitWatch
 
 READ_BYTES = 1 << 16
@@ -107,7 +108,8 @@ class Local:
         self._master = self._slave = self._pidfd = -1
         self._unsent = b""
         self._status: int | None = None
-        self._watch = WaitWatch(loop, self)
+        self._probe = PtyProbe(loop)
+        self._watch = WaitWatch(loop, self, self._probe)
         self._killing: Timer | None = None
         self._paused = False
 
@@ -249,6 +251,7 @@ class Local:
             player.on_ended(code)
 
     def _shut(self) -> None:
+        self._probe.close()
         if self._killing is not None:
             self._killing.cancel()
         for name in ("_pidfd", "_master", "_slave"):
@@ -261,6 +264,7 @@ class Local:
     def close(self) -> None:
         """Hang up, as a terminal that is closed does; then harder."""
         self._watch.close()
+        self._probe.close()
         if self._status is not None or not self.pid:
             return
         self._signal(signal.SIGHUP)

@@ -3,7 +3,7 @@
 import pytest
 
 from gshell.net.inputwait import Reader
-from gshell.net.waitwatch import CONFIRM_S, GUESS_S, UNMOVED_S, WaitWatch
+from gshell.net.waitwatch import CONFIRM_S, GUESS_S, LATE_S, UNMOVED_S, WaitWatch
 
 
 class Clock:
@@ -146,3 +146,40 @@ def test_who_types_at_once_did_not_type_ahead(parts):
     clock.run(0.1)
     watch.typing()  # a guess is not made in no time
     assert program.told == [reader(1), None]
+
+
+class Probe:
+    """Something is under way until it is told otherwise."""
+
+    def __init__(self):
+        self.calls = []
+
+    def ask(self, call):
+        self.calls.append(call)
+        return True
+
+
+def test_no_wait_is_told_while_what_was_printed_before_is_under_way():
+    clock, program, probe = Clock(), Program(), Probe()
+    watch = WaitWatch(clock, program, probe)
+    watch.printed()
+    program.reader = reader(1)
+    clock.run(LATE_S / 2)
+    assert program.told == []
+    watch.printed()  # there it is
+    clock.run(CONFIRM_S)
+    probe.calls[0]()  # of before that
+    clock.run(LATE_S / 2)
+    assert program.told == []
+    probe.calls[-1]()
+    clock.run(CONFIRM_S)
+    assert program.told == [reader(1)]
+
+
+def test_a_probe_that_never_answers_holds_up_no_wait_for_ever():
+    clock, program = Clock(), Program()
+    watch = WaitWatch(clock, program, Probe())
+    watch.printed()
+    program.reader = reader(1)
+    clock.run(LATE_S + 0.1)
+    assert program.told == [reader(1)]
