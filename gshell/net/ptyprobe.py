@@ -41,7 +41,7 @@ class PtyProbe:
             if self._ours < 0:
                 self._open()
             os.write(self._theirs, b".")
-        except OSError:
+        except (OSError, termios.error):
             return False
         self._calls.append(call)
         return True
@@ -57,18 +57,20 @@ class PtyProbe:
         self._ours = self._theirs = -1
 
     def _open(self) -> None:
-        ours = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
+        flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
+        ours, theirs = os.open("/dev/ptmx", flags), -1
         try:
             fcntl.ioctl(ours, _TIOCSPTLCK, struct.pack("i", 0))
             number = struct.unpack("I", fcntl.ioctl(ours, _TIOCGPTN, bytes(4)))[0]
-            flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
             theirs = os.open(f"/dev/pts/{number}", flags)
-        except OSError:
-            os.close(ours)
+            modes = termios.tcgetattr(theirs)
+            modes[1] &= ~termios.OPOST
+            termios.tcsetattr(theirs, termios.TCSANOW, modes)
+        except (OSError, termios.error):
+            for fd in (ours, theirs):
+                if fd >= 0:
+                    os.close(fd)
             raise
-        modes = termios.tcgetattr(theirs)
-        modes[1] &= ~termios.OPOST
-        termios.tcsetattr(theirs, termios.TCSANOW, modes)
         self._ours, self._theirs = ours, theirs
         self._loop.add(ours, IN, self._came)
 

@@ -1,6 +1,9 @@
 """What comes through a terminal, asked of the kernel."""
 
 import os
+import termios
+
+import pytest
 
 from gshell.net.loop import Loop
 from gshell.net.ptyprobe import PtyProbe
@@ -41,4 +44,17 @@ def test_who_answers_may_close_it():
     assert loop.run_until(lambda: bool(said), 20.0)
     loop.once(0.0)
     assert said == [1]
+    loop.close()
+
+
+def test_a_terminal_that_cannot_be_set_up_is_no_answer_and_leaves_nothing(monkeypatch):
+    def refuses(*_):
+        raise termios.error(5, "Input/output error")
+
+    loop = Loop()
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(termios, "tcsetattr", refuses)
+    probe = PtyProbe(loop)
+    assert not probe.ask(pytest.fail)
+    assert len(os.listdir("/proc/self/fd")) == before
     loop.close()
